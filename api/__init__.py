@@ -1,0 +1,1 @@
+"""The only door: HTTP reads of the indexed state."""

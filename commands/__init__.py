@@ -1,0 +1,1 @@
+"""Intent to signed transaction to proof."""

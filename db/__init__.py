@@ -1,0 +1,1 @@
+"""What we know, and the SQL that follows from it."""

@@ -1,0 +1,44 @@
+"""The vocabulary: everything a domain may import.
+
+`fields` say what a value is, `events` what a chain can say, `folds` how facts become one
+value, `projections` which table they make. Each module's docstring is its part of the
+manual; a mistake raises `DeclarationError` at import, with file, name and remedy.
+"""
+
+from db.declare.errors import DeclarationError
+from db.declare.events import Contract, Event, EventView, FieldRef
+from db.declare.expressions import Expression
+from db.declare.fields import (
+    Address,
+    Blob,
+    Bool,
+    Bytes32,
+    Field,
+    FixedBytes,
+    Hash,
+    Int,
+    Json,
+    Kind,
+    Text,
+    Uint,
+)
+from db.declare.folds import (
+    Count,
+    CountDistinct,
+    First,
+    Fold,
+    Latest,
+    Max,
+    Min,
+    Replay,
+    Stage,
+    Sum,
+)
+from db.declare.projections import Key, Projection
+
+__all__ = [
+    "Address", "Blob", "Bool", "Bytes32", "Contract", "Count", "CountDistinct",
+    "DeclarationError", "Event", "EventView", "Expression", "Field", "FieldRef", "First",
+    "FixedBytes", "Fold", "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min",
+    "Projection", "Replay", "Stage", "Sum", "Text", "Uint",
+]  # fmt: skip

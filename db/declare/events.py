@@ -1,0 +1,346 @@
+"""Events: what a chain can say, under our names and types.
+
+    campaigns = Contract("CampaignImplementation", created_by=CampaignCreated.campaign)
+
+    class InvestmentMade(Event):
+        "An investor paid into a campaign."
+
+        source = campaigns
+        campaign = Address(emitter=True)
+        investor = Address()
+        amount = Uint()
+
+Reading `InvestmentMade.amount` gives a `FieldRef`, the leaf that folds are built from.
+Every event also has `block_time` (seconds since the epoch), `height`, `position` and
+`transaction` (the transaction's id). `name = "…"` gives the name (or the full signature,
+for an overloaded event) on the chain when it is not the class's; `where = {param: value}`
+takes only the logs with those values, so one event on the chain may be several here.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from abis import load_abi
+from db.declare.errors import DeclarationError
+from db.declare.expressions import Binary, Constant, Expression
+from db.declare.fields import Field, FixedBytes, Uint, is_reference_type
+
+Abi = list[dict[str, Any]]
+
+
+class _Implicit(Uint):
+    """A value that every event has."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(63)
+        self.name = name
+
+
+class _TransactionId(FixedBytes):
+    """The transaction's id: 32 bytes of an EVM hash."""
+
+    def __init__(self) -> None:
+        super().__init__(32)
+        self.name = "transaction"
+
+
+IMPLICIT: dict[str, Field] = {
+    "position": _Implicit("position"),
+    "height": _Implicit("height"),
+    "block_time": _Implicit("block_time"),
+    "transaction": _TransactionId(),
+}
+RESERVED = frozenset({*IMPLICIT, "chain", "source", "name", "keyed", "where", "spec"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contract:
+    """A contract whose events are indexed.
+
+    Its addresses come from the settings, under its name, or from the logs of a factory:
+    `created_by` is the event field that announces each child. `abi` is given for
+    contracts that have no file under `abis/`.
+    """
+
+    name: str
+    created_by: "FieldRef | None" = None
+    abi: Abi = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.abi:
+            object.__setattr__(self, "abi", load_abi(self.name))
+
+    @property
+    def factory(self) -> "type[Event] | None":
+        """The event that announces this contract's instances, if they are made."""
+        return None if self.created_by is None else self.created_by.view.event
+
+
+@dataclass(frozen=True, slots=True)
+class EventSpec:
+    """What the metaclass read from an event's class body."""
+
+    name: str  # the class's name
+    domain: str
+    doc: str
+    source: Contract
+    abi: Mapping[str, Any] = field(repr=False)
+    fields: Mapping[str, Field]
+    where: Mapping[str, Any]
+
+    @property
+    def table(self) -> str:
+        """The name of its fact table and of its view."""
+        return f"{self.domain}_{snake_case(self.name)}"
+
+    @property
+    def id(self) -> str:
+        """The name under which coverage is kept."""
+        return f"{self.domain}.{self.name}"
+
+    def describe(self) -> dict[str, Any]:
+        """What the facts depend on; a change of it needs the chain to be read again."""
+        return {
+            "event": self.id,
+            "signature": signature(self.abi),
+            "fields": {
+                name: [f.describe(), "emitter" if f.emitter else f.param]
+                for name, f in self.fields.items()
+            },
+            "where": {name: repr(value) for name, value in self.where.items()},
+        }
+
+
+class EventMeta(type):
+    """Turns a class body into an `EventSpec` and attribute reads into `FieldRef`s."""
+
+    spec: EventSpec
+
+    def __new__(
+        mcs, name: str, bases: tuple[type, ...], body: dict[str, Any]
+    ) -> "EventMeta":
+        if not bases:
+            return super().__new__(mcs, name, bases, body)
+        fields = {key: item for key, item in body.items() if isinstance(item, Field)}
+        cls = super().__new__(
+            mcs, name, bases, {k: v for k, v in body.items() if k not in fields}
+        )
+        for key, item in fields.items():
+            item.name = key
+        cls.spec = _read_spec(name, body, fields)
+        return cls
+
+    def __getattr__(cls, name: str) -> "FieldRef":
+        if name.startswith("__") or "spec" not in cls.__dict__:
+            raise AttributeError(name)
+        return getattr(EventView(cast("type[Event]", cls)), name)
+
+    def keyed(cls, **keys: str) -> "EventView":
+        """The event under other key names: `Transfer.keyed(holder="to")`."""
+        return EventView(cast("type[Event]", cls)).keyed(**keys)
+
+    def only(cls, condition: Expression) -> "EventView":
+        """Those facts of the event for which the condition holds."""
+        return EventView(cast("type[Event]", cls)).only(condition)
+
+
+class Event(metaclass=EventMeta):
+    """The base of all declared events."""
+
+    spec: EventSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EventView:
+    """An event as one projection reads it: its keys renamed, its facts narrowed."""
+
+    event: type[Event]
+    keys: tuple[tuple[str, str], ...] = ()
+    condition: Expression | None = None
+
+    def keyed(self, **keys: str) -> "EventView":
+        """Name the field that fills a key whose name the event does not have."""
+        for key, name in keys.items():
+            if name not in self.event.spec.fields:
+                raise DeclarationError(
+                    f"{self.event.spec.name}.keyed({key}={name!r})",
+                    "the event has no such field",
+                    f"use one of {', '.join(self.event.spec.fields)}",
+                )
+        return EventView(self.event, self.keys + tuple(keys.items()), self.condition)
+
+    def only(self, condition: Expression) -> "EventView":
+        """Narrow to the facts for which the condition holds."""
+        for leaf in condition.leaves():
+            if not isinstance(leaf, FieldRef) or leaf.view.event is not self.event:
+                raise DeclarationError(
+                    f"{self.event.spec.name}: where {condition.describe()}",
+                    "a condition may read only fields of the event it narrows",
+                    f"use fields of {self.event.spec.name}",
+                )
+        both = (
+            condition
+            if self.condition is None
+            else Binary("and", self.condition, condition)
+        )
+        return EventView(self.event, self.keys, both)
+
+    def field_for_key(self, key: str) -> Field | None:
+        """The field that fills a key, None when the event cannot."""
+        name = dict(self.keys).get(key, key)
+        return self.event.spec.fields.get(name)
+
+    def identity(self) -> tuple[Any, ...]:
+        """Equal for two views that select the same facts under the same keys."""
+        where = None if self.condition is None else self.condition.describe()
+        return (self.event.spec.id, self.keys, where)
+
+    def __getattr__(self, name: str) -> "FieldRef":
+        known = self.event.spec.fields.get(name) or IMPLICIT.get(name)
+        if known is None:
+            raise DeclarationError(
+                f"{self.event.spec.name}.{name}",
+                "the event has no such field",
+                f"use one of {', '.join([*self.event.spec.fields, *IMPLICIT])}",
+            )
+        return FieldRef(self, known)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldRef(Expression):
+    """One field of an event."""
+
+    view: EventView
+    field: Field
+
+    def describe(self) -> str:
+        return f"{self.view.event.spec.id}.{self.field.name}"
+
+
+def snake_case(name: str) -> str:
+    """`CampaignCreated` to `campaign_created`, `NFTMinted` to `nft_minted`."""
+    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
+    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
+
+
+def camel_case(name: str) -> str:
+    """`funding_goal` to `fundingGoal`."""
+    head, *rest = name.split("_")
+    return head + "".join(word.capitalize() for word in rest)
+
+
+def canonical_type(item: Mapping[str, Any]) -> str:
+    """The type of an ABI parameter as it enters signatures, tuples written out."""
+    kind = str(item["type"])
+    if not kind.startswith("tuple"):
+        return kind
+    inner = ",".join(canonical_type(part) for part in item["components"])
+    return f"({inner}){kind[5:]}"
+
+
+def signature(abi: Mapping[str, Any]) -> str:
+    """`Transfer(address,address,uint256)`."""
+    return f"{abi['name']}({','.join(canonical_type(i) for i in abi['inputs'])})"
+
+
+def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> EventSpec:
+    source = body.get("source")
+    if not isinstance(source, Contract):
+        raise DeclarationError(
+            name, "it has no source", "write `source = Contract(…)` in its body"
+        )
+    for key in fields:
+        if key in RESERVED:
+            raise DeclarationError(
+                f"{name}.{key}",
+                "the name is taken by the vocabulary",
+                f"choose another and write `{key}_ = …(param={key!r})`",
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", key):
+            raise DeclarationError(
+                f"{name}.{key}",
+                "field names are lower case with underscores, 41 characters at most",
+                "rename it and keep the chain's name with param=",
+            )
+    abi = _find_abi(source, name, str(body.get("name", name)))
+    for item in fields.values():
+        _bind(name, item, abi)
+    where = dict(body.get("where", {}))
+    _check_where(name, where, abi)
+    domain = str(body.get("__domain__", _domain(str(body.get("__module__", "")))))
+    doc = (body.get("__doc__") or "").strip()
+    return EventSpec(name, domain, doc, source, abi, fields, where)
+
+
+def _find_abi(source: Contract, subject: str, wanted: str) -> Mapping[str, Any]:
+    events = [item for item in source.abi if item.get("type") == "event"]
+    found = [item for item in events if wanted in (item["name"], signature(item))]
+    if not found:
+        known = ", ".join(sorted(signature(item) for item in events)) or "none"
+        raise DeclarationError(
+            subject,
+            f"the ABI of {source.name} has no event {wanted}",
+            f"write name= with one of its events: {known}",
+        )
+    if len(found) > 1:
+        choices = " or ".join(repr(signature(item)) for item in found)
+        raise DeclarationError(
+            subject,
+            f"{source.name} has {len(found)} events called {wanted}",
+            f"write `name = {choices}`",
+        )
+    return found[0]
+
+
+def _bind(subject: str, item: Field, abi: Mapping[str, Any]) -> None:
+    """Tie a field to its ABI parameter, or refuse."""
+    if item.emitter:
+        return
+    inputs = {part["name"]: part for part in abi["inputs"]}
+    names = [item.param] if item.param else [item.name, camel_case(item.name)]
+    param = next((name for name in names if name in inputs), None)
+    if param is None:
+        raise DeclarationError(
+            f"{subject}.{item.name}",
+            f"{signature(abi)} has no parameter {' or '.join(map(repr, names))}",
+            f"write param= with one of {', '.join(inputs)}",
+        )
+    part = inputs[param]
+    if not item.accepts(part["type"], indexed=part["indexed"]):
+        hashed = part["indexed"] and is_reference_type(part["type"])
+        raise DeclarationError(
+            f"{subject}.{item.name}",
+            f"{type(item).__name__} cannot hold "
+            f"{'indexed ' if part['indexed'] else ''}{part['type']} {param}",
+            "use Hash(): only its hash is in the log"
+            if hashed
+            else "use the field of that type (db.declare.fields has the table)",
+        )
+    item.param = param
+
+
+def _check_where(subject: str, where: dict[str, Any], abi: Mapping[str, Any]) -> None:
+    inputs = {part["name"]: part for part in abi["inputs"]}
+    for param in where:
+        if param not in inputs or is_reference_type(inputs[param]["type"]):
+            raise DeclarationError(
+                f"{subject}.where",
+                f"{param!r} is not a plain parameter of {signature(abi)}",
+                f"use one of {', '.join(inputs)}",
+            )
+
+
+def _domain(module: str) -> str:
+    """`crowdfunding` for `db.domains.crowdfunding.events`, else the module's last name."""
+    parts = module.split(".")
+    if parts[:2] == ["db", "domains"] and len(parts) > 2:
+        return parts[2]
+    return parts[-1]
+
+
+def constants(values: Mapping[Any, Any]) -> Iterator[tuple[Any, Constant]]:
+    """The items of a `{Event: constant}` argument, values wrapped."""
+    for event, value in values.items():
+        yield event, Constant(value)

@@ -1,0 +1,249 @@
+"""Fields: what one value of an event is, in Postgres, in Python and at the edge.
+
+| field       | Postgres        | Python | JSON               | ABI types          |
+|-------------|-----------------|--------|--------------------|--------------------|
+| Address     | bytea (20)      | bytes  | `0x…`              | address            |
+| Bytes32     | bytea (32)      | bytes  | `0x…`              | bytes32            |
+| FixedBytes  | bytea (n)       | bytes  | `0x…`              | bytesN             |
+| Hash        | bytea (32)      | bytes  | `0x…`              | indexed dynamic    |
+| Blob        | bytea           | bytes  | `0x…`              | bytes, function    |
+| Uint, Int   | numeric(78,0)   | int    | decimal string     | uintN, intN        |
+| Uint(≤ 63)  | bigint          | int    | decimal string     | uintN, intN        |
+| Bool        | boolean         | bool   | true / false       | bool               |
+| Text        | text            | str    | string             | string             |
+| Json        | jsonb           | object | object             | arrays, tuples     |
+
+An indexed value of a dynamic type is only on the chain as its keccak-256 hash
+(Solidity ABI specification, "Encoding of Indexed Event Parameters"), hence `Hash`.
+"""
+
+import enum
+import re
+from typing import Any
+
+
+class Kind(enum.Enum):
+    """How a value is stored; the value of the member is the Postgres type."""
+
+    BYTES = "bytea"
+    NUMERIC = "numeric"
+    BIGINT = "bigint"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    JSON = "jsonb"
+
+
+class Field:
+    """One named value of an event.
+
+    `param` is the name in the ABI when it is not the field's own name in camelCase;
+    `emitter=True` takes the address of the contract that wrote the log instead.
+    """
+
+    kind: Kind = Kind.BYTES
+    size: int | None = None  # bytes of a fixed-size BYTES field
+
+    def __init__(self, *, param: str | None = None, emitter: bool = False) -> None:
+        self.param = param
+        self.emitter = emitter
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        """Whether a parameter of this ABI type can fill the field."""
+        raise NotImplementedError
+
+    def check(self, value: Any) -> Any:
+        """Return the value in its canonical Python form, or raise ValueError."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """The type as it enters fingerprints and documentation."""
+        size = f"({self.size})" if self.size is not None else ""
+        return f"{type(self).__name__}:{self.kind.value}{size}"
+
+
+class _ByteField(Field):
+    """Shared by the fields that are raw bytes inside and `0x…` outside."""
+
+    def check(self, value: Any) -> bytes:
+        if isinstance(value, str):
+            if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", value):
+                raise ValueError(f"{self.name}: {value!r} is not 0x-prefixed hex")
+            value = bytes.fromhex(value[2:])
+        if not isinstance(value, bytes):
+            raise ValueError(f"{self.name}: expected bytes, got {type(value).__name__}")
+        if self.size is not None and len(value) != self.size:
+            raise ValueError(
+                f"{self.name}: expected {self.size} bytes, got {len(value)}"
+            )
+        return value
+
+
+class Address(_ByteField):
+    """A 20-byte account or contract address."""
+
+    size = 20
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return abi_type == "address"
+
+
+class FixedBytes(_ByteField):
+    """`bytesN`: exactly `size` bytes, 1 to 32."""
+
+    def __init__(
+        self, size: int, *, param: str | None = None, emitter: bool = False
+    ) -> None:
+        super().__init__(param=param, emitter=emitter)
+        if not 1 <= size <= 32:
+            raise ValueError(f"bytes{size} does not exist: use 1 to 32")
+        self.size = size
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return abi_type == f"bytes{self.size}"
+
+
+class Bytes32(FixedBytes):
+    """A 32-byte identifier."""
+
+    def __init__(self, *, param: str | None = None) -> None:
+        super().__init__(32, param=param)
+
+
+class Hash(_ByteField):
+    """The keccak-256 of an indexed string, bytes, array or struct."""
+
+    size = 32
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return indexed and is_reference_type(abi_type)
+
+
+class Blob(_ByteField):
+    """`bytes` of any length."""
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return abi_type in ("bytes", "function") and not indexed
+
+
+class _Integer(Field):
+    """Shared by the integers: a bigint when they always fit one, else a numeric."""
+
+    kind = Kind.NUMERIC
+    signed = False
+
+    def __init__(self, bits: int = 256, *, param: str | None = None) -> None:
+        super().__init__(param=param)
+        if not 1 <= bits <= 256:
+            raise ValueError(f"{bits} bits: an integer has 1 to 256")
+        self.bits = bits
+        if bits + (not self.signed) <= 64:
+            self.kind = Kind.BIGINT
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        match = re.fullmatch(r"(u?)int(\d+)", abi_type)
+        if match is None:
+            return False
+        return bool(match[1]) != self.signed and int(match[2]) <= self.bits
+
+    def check(self, value: Any) -> int:
+        if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,78}", value):
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"{self.name}: {value!r} is not a whole number")
+        low, high = self.bounds()
+        if not low <= value <= high:
+            raise ValueError(f"{self.name}: {value} is outside {low}..{high}")
+        return value
+
+    def bounds(self) -> tuple[int, int]:
+        """The least and the greatest value, both included."""
+        if self.signed:
+            return -(1 << (self.bits - 1)), (1 << (self.bits - 1)) - 1
+        return 0, (1 << self.bits) - 1
+
+    def describe(self) -> str:
+        return f"{super().describe()}/{self.bits}"
+
+
+class Uint(_Integer):
+    """An unsigned integer; amounts are in the token's smallest unit (wei)."""
+
+
+class Int(_Integer):
+    """A signed integer."""
+
+    signed = True
+
+
+class Bool(Field):
+    """True or false."""
+
+    kind = Kind.BOOLEAN
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return abi_type == "bool"
+
+    def check(self, value: Any) -> bool:
+        if value in ("true", "false"):
+            return bool(value == "true")
+        if not isinstance(value, bool):
+            raise ValueError(f"{self.name}: {value!r} is not true or false")
+        return value
+
+
+class Text(Field):
+    """A string. Postgres has no NUL character: it is stored as U+FFFD."""
+
+    kind = Kind.TEXT
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return abi_type == "string" and not indexed
+
+    def check(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError(f"{self.name}: expected text, got {type(value).__name__}")
+        return value.replace("\x00", "\ufffd")
+
+
+class Json(Field):
+    """An array or a struct: integers as decimal strings, bytes as `0x…`."""
+
+    kind = Kind.JSON
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return not indexed and (abi_type.endswith("]") or abi_type.startswith("tuple"))
+
+    def check(self, value: Any) -> Any:
+        return value
+
+
+def is_reference_type(abi_type: str) -> bool:
+    """Whether an indexed parameter of this type is stored as a hash."""
+    return (
+        abi_type in ("string", "bytes")
+        or abi_type.endswith("]")
+        or (abi_type.startswith("tuple"))
+    )
+
+
+def field_for_abi(abi_type: str, *, indexed: bool, param: str) -> Field:
+    """The field that holds any value of an ABI type, for contracts without code."""
+    if indexed and is_reference_type(abi_type):
+        return Hash(param=param)
+    if abi_type.endswith("]") or abi_type.startswith("tuple"):
+        return Json(param=param)
+    if match := re.fullmatch(r"(u?)int(\d+)", abi_type):
+        return (Uint if match[1] else Int)(int(match[2]), param=param)
+    if match := re.fullmatch(r"bytes(\d+)", abi_type):
+        return FixedBytes(int(match[1]), param=param)
+    plain: dict[str, type[Field]] = {
+        "address": Address, "bool": Bool, "string": Text, "bytes": Blob,
+        "function": Blob,
+    }  # fmt: skip
+    if abi_type not in plain:
+        raise ValueError(f"{param}: ABI type {abi_type!r} is not known")
+    return plain[abi_type](param=param)

@@ -1,0 +1,223 @@
+"""Projections: tables folded from facts.
+
+    class Holding(Projection):
+        "One row per investor in a campaign: what they have at stake."
+
+        campaign = Key()
+        investor = Key()
+
+        paid_in = Sum(e.InvestmentMade.amount)
+        paid_back = Sum(e.RefundIssued.paid)
+
+        invested = paid_in - paid_back
+
+Every event a projection reads has a field with each key's name, or is `keyed`. A row
+exists for a key as soon as one fact of any of its events has that key. Arithmetic and
+comparisons of folds are row expressions: computed on read, never stored. `plural`
+overrides the name of the view and the route; `order` and `index` name columns that
+readers may sort and filter by.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from db.declare.errors import DeclarationError
+from db.declare.events import Event, EventView, _domain, snake_case
+from db.declare.expressions import Expression
+from db.declare.fields import Field
+from db.declare.folds import CountDistinct, First, Fold, Latest, Stage, value_field
+
+
+class Key:
+    """A column that names the row; its type comes from the events' fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectionSpec:
+    """What was read from a projection's class body."""
+
+    name: str
+    plural: str
+    domain: str
+    doc: str
+    keys: Mapping[str, Field]
+    folds: Mapping[str, Fold]
+    expressions: Mapping[str, Expression]
+    index: tuple[str, ...]
+
+    @property
+    def views(self) -> list[EventView]:
+        """The views read, each once, in order of appearance."""
+        seen: dict[Any, EventView] = {}
+        for fold in self.folds.values():
+            for contribution in fold.contributions:
+                seen.setdefault(contribution.view.identity(), contribution.view)
+        return list(seen.values())
+
+    @property
+    def events(self) -> list[type[Event]]:
+        """The events read, each once."""
+        return list({view.event.spec.id: view.event for view in self.views}.values())
+
+    @property
+    def replayed(self) -> bool:
+        """Whether any of its folds depends on order."""
+        return any(fold.replayed for fold in self.folds.values())
+
+    def column_field(self, name: str) -> Field:
+        """The type of a column that readers see."""
+        if name in self.keys:
+            return self.keys[name]
+        if name in self.folds:
+            return self.folds[name].field
+        return value_field(self.expressions[name])
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that readers see, in order of declaration."""
+        return [*self.keys, *self.folds, *self.expressions]
+
+    def fingerprint(self) -> str:
+        """Changes exactly when the stored rows would: 12 hex digits."""
+        content = {
+            "compiler": 1,
+            "name": self.name,
+            "keys": {key: item.describe() for key, item in self.keys.items()},
+            "folds": {name: fold.definition() for name, fold in self.folds.items()},
+            "events": [event.spec.describe() for event in self.events],
+            "index": self.index,
+        }
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class Projection:
+    """The base of all declared projections."""
+
+    spec: ProjectionSpec
+
+    def __init_subclass__(cls) -> None:
+        body = cls.__dict__
+        keys = [name for name, item in body.items() if isinstance(item, Key)]
+        folds = {name: item for name, item in body.items() if isinstance(item, Fold)}
+        expressions = {
+            name: item
+            for name, item in body.items()
+            if isinstance(item, Expression) and name not in folds
+        }
+        _check_names(cls.__name__, keys, folds, expressions)
+        cls.spec = ProjectionSpec(
+            name=cls.__name__,
+            plural=body.get("plural", _plural(snake_case(cls.__name__))),
+            domain=body.get("__domain__", _domain(cls.__module__)),
+            doc=(cls.__doc__ or "").strip(),
+            keys=_key_fields(cls.__name__, keys, folds),
+            folds=folds,
+            expressions=expressions,
+            index=tuple(body.get("index", ())),
+        )
+        for name in cls.spec.index:
+            if name not in keys and name not in folds:
+                raise DeclarationError(
+                    f"{cls.__name__}.index",
+                    f"{name!r} is not a key or a fold",
+                    "only stored columns can be indexed",
+                )
+
+
+def _check_names(
+    subject: str,
+    keys: list[str],
+    folds: dict[str, Fold],
+    expressions: dict[str, Expression],
+) -> None:
+    if not keys:
+        raise DeclarationError(subject, "it has no key", "write `name = Key()`")
+    if not folds:
+        raise DeclarationError(
+            subject, "it folds nothing", "write `name = Count(Event)` or another fold"
+        )
+    hidden = set()
+    for name, fold in folds.items():
+        if isinstance(fold, (First, Latest)) or fold.replayed:
+            hidden.add(f"{name}_at")
+        if isinstance(fold, Stage):
+            hidden.add(f"{name}_refused")
+    for name in [*keys, *folds, *expressions]:
+        if name in hidden or name in ("source", "chain", "as_of"):
+            raise DeclarationError(
+                f"{subject}.{name}",
+                "the name is taken by a column that Chainfold keeps",
+                "choose another name",
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", name):
+            raise DeclarationError(
+                f"{subject}.{name}",
+                "names are lower case with underscores, 41 characters at most",
+                "rename it",
+            )
+    for name, item in expressions.items():
+        for leaf in item.leaves():
+            if not isinstance(leaf, Fold) or leaf not in set(folds.values()):
+                raise DeclarationError(
+                    f"{subject}.{name}",
+                    "a row expression may read only folds of the same projection",
+                    "give the value a name of its own first",
+                )
+
+
+def _key_fields(
+    subject: str, keys: list[str], folds: dict[str, Fold]
+) -> dict[str, Field]:
+    found: dict[str, Field] = {}
+    for fold in folds.values():
+        for contribution in fold.contributions:
+            for key in keys:
+                field = contribution.view.field_for_key(key)
+                event = contribution.view.event.spec.name
+                if field is None:
+                    raise DeclarationError(
+                        f"{subject}.{fold.name}",
+                        f"{event} has no field for the key {key!r}",
+                        f"declare one in {event}, or write {event}.keyed({key}=…)",
+                    )
+                known = found.setdefault(key, field)
+                if (known.kind, known.size) != (field.kind, field.size):
+                    raise DeclarationError(
+                        f"{subject}.{key}",
+                        f"{event} gives it as {field.describe()}, "
+                        f"another event as {known.describe()}",
+                        "declare both fields with the same type",
+                    )
+        _check_values(subject, fold)
+    return found
+
+
+def _check_values(subject: str, fold: Fold) -> None:
+    """All contributions of a fold must have the type of the first."""
+    if isinstance(fold, CountDistinct):
+        expected = fold.member
+    else:
+        expected = fold.field
+    if fold.replayed or fold.kind is not expected.kind:
+        return
+    numbers = {"numeric", "bigint"}
+    for contribution in fold.contributions:
+        kind = value_field(contribution.value).kind.value
+        if kind != expected.kind.value and not {kind, expected.kind.value} <= numbers:
+            raise DeclarationError(
+                f"{subject}.{fold.name}",
+                f"{contribution.view.event.spec.name} brings {kind}, "
+                f"others {expected.kind.value}",
+                "fold values of one type",
+            )
+
+
+def _plural(name: str) -> str:
+    if name.endswith("y") and name[-2] not in "aeiou":
+        return name[:-1] + "ies"
+    return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")

@@ -1,0 +1,1 @@
+"""The compiler: a declaration in, SQLAlchemy Core statements out."""

@@ -1,0 +1,1 @@
+"""What Solana programs look like."""

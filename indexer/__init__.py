@@ -1,0 +1,1 @@
+"""Chain to facts to rows."""

@@ -1,0 +1,1 @@
+"""Reading an EVM chain: JSON-RPC client, decoders, source."""

@@ -1,0 +1,105 @@
+"""What every source of facts does, whatever the chain."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from db.facts import FactColumns
+from db.position import BlockRange
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One block as remembered for fork detection; hashes are 32 bytes."""
+
+    height: int
+    hash: bytes
+    parent_hash: bytes
+    time: int  # seconds since the epoch
+
+
+@dataclass(frozen=True, slots=True)
+class UndecodableLog:
+    """A log of a contract we follow that is not what its ABI says."""
+
+    position: int
+    emitter: bytes
+    transaction: bytes
+    topics: Sequence[bytes]
+    data: bytes
+    event: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SenderTransaction:
+    """A transaction of a sender we watch (one of our own signers)."""
+
+    position: int  # ordinal = index of the transaction in its block
+    block_time: int
+    hash: bytes
+    sender: bytes
+    recipient: bytes | None  # None: it created a contract
+    nonce: int
+    value: int  # wei
+    data: bytes
+    succeeded: bool
+    gas_used: int
+    revert_data: bytes | None = None  # None: not reverted, or the node does not tell
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A contract made by a factory."""
+
+    contract: str  # name of the declared Contract it is an instance of
+    address: bytes
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Everything a source read for a range, complete or not there at all.
+
+    `headers` holds at least the first and the last block of the range and every block
+    with a fact; whole-block sources give all of them, in order.
+    """
+
+    range: BlockRange
+    headers: Sequence[Header]
+    facts: Sequence[FactColumns]
+    children: Sequence[Child] = ()
+    undecodable: Sequence[UndecodableLog] = ()
+    transactions: Sequence[SenderTransaction] = ()
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """A chain followed through one or more endpoints."""
+
+    name: str  # of the chain, in the settings
+    chain_id: str  # CAIP-2
+
+    async def head(self) -> Header:
+        """The highest block the source reports."""
+        ...
+
+    async def final_height(self, head: Header) -> int:
+        """The highest block that cannot be undone, -1 when there is none yet."""
+        ...
+
+    async def header(self, height: int) -> Header | None:
+        """The header at a height, None when the source has no such block (yet)."""
+        ...
+
+    async def fetch(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
+        """Read a range for the events with these ids.
+
+        Raises `indexer.errors.Retryable` when the answer cannot be trusted to be
+        complete, and `Permanent` when asking again cannot help.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
