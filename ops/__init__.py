@@ -1,0 +1,1 @@
+"""Running it: the command line, settings, embedded servers and all around them."""

@@ -1,0 +1,1 @@
+"""Real servers that need no installation: Postgres and Redis from wheels."""
