@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from helpers import servers
 from sqlalchemy import Engine, make_url
+
+from helpers import servers
 
 
 @pytest.fixture(scope="session")

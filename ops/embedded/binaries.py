@@ -80,10 +80,9 @@ def reachable(bin_directory: Path, run_as: RunAs, spare: Path) -> Path:
             shutil.copytree(install, copied.parent, symlinks=True)
     if not _runs(copied, run_as):
         raise EmbeddedError(
-            f"Postgres refuses to run as root, user namespaces are forbidden here, and "
-            f"the user nobody cannot reach {spare}: set CHAINFOLD_DATA_DIR to a "
-            f"directory whose parents anyone may enter (for instance under /var/lib), "
-            f"or run as an ordinary user, or set CHAINFOLD_DATABASE_URL"
+            f"the user nobody cannot run the Postgres copied to {copied}: is that "
+            f"file system mounted noexec? Set CHAINFOLD_DATA_DIR or "
+            f"CHAINFOLD_DATABASE_URL"
         )
     return copied
 

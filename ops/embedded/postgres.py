@@ -38,6 +38,7 @@ from ops.embedded.supervisor import (
     Home,
     RunAs,
     State,
+    can_enter,
     choose_identity,
     choose_port,
     give_to,
@@ -107,9 +108,12 @@ class EmbeddedPostgres:
         child = self._child
         if child is None or child.owner_pid != os.getpid():
             return
+        atexit.unregister(self.stop)
+        if not self._home.path.exists():
+            self._end_child()
+            return
         with self._home.starting(STOP_SECONDS * 3):
             self._end_child()
-        atexit.unregister(self.stop)
 
     def _end_child(self) -> None:
         if self._child is not None:
@@ -167,12 +171,15 @@ class EmbeddedPostgres:
 
     def _end_orphans(self, state: State | None) -> None:
         """End the children of a killed postmaster; they would hold the data."""
-        if state is None or Path(f"/proc/{state.pid}/cwd").exists():
-            return
+        mine: list[int] = []
         for process in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
                 if Path(os.readlink(process / "cwd")) == self._data:
-                    os.kill(int(process.name), signal.SIGQUIT)
+                    mine.append(int(process.name))
+        if state is not None and state.pid not in mine:
+            for pid in mine:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGQUIT)
 
     def _stuck(self) -> str:
         state = self._home.read_state()
@@ -187,6 +194,14 @@ class EmbeddedPostgres:
 
     def _launch(self, life: int) -> State:
         run_as = choose_identity()
+        if not can_enter(self._home.path, run_as):
+            raise EmbeddedError(
+                f"Postgres refuses to run as root, user namespaces are forbidden here, "
+                f"and the user nobody cannot enter {self._home.path}: set "
+                f"CHAINFOLD_DATA_DIR to a directory whose parents anyone may enter "
+                f"(say under /var/lib), or run as an ordinary user, or set "
+                f"CHAINFOLD_DATABASE_URL"
+            )
         programs = binaries.find_postgres(self._data)
         programs = binaries.reachable(programs, run_as, self._home.path / "binaries")
         if not (self._data / "PG_VERSION").exists():

@@ -66,9 +66,12 @@ class EmbeddedRedis:
         child = self._child
         if child is None or child.owner_pid != os.getpid():
             return
+        atexit.unregister(self.stop)
+        if not self._home.path.exists():
+            self._end_child()
+            return
         with self._home.starting(STOP_SECONDS * 3):
             self._end_child()
-        atexit.unregister(self.stop)
 
     @property
     def owner(self) -> bool:

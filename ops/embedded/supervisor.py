@@ -245,6 +245,14 @@ def namespaces_work() -> bool:
     return true is not None and run([true], RunAs.NAMESPACE).returncode == 0
 
 
+def can_enter(directory: Path, run_as: RunAs) -> bool:
+    """Tell whether a child may use files in a directory; asked by trying."""
+    if run_as is not RunAs.NOBODY:
+        return True
+    ls = shutil.which("ls") or "/bin/ls"
+    return run([ls, "-d", f"{directory}/."], run_as).returncode == 0
+
+
 @functools.cache
 def unprivileged_user() -> tuple[int, int]:
     """Return a user that exists and is not root; programs look its name up."""

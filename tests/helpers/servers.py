@@ -14,10 +14,10 @@ from psycopg2 import sql
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-# The data goes away with the test session, so losing it to a power cut is fine.
+# The data goes away with the test session, so losing it to a power cut is fine; losing
+# commits to a killed server is not, so synchronous_commit stays on.
 TEST_SETTINGS = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "shared_buffers": "128MB",
     "max_wal_size": "1GB",
