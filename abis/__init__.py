@@ -1,30 +1,51 @@
-"""What EVM contracts look like: ABIs as compiled, looked up by contract name."""
+"""What EVM contracts look like: one JSON file a contract, as compiled.
+
+``<domain>/<Contract>.json`` holds ``contractName``, ``compiler``, ``abi`` and
+``bytecode``; ``deployments/<network>.json`` says where contracts live.
+"""
+
+from __future__ import annotations
 
 import json
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
+
+DIRECTORY = Path(__file__).resolve().parent
+
+
+class UnknownContract(LookupError):  # noqa: N818 (it names what is unknown)
+    """No artifact of that name, or more than one, lies in ``abis/``."""
+
+
+# Any: an ABI is JSON whose shape the Solidity compiler defines.
+def load_abi(contract: str) -> list[dict[str, Any]]:
+    """Return the ABI of a contract, found by its name alone."""
+    abi: list[dict[str, Any]] = load_artifact(contract)["abi"]
+    return abi
 
 
 @cache
 def load_artifact(contract: str) -> dict[str, Any]:
-    """The compiled artifact of a contract: `{"contractName", "abi", "bytecode"}`.
-
-    Raises LookupError, naming those that exist, when there is none.
-    """
-    known = {}
-    for folder in resources.files(__name__).iterdir():
-        if folder.is_dir():
-            known.update({f.name[:-5]: f for f in folder.iterdir()})
-    if contract not in known:
-        raise LookupError(
-            f"no ABI for {contract!r} under abis/; there is {', '.join(sorted(known))}"
+    """Return the whole artifact of a contract. It is shared: do not change it."""
+    found = [path for path in _artifacts() if path.stem == contract]
+    if len(found) > 1:
+        places = ", ".join(path.parent.name for path in found)
+        raise UnknownContract(f"{contract} is in several places ({places}): rename one")
+    if not found:
+        known = ", ".join(contract_names())
+        raise UnknownContract(
+            f"there is no ABI of {contract!r} in abis/; known: {known}"
         )
-    artifact: dict[str, Any] = json.loads(known[contract].read_text())
+    artifact: dict[str, Any] = json.loads(found[0].read_text(encoding="utf-8"))
     return artifact
 
 
-def load_abi(contract: str) -> list[dict[str, Any]]:
-    """The ABI of a contract: the JSON list of the Solidity ABI specification."""
-    abi: list[dict[str, Any]] = load_artifact(contract)["abi"]
-    return abi
+def contract_names() -> list[str]:
+    """List the names ``load_abi`` knows, in order."""
+    return sorted(path.stem for path in _artifacts())
+
+
+def _artifacts() -> list[Path]:
+    paths = sorted(DIRECTORY.glob("*/*.json"))
+    return [path for path in paths if path.parent.name != "deployments"]

@@ -1,0 +1,1 @@
+"""The development chain: a local node, our contracts on it, and business to watch."""
