@@ -1,0 +1,195 @@
+"""Acts on a development chain: sends from its unlocked accounts and reads back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ops.devnet.codec import Event, Interface, Refusal, interface
+from ops.devnet.rpc import Rpc, RpcError
+
+GAS_PRICE = 1_000_000_000
+"""One gwei: the least a Polygon Edge node takes by default."""
+
+GAS_LIMIT = 1_500_000
+RECEIPT_SECONDS_MAX = 30.0
+
+# Errors and events of ours appear in receipts and reverts of any of them.
+CONTRACTS = (
+    "CampaignImplementation",
+    "CampaignFactory",
+    "IssuerRegistry",
+    "NFTShareCertificate",
+    "FundEscrow",
+    "Pair",
+    "PairFactory",
+    "TestToken",
+)
+
+
+class RevertedError(RuntimeError):
+    """The chain refused a call; ``refusal`` says why when the contract did."""
+
+    def __init__(self, what: str, refusal: Refusal | None, reason: str) -> None:
+        super().__init__(f"{what}: {refusal or reason}")
+        self.refusal = refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A contract at an address."""
+
+    name: str
+    address: str
+
+    @property
+    def interface(self) -> Interface:
+        """What it understands."""
+        return interface(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A transaction to be: who sends what to which contract."""
+
+    sender: str
+    to: Contract
+    function: str
+    args: tuple[object, ...] = ()
+    value: int = 0
+
+    def transaction(self) -> dict[str, str]:
+        """Return it as the node takes it: legacy, with everything given."""
+        return {
+            "from": self.sender,
+            "to": self.to.address,
+            "data": self.to.interface.encode_call(self.function, *self.args),
+            "value": hex(self.value),
+            "gas": hex(GAS_LIMIT),
+            "gasPrice": hex(GAS_PRICE),
+        }
+
+    def __str__(self) -> str:
+        return f"{self.to.name}.{self.function}"
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a mined transaction did."""
+
+    transaction: str
+    block: int
+    succeeded: bool
+    gas_used: int
+    logs: list[dict[str, Any]]
+    contract: str | None
+
+    def events(self, name: str | None = None) -> list[Event]:
+        """Return the decoded events, in order; of one name only, if given."""
+        events = [decode_log(log) for log in self.logs]
+        return [event for event in events if name in (None, event.name)]
+
+    def event(self, name: str) -> Event:
+        """Return the only event of a name."""
+        (event,) = self.events(name)
+        return event
+
+
+class Chain:
+    """A node whose accounts are unlocked."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self.rpc = rpc
+
+    def accounts(self) -> list[str]:
+        """List the unlocked accounts."""
+        accounts: list[str] = self.rpc.call("eth_accounts")
+        return [account.lower() for account in accounts]
+
+    def send(
+        self,
+        sender: str,
+        to: Contract,
+        function: str,
+        *args: object,
+        value: int = 0,
+    ) -> Receipt:
+        """Send one transaction and wait for it; raise ``RevertedError`` if refused."""
+        call = Call(sender, to, function, args, value)
+        self._ask(call)
+        receipt = self.receipt(self.rpc.call("eth_sendTransaction", call.transaction()))
+        if not receipt.succeeded:
+            raise RevertedError(str(call), None, "reverted when mined")
+        return receipt
+
+    def submit(self, calls: Sequence[Call]) -> list[str]:
+        """Send many at once, without waiting; return their hashes."""
+        return self.rpc.batch(
+            [("eth_sendTransaction", [call.transaction()]) for call in calls]
+        )
+
+    def call(self, to: Contract, function: str, *args: object) -> Any:
+        """Read from a contract."""
+        sender = "0x" + "00" * 20
+        data = self._ask(Call(sender, to, function, args))
+        return to.interface.decode_result(function, len(args), data)
+
+    def balance(self, address: str) -> int:
+        """Return what an address holds of the native currency."""
+        return int(self.rpc.call("eth_getBalance", address, "latest"), 16)
+
+    def receipt(self, transaction: str) -> Receipt:
+        """Wait until a transaction is mined."""
+        deadline = time.monotonic() + RECEIPT_SECONDS_MAX
+        while True:
+            found = self.rpc.call("eth_getTransactionReceipt", transaction)
+            if found is not None:
+                return parse_receipt(found)
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{transaction} was not mined in {RECEIPT_SECONDS_MAX:.0f} s: "
+                    "does the chain make blocks?"
+                )
+            time.sleep(0.02)
+
+    def _ask(self, call: Call) -> str:
+        """Try a call without sending it, to learn the reason of a refusal."""
+        transaction = call.transaction()
+        try:
+            result: str = self.rpc.call("eth_call", transaction, "pending")
+        except RpcError as error:
+            raise RevertedError(str(call), _refusal(error.data), str(error)) from None
+        return result
+
+
+def parse_receipt(found: dict[str, Any]) -> Receipt:
+    """Return a node's receipt in our form."""
+    return Receipt(
+        transaction=found["transactionHash"],
+        block=int(found["blockNumber"], 16),
+        succeeded=int(found["status"], 16) == 1,
+        gas_used=int(found["gasUsed"], 16),
+        logs=found["logs"],
+        contract=found.get("contractAddress"),
+    )
+
+
+def decode_log(log: dict[str, Any]) -> Event:
+    """Return a log as the event of whichever contract knows it."""
+    for name in CONTRACTS:
+        event = interface(name).decode_log(log)
+        if event is not None:
+            return event
+    raise LookupError(f"no contract of ours has an event with topics {log['topics']}")
+
+
+def _refusal(data: object) -> Refusal | None:
+    if not isinstance(data, str) or len(data) < 10:
+        return None
+    for name in CONTRACTS:
+        refusal = interface(name).decode_refusal(data)
+        if refusal is not None:
+            return refusal
+    return None
