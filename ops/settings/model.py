@@ -1,0 +1,179 @@
+"""What an operator can say, as immutable values.
+
+Addresses are 20 raw bytes. Anything that may hold a secret hides it in its repr.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from ops.settings.redact import redact_url
+
+
+def _nothing() -> Mapping[str, Any]:
+    return MappingProxyType({})
+
+
+class SecretUrl(str):
+    """A URL that shows no credentials when it is represented."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(redact_url(str(self)))
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Secret:
+    """A value that can be used and cannot be seen."""
+
+    value: str
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+class Finality(enum.Enum):
+    """How a chain's blocks become final; there is no default."""
+
+    IBFT = "ibft"
+    TAG = "tag"
+    DEPTH = "depth"
+    COMMITMENT = "commitment"
+
+
+class Logs(enum.Enum):
+    """Whether every log of a block is fetched, or only those of our contracts."""
+
+    ALL = "all"
+    FILTERED = "filtered"
+
+
+class SignerKind(enum.Enum):
+    """Where a signer's key is kept."""
+
+    KEYSTORE = "keystore"
+    ENV = "env"
+    REMOTE = "remote"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One address of a contract, and the first block worth reading for it."""
+
+    address: bytes
+    start: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Deployment(0x{self.address.hex()}, start={self.start})"
+
+
+@dataclass(frozen=True, slots=True)
+class Factory:
+    """A contract whose event announces the addresses of others."""
+
+    contract: str
+    event: str
+    param: str
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSettings:
+    """The database; without a URL the embedded Postgres is used."""
+
+    url: SecretUrl | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSettings:
+    """The queue; without a URL the embedded one is used, unless it is not wanted."""
+
+    url: SecretUrl | None = None
+    wanted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ChainSettings:
+    """One chain to follow."""
+
+    name: str
+    id: str
+    rpc: tuple[SecretUrl, ...]
+    finality: Finality
+    finality_depth: int | None = None
+    start_block: int = 0
+    logs: Logs = Logs.ALL
+    genesis: bytes | None = None
+    poll_seconds: float = 1.0
+    stall_seconds: float = 30.0
+    watch_senders: tuple[bytes, ...] = ()
+    contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
+    programs: Mapping[str, bytes] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class ContractSettings:
+    """A contract declared by its ABI alone, with no code of ours."""
+
+    name: str
+    chain: str
+    abi_path: Path
+    abi: tuple[Mapping[str, Any], ...] = field(repr=False)  # Any: JSON as compiled
+    addresses: tuple[bytes, ...] = ()
+    factory: Factory | None = None
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignerSettings:
+    """A named key: where to find it, never the key."""
+
+    name: str
+    kind: SignerKind
+    path: Path | None = None
+    env: str | None = None
+    password_env: str | None = None
+    url: SecretUrl | None = None
+    address: bytes | None = None
+    secret: Secret | None = None  # of `env` or `password_env`; None when not set
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """How much is done at a time."""
+
+    batch_facts: int = 50_000
+    range_blocks: int = 1_000
+    backfill_workers: int = 2
+    request_timeout_seconds: float = 10.0
+    max_inflight_requests: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """Where the API listens, and how long its pages are."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    page_size: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything an operator said, checked."""
+
+    path: Path | None = None
+    data_dir: Path = Path(".chainfold")
+    database: DatabaseSettings = DatabaseSettings()
+    redis: RedisSettings = RedisSettings()
+    chains: Mapping[str, ChainSettings] = field(default_factory=_nothing)
+    contracts: Mapping[str, ContractSettings] = field(default_factory=_nothing)
+    signers: Mapping[str, SignerSettings] = field(default_factory=_nothing)
+    limits: LimitSettings = LimitSettings()
+    api: ApiSettings = ApiSettings()
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,248 @@
+"""Reads each section of the settings into its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from ops.settings import values
+from ops.settings.model import (
+    ApiSettings,
+    ChainSettings,
+    ContractSettings,
+    DatabaseSettings,
+    Deployment,
+    Factory,
+    Finality,
+    LimitSettings,
+    Logs,
+    RedisSettings,
+    Secret,
+    SecretUrl,
+    Settings,
+    SignerKind,
+    SignerSettings,
+)
+from ops.settings.table import Table
+
+S = TypeVar("S", LimitSettings, ApiSettings)
+
+SOLANA = "solana:"
+
+
+def read_settings(
+    root: Table, *, path: Path | None, base: Path, environ: Mapping[str, str]
+) -> Settings:
+    """Read every section; problems are noted in the table."""
+    data_dir = root.text("data_dir") or str(Settings().data_dir)
+    chains = {name: read_chain(name, table) for name, table in _named(root, "chains")}
+    contracts = {
+        name: read_contract(name, table, base=base, chains=list(chains))
+        for name, table in _named(root, "contracts")
+    }
+    settings = Settings(
+        path=path,
+        data_dir=base / Path(data_dir).expanduser(),
+        database=read_database(root.section("database")),
+        redis=read_redis(root.section("redis")),
+        chains=MappingProxyType(chains),
+        contracts=MappingProxyType(contracts),
+        signers=MappingProxyType(
+            {
+                name: read_signer(name, table, base=base, environ=environ)
+                for name, table in _named(root, "signers")
+            }
+        ),
+        limits=read_numbers(root.section("limits"), LimitSettings()),
+        api=read_numbers(root.section("api"), ApiSettings()),
+    )
+    root.finish()
+    return settings
+
+
+def read_database(table: Table) -> DatabaseSettings:
+    """Read `[database]`."""
+    url = table.parsed("url", values.database_url)
+    table.finish()
+    return DatabaseSettings(url=url)
+
+
+def read_redis(table: Table) -> RedisSettings:
+    """Read `[redis]`."""
+    text = table.text("url")
+    url: SecretUrl | None = None
+    if text is not None and text != "none":
+        url = table.attempt("url", values.redis_url, text)
+    table.finish()
+    return RedisSettings(url=url, wanted=text != "none")
+
+
+def read_chain(name: str, table: Table) -> ChainSettings:
+    """Read `[chains.<name>]`."""
+    default = ChainSettings(name, "", (), Finality.IBFT)
+    chain_id = table.parsed("id", values.chain_id)
+    rpc = table.parsed_list("rpc", values.http_url)
+    table.missing("id", '"eip155:<chain id>", as eth_chainId says')
+    table.missing("rpc", "at least one endpoint's URL")
+    said = table.take("rpc")
+    if said is not None and not said.value:
+        table.problem("rpc", "needs at least one endpoint's URL")
+    finality, depth = read_finality(table, chain_id)
+    chain = ChainSettings(
+        name=name,
+        id=chain_id or "",
+        rpc=rpc,
+        finality=finality,
+        finality_depth=depth,
+        start_block=table.number("start_block", default.start_block, int),
+        logs=table.choice("logs", Logs) or default.logs,
+        genesis=table.parsed("genesis", values.block_hash),
+        poll_seconds=table.number("poll_seconds", default.poll_seconds, float, 0.01),
+        stall_seconds=table.number("stall_seconds", default.stall_seconds, float, 1),
+        watch_senders=table.parsed_list("watch_senders", values.address),
+        contracts=read_deployments(table.section("contracts")),
+        programs=read_programs(table.section("programs"), chain_id),
+    )
+    table.finish()
+    return chain
+
+
+def read_finality(table: Table, chain_id: str | None) -> tuple[Finality, int | None]:
+    """Read how blocks become final; nothing is assumed about an unknown chain."""
+    solana = (chain_id or "").startswith(SOLANA)
+    finality = table.choice("finality", Finality)
+    table.missing(
+        "finality",
+        '"commitment"'
+        if solana
+        else '"ibft" (instant), "tag" (the node knows) or "depth" with finality_depth',
+    )
+    if finality is not None and solana != (finality is Finality.COMMITMENT):
+        table.problem(
+            "finality", '"commitment" is for Solana chains, and only for them'
+        )
+    depth = table.number("finality_depth", 0, int, 1) or None
+    if finality is Finality.DEPTH:
+        table.missing("finality_depth", 'how many blocks deep, with finality = "depth"')
+    elif depth is not None and finality is not None:
+        table.problem("finality_depth", 'goes only with finality = "depth"')
+    return finality or Finality.IBFT, depth
+
+
+def read_deployments(table: Table) -> Mapping[str, tuple[Deployment, ...]]:
+    """Read `[chains.<name>.contracts]`: an address, a list, or a table with a start."""
+    found: dict[str, tuple[Deployment, ...]] = {}
+    for name in table.names():
+        if table.is_section(name):
+            entry = table.section(name)
+            block = entry.number("start", 0, int)
+            start = block if "start" in entry else None
+            addresses = entry.parsed_list("address", values.address)
+            entry.missing("address", "where the contract is")
+            entry.finish()
+        else:
+            start, addresses = None, table.parsed_list(name, values.address)
+        found[name] = tuple(Deployment(address, start) for address in addresses)
+    return MappingProxyType(found)
+
+
+def read_programs(table: Table, chain_id: str | None) -> Mapping[str, bytes]:
+    """Read `[chains.<name>.programs]` of a Solana chain."""
+    names = table.names()
+    if names and chain_id and not chain_id.startswith(SOLANA):
+        table.problem(names[0], "programs are for Solana chains: say contracts")
+    parsed = {name: table.parsed(name, values.pubkey) for name in names}
+    return MappingProxyType({name: key for name, key in parsed.items() if key})
+
+
+def read_contract(
+    name: str, table: Table, *, base: Path, chains: list[str]
+) -> ContractSettings:
+    """Read `[contracts.<name>]`."""
+    abi_name = table.text("abi")
+    table.missing("abi", "a JSON file, relative to this one")
+    abi_path = base / (abi_name or "")
+    abi: tuple[Mapping[str, Any], ...] = ()
+    if abi_name is not None:
+        abi = table.attempt("abi", lambda _: values.read_abi(abi_path), abi_name) or ()
+    chain = table.text("chain")
+    if chain is None and len(chains) == 1:
+        chain = chains[0]
+    elif chain is None:
+        table.missing("chain", f"one of {', '.join(chains) or 'none yet'}")
+    elif chain not in chains:
+        table.problem("chain", f"no such chain; known: {', '.join(chains) or 'none'}")
+    addresses = table.parsed_list("address", values.address)
+    factory = read_factory(table)
+    if ("address" in table) == ("factory" in table):
+        table.problem("address", "say either address or factory")
+    start = table.number("start", 0, int)
+    table.finish()
+    return ContractSettings(name, chain or "", abi_path, abi, addresses, factory, start)
+
+
+def read_factory(table: Table) -> Factory | None:
+    """Read which contract's event announces this one's addresses."""
+    entry = table.section("factory")
+    parts: list[str] = []
+    for key in ("contract", "event", "param"):
+        parts.append(entry.text(key) or "")
+        if "factory" in table:
+            entry.missing(key, 'as in { contract = "dex", event = "…", param = "…" }')
+    entry.finish()
+    return Factory(*parts) if all(parts) else None
+
+
+def read_signer(
+    name: str, table: Table, *, base: Path, environ: Mapping[str, str]
+) -> SignerSettings:
+    """Read `[signers.<name>]`."""
+    kind = table.choice("kind", SignerKind)
+    table.missing("kind", ", ".join(f'"{option.value}"' for option in SignerKind))
+    path = table.text("path")
+    env, password_env = table.text("env"), table.text("password_env")
+    url = table.parsed("url", values.http_url)
+    needed = {
+        SignerKind.KEYSTORE: "path",
+        SignerKind.ENV: "env",
+        SignerKind.REMOTE: "url",
+    }
+    if kind is not None:
+        table.missing(needed[kind], f'with kind = "{kind.value}"')
+        for other in {*needed.values()} - {needed[kind]}:
+            if other in table:
+                table.problem(other, f'does not go with kind = "{kind.value}"')
+    secret = environ.get(env or password_env or "")
+    address = table.parsed("address", values.address)
+    table.finish()
+    return SignerSettings(
+        name=name,
+        kind=kind or SignerKind.KEYSTORE,
+        path=base / path if path else None,
+        env=env,
+        password_env=password_env,
+        url=url,
+        address=address,
+        secret=Secret(secret) if secret else None,
+    )
+
+
+def read_numbers(table: Table, default: S) -> S:
+    """Read a section whose keys are its dataclass's fields."""
+    found: dict[str, object] = {}
+    for item in fields(default):
+        value = getattr(default, item.name)
+        if isinstance(value, str):
+            found[item.name] = table.text(item.name) or value
+        else:
+            minimum = 0 if item.name == "port" else 0.1 if type(value) is float else 1
+            found[item.name] = table.number(item.name, value, type(value), minimum)
+    table.finish()
+    return type(default)(**found)  # type: ignore[arg-type]
+
+
+def _named(root: Table, key: str) -> list[tuple[str, Table]]:
+    return list(root.section(key).sections())

@@ -1,0 +1,123 @@
+"""Parses what operators write; each ValueError says what would be right."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eth_utils.address import is_checksum_formatted_address, to_checksum_address
+from solders.pubkey import Pubkey
+
+from ops.settings.model import SecretUrl
+from ops.settings.redact import redact_url
+
+_CAIP2 = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
+_HEX20 = re.compile(r"0x[0-9a-fA-F]{40}")
+_HEX32 = re.compile(r"0x[0-9a-fA-F]{64}")
+NAMESPACES = ("eip155", "solana")
+
+
+def address(text: str) -> bytes:
+    """Return an address's 20 bytes; mixed case must carry a right checksum."""
+    if not _HEX20.fullmatch(text):
+        digits = len(text.removeprefix("0x"))
+        raise ValueError(
+            f"{_short(text)} is not an address: 0x and 40 hex digits ({digits} here)"
+        )
+    if (
+        is_checksum_formatted_address(text)
+        and to_checksum_address(text.lower()) != text
+    ):
+        raise ValueError(
+            f"{text} has a wrong checksum, so a digit may be mistyped: check it, then "
+            f"write {to_checksum_address(text.lower())}"
+        )
+    return bytes.fromhex(text[2:])
+
+
+def pubkey(text: str) -> bytes:
+    """Return a Solana address's 32 bytes."""
+    try:
+        return bytes(Pubkey.from_string(text))
+    except ValueError:
+        raise ValueError(
+            f"{_short(text)} is not a Solana address: 32 bytes in base58"
+        ) from None
+
+
+def block_hash(text: str) -> bytes:
+    """Return a hash's 32 bytes."""
+    if not _HEX32.fullmatch(text):
+        raise ValueError(f"{_short(text)} is not a block hash: 0x and 64 hex digits")
+    return bytes.fromhex(text[2:])
+
+
+def chain_id(text: str) -> str:
+    """Return a CAIP-2 chain id."""
+    namespace, _, reference = text.partition(":")
+    if not _CAIP2.fullmatch(text):
+        raise ValueError(
+            f'{_short(text)} is not a CAIP-2 chain id: write "eip155:<chain id>" for '
+            f'an EVM chain, "solana:<genesis hash, 32 characters>" for Solana'
+        )
+    if namespace not in NAMESPACES:
+        raise ValueError(
+            f"chains of {namespace} cannot be followed: only {' and '.join(NAMESPACES)}"
+        )
+    if namespace == "eip155" and not re.fullmatch(r"[1-9][0-9]*", reference):
+        raise ValueError(f"{text}: an EVM chain id is a decimal number")
+    return text
+
+
+def database_url(text: str) -> SecretUrl:
+    """Return a Postgres URL for SQLAlchemy's psycopg2 driver."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in ("postgresql", "postgres", "postgresql+psycopg2"):
+        raise ValueError(
+            f"{redact_url(_short(text))} is not a Postgres URL: write "
+            f"postgresql://user:password@host:5432/name"
+        )
+    return SecretUrl(f"postgresql+psycopg2://{rest}")
+
+
+def redis_url(text: str) -> SecretUrl:
+    """Return a Redis URL."""
+    if text.partition("://")[0] not in ("redis", "rediss", "unix"):
+        raise ValueError(
+            f"{redact_url(_short(text))} is not a Redis URL: write "
+            f'redis://host:6379/0, or "none" to do without'
+        )
+    return SecretUrl(text)
+
+
+def http_url(text: str) -> SecretUrl:
+    """Return an HTTP endpoint."""
+    scheme, separator, rest = text.partition("://")
+    if scheme not in ("http", "https") or not separator or not rest:
+        raise ValueError(
+            f"{redact_url(_short(text))} is not an endpoint: write http://host:8545 "
+            f"or https://…"
+        )
+    return SecretUrl(text)
+
+
+def read_abi(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Return the ABI in a file: a bare list, or one under `abi`."""
+    try:
+        document = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ValueError(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    entries = document.get("abi") if isinstance(document, dict) else document
+    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
+        raise ValueError(f'{path} holds no ABI: neither a list nor {{"abi": [...]}}')
+    return tuple(entries)
+
+
+def _short(text: str) -> str:
+    """Show what was written, but not all of a secret pasted into the wrong place."""
+    return text if len(text) <= 42 or "://" in text else f"{text[:6]}…"

@@ -1,0 +1,509 @@
+"""Every key, every way to get it wrong, and all problems at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ops.settings import (
+    Deployment,
+    Factory,
+    Finality,
+    Logs,
+    SettingsError,
+    SignerKind,
+    load_settings,
+)
+
+ONE = "0x" + "11" * 20
+TWO = "0x" + "22" * 20
+CHECKSUMMED = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+
+DEVNET = """
+[chains.devnet]
+id = "eip155:31337"
+rpc = ["http://127.0.0.1:8545"]
+finality = "ibft"
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Load settings from text, with nothing else in the environment."""
+
+    def load(text: str = "", **environ: str):
+        file = tmp_path / "chainfold.toml"
+        file.write_text(text)
+        return load_settings(file, environ)
+
+    return load
+
+
+@pytest.fixture
+def problems(load):
+    """Load what must fail; return its problems as one text."""
+
+    def problems(text: str = "", **environ: str) -> str:
+        with pytest.raises(SettingsError) as caught:
+            load(text, **environ)
+        return str(caught.value)
+
+    return problems
+
+
+# What can be said
+
+
+def test_nothing_said_is_the_embedded_defaults(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    settings = load_settings(environ={})
+
+    assert settings.path is None
+    assert tmp_path / ".chainfold" == settings.data_dir
+    assert settings.database.url is None
+    assert settings.redis.url is None
+    assert settings.redis.wanted
+    assert {} == settings.chains
+    assert (50_000, 1_000, 2) == (
+        settings.limits.batch_facts,
+        settings.limits.range_blocks,
+        settings.limits.backfill_workers,
+    )
+    assert ("127.0.0.1", 8080, 20) == (
+        settings.api.host,
+        settings.api.port,
+        settings.api.page_size,
+    )
+
+
+def test_the_file_in_the_working_directory_is_found(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chainfold.toml").write_text("[api]\nport = 9000\n")
+
+    assert load_settings(environ={}).api.port == 9000
+
+
+def test_the_file_named_by_the_environment_is_read(tmp_path):
+    file = tmp_path / "other.toml"
+    file.write_text('data_dir = "here"\n')
+
+    settings = load_settings(environ={"CHAINFOLD_CONFIG": str(file)})
+
+    assert tmp_path / "here" == settings.data_dir
+
+
+def test_a_chain_is_read_whole(load):
+    settings = load(
+        f"""
+        [chains.devnet]
+        id = "eip155:31337"
+        rpc = ["http://a:1", "https://b"]
+        finality = "depth"
+        finality_depth = 64
+        start_block = 7
+        logs = "filtered"
+        genesis = "0x{"ab" * 32}"
+        poll_seconds = 0.5
+        stall_seconds = 5
+        watch_senders = ["{ONE}"]
+        [chains.devnet.contracts]
+        IssuerRegistry = "{CHECKSUMMED}"
+        FundEscrow = ["{ONE}", "{TWO}"]
+        CampaignFactory = {{ address = "0x{"33" * 20}", start = 12 }}
+        """
+    )
+
+    chain = settings.chains["devnet"]
+    assert ("devnet", "eip155:31337") == (chain.name, chain.id)
+    assert ("http://a:1", "https://b") == chain.rpc
+    assert (Finality.DEPTH, 64) == (chain.finality, chain.finality_depth)
+    assert (7, Logs.FILTERED) == (chain.start_block, chain.logs)
+    assert b"\xab" * 32 == chain.genesis
+    assert (0.5, 5.0) == (chain.poll_seconds, chain.stall_seconds)
+    assert (b"\x11" * 20,) == chain.watch_senders
+    address = bytes.fromhex(CHECKSUMMED[2:])
+    assert (Deployment(address),) == chain.contracts["IssuerRegistry"]
+    assert (Deployment(b"\x33" * 20, 12),) == chain.contracts["CampaignFactory"]
+    assert [b"\x11" * 20, b"\x22" * 20] == [
+        deployment.address for deployment in chain.contracts["FundEscrow"]
+    ]
+
+
+def test_a_solana_chain_names_programs(load):
+    settings = load(
+        """
+        [chains.settlement]
+        id = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
+        rpc = "http://127.0.0.1:8899"
+        finality = "commitment"
+        [chains.settlement.programs]
+        settlement = "11111111111111111111111111111111"
+        """
+    )
+
+    assert {"settlement": bytes(32)} == settings.chains["settlement"].programs
+
+
+def test_a_contract_is_its_abi_and_address(load, tmp_path):
+    (tmp_path / "erc20.json").write_text('[{"type": "event", "name": "Transfer"}]')
+
+    settings = load(
+        DEVNET + f'[contracts.usdc]\nabi = "erc20.json"\naddress = "{ONE}"\nstart = 3\n'
+    )
+
+    usdc = settings.contracts["usdc"]
+    assert ("devnet", 3, (b"\x11" * 20,)) == (usdc.chain, usdc.start, usdc.addresses)
+    assert usdc.abi[0]["name"] == "Transfer"
+
+
+def factory_text(tmp_path: Path, factory: str) -> str:
+    pair_created = {
+        "type": "event",
+        "name": "PairCreated",
+        "inputs": [
+            {"name": "pair", "type": "address"},
+            {"name": "count", "type": "uint256"},
+        ],
+    }
+    (tmp_path / "dex.json").write_text(json.dumps({"abi": [pair_created]}))
+    (tmp_path / "pair.json").write_text("[]")
+    return (
+        DEVNET + f'[contracts.dex]\nabi = "dex.json"\naddress = "{ONE}"\n'
+        f'[contracts.pool]\nabi = "pair.json"\nfactory = {factory}\n'
+    )
+
+
+def test_a_contract_may_come_from_a_factory(load, tmp_path):
+    settings = load(
+        factory_text(
+            tmp_path, '{ contract = "dex", event = "PairCreated", param = "pair" }'
+        )
+    )
+
+    assert Factory("dex", "PairCreated", "pair") == settings.contracts["pool"].factory
+
+
+def test_signers_are_names_and_their_keys_are_unseen(load):
+    settings = load(
+        """
+        [signers.minter]
+        kind = "env"
+        env = "CHAINFOLD_MINTER_KEY"
+        [signers.vault]
+        kind = "keystore"
+        path = "keys/vault.json"
+        password_env = "VAULT_PASSWORD"
+        [signers.far]
+        kind = "remote"
+        url = "https://me:hunter2@signer"
+        """,
+        CHAINFOLD_MINTER_KEY="0xdeadbeef",
+        VAULT_PASSWORD="hunter2",
+    )
+
+    minter = settings.signers["minter"]
+    assert minter.secret.value == "0xdeadbeef"
+    assert settings.signers["vault"].secret.value == "hunter2"
+    assert settings.signers["vault"].path.parts[-2:] == ("keys", "vault.json")
+    assert SignerKind.REMOTE is settings.signers["far"].kind
+    assert "deadbeef" not in repr(settings)
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg2"])
+def test_postgres_urls_get_their_driver(load, scheme):
+    url = load(f'[database]\nurl = "{scheme}://me:pw@db/x"').database.url
+
+    assert url == "postgresql+psycopg2://me:pw@db/x"
+    assert "pw" not in repr(url)
+
+
+def test_redis_may_be_given_or_refused(load):
+    assert load('[redis]\nurl = "redis://r:1/0"').redis.url == "redis://r:1/0"
+    assert not load('[redis]\nurl = "none"').redis.wanted
+
+
+def test_passwords_and_provider_keys_are_hidden_in_the_repr(load):
+    shown = repr(
+        load(
+            DEVNET.replace("127.0.0.1:8545", "rpc.example/v3/0123456789abcdef0123"),
+            CHAINFOLD_DATABASE_URL="postgresql://me:hunter2@db/x",
+            CHAINFOLD_REDIS_URL="redis://:hunter3@r/0",
+        )
+    )
+
+    assert "hunter" not in shown
+    assert "0123456789abcdef" not in shown
+
+
+def test_settings_cannot_be_changed(load):
+    settings = load(DEVNET)
+
+    with pytest.raises(AttributeError):
+        settings.api.port = 1
+    with pytest.raises(TypeError):
+        settings.chains["other"] = None
+
+
+# The environment
+
+
+def test_the_environment_lies_over_the_file(load):
+    settings = load(
+        DEVNET,
+        CHAINFOLD_DATABASE_URL="postgresql://h/x",
+        CHAINFOLD_REDIS_URL="none",
+        CHAINFOLD_DATA_DIR="/elsewhere",
+        CHAINFOLD_API__PORT="9999",
+        CHAINFOLD_CHAINS__DEVNET__RPC="http://a, http://b",
+        CHAINFOLD_LIMITS__REQUEST_TIMEOUT_SECONDS="2.5",
+    )
+
+    assert settings.database.url == "postgresql+psycopg2://h/x"
+    assert not settings.redis.wanted
+    assert Path("/elsewhere") == settings.data_dir
+    assert settings.api.port == 9999
+    assert ("http://a", "http://b") == settings.chains["devnet"].rpc
+    assert settings.limits.request_timeout_seconds == 2.5
+
+
+def test_a_chain_may_be_said_in_the_environment_alone(load):
+    settings = load(
+        CHAINFOLD_CHAINS__MAIN__ID="eip155:1",
+        CHAINFOLD_CHAINS__MAIN__RPC="http://a",
+        CHAINFOLD_CHAINS__MAIN__FINALITY="tag",
+        CHAINFOLD_CHAINS__MAIN__CONTRACTS__IssuerRegistry=ONE,
+    )
+
+    assert Finality.TAG is settings.chains["main"].finality
+    assert "IssuerRegistry" in settings.chains["main"].contracts
+
+
+def test_names_match_whatever_their_case_and_dashes(load):
+    text = DEVNET.replace("devnet", "polygon-edge")
+    text += f'[chains.polygon-edge.contracts]\nIssuerRegistry = "{ONE}"\n'
+
+    settings = load(text, CHAINFOLD_CHAINS__POLYGON_EDGE__CONTRACTS__ISSUERREGISTRY=TWO)
+
+    contracts = settings.chains["polygon-edge"].contracts
+    assert {"IssuerRegistry": (Deployment(b"\x22" * 20),)} == contracts
+
+
+def test_empty_variables_and_those_for_tests_say_nothing(load):
+    settings = load(
+        CHAINFOLD_API__PORT="",
+        CHAINFOLD_TEST_DATABASE_URL="x",
+        CHAINFOLD_TEST_ANY__THING="x",
+        UNRELATED="x",
+    )
+
+    assert settings.api.port == 8080
+
+
+def test_a_variable_that_looks_meant_for_us_is_mentioned(load):
+    assert "CHAINFOLD_DATABASE_URL" in load(DATABASE_URL="postgresql://h/x").notes[0]
+    assert () == load(DATABASE_URL="a", CHAINFOLD_DATABASE_URL="postgresql://h/x").notes
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "[api]\nprot = 1",
+            "api.prot (in chainfold.toml): unknown key; did you mean p",
+        ),
+        (
+            "[limit]\nx = 1",
+            "limit (in chainfold.toml): unknown key; did you mean l",
+        ),
+        (
+            DEVNET + "finalty = 1",
+            "devnet.finalty (in chainfold.toml): unknown key",
+        ),
+        (DEVNET + "zzz = 1", "known here: "),
+        (DEVNET + "confirmations = 3", 'is no longer a key: say finality = "depth"'),
+        (DEVNET + "chain_id = 3", 'say id = "eip155:<chain id>"'),
+        (DEVNET + 'url = "http://x"', "say rpc = "),
+        ("data_dir = 3", "data_dir (in chainfold.toml): must be text"),
+        ("[api]\nport = true", "must be an integer"),
+        ("[limits]\nbatch_facts = 0", "must be an integer, at least 1"),
+        ("api = 3", "is a section: write [api]"),
+        ("[data_dir]\nx = 1", "data_dir: is a value, not a section"),
+        ("not toml", "cannot be read as TOML"),
+        ('[database]\nurl = "mysql://h"', "is not a Postgres URL"),
+        ('[redis]\nurl = "http://h"', 'or "none" to do without'),
+    ],
+)
+def test_mistakes_name_the_key_the_place_and_the_remedy(problems, text, expected):
+    assert expected in problems(text)
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"CHAINFOLD_API__PROT": "1"}, "API__PROT): unknown key; did you mean port"),
+        ({"CHAINFOLD_DATABASE_URI": "x"}, "did you mean CHAINFOLD_DATABASE_URL"),
+        ({"CHAINFOLD_APY__PORT": "1"}, "apy (in CHAINFOLD_APY__PORT): unknown key"),
+        ({"CHAINFOLD_API__PORT": "many"}, "api.port (in CHAINFOLD_API__PORT): must be"),
+        ({"CHAINFOLD_DATA_DIR__X": "1"}, "is a value, not a section"),
+        ({"CONTRACT_ISSUER_REGISTRY": ONE}, "set IssuerRegistry under [chains.<name>."),
+        ({"BLOCKCHAIN_DEPLOYER_PRIVATE_KEY": "0xabc"}, "name a signer"),
+        ({"CHAINFOLD_CONFIG": "/no/such/file"}, "/no/such/file"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_the_environment_name_the_variable(tmp_path, environ, expected):
+    path = None if "CHAINFOLD_CONFIG" in environ else tmp_path / "chainfold.toml"
+    (tmp_path / "chainfold.toml").touch()
+
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path, environ)
+
+    assert expected in str(caught.value)
+    assert "0xabc" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (('"eip155:31337"', '"31337"'), 'write "eip155:<chain id>"'),
+        (('"eip155:31337"', '"eip155:0x7a69"'), "is a decimal number"),
+        (('"eip155:31337"', '"cosmos:hub-4"'), "cannot be followed"),
+        (('id = "eip155:31337"\n', ""), "chains.devnet.id: is required"),
+        (('rpc = ["http://127.0.0.1:8545"]\n', ""), "chains.devnet.rpc: is required"),
+        (('["http://127.0.0.1:8545"]', "[]"), "needs at least one endpoint"),
+        (('["http://127.0.0.1:8545"]', "[1]"), "must be text or a list of texts"),
+        (("http://127", "ftp://127"), "is not an endpoint"),
+        (('finality = "ibft"\n', ""), "chains.devnet.finality: is required"),
+        (('"ibft"', '"ibf"'), "unknown value 'ibf'; did you mean ibft?"),
+        (('"ibft"', '"depth"'), "chains.devnet.finality_depth: is required"),
+        (('"ibft"', '"ibft"\nfinality_depth = 3'), 'goes only with finality = "depth"'),
+        (('"ibft"', '"commitment"'), "is for Solana chains, and only for them"),
+        (('"ibft"', '"ibft"\nlogs = "some"'), "unknown value 'some'"),
+        (('"ibft"', '"ibft"\ngenesis = "0x12"'), "is not a block hash"),
+        (('"ibft"', '"ibft"\npoll_seconds = -1'), "must be a number"),
+        (('"ibft"', '"ibft"\nwatch_senders = ["0x12"]'), "(2 here)"),
+        (('"ibft"', '"ibft"\nprograms = { a = "x" }'), "is not a Solana address"),
+    ],
+)
+def test_a_wrong_chain_is_refused(problems, change, expected):
+    assert expected in problems(DEVNET.replace(*change))
+
+
+def test_a_mistyped_digit_fails_the_checksum(problems):
+    wrong = CHECKSUMMED.replace("5aAeb6", "5aAeb7")
+    text = DEVNET + f'[chains.devnet.contracts]\nIssuerRegistry = "{wrong}"\n'
+
+    assert "wrong checksum" in problems(text)
+
+
+def test_one_chain_is_followed_once(problems):
+    text = problems(DEVNET + DEVNET.replace("devnet", "again"))
+
+    assert "chains.again.id: eip155:31337 is already chains.devnet" in text
+
+
+def test_one_address_is_one_contract(problems, tmp_path):
+    (tmp_path / "a.json").write_text("[]")
+
+    text = problems(
+        DEVNET
+        + f'[chains.devnet.contracts]\nA = ["{ONE}", "{ONE}"]\n'
+        + f'[contracts.b]\nabi = "a.json"\naddress = "{ONE}"\n'
+    )
+
+    assert f"chains.devnet.contracts.A: {ONE} is already" in text
+    assert f"contracts.b: {ONE} is already chains.devnet.contracts.A" in text
+
+
+@pytest.mark.parametrize(
+    ("factory", "expected"),
+    [
+        (
+            '{ contract = "dax", event = "E", param = "p" }',
+            "no contract 'dax'; known: d",
+        ),
+        (
+            '{ contract = "pool", event = "E", param = "p" }',
+            "cannot be its own",
+        ),
+        (
+            '{ contract = "dex", event = "E", param = "p" }',
+            "has no event 'E'; it has: ",
+        ),
+        (
+            '{ contract = "dex", event = "PairCreated", param = "count" }',
+            "no address parameter 'count'; it has: pair",
+        ),
+        ('{ contract = "dex", event = "E" }', "factory.param: is required"),
+    ],
+)
+def test_a_factory_must_exist_and_announce_addresses(
+    problems, tmp_path, factory, expected
+):
+    assert expected in problems(factory_text(tmp_path, factory))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f'address = "{ONE}"', "contracts.x.abi: is required"),
+        (f'abi = "no.json"\naddress = "{ONE}"', "cannot read"),
+        (f'abi = "bad.json"\naddress = "{ONE}"', "is not JSON"),
+        (f'abi = "odd.json"\naddress = "{ONE}"', "holds no ABI"),
+        ('abi = "good.json"', "say either address or factory"),
+        (
+            f'abi = "good.json"\naddress = "{ONE}"\nchain = "zz"',
+            "no such chain; known: ",
+        ),
+    ],
+)
+def test_a_wrong_contract_is_refused(problems, tmp_path, text, expected):
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "odd.json").write_text('{"x": 1}')
+    (tmp_path / "good.json").write_text("[]")
+
+    assert expected in problems(DEVNET + f"[contracts.x]\n{text}\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "signers.x.kind: is required"),
+        ('kind = "env"', 'signers.x.env: is required: with kind = "env"'),
+        ('kind = "env"\nenv = "A"\npath = "b"', 'does not go with kind = "env"'),
+        ('kind = "vault"', "unknown value 'vault'"),
+        (
+            'kind = "env"\nenv = "A"\nprivate_key = "0xabc"',
+            "keys never live in this file",
+        ),
+    ],
+)
+def test_a_wrong_signer_is_refused_without_showing_a_key(problems, text, expected):
+    found = problems(f"[signers.x]\n{text}\n")
+
+    assert expected in found
+    assert "0xabc" not in found
+
+
+def test_every_problem_is_reported_at_once(problems):
+    text = problems(
+        DEVNET.replace("31337", "x").replace("ibft", "?")
+        + "zzz = 1\n[api]\nport = -1\n",
+        CHAINFOLD_LIMITS__BATCH_FACTS="x",
+    )
+
+    assert text.startswith("5 problem(s)")
+    for key in (
+        "devnet.id",
+        "devnet.finality",
+        "devnet.zzz",
+        "api.port",
+        "batch_facts",
+    ):
+        assert key in text
