@@ -133,7 +133,7 @@ class Chain:
     def call(self, to: Contract, function: str, *args: object) -> Any:
         """Read from a contract."""
         sender = "0x" + "00" * 20
-        data = self._ask(Call(sender, to, function, args))
+        data = self._ask(Call(sender, to, function, args), "latest")
         return to.interface.decode_result(function, len(args), data)
 
     def balance(self, address: str) -> int:
@@ -154,11 +154,11 @@ class Chain:
                 )
             time.sleep(0.02)
 
-    def _ask(self, call: Call) -> str:
+    def _ask(self, call: Call, block: str = "pending") -> str:
         """Try a call without sending it, to learn the reason of a refusal."""
         transaction = call.transaction()
         try:
-            result: str = self.rpc.call("eth_call", transaction, "pending")
+            result: str = self.rpc.call("eth_call", transaction, block)
         except RpcError as error:
             raise RevertedError(str(call), _refusal(error.data), str(error)) from None
         return result
