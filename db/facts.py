@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 
 from db.declare import Event
-from db.position import height_of
 from db.wire import Bytes2D, Column, encode_value
 
 Int64s = npt.NDArray[np.int64]
@@ -75,11 +74,3 @@ def _columns(event: type[Event], facts: Sequence[Fact]) -> FactColumns:
         np.frombuffer(transactions, dtype=np.uint8).reshape(len(facts), 32),
         values,
     )
-
-
-def heights(columns: FactColumns) -> Int64s:
-    """The block height of each fact."""
-    return columns.positions >> 32
-
-
-__all__ = ["Fact", "FactColumns", "columns_from_facts", "height_of", "heights"]

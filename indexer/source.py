@@ -4,18 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from db.blocks import Header
 from db.facts import FactColumns
 from db.position import BlockRange
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """One block as remembered for fork detection; hashes are 32 bytes."""
-
-    height: int
-    hash: bytes
-    parent_hash: bytes
-    time: int  # seconds since the epoch
 
 
 @dataclass(frozen=True, slots=True)

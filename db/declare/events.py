@@ -78,7 +78,7 @@ class Contract:
         return None if self.created_by is None else self.created_by.view.event
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EventSpec:
     """What the metaclass read from an event's class body."""
 

@@ -36,7 +36,7 @@ class Key:
     """A column that names the row; its type comes from the events' fields."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ProjectionSpec:
     """What was read from a projection's class body."""
 

@@ -1,0 +1,111 @@
+"""Remembered blocks: their hashes, to see forks, and their times."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from db.control import block
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One block as remembered for fork detection; hashes are 32 bytes."""
+
+    height: int
+    hash: bytes
+    parent_hash: bytes
+    time: int  # seconds since the epoch
+
+
+def remember(connection: Connection, source: int, headers: Iterable[Header]) -> None:
+    """Store headers; one that is stored already stays as it is."""
+    rows = [
+        {
+            "source": source,
+            "height": header.height,
+            "hash": header.hash,
+            "parent_hash": header.parent_hash,
+            "time": header.time,
+        }
+        for header in headers
+    ]
+    if rows:
+        connection.execute(insert(block).on_conflict_do_nothing(), rows)
+
+
+def stored(
+    connection: Connection, source: int, heights: Sequence[int]
+) -> dict[int, Header]:
+    """The remembered headers at these heights."""
+    if not heights:
+        return {}
+    query = select(block).where(block.c.source == source, block.c.height.in_(heights))
+    return {row.height: _header(row) for row in connection.execute(query)}
+
+
+def tip(connection: Connection, source: int) -> Header | None:
+    """The highest remembered block."""
+    query = (
+        select(block)
+        .where(block.c.source == source)
+        .order_by(block.c.height.desc())
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _header(row)
+
+
+def below(connection: Connection, source: int, height: int, count: int) -> list[Header]:
+    """The remembered blocks at or below a height, highest first."""
+    query = (
+        select(block)
+        .where(block.c.source == source, block.c.height <= height)
+        .order_by(block.c.height.desc())
+        .limit(count)
+    )
+    return [_header(row) for row in connection.execute(query)]
+
+
+def forget_from(connection: Connection, source: int, height: int) -> None:
+    """Forget the blocks at or above a height."""
+    connection.execute(
+        delete(block).where(block.c.source == source, block.c.height >= height)
+    )
+
+
+def broken_link(
+    connection: Connection, source: int, headers: Sequence[Header]
+) -> int | None:
+    """The lowest height at which headers contradict remembered blocks, None if none.
+
+    A header contradicts when the same height has another hash, when its parent is not
+    the block remembered below it, or when it is not the parent of the one above.
+    """
+    known = {header.height: header for header in headers}
+    around = {h + d for h in known for d in (-1, 0, 1)}
+    remembered = stored(connection, source, sorted(around))
+    for height in sorted(known):
+        header = known[height]
+        same = remembered.get(height)
+        lower = remembered.get(height - 1)
+        upper = remembered.get(height + 1)
+        if same is not None and same.hash != header.hash:
+            return height
+        if lower is not None and lower.hash != header.parent_hash:
+            return height - 1
+        if upper is not None and upper.parent_hash != header.hash:
+            return height
+    return None
+
+
+def time_at(connection: Connection, source: int, height: int) -> int | None:
+    """The time of the highest remembered block at or below a height."""
+    found = below(connection, source, height, 1)
+    return found[0].time if found else None
+
+
+def _header(row: Any) -> Header:
+    return Header(row.height, bytes(row.hash), bytes(row.parent_hash), row.time)

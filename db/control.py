@@ -1,0 +1,170 @@
+"""Bookkeeping tables, in schema `control`; `db/migrations` creates them."""
+
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Identity,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+from sqlalchemy.dialects.postgresql import INT8MULTIRANGE, INT8RANGE, JSONB
+
+metadata = MetaData(schema="control")
+
+
+def _source_column() -> Column[Any]:
+    return Column("source", SmallInteger, nullable=False)
+
+
+# One chain followed. `ordinals` says how facts are numbered inside a block, which can
+# never change for a chain that has facts. `state` and `cause` are what `status` shows.
+source = Table(
+    "source",
+    metadata,
+    Column("id", SmallInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("chain_id", Text, nullable=False, unique=True),
+    Column("ordinals", Text, nullable=False),
+    Column("genesis", LargeBinary),
+    Column("head", BigInteger),
+    Column("head_time", BigInteger),
+    Column("final", BigInteger, nullable=False, server_default="-1"),
+    Column("state", Text, nullable=False, server_default="new"),
+    Column("cause", Text, nullable=False, server_default=""),
+    Column("polled_at", DateTime(timezone=True)),
+)
+
+# Which blocks have been written, for each event and each filter it is read through
+# (a contract's address, or the factory that announces it).
+coverage = Table(
+    "coverage",
+    metadata,
+    _source_column(),
+    Column("event", Text, nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("blocks", INT8MULTIRANGE, nullable=False),
+    PrimaryKeyConstraint("source", "event", "filter"),
+)
+
+# Blocks that were written, for fork detection and to give facts their time.
+block = Table(
+    "block",
+    metadata,
+    _source_column(),
+    Column("height", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("parent_hash", LargeBinary, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source", "height"),
+)
+
+# Contracts made by factories, known before the ranges that need them are read.
+child = Table(
+    "child",
+    metadata,
+    _source_column(),
+    Column("contract", Text, nullable=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("height", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source", "contract", "address"),
+)
+
+# Ranges being backfilled; an exclusion constraint keeps them apart.
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _source_column(),
+    Column("blocks", INT8RANGE, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+)
+
+# The one process that follows a chain; `token` fences off one that lost its place.
+follower = Table(
+    "follower",
+    metadata,
+    Column("source", SmallInteger, primary_key=True, autoincrement=False),
+    Column("owner", Text, nullable=False),
+    Column("token", Text, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+)
+
+# What the tables were built from: kind is `event` or `projection`.
+declaration = Table(
+    "declaration",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("fingerprint", Text, nullable=False),
+    Column("relation", Text, nullable=False),
+    Column("built_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("kind", "name"),
+    UniqueConstraint("kind", "relation"),
+)
+
+# Logs of followed contracts that are not what their ABI says.
+undecodable_log = Table(
+    "undecodable_log",
+    metadata,
+    _source_column(),
+    Column("position", BigInteger, nullable=False),
+    Column("emitter", LargeBinary, nullable=False),
+    Column("transaction", LargeBinary, nullable=False),
+    Column("topics", ARRAY(LargeBinary), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("source", "position"),
+)
+
+# Transactions of watched senders, by which commands are resolved.
+sender_transaction = Table(
+    "sender_transaction",
+    metadata,
+    _source_column(),
+    Column("position", BigInteger, nullable=False),
+    Column("block_time", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("sender", LargeBinary, nullable=False),
+    Column("recipient", LargeBinary),
+    Column("nonce", Numeric(78, 0), nullable=False),
+    Column("value", Numeric(78, 0), nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("succeeded", Boolean, nullable=False),
+    Column("gas_used", BigInteger, nullable=False),
+    Column("revert_data", LargeBinary),
+    PrimaryKeyConstraint("source", "position"),
+)
+
+# What an endpoint refused once and need not be asked again.
+endpoint_limit = Table(
+    "endpoint_limit",
+    metadata,
+    Column("endpoint", Text, primary_key=True),
+    Column("limits", JSONB, nullable=False),
+)
+
+# Why a chain was stopped, for people; never deleted by Chainfold.
+incident = Table(
+    "incident",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _source_column(),
+    Column("kind", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("resolved_at", DateTime(timezone=True)),
+)

@@ -1,0 +1,92 @@
+"""Bulk COPY of fact columns in Postgres's binary format.
+
+A binary COPY row is int16 count, then for each column int32 length and the bytes. When
+every column has a fixed size the rows are one uint8 matrix, filled column by column;
+otherwise they are joined row by row.
+"""
+
+import io
+import struct
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, Table
+
+from db.facts import FactColumns
+from db.wire import Bytes2D, Column, bigint_column
+
+_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
+_TRAILER = struct.pack(">h", -1)
+_FIXED = ("source", "position", "block_time", "transaction")
+
+
+def copy_facts(
+    connection: Connection, table: Table, source: int, facts: FactColumns
+) -> None:
+    """COPY the facts of one event into a table with the columns of its fact table.
+
+    Raises sqlalchemy.exc.IntegrityError when a fact at one of the positions exists.
+    """
+    names = [*_FIXED, *facts.event.spec.fields]
+    count = len(facts)
+    number = np.frombuffer(struct.pack(">h", source), dtype=np.uint8)
+    columns: list[Column] = [
+        np.broadcast_to(number, (count, 2)),
+        bigint_column(facts.positions),
+        bigint_column(facts.block_times),
+        facts.transactions,
+        *(facts.values[name] for name in facts.event.spec.fields),
+    ]
+    arrays = [column for column in columns if isinstance(column, np.ndarray)]
+    body = (
+        _fixed_rows(arrays)
+        if len(arrays) == len(columns)
+        else _joined_rows(columns, count)
+    )
+    preparer = connection.dialect.identifier_preparer
+    listed = ", ".join(preparer.quote(name) for name in names)
+    statement = (
+        f"COPY {preparer.format_table(table)} ({listed}) FROM STDIN (FORMAT binary)"
+    )
+    _copy(connection, statement, _HEADER + body + _TRAILER)
+
+
+def _copy(connection: Connection, statement: str, content: bytes) -> None:
+    cursor: Any = connection.connection.cursor()
+    try:
+        cursor.copy_expert(statement, io.BytesIO(content), 1 << 20)
+    finally:
+        cursor.close()
+
+
+def _fixed_rows(columns: Sequence[Bytes2D]) -> bytes:
+    count = len(columns[0])
+    width = 2 + sum(4 + column.shape[1] for column in columns)
+    rows = np.empty((count, width), dtype=np.uint8)
+    rows[:, :2] = np.frombuffer(struct.pack(">h", len(columns)), dtype=np.uint8)
+    at = 2
+    for column in columns:
+        size = column.shape[1]
+        rows[:, at : at + 4] = np.frombuffer(struct.pack(">i", size), dtype=np.uint8)
+        rows[:, at + 4 : at + 4 + size] = column
+        at += 4 + size
+    return rows.tobytes()
+
+
+def _joined_rows(columns: Sequence[Column], count: int) -> bytes:
+    lead = struct.pack(">h", len(columns))
+    parts: list[Sequence[bytes]] = [[lead] * count]
+    for column in columns:
+        values = _as_list(column)
+        parts.append([struct.pack(">i", len(value)) + value for value in values])
+    return b"".join(chain.from_iterable(zip(*parts, strict=True)))
+
+
+def _as_list(column: Column) -> Sequence[bytes]:
+    if isinstance(column, list):
+        return column
+    size = column.shape[1]
+    flat = np.ascontiguousarray(column).tobytes()
+    return [flat[at : at + size] for at in range(0, len(flat), size)]

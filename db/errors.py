@@ -1,0 +1,36 @@
+"""What can be wrong between the declarations and the database."""
+
+from collections.abc import Sequence
+
+
+class DatabaseError(Exception):
+    """Base: every message ends with what to do."""
+
+
+class StaleDeclarations(DatabaseError):
+    """The tables were built from other declarations than this process has."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__(
+            f"the database was not built from these declarations: {', '.join(names)}. "
+            "Run `chainfold migrate` with this version, or start the version that did."
+        )
+
+
+class ChangedEvent(DatabaseError):
+    """An event's fields changed: its facts must be read from the chain again."""
+
+    def __init__(self, event: str) -> None:
+        super().__init__(
+            f"event {event} changed, and its facts cannot be remade from the old ones. "
+            f"Run `chainfold migrate --refetch {event}`: its facts are dropped and read "
+            "from the chain again; other events are kept."
+        )
+
+
+class WrongChain(DatabaseError):
+    """A chain in the settings is not the one that was indexed under its name."""
+
+
+class LostPlace(DatabaseError):
+    """Another process took over this chain; nothing more may be written here."""

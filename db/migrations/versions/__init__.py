@@ -1,0 +1,1 @@
+"""Alembic migrations of the control tables; declared tables are `db.schema`'s."""

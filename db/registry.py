@@ -1,0 +1,103 @@
+"""What is declared: finds the domains, and holds what they and the settings declare."""
+
+import hashlib
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TypeVar
+
+import db.domains
+from db.declare import Contract, DeclarationError, Event, Projection
+
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """All events by id, and all projections by plural name, in order of name."""
+
+    events: Mapping[str, type[Event]]
+    projections: Mapping[str, type[Projection]]
+
+    @classmethod
+    def of(
+        cls, events: Iterable[type[Event]], projections: Iterable[type[Projection]] = ()
+    ) -> "Registry":
+        """A registry of these declarations; raises DeclarationError on a name clash."""
+        by_id: dict[str, type[Event]] = {}
+        tables: dict[str, str] = {}
+        for event in events:
+            spec = event.spec
+            _claim(tables, spec.table, spec.id)
+            by_id[spec.id] = event
+        by_plural: dict[str, type[Projection]] = {}
+        for projection in projections:
+            _claim(tables, projection.spec.plural, projection.spec.name)
+            by_plural[projection.spec.plural] = projection
+            for event in projection.spec.events:
+                if event.spec.id not in by_id:
+                    _claim(tables, event.spec.table, event.spec.id)
+                    by_id[event.spec.id] = event
+        return cls(dict(sorted(by_id.items())), dict(sorted(by_plural.items())))
+
+    @classmethod
+    def load(cls) -> "Registry":
+        """Import every domain under `db.domains`."""
+        events: list[type[Event]] = []
+        projections: list[type[Projection]] = []
+        for found in pkgutil.iter_modules(db.domains.__path__):
+            if not found.ispkg:
+                continue
+            for name in ("events", "projections"):
+                module = importlib.import_module(f"db.domains.{found.name}.{name}")
+                events += _declared(module, Event)
+                projections += _declared(module, Projection)
+        return cls.of(events, projections)
+
+    def with_events(self, events: Iterable[type[Event]]) -> "Registry":
+        """This registry and the events of contracts that have no code."""
+        return Registry.of([*self.events.values(), *events], self.projections.values())
+
+    @property
+    def contracts(self) -> dict[str, Contract]:
+        """The contracts whose events are declared, by name."""
+        return {e.spec.source.name: e.spec.source for e in self.events.values()}
+
+    def events_of(self, contract: str) -> list[type[Event]]:
+        """The declared events of a contract."""
+        return [e for e in self.events.values() if e.spec.source.name == contract]
+
+
+def event_fingerprint(event: type[Event]) -> str:
+    """Changes exactly when an event's facts would: 12 hex digits."""
+    text = json.dumps(event.spec.describe(), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _claim(taken: dict[str, str], name: str, owner: str) -> None:
+    if name in taken:
+        raise DeclarationError(
+            owner,
+            f"the name {name!r} is already taken by {taken[name]}",
+            "rename one of them (or give the projection another `plural`)",
+        )
+    if len(name) > 45:
+        raise DeclarationError(
+            owner, f"the name {name!r} is longer than 45 characters", "shorten it"
+        )
+    taken[name] = owner
+
+
+def _declared(module: ModuleType, base: type[T]) -> list[type[T]]:
+    return [
+        item
+        for _, item in inspect.getmembers(module, inspect.isclass)
+        if issubclass(item, base)
+        and item is not base
+        and item.__module__ == module.__name__
+    ]

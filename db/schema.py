@@ -1,0 +1,290 @@
+"""Making the database what the declarations say, and refusing it when it is not.
+
+Control tables are Alembic's. Declared tables follow from the declarations: each has a
+fingerprint in `control.declaration`. A new one is created; a projection whose
+fingerprint changed is rebuilt from facts in a table beside the old one, and the views
+are moved to it in the same transaction: no RPC call, no failed read. An event that
+changed needs the chain to be read again, which is done only when asked for.
+"""
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    Table,
+    delete,
+    func,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import insert
+
+
+from db.control import coverage, declaration
+from db.declare import Event
+from db.declare.projections import ProjectionSpec
+from db.engine import lock_declarations
+from db.errors import ChangedEvent, StaleDeclarations
+from db.registry import Registry, event_fingerprint
+from db.sql import replay
+from db.sql.columns import (
+    FACTS,
+    STATE,
+    fact_table,
+    member_folds,
+    member_table,
+    state_name,
+    state_table,
+)
+from db.sql.ddl import fact_view, key_indexes, projection_view
+from db.sql.fold import everything
+from db.sql.repair import fill, fill_members
+
+
+@dataclass(slots=True)
+class Report:
+    """What `migrate` did, by names."""
+
+    created: list[str] = field(default_factory=list)
+    rebuilt: list[str] = field(default_factory=list)
+    emptied: list[str] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+
+
+def migrate(
+    engine: Engine, registry: Registry, *, refetch: Collection[str] = ()
+) -> Report:
+    """Bring control tables, declared tables and views up to date; safe to repeat.
+
+    `refetch` names events whose facts may be dropped, to be read from the chain again;
+    raises ChangedEvent when an event needs it and is not named.
+    """
+    report = Report()
+    with engine.begin() as connection:
+        connection.execute(text("SELECT pg_advisory_xact_lock(7362001)"))
+        connection.execute(text("CREATE SCHEMA IF NOT EXISTS control"))
+    with engine.begin() as connection:
+        _upgrade_control(connection)
+    with engine.begin() as connection:
+        lock_declarations(connection, alone=True)
+        known = _known(connection)
+        for event in registry.events.values():
+            _ensure_event(connection, event, known, refetch, report)
+        for projection in registry.projections.values():
+            _ensure_projection(connection, projection.spec, known, report)
+        _drop_undeclared(connection, registry, known, report)
+    return report
+
+
+def check_declarations(connection: Connection, registry: Registry) -> None:
+    """Until commit: hold the declarations as they are; raise if they are not ours."""
+    lock_declarations(connection, alone=False)
+    known = _known(connection)
+    wrong = [
+        name for kind, name, print_, _ in _wanted(registry)
+        if known.get((kind, name), ("", ""))[0] != print_
+    ]  # fmt: skip
+    if wrong:
+        raise StaleDeclarations(wrong)
+
+
+def ensure_key_indexes(engine: Engine, registry: Registry) -> list[str]:
+    """Index facts by the keys of the projections that read them; returns new names.
+
+    Made concurrently, so that writing goes on; an index left invalid by a crash is
+    made again.
+    """
+    specs = [projection.spec for projection in registry.projections.values()]
+    made = []
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for index in key_indexes(specs):
+            valid = connection.execute(
+                text(
+                    "SELECT i.indisvalid FROM pg_index i"
+                    " WHERE i.indexrelid = to_regclass(:name)"
+                ),
+                {"name": f'{FACTS}."{index.name}"'},
+            ).scalar()
+            if valid:
+                continue
+            if valid is False:
+                index.drop(connection)
+            assert index.table is not None
+            index.dialect_options["postgresql"]["concurrently"] = True
+            index.create(connection)
+            made.append(str(index.name))
+    return made
+
+
+def _upgrade_control(connection: Connection) -> None:
+    config = Config()
+    folder = Path(__file__).parent / "migrations"
+    config.set_main_option("script_location", str(folder))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _wanted(registry: Registry) -> list[tuple[str, str, str, str]]:
+    rows = [
+        ("event", event.spec.id, event_fingerprint(event), event.spec.table)
+        for event in registry.events.values()
+    ]
+    rows += [
+        ("projection", plural, item.spec.fingerprint(), state_name(item.spec))
+        for plural, item in registry.projections.items()
+    ]
+    return rows
+
+
+def _known(connection: Connection) -> dict[tuple[str, str], tuple[str, str]]:
+    return {
+        (row.kind, row.name): (row.fingerprint, row.relation)
+        for row in connection.execute(select(declaration))
+    }
+
+
+def _record(
+    connection: Connection, kind: str, name: str, fingerprint: str, relation: str
+) -> None:
+    values = {
+        "kind": kind, "name": name, "fingerprint": fingerprint,
+        "relation": relation, "built_at": func.now(),
+    }  # fmt: skip
+    statement = insert(declaration).values(values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=values)
+    )
+
+
+def _ensure_event(
+    connection: Connection,
+    event: type[Event],
+    known: dict[tuple[str, str], tuple[str, str]],
+    refetch: Collection[str],
+    report: Report,
+) -> None:
+    spec = event.spec
+    fingerprint = event_fingerprint(event)
+    built = known.get(("event", spec.id))
+    if built is not None and built[0] == fingerprint:
+        return
+    table = fact_table(event)
+    if built is not None:
+        if spec.id not in refetch and spec.name not in refetch:
+            raise ChangedEvent(spec.id)
+        _drop_view(connection, "public", spec.table)
+        connection.execute(text(f"DROP TABLE {_quoted(connection, table)} CASCADE"))
+        connection.execute(delete(coverage).where(coverage.c.event == spec.id))
+        report.emptied.append(spec.id)
+    else:
+        report.created.append(spec.id)
+    table.create(connection)
+    _replace_view(connection, "public", spec.table, fact_view(event), spec.doc)
+    _record(connection, "event", spec.id, fingerprint, spec.table)
+
+
+def _ensure_projection(
+    connection: Connection,
+    spec: ProjectionSpec,
+    known: dict[tuple[str, str], tuple[str, str]],
+    report: Report,
+) -> None:
+    built = known.get(("projection", spec.plural))
+    emptied = {event.spec.id for event in spec.events} & set(report.emptied)
+    if built is not None and built[0] == spec.fingerprint() and not emptied:
+        _replace_projection_views(connection, spec)
+        return
+    for name in _tables_of(connection, state_name(spec)):
+        connection.execute(text(f'DROP TABLE {STATE}."{name}" CASCADE'))
+    state_table(spec).create(connection)
+    for fold in member_folds(spec):
+        member_table(spec, fold).create(connection)
+    fill(connection, spec, everything)
+    fill_members(connection, spec, everything)
+    replay.rebuild(connection, spec, everything)
+    _replace_projection_views(connection, spec)
+    if built is not None and built[1] != state_name(spec):
+        for name in _tables_of(connection, built[1]):
+            connection.execute(text(f'DROP TABLE {STATE}."{name}"'))
+    _record(connection, "projection", spec.plural, spec.fingerprint(), state_name(spec))
+    (report.created if built is None else report.rebuilt).append(spec.plural)
+
+
+def _replace_projection_views(connection: Connection, spec: ProjectionSpec) -> None:
+    raw = select(*state_table(spec).columns)
+    _replace_view(connection, STATE, spec.plural, raw, spec.doc)
+    _replace_view(connection, "public", spec.plural, projection_view(spec), spec.doc)
+
+
+def _drop_undeclared(
+    connection: Connection,
+    registry: Registry,
+    known: dict[tuple[str, str], tuple[str, str]],
+    report: Report,
+) -> None:
+    """Drop projections that are no longer declared; facts are kept."""
+    for (kind, name), (_, relation) in known.items():
+        if kind != "projection" or name in registry.projections:
+            continue
+        _drop_view(connection, "public", name)
+        _drop_view(connection, STATE, name)
+        for table in _tables_of(connection, relation):
+            connection.execute(text(f'DROP TABLE {STATE}."{table}"'))
+        connection.execute(
+            delete(declaration).where(
+                declaration.c.kind == kind, declaration.c.name == name
+            )
+        )
+        report.dropped.append(name)
+
+
+def _tables_of(connection: Connection, relation: str) -> Sequence[str]:
+    """A state table and its tables of values, those that exist."""
+    rows = connection.execute(
+        text(
+            "SELECT tablename FROM pg_tables WHERE schemaname = :schema"
+            " AND (tablename = :name OR starts_with(tablename, :name || '__'))"
+        ),
+        {"schema": STATE, "name": relation},
+    )
+    return list(rows.scalars())
+
+
+def _replace_view(
+    connection: Connection, schema: str, name: str, rows: Select[Any], doc: str
+) -> None:
+    """Make a view what it should be; one that is already is not touched."""
+    compiled = rows.compile(
+        dialect=connection.dialect, compile_kwargs={"literal_binds": True}
+    )
+    digest = hashlib.sha256(str(compiled).encode()).hexdigest()[:12]
+    comment = f"{doc.split(chr(10), 1)[0]} [{digest}]"
+    quote = connection.dialect.identifier_preparer.quote
+    target = f"{quote(schema)}.{quote(name)}"
+    current = connection.execute(
+        text("SELECT obj_description(to_regclass(:name), 'pg_class')"),
+        {"name": target},
+    ).scalar()
+    if current == comment:
+        return
+    _drop_view(connection, schema, name)
+    connection.exec_driver_sql(f"CREATE VIEW {target} AS {compiled}".replace("%", "%%"))
+    literal = comment.replace("'", "''").replace("%", "%%")
+    connection.exec_driver_sql(f"COMMENT ON VIEW {target} IS '{literal}'")
+
+
+def _drop_view(connection: Connection, schema: str, name: str) -> None:
+    quote = connection.dialect.identifier_preparer.quote
+    connection.exec_driver_sql(f"DROP VIEW IF EXISTS {quote(schema)}.{quote(name)}")
+
+
+def _quoted(connection: Connection, table: Table) -> str:
+    return connection.dialect.identifier_preparer.format_table(table)

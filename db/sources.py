@@ -1,0 +1,194 @@
+"""The chains that are followed: their row, their head, and what is wrong with them."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db.control import child, incident, sender_transaction, source, undecodable_log
+from db.errors import WrongChain
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRow:
+    """One chain as the database knows it; heights are -1 or None before the first."""
+
+    id: int
+    name: str
+    chain_id: str
+    ordinals: str
+    genesis: bytes | None
+    head: int | None
+    head_time: int | None
+    final: int
+    state: str
+    cause: str
+
+
+def register(
+    connection: Connection, *, name: str, chain_id: str, ordinals: str
+) -> SourceRow:
+    """The row of a chain, made on first sight.
+
+    Raises WrongChain when the name stands for another chain already, or when its facts
+    are numbered in another way.
+    """
+    known = find(connection, name)
+    if known is None:
+        connection.execute(
+            insert(source).values(name=name, chain_id=chain_id, ordinals=ordinals)
+        )
+        known = find(connection, name)
+        assert known is not None
+    if known.chain_id != chain_id:
+        raise WrongChain(
+            f"chain {name!r} was indexed as {known.chain_id} and the settings say "
+            f"{chain_id}. Give the new chain another name, or use another database."
+        )
+    if known.ordinals != ordinals:
+        raise WrongChain(
+            f"chain {name!r} was indexed with logs = "
+            f"{'all' if known.ordinals == 'rank' else 'filtered'!r}, which numbers its "
+            "facts; that cannot change. Restore the setting, or use another database."
+        )
+    return known
+
+
+def find(connection: Connection, name: str) -> SourceRow | None:
+    """The row of a chain by its name in the settings."""
+    row = connection.execute(select(source).where(source.c.name == name)).first()
+    return None if row is None else _row(row)
+
+
+def all_sources(connection: Connection) -> list[SourceRow]:
+    """Every chain ever followed, in order of id."""
+    return [_row(row) for row in connection.execute(select(source).order_by("id"))]
+
+
+def pin_genesis(connection: Connection, source_id: int, genesis: bytes) -> None:
+    """Remember the hash of block 0, once."""
+    connection.execute(
+        update(source)
+        .where(source.c.id == source_id, source.c.genesis.is_(None))
+        .values(genesis=genesis)
+    )
+
+
+def observe(
+    connection: Connection, source_id: int, *, head: int, head_time: int, final: int
+) -> None:
+    """Record what the chain reports; finality never moves backwards."""
+    connection.execute(
+        update(source)
+        .where(source.c.id == source_id)
+        .values(
+            head=head,
+            head_time=head_time,
+            final=func.greatest(source.c.final, final),
+            polled_at=func.now(),
+        )
+    )
+
+
+def set_state(connection: Connection, source_id: int, state: str, cause: str) -> None:
+    """Record the chain's state in one word, and why."""
+    connection.execute(
+        update(source).where(source.c.id == source_id).values(state=state, cause=cause)
+    )
+
+
+def report_incident(
+    connection: Connection, source_id: int, kind: str, details: dict[str, Any]
+) -> None:
+    """Record why a chain was stopped, unless it is recorded and open already."""
+    connection.execute(
+        text(
+            "INSERT INTO control.incident (source, kind, details, at)"
+            " SELECT :source, :kind, cast(:details AS jsonb), now()"
+            " WHERE NOT EXISTS (SELECT FROM control.incident WHERE source = :source"
+            " AND kind = :kind AND resolved_at IS NULL"
+            " AND details = cast(:details AS jsonb))"
+        ),
+        {"source": source_id, "kind": kind, "details": _json(details)},
+    )
+
+
+def open_incidents(connection: Connection, source_id: int) -> list[Any]:
+    """The incidents of a chain that nobody has resolved."""
+    query = (
+        select(incident)
+        .where(incident.c.source == source_id, incident.c.resolved_at.is_(None))
+        .order_by(incident.c.id)
+    )
+    return list(connection.execute(query))
+
+
+def resolve_incidents(connection: Connection, source_id: int) -> int:
+    """Mark a chain's open incidents as dealt with; how many there were."""
+    result = connection.execute(
+        update(incident)
+        .where(incident.c.source == source_id, incident.c.resolved_at.is_(None))
+        .values(resolved_at=func.now())
+    )
+    return int(result.rowcount)
+
+
+def store_children(
+    connection: Connection, source_id: int, rows: list[dict[str, Any]]
+) -> None:
+    """Remember contracts made by factories: contract, address, height."""
+    if rows:
+        statement = upsert(child)
+        statement = statement.on_conflict_do_update(
+            index_elements=["source", "contract", "address"],
+            set_={"height": func.least(child.c.height, statement.excluded.height)},
+        )
+        connection.execute(statement, [{"source": source_id, **row} for row in rows])
+
+
+def children(connection: Connection, source_id: int) -> list[Any]:
+    """All children known, as (contract, address, height)."""
+    query = select(child.c.contract, child.c.address, child.c.height).where(
+        child.c.source == source_id
+    )
+    return [(r.contract, bytes(r.address), r.height) for r in connection.execute(query)]
+
+
+def store_oddities(
+    connection: Connection,
+    source_id: int,
+    undecodable: list[dict[str, Any]],
+    transactions: list[dict[str, Any]],
+) -> None:
+    """Store undecodable logs and watched transactions; repeated ones are the same."""
+    for table, rows in (
+        (undecodable_log, undecodable),
+        (sender_transaction, transactions),
+    ):
+        if rows:
+            connection.execute(
+                upsert(table).on_conflict_do_nothing(),
+                [{"source": source_id, **row} for row in rows],
+            )
+
+
+def _row(row: Any) -> SourceRow:
+    return SourceRow(
+        id=row.id,
+        name=row.name,
+        chain_id=row.chain_id,
+        ordinals=row.ordinals,
+        genesis=None if row.genesis is None else bytes(row.genesis),
+        head=row.head,
+        head_time=row.head_time,
+        final=row.final,
+        state=row.state,
+        cause=row.cause,
+    )
+
+
+def _json(details: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(details, sort_keys=True)

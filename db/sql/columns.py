@@ -1,0 +1,159 @@
+"""Postgres types of declared kinds, and the shape of fact and state tables.
+
+facts.<domain>_<event>   source, position, block_time, transaction, <fields>
+state.<name>_<print>     source, <keys>, <folds>, <fold>_at, <fold>_refused
+state.<name>_<print>__<fold>   source, <keys>, value     (values of a CountDistinct)
+"""
+
+from functools import cache
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from db.declare import (
+    Count,
+    CountDistinct,
+    Event,
+    Field,
+    First,
+    Fold,
+    Kind,
+    Latest,
+    Replay,
+    Stage,
+    Sum,
+)
+from db.declare.projections import ProjectionSpec
+
+FACTS = "facts"
+STATE = "state"
+
+
+@cache
+def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[object]:
+    """The column type of a kind; a uint256 is numeric(78,0), sums are unbounded."""
+    if kind is Kind.NUMERIC:
+        return Numeric(78, 0) if bits == 256 else Numeric()
+    types: dict[Kind, TypeEngine[object]] = {
+        Kind.BYTES: LargeBinary(),
+        Kind.BIGINT: BigInteger(),
+        Kind.BOOLEAN: Boolean(),
+        Kind.TEXT: Text(),
+        Kind.JSON: JSONB(),
+    }
+    return types[kind]
+
+
+def field_type(field: Field) -> TypeEngine[object]:
+    """The column type of an event's field."""
+    return sql_type(field.kind, 256 if field.kind is Kind.NUMERIC else None)
+
+
+@cache
+def fact_table(event: type[Event]) -> Table:
+    """The table of an event's facts."""
+    spec = event.spec
+    return Table(
+        spec.table,
+        MetaData(schema=FACTS),
+        Column("source", SmallInteger, nullable=False),
+        Column("position", BigInteger, nullable=False),
+        Column("block_time", BigInteger, nullable=False),
+        Column("transaction", LargeBinary, nullable=False),
+        *(
+            Column(name, field_type(field), nullable=False)
+            for name, field in spec.fields.items()
+        ),
+        PrimaryKeyConstraint("source", "position", name=f"{spec.table}_pk"),
+        comment=first_line(spec.doc),
+    )
+
+
+@cache
+def state_name(spec: ProjectionSpec) -> str:
+    """The name of the table that holds this version of a projection."""
+    return f"{spec.plural}_{spec.fingerprint()}"
+
+
+@cache
+def state_table(spec: ProjectionSpec) -> Table:
+    """The table of a projection's rows, with its hidden columns."""
+    return _state_table(spec, state_name(spec))
+
+
+def _state_table(spec: ProjectionSpec, name: str) -> Table:
+    columns: list[Column[object]] = []
+    for key, field in spec.keys.items():
+        columns.append(Column(key, field_type(field), nullable=False))
+    for fold in spec.folds.values():
+        columns.extend(fold_columns(fold))
+    table = Table(
+        name,
+        MetaData(schema=STATE),
+        Column("source", SmallInteger, nullable=False),
+        *columns,
+        PrimaryKeyConstraint("source", *spec.keys, name=f"{name}_pk"),
+        comment=first_line(spec.doc),
+        postgresql_with={"fillfactor": 50},
+    )
+    for column in spec.index:
+        # The key follows, so that keyset paging by the column needs no sort.
+        keys = [table.c[key] for key in spec.keys if key != column]
+        Index(f"{name}_by_{column}", table.c.source, table.c[column], *keys)
+    return table
+
+
+@cache
+def member_table(spec: ProjectionSpec, fold: CountDistinct) -> Table:
+    """The values that a CountDistinct has seen, by key."""
+    name = f"{state_name(spec)}__{fold.name}"
+    return Table(
+        name,
+        MetaData(schema=STATE),
+        Column("source", SmallInteger, nullable=False),
+        *(Column(k, field_type(f), nullable=False) for k, f in spec.keys.items()),
+        Column("value", field_type(fold.member), nullable=False),
+        PrimaryKeyConstraint("source", *spec.keys, "value", name=f"{name}_pk"),
+    )
+
+
+def member_folds(spec: ProjectionSpec) -> list[CountDistinct]:
+    """The folds of a projection that keep a table of values."""
+    return [fold for fold in spec.folds.values() if isinstance(fold, CountDistinct)]
+
+
+def fold_columns(fold: Fold) -> list[Column[object]]:
+    """The stored columns of a fold, the visible one first."""
+    name = fold.name
+    if isinstance(fold, (Count, CountDistinct)):
+        return [Column(name, BigInteger, nullable=False, server_default="0")]
+    if isinstance(fold, Sum):
+        return [Column(name, Numeric(), nullable=False, server_default="0")]
+    if isinstance(fold, Stage):
+        return [
+            Column(name, Text, nullable=False, server_default=""),
+            Column(f"{name}_refused", BigInteger, nullable=False, server_default="0"),
+            Column(f"{name}_at", BigInteger),
+        ]
+    columns: list[Column[object]] = [Column(name, sql_type(fold.kind))]
+    if isinstance(fold, (First, Latest, Replay)):
+        columns.append(Column(f"{name}_at", BigInteger))
+    return columns
+
+
+def first_line(doc: str) -> str:
+    """The summary of a docstring."""
+    return doc.split("\n", 1)[0].strip()

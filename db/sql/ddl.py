@@ -1,0 +1,113 @@
+"""CREATE statements: tables, indexes and the views that people read.
+
+`public.<name>` is a view with readable encodings and row expressions; `state.<name>` a
+view of the live table with raw values. Both are replaced when a projection changes, so
+that readers never see a table being built.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    Label,
+    Select,
+    Table,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+)
+from sqlalchemy.schema import SchemaItem
+
+from db.control import source as source_table
+from db.declare import Event, Field, Kind, Stage
+from db.declare.expressions import Expression
+from db.declare.folds import Fold
+from db.declare.projections import ProjectionSpec
+from db.sql.columns import fact_table, state_table
+from db.sql.expressions import to_sql
+
+
+def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored value as people read it: bytes as `0x…`, the rest as it is."""
+    if field.kind is Kind.BYTES:
+        return literal_column("'0x'").op("||")(func.encode(column, "hex"))
+    return column
+
+
+def projection_columns(
+    spec: ProjectionSpec, table: Any
+) -> list[tuple[str, Field, ColumnElement[Any]]]:
+    """Name, field and SQL of every column that readers see, from a table or subquery."""
+
+    def leaf(expression: Expression) -> ColumnElement[Any]:
+        assert isinstance(expression, Fold)
+        found: ColumnElement[Any] = table.c[expression.name]
+        return found
+
+    found = [(name, field, table.c[name]) for name, field in spec.keys.items()]
+    for name, fold in spec.folds.items():
+        found.append((name, fold.field, table.c[name]))
+    for name, expression in spec.expressions.items():
+        field = spec.column_field(name)
+        found.append((name, field, to_sql(expression, leaf)))
+    return found
+
+
+def projection_view(spec: ProjectionSpec) -> Select[Any]:
+    """The rows of a projection as people read them, with the chain's name."""
+    table = state_table(spec)
+    columns: list[Label[Any]] = [source_table.c.name.label("chain")]
+    for name, field, column in projection_columns(spec, table):
+        columns.append(readable(field, column).label(name))
+    for name, fold in spec.folds.items():
+        if isinstance(fold, Stage):
+            columns.append(table.c[f"{name}_refused"].label(f"{name}_refused"))
+    joined = table.join(source_table, source_table.c.id == table.c.source)
+    return select(*columns).select_from(joined)
+
+
+def fact_view(event: type[Event]) -> Select[Any]:
+    """The facts of an event as people read them."""
+    table = fact_table(event)
+    columns: list[Label[Any]] = [
+        source_table.c.name.label("chain"),
+        table.c.position.op(">>")(32).label("height"),
+        table.c.position.label("position"),
+        table.c.block_time.label("block_time"),
+        (
+            literal_column("'0x'").op("||")(func.encode(table.c.transaction, "hex"))
+        ).label("transaction"),
+    ]
+    for name, field in event.spec.fields.items():
+        columns.append(readable(field, table.c[name]).label(name))
+    joined = table.join(source_table, source_table.c.id == table.c.source)
+    return select(*columns).select_from(joined)
+
+
+def key_indexes(specs: Iterable[ProjectionSpec]) -> list[Index]:
+    """Indexes of facts by key and position, which repair and as-of reads look up.
+
+    They are made once a chain is caught up: kept from the start they would double the
+    cost of a backfill.
+    """
+    found: dict[str, Index] = {}
+    for spec in specs:
+        for view in spec.views:
+            table = fact_table(view.event)
+            fields = [view.field_for_key(key) for key in spec.keys]
+            names = [field.name for field in fields if field is not None]
+            name = f"{view.event.spec.table}_by_{'_'.join(names)}"[:63]
+            if name not in found:
+                columns = [table.c.source, *(table.c[n] for n in names)]
+                found[name] = Index(name, *columns, table.c.position)
+    return list(found.values())
+
+
+__all__: Sequence[str] = [
+    "Expression", "SchemaItem", "Table", "case", "fact_view", "key_indexes", "literal",
+    "projection_columns", "projection_view", "readable",
+]  # fmt: skip

@@ -1,0 +1,181 @@
+"""Adding new facts to the rows of a projection.
+
+    INSERT INTO state.p (…) SELECT … <fold of the new facts> ORDER BY <keys>
+    ON CONFLICT (source, <keys>) DO UPDATE SET <fold> = <stored combined with new>
+
+Rows are locked in key order, and each statement after the first touches only rows that
+the first has locked, so merges of any number of workers cannot deadlock. The caller
+holds the projection's lock (`db.locks`): shared, or alone for a replayed projection.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    and_,
+    case,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+from db.declare import Count, CountDistinct, First, Fold, Latest, Max, Min, Stage, Sum
+from db.declare.projections import ProjectionSpec
+from db.position import BlockRange
+from db.sql import repair, replay
+from db.sql.columns import member_folds, member_table, state_table
+from db.sql.fold import branches, facts_union, fold_select, within_range
+
+
+def merge(
+    connection: Connection,
+    spec: ProjectionSpec,
+    *,
+    source: int,
+    blocks: BlockRange,
+    events: Collection[str],
+) -> None:
+    """Merge the facts of these events in a range; they must all be new."""
+    bounds = {"source": source, "lowest": blocks.lowest, "highest": blocks.highest}
+    if spec.replayed:
+        _merge_replayed(connection, spec, bounds, events)
+        return
+    connection.execute(merge_statement(spec, events), bounds)
+    for fold in member_folds(spec):
+        statement = member_statement(spec, fold, events)
+        if statement is not None:
+            connection.execute(statement, bounds)
+
+
+def merge_statement(
+    spec: ProjectionSpec, events: Collection[str], rows: Select[Any] | None = None
+) -> Insert:
+    """The upsert of what a range folds to; binds source, lowest, highest."""
+    table = state_table(spec)
+    names = ["source", *spec.keys]
+    if rows is None:
+        rows = fold_select(spec, within_range, events=events)
+    folded = rows.subquery("folded")
+    counted = {fold.name for fold in member_folds(spec)}
+    replays = {fold.name for fold in replay.replays(spec)}
+    taken = [
+        column.name
+        for column in table.columns
+        if column.name not in counted and column.name not in replays
+    ]
+    statement = insert(table).from_select(
+        taken,
+        select(*(folded.c[name] for name in taken)).order_by(
+            *(folded.c[name] for name in names)
+        ),
+    )
+    changes: dict[str, ColumnElement[Any]] = {}
+    for fold in spec.folds.values():
+        if fold.name in replays:
+            changes[f"{fold.name}_at"] = func.greatest(
+                table.c[f"{fold.name}_at"], statement.excluded[f"{fold.name}_at"]
+            )
+        elif fold.name not in counted:
+            changes.update(_combine(fold, table, statement))
+    if not changes:
+        # Even when only values are counted, the row must exist and be locked.
+        first = next(iter(counted))
+        changes = {first: table.c[first]}
+    return statement.on_conflict_do_update(index_elements=names, set_=changes)
+
+
+def member_statement(
+    spec: ProjectionSpec, fold: CountDistinct, events: Collection[str]
+) -> Insert | None:
+    """Remember new values and add how many there were to the rows."""
+    arms = [arm for arm in branches(spec, events) if fold.name in arm.values]
+    if not arms:
+        return None
+    names = ["source", *spec.keys]
+    facts = facts_union(spec, arms, within_range)
+    value = facts.c[f"v_{fold.name}"]
+    members = member_table(spec, fold)
+    fresh = insert(members).from_select(
+        [*names, "value"],
+        select(*(facts.c[name] for name in names), value)
+        .where(value.is_not(None))
+        .distinct()
+        .order_by(*(facts.c[name] for name in names), value),
+    )
+    added = (
+        fresh.on_conflict_do_nothing()
+        .returning(*(members.c[name] for name in names))
+        .cte("added")
+    )
+    table = state_table(spec)
+    grouped = (
+        select(*(added.c[name] for name in names), func.count().label("n"))
+        .group_by(*(added.c[name] for name in names))
+        .order_by(*(added.c[name] for name in names))
+    )
+    statement = insert(table).from_select([*names, fold.name], grouped)
+    return statement.on_conflict_do_update(
+        index_elements=names,
+        set_={fold.name: table.c[fold.name] + statement.excluded[fold.name]},
+    )
+
+
+def _merge_replayed(
+    connection: Connection,
+    spec: ProjectionSpec,
+    bounds: dict[str, int],
+    events: Collection[str],
+) -> None:
+    """Go on from the stored state where all new facts are later, else recompute."""
+    touched = repair.touched_keys(connection, spec, bounds, events)
+    late = repair.keep_late_keys(connection, spec, touched)
+    rows = fold_select(
+        spec,
+        repair.outside(spec, late, within_range),
+        events=events,
+        stored=state_table(spec),
+    )
+    connection.execute(merge_statement(spec, events, rows), bounds)
+    for fold in member_folds(spec):
+        statement = member_statement(spec, fold, events)
+        if statement is not None:
+            connection.execute(statement, bounds)
+    replay.advance(connection, spec, bounds, events, late)
+    repair.recompute(connection, spec, late)
+
+
+def _combine(
+    fold: Fold, table: Table, statement: Insert
+) -> dict[str, ColumnElement[Any]]:
+    """How a stored value and a new one become one: a fold's `combine`."""
+    name = fold.name
+    old: Any = table.c[name]
+    new: Any = statement.excluded[name]
+    if isinstance(fold, (Sum, Count)):
+        return {name: old + new}
+    if isinstance(fold, Min):
+        return {name: func.least(old, new)}
+    if isinstance(fold, Max):
+        return {name: func.greatest(old, new)}
+    old_at: Any = table.c[f"{name}_at"]
+    new_at: Any = statement.excluded[f"{name}_at"]
+    if isinstance(fold, Stage):
+        refused = f"{name}_refused"
+        return {
+            name: case((new_at.is_not(None), new), else_=old),
+            refused: table.c[refused] + statement.excluded[refused],
+            f"{name}_at": func.greatest(old_at, new_at),
+        }
+    assert isinstance(fold, (First, Latest))
+    earlier = or_(new_at < old_at, and_(new_at == old_at, new < old))
+    later = or_(new_at > old_at, and_(new_at == old_at, new > old))
+    wins = or_(old_at.is_(None), earlier if isinstance(fold, First) else later)
+    return {
+        name: case((wins, new), else_=old),
+        f"{name}_at": case((wins, new_at), else_=old_at),
+    }

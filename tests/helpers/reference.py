@@ -1,0 +1,142 @@
+"""The slow, obvious meaning of a projection: no SQL, one fact at a time.
+
+It shares no code with the compiler; it reads only the declarations. The fast path must
+give what this gives, on any history.
+"""
+
+import types
+from collections.abc import Iterable
+from typing import Any
+
+from db.declare import (
+    Count,
+    CountDistinct,
+    First,
+    Latest,
+    Max,
+    Min,
+    Projection,
+    Replay,
+    Stage,
+    Sum,
+)
+from db.facts import Fact
+
+
+def fold(
+    projection: type[Projection], facts: Iterable[Fact], as_of: int | None = None
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """The rows of a projection: key values to visible columns."""
+    spec = projection.spec
+    seen: dict[tuple[Any, ...], dict[str, list[tuple[int, int, Any]]]] = {}
+    for fact in facts:
+        if as_of is not None and fact.position >> 32 > as_of:
+            continue
+        for name, fold_ in spec.folds.items():
+            for order, contribution in enumerate(fold_.contributions):
+                view = contribution.view
+                if view.event is not fact.event:
+                    continue
+                if view.condition is not None and not view.condition.evaluate(
+                    lambda leaf, fact=fact: _value(leaf, fact)
+                ):
+                    continue
+                renamed = dict(view.keys)
+                key = tuple(fact.values[renamed.get(k, k)] for k in spec.keys)
+                value = contribution.value.evaluate(
+                    lambda leaf, fact=fact: _value(leaf, fact)
+                )
+                if isinstance(fold_, Replay):
+                    value = _as_json(fact)
+                row = seen.setdefault(key, {name: [] for name in spec.folds})
+                if value is not None:
+                    row[name].append((fact.position, order, value))
+    return {key: _row(projection, columns) for key, columns in seen.items()}
+
+
+def _row(projection, columns):
+    spec = projection.spec
+    row = {}
+    for name, fold_ in spec.folds.items():
+        entries = sorted(columns[name], key=lambda entry: entry[:2])
+        row[name] = _folded(fold_, [value for _, _, value in entries])
+        if isinstance(fold_, Stage):
+            row[name], row[f"{name}_refused"] = row[name]
+    for name, expression in spec.expressions.items():
+        row[name] = expression.evaluate(lambda leaf: row[leaf.name])
+    return row
+
+
+def _folded(fold_, values):
+    if isinstance(fold_, Sum):
+        return sum(values)
+    if isinstance(fold_, Count):
+        return len(values)
+    if isinstance(fold_, CountDistinct):
+        return len(set(values))
+    if isinstance(fold_, Stage):
+        return _stage(fold_, values)
+    if isinstance(fold_, Replay):
+        state = None
+        for fact in values:
+            state = fold_.reducer(state, types.SimpleNamespace(**fact))
+        return state
+    if not values:
+        return None
+    if isinstance(fold_, Min):
+        return min(values)
+    if isinstance(fold_, Max):
+        return max(values)
+    if isinstance(fold_, First):
+        return values[0]
+    assert isinstance(fold_, Latest)
+    return values[-1]
+
+
+def _stage(fold_, tags):
+    """Walk the moves as they were declared, not as the compiler tabulates them."""
+    state, refused = "", 0
+    names = []
+    for _, source, _ in fold_.moves:
+        view = source if hasattr(source, "identity") else None
+        identity = (source.spec.id, (), None) if view is None else source.identity()
+        if identity not in names:
+            names.append(identity)
+    for tag in tags:
+        wanted = names[int(tag)]
+        for origins, source, target in fold_.moves:
+            identity = (
+                source.identity()
+                if hasattr(source, "identity")
+                else (source.spec.id, (), None)
+            )
+            if identity == wanted and state in origins:
+                state = target
+                break
+        else:
+            refused += 1
+    return state, refused
+
+
+def _value(leaf, fact):
+    name = leaf.field.name
+    if name == "position":
+        return fact.position
+    if name == "height":
+        return fact.position >> 32
+    if name in ("block_time", "transaction"):
+        return getattr(fact, name)
+    return fact.values[name]
+
+
+def _as_json(fact):
+    plain = {
+        name: "0x" + value.hex() if isinstance(value, bytes) else value
+        for name, value in fact.values.items()
+    }
+    return {
+        "event": fact.event.spec.name,
+        "position": fact.position,
+        "block_time": fact.block_time,
+        **plain,
+    }
