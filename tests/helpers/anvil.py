@@ -18,6 +18,9 @@ from ops.devnet.run import up
 ETHER = 10**18
 DAY = 86_400
 
+ACTIVE, FUNDED, SUCCESSFUL, FAILED, REFUNDING, REFUNDED, CANCELLED = range(1, 8)
+"""Where a campaign stands, as its contract counts."""
+
 
 @dataclass
 class World:
@@ -132,3 +135,9 @@ def refused(name: str, *args: object) -> Iterator[None]:
     refusal = caught.value.refusal
     assert refusal is not None, str(caught.value)
     assert refusal == Refusal(name, args if args else refusal.args)
+
+
+def moves(receipt: Receipt) -> list[tuple[int, int]]:
+    """The campaign's steps in one transaction."""
+    events = receipt.events("CampaignStatusChanged")
+    return [(event.args["from"], event.args["to"]) for event in events]
