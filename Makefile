@@ -1,0 +1,60 @@
+# Everything a developer runs. `make help` lists it.
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+FAST := not slow and not chain and not bench
+# The first interpreter that runs and is new enough; a shim may exist and refuse.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$name; break; }; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help install devchain demo test check lint fast bench lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+install: $(STAMP)  ## make the virtual environment
+
+$(STAMP): requirements.lock setup.cfg pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Chainfold needs Python 3.11 or newer:" \
+		"install python3.11 (and python3-venv), or say make PYTHON=/path/to/python"; \
+		exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Cannot make" \
+		"$(VENV): on Debian and Ubuntu install python3-venv"; rm -rf $(VENV); exit 1; }
+	$(BIN)/python -m pip install --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+devchain: $(STAMP)  ## install the development chain's node and compiler
+	@$(BIN)/python -c "from ops.devnet.toolchain import ensure_toolchain; ensure_toolchain()"
+
+demo: devchain  ## run the whole thing on a chain of your own
+	$(BIN)/chainfold demo
+
+test: devchain  ## run every test but the benchmarks
+	$(BIN)/python -m pytest -m "not bench" -n 2 --dist loadscope -q
+
+check: lint fast  ## format, lint, types, architecture and the fast tests
+
+lint: $(STAMP)  ## format, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast: $(STAMP)  ## run the tests that need no chain and little time
+	$(BIN)/python -m pytest -m "$(FAST)" -n 2 --dist loadscope -q
+
+bench: devchain  ## print the figures
+	$(BIN)/python -m pytest tests/bench -m bench -s
+
+lock: $(STAMP)  ## choose the newest versions that go together
+	$(BIN)/pip-compile setup.cfg --extra dev --upgrade --strip-extras --allow-unsafe \
+		--no-header --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+		--annotation-style line --quiet --output-file requirements.lock
+
+clean:  ## remove what can be made again; data in .chainfold stays
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
+		.import_linter_cache .hypothesis ops/devnet/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

