@@ -13,7 +13,6 @@ from typing import TypeVar
 import db.domains
 from db.declare import Contract, DeclarationError, Event, Projection
 
-
 T = TypeVar("T")
 
 

@@ -27,14 +27,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-
 from db.control import coverage, declaration
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
 from db.engine import lock_declarations
 from db.errors import ChangedEvent, StaleDeclarations
 from db.registry import Registry, event_fingerprint
-from db.sql import replay
 from db.sql.columns import (
     FACTS,
     STATE,
@@ -45,8 +43,7 @@ from db.sql.columns import (
     state_table,
 )
 from db.sql.ddl import fact_view, key_indexes, projection_view
-from db.sql.fold import everything
-from db.sql.repair import fill, fill_members
+from db.sql.repair import refill
 
 
 @dataclass(slots=True)
@@ -207,9 +204,7 @@ def _ensure_projection(
     state_table(spec).create(connection)
     for fold in member_folds(spec):
         member_table(spec, fold).create(connection)
-    fill(connection, spec, everything)
-    fill_members(connection, spec, everything)
-    replay.rebuild(connection, spec, everything)
+    refill(connection, spec, None)
     _replace_projection_views(connection, spec)
     if built is not None and built[1] != state_name(spec):
         for name in _tables_of(connection, built[1]):

@@ -23,9 +23,10 @@ from db.facts import FactColumns
 from db.position import BlockRange, position
 from db.registry import Registry
 from db.schema import check_declarations
-from db.sql import repair
 from db.sql.columns import fact_table
+from db.sql.keys import touched_keys
 from db.sql.merge import merge
+from db.sql.repair import recompute
 from indexer.errors import Reorg
 from indexer.source import Batch
 
@@ -104,8 +105,8 @@ def rewind(
         touched: list[tuple[ProjectionSpec, Table]] = []
         for projection in registry.projections.values():
             lock_projection(connection, projection.spec.plural, alone=True)
-            keys = repair.touched_keys(connection, projection.spec, bounds)
-            touched.append((projection.spec, keys))
+            found = touched_keys(connection, projection.spec, bounds)
+            touched.append((projection.spec, found))
         deleted = 0
         for event in registry.events.values():
             table = fact_table(event)
@@ -115,8 +116,8 @@ def rewind(
                 )
             )
             deleted += result.rowcount
-        for spec, keys in touched:
-            repair.recompute(connection, spec, keys)
+        for spec, found in touched:
+            recompute(connection, spec, found)
         _forget(connection, source, height)
         _notify(connection, source, BlockRange(height, height))
     return deleted
@@ -145,7 +146,8 @@ def _split(
         {"source": source, "first": batch.range.first, "last": batch.range.last},
     )
     covered = set(filters.scalars())
-    fresh, seen = [], []
+    fresh: list[FactColumns] = []
+    seen: list[FactColumns] = []
     for facts in batch.facts:
         if not len(facts) or facts.event.spec.id not in wanted:
             continue
@@ -198,7 +200,7 @@ def _fold(
     alone = spec.replayed or bool(repaired)
     lock_projection(connection, spec.plural, alone=alone)
     if merged:
-        merge(connection, spec, source=source, blocks=blocks_, events=merged)
+        merge(connection, spec, source=source, blocks=blocks_, events=frozenset(merged))
     if repaired:
         bounds = {"source": source}
 
@@ -209,8 +211,8 @@ def _fold(
                 table.c.position.in_(select(positions.c.position)),
             ]
 
-        keys = repair.touched_keys(connection, spec, bounds, repaired, only_new)
-        repair.recompute(connection, spec, keys)
+        found = touched_keys(connection, spec, bounds, repaired, only_new)
+        recompute(connection, spec, found)
 
 
 def _store_rest(connection: Connection, source: int, batch: Batch) -> None:

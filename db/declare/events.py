@@ -18,13 +18,13 @@ takes only the logs with those values, so one event on the chain may be several 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from abis import load_abi
 from db.declare.errors import DeclarationError
-from db.declare.expressions import Binary, Constant, Expression
+from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, FixedBytes, Uint, is_reference_type
 
 Abi = list[dict[str, Any]]
@@ -52,7 +52,10 @@ IMPLICIT: dict[str, Field] = {
     "block_time": _Implicit("block_time"),
     "transaction": _TransactionId(),
 }
-RESERVED = frozenset({*IMPLICIT, "chain", "source", "name", "keyed", "where", "spec"})
+RESERVED = frozenset(
+    {*IMPLICIT, "chain", "source", "name", "where", "spec", "as_of"}
+    | {"keyed", "only", "event", "keys", "condition", "identity", "field_for_key"}
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +138,7 @@ class EventMeta(type):
     def __getattr__(cls, name: str) -> "FieldRef":
         if name.startswith("__") or "spec" not in cls.__dict__:
             raise AttributeError(name)
-        return getattr(EventView(cast("type[Event]", cls)), name)
+        return EventView(cast("type[Event]", cls)).__getattr__(name)
 
     def keyed(cls, **keys: str) -> "EventView":
         """The event under other key names: `Transfer.keyed(holder="to")`."""
@@ -269,7 +272,7 @@ def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> Eve
         _bind(name, item, abi)
     where = dict(body.get("where", {}))
     _check_where(name, where, abi)
-    domain = str(body.get("__domain__", _domain(str(body.get("__module__", "")))))
+    domain = str(body.get("__domain__", domain_of(str(body.get("__module__", "")))))
     doc = (body.get("__doc__") or "").strip()
     return EventSpec(name, domain, doc, source, abi, fields, where)
 
@@ -332,15 +335,9 @@ def _check_where(subject: str, where: dict[str, Any], abi: Mapping[str, Any]) ->
             )
 
 
-def _domain(module: str) -> str:
+def domain_of(module: str) -> str:
     """`crowdfunding` for `db.domains.crowdfunding.events`, else the module's last name."""
     parts = module.split(".")
     if parts[:2] == ["db", "domains"] and len(parts) > 2:
         return parts[2]
     return parts[-1]
-
-
-def constants(values: Mapping[Any, Any]) -> Iterator[tuple[Any, Constant]]:
-    """The items of a `{Event: constant}` argument, values wrapped."""
-    for event, value in values.items():
-        yield event, Constant(value)

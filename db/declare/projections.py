@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, EventView, _domain, snake_case
+from db.declare.events import Event, EventView, domain_of, snake_case
 from db.declare.expressions import Expression
 from db.declare.fields import Field
 from db.declare.folds import CountDistinct, First, Fold, Latest, Stage, value_field
@@ -113,7 +113,7 @@ class Projection:
         cls.spec = ProjectionSpec(
             name=cls.__name__,
             plural=body.get("plural", _plural(snake_case(cls.__name__))),
-            domain=body.get("__domain__", _domain(cls.__module__)),
+            domain=body.get("__domain__", domain_of(cls.__module__)),
             doc=(cls.__doc__ or "").strip(),
             keys=_key_fields(cls.__name__, keys, folds),
             folds=folds,

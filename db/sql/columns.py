@@ -6,6 +6,7 @@ state.<name>_<print>__<fold>   source, <keys>, value     (values of a CountDisti
 """
 
 from functools import cache
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -43,11 +44,11 @@ STATE = "state"
 
 
 @cache
-def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[object]:
+def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[Any]:
     """The column type of a kind; a uint256 is numeric(78,0), sums are unbounded."""
     if kind is Kind.NUMERIC:
         return Numeric(78, 0) if bits == 256 else Numeric()
-    types: dict[Kind, TypeEngine[object]] = {
+    types: dict[Kind, TypeEngine[Any]] = {
         Kind.BYTES: LargeBinary(),
         Kind.BIGINT: BigInteger(),
         Kind.BOOLEAN: Boolean(),
@@ -57,7 +58,7 @@ def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[object]:
     return types[kind]
 
 
-def field_type(field: Field) -> TypeEngine[object]:
+def field_type(field: Field) -> TypeEngine[Any]:
     """The column type of an event's field."""
     return sql_type(field.kind, 256 if field.kind is Kind.NUMERIC else None)
 
@@ -95,7 +96,7 @@ def state_table(spec: ProjectionSpec) -> Table:
 
 
 def _state_table(spec: ProjectionSpec, name: str) -> Table:
-    columns: list[Column[object]] = []
+    columns: list[Column[Any]] = []
     for key, field in spec.keys.items():
         columns.append(Column(key, field_type(field), nullable=False))
     for fold in spec.folds.values():
@@ -135,7 +136,7 @@ def member_folds(spec: ProjectionSpec) -> list[CountDistinct]:
     return [fold for fold in spec.folds.values() if isinstance(fold, CountDistinct)]
 
 
-def fold_columns(fold: Fold) -> list[Column[object]]:
+def fold_columns(fold: Fold) -> list[Column[Any]]:
     """The stored columns of a fold, the visible one first."""
     name = fold.name
     if isinstance(fold, (Count, CountDistinct)):
@@ -148,7 +149,7 @@ def fold_columns(fold: Fold) -> list[Column[object]]:
             Column(f"{name}_refused", BigInteger, nullable=False, server_default="0"),
             Column(f"{name}_at", BigInteger),
         ]
-    columns: list[Column[object]] = [Column(name, sql_type(fold.kind))]
+    columns: list[Column[Any]] = [Column(name, sql_type(fold.kind))]
     if isinstance(fold, (First, Latest, Replay)):
         columns.append(Column(f"{name}_at", BigInteger))
     return columns

@@ -5,22 +5,10 @@ view of the live table with raw values. Both are replaced when a projection chan
 that readers never see a table being built.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Index,
-    Label,
-    Select,
-    Table,
-    case,
-    func,
-    literal,
-    literal_column,
-    select,
-)
-from sqlalchemy.schema import SchemaItem
+from sqlalchemy import ColumnElement, Index, Label, Select, func, literal_column, select
 
 from db.control import source as source_table
 from db.declare import Event, Field, Kind, Stage
@@ -105,9 +93,3 @@ def key_indexes(specs: Iterable[ProjectionSpec]) -> list[Index]:
                 columns = [table.c.source, *(table.c[n] for n in names)]
                 found[name] = Index(name, *columns, table.c.position)
     return list(found.values())
-
-
-__all__: Sequence[str] = [
-    "Expression", "SchemaItem", "Table", "case", "fact_view", "key_indexes", "literal",
-    "projection_columns", "projection_view", "readable",
-]  # fmt: skip

@@ -26,6 +26,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    and_,
     bindparam,
     case,
     cast,
@@ -54,7 +55,7 @@ from db.declare import (
 )
 from db.declare.events import EventView, FieldRef
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import fact_table, field_type, sql_type
+from db.sql.columns import fact_table, sql_type
 from db.sql.expressions import to_sql
 
 Restrict = Callable[[EventView, Table], Sequence[ColumnElement[bool]]]
@@ -117,7 +118,7 @@ def everything(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]:
 def key_columns(view: EventView, keys: Collection[str]) -> list[ColumnElement[Any]]:
     """The columns of a view's fact table that fill a projection's keys, so labelled."""
     table = fact_table(view.event)
-    found = []
+    found: list[ColumnElement[Any]] = []
     for key in keys:
         column = view.field_for_key(key)
         assert column is not None  # the declaration was checked at import
@@ -315,7 +316,7 @@ def _run_stages(
     if stored is not None:
         keys = ["source", *spec.keys]
         same = [rows.c[key] == stored.c[key] for key in keys]
-        origin = rows.outerjoin(stored, *_conjunction(same))
+        origin = rows.outerjoin(stored, and_(*same))
     columns: list[ColumnElement[Any]] = [rows.c.source, *(rows.c[k] for k in spec.keys)]
     for fold in spec.folds.values():
         if fold not in set(stages):
@@ -337,17 +338,3 @@ def _run_stages(
             rows.c[f"{fold.name}_at"],
         ]
     return select(*columns).select_from(origin)
-
-
-def _conjunction(
-    conditions: Sequence[ColumnElement[bool]],
-) -> list[ColumnElement[bool]]:
-    from sqlalchemy import and_
-
-    return [and_(*conditions)]
-
-
-__all__ = [
-    "Branch", "branches", "everything", "facts_union", "field_type", "fold_select",
-    "key_columns", "pack", "unpack", "view_condition", "within_range",
-]  # fmt: skip

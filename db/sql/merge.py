@@ -8,7 +8,7 @@ the first has locked, so merges of any number of workers cannot deadlock. The ca
 holds the projection's lock (`db.locks`): shared, or alone for a replayed projection.
 """
 
-from collections.abc import Collection
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from db.declare import Count, CountDistinct, First, Fold, Latest, Max, Min, Stage, Sum
 from db.declare.projections import ProjectionSpec
 from db.position import BlockRange
-from db.sql import repair, replay
+from db.sql import keys, repair, replay
 from db.sql.columns import member_folds, member_table, state_table
 from db.sql.fold import branches, facts_union, fold_select, within_range
 
@@ -38,7 +38,7 @@ def merge(
     *,
     source: int,
     blocks: BlockRange,
-    events: Collection[str],
+    events: frozenset[str],
 ) -> None:
     """Merge the facts of these events in a range; they must all be new."""
     bounds = {"source": source, "lowest": blocks.lowest, "highest": blocks.highest}
@@ -52,14 +52,15 @@ def merge(
             connection.execute(statement, bounds)
 
 
-def merge_statement(
-    spec: ProjectionSpec, events: Collection[str], rows: Select[Any] | None = None
-) -> Insert:
+@cache
+def merge_statement(spec: ProjectionSpec, events: frozenset[str]) -> Insert:
     """The upsert of what a range folds to; binds source, lowest, highest."""
+    return _upsert(spec, fold_select(spec, within_range, events=events))
+
+
+def _upsert(spec: ProjectionSpec, rows: Select[Any]) -> Insert:
     table = state_table(spec)
     names = ["source", *spec.keys]
-    if rows is None:
-        rows = fold_select(spec, within_range, events=events)
     folded = rows.subquery("folded")
     counted = {fold.name for fold in member_folds(spec)}
     replays = {fold.name for fold in replay.replays(spec)}
@@ -89,8 +90,9 @@ def merge_statement(
     return statement.on_conflict_do_update(index_elements=names, set_=changes)
 
 
+@cache
 def member_statement(
-    spec: ProjectionSpec, fold: CountDistinct, events: Collection[str]
+    spec: ProjectionSpec, fold: CountDistinct, events: frozenset[str]
 ) -> Insert | None:
     """Remember new values and add how many there were to the rows."""
     arms = [arm for arm in branches(spec, events) if fold.name in arm.values]
@@ -129,24 +131,27 @@ def _merge_replayed(
     connection: Connection,
     spec: ProjectionSpec,
     bounds: dict[str, int],
-    events: Collection[str],
+    events: frozenset[str],
 ) -> None:
     """Go on from the stored state where all new facts are later, else recompute."""
-    touched = repair.touched_keys(connection, spec, bounds, events)
-    late = repair.keep_late_keys(connection, spec, touched)
-    rows = fold_select(
-        spec,
-        repair.outside(spec, late, within_range),
-        events=events,
-        stored=state_table(spec),
-    )
-    connection.execute(merge_statement(spec, events, rows), bounds)
+    late = keys.late_keys(connection, spec, bounds, events)
+    connection.execute(_go_on_statement(spec, events, late), bounds)
     for fold in member_folds(spec):
         statement = member_statement(spec, fold, events)
         if statement is not None:
             connection.execute(statement, bounds)
     replay.advance(connection, spec, bounds, events, late)
     repair.recompute(connection, spec, late)
+
+
+@cache
+def _go_on_statement(
+    spec: ProjectionSpec, events: frozenset[str], late: Table
+) -> Insert:
+    """The upsert for the keys that are not late, Stages going on from their rows."""
+    restrict = keys.outside(spec, late, within_range)
+    rows = fold_select(spec, restrict, events=events, stored=state_table(spec))
+    return _upsert(spec, rows)
 
 
 def _combine(

@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, and_, func, or_, select
 
+from db.declare import CountDistinct
 from db.declare.projections import ProjectionSpec
 from db.sql import replay
 from db.sql.columns import member_folds, member_table, state_table
@@ -71,15 +72,15 @@ def differences(connection: Connection, spec: ProjectionSpec) -> Iterator[Differ
         if stored != expected:
             keys = {name: row[name] for name in ("source", *spec.keys)}
             yield Difference(spec.name, keys, stored, expected)
-    for fold in member_folds(spec):
-        yield from _member_differences(connection, spec, fold.name)
+    for counted in member_folds(spec):
+        yield from _member_differences(connection, spec, counted)
 
 
 def _member_differences(
-    connection: Connection, spec: ProjectionSpec, name: str
+    connection: Connection, spec: ProjectionSpec, fold: CountDistinct
 ) -> Iterator[Difference]:
     """Rows whose count is not the number of values remembered for them."""
-    fold = next(fold for fold in member_folds(spec) if fold.name == name)
+    name = fold.name
     table, members = state_table(spec), member_table(spec, fold)
     names = ["source", *spec.keys]
     counted = (

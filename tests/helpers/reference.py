@@ -11,6 +11,7 @@ from typing import Any
 from db.declare import (
     Count,
     CountDistinct,
+    EventView,
     First,
     Latest,
     Max,
@@ -98,24 +99,21 @@ def _stage(fold_, tags):
     state, refused = "", 0
     names = []
     for _, source, _ in fold_.moves:
-        view = source if hasattr(source, "identity") else None
-        identity = (source.spec.id, (), None) if view is None else source.identity()
-        if identity not in names:
-            names.append(identity)
+        if _identity(source) not in names:
+            names.append(_identity(source))
     for tag in tags:
-        wanted = names[int(tag)]
         for origins, source, target in fold_.moves:
-            identity = (
-                source.identity()
-                if hasattr(source, "identity")
-                else (source.spec.id, (), None)
-            )
-            if identity == wanted and state in origins:
+            if _identity(source) == names[int(tag)] and state in origins:
                 state = target
                 break
         else:
             refused += 1
     return state, refused
+
+
+def _identity(source):
+    view = source if isinstance(source, EventView) else EventView(source)
+    return view.identity()
 
 
 def _value(leaf, fact):
