@@ -337,6 +337,24 @@ def test_root_works_below_a_closed_directory_and_changes_no_mode(directory):
 
 
 @AS_ROOT
+def test_an_ordinary_user_runs_it_directly(directory):
+    """In a namespace we are an ordinary user to every program, ourselves included."""
+    if not supervisor.namespaces_work():
+        pytest.skip("user namespaces are forbidden here")
+    script = (
+        f"import os, sys; sys.path.insert(0, {str(ROOT)!r})\n"
+        f"from ops.embedded.postgres import EmbeddedPostgres\n"
+        f"from ops.embedded import supervisor\n"
+        f"with EmbeddedPostgres({str(directory)!r}) as url:\n"
+        f"    print(os.geteuid() != 0, supervisor.choose_identity(), url[:10])\n"
+    )
+
+    answer = supervisor.run([sys.executable, "-c", script], supervisor.RunAs.NAMESPACE)
+
+    assert "True RunAs.SELF postgresql" in answer.stdout
+
+
+@AS_ROOT
 def test_without_namespaces_root_runs_it_as_nobody(directory, monkeypatch):
     """And the data changes hands when namespaces come back."""
     monkeypatch.setattr(supervisor, "namespaces_work", lambda: False)
