@@ -95,6 +95,10 @@ def test_every_folder_of_modules_is_a_package():
 @pytest.mark.slow
 def test_the_wheel_holds_the_modules_and_the_data(tmp_path):
     source = copy_of_the_tree(tmp_path / "source")
+    bait = source / "ops/devnet/node_modules/bait/deep/Bait.sol"
+    bait.parent.mkdir(parents=True)
+    bait.touch()
+    (bait.parents[1] / "bait.py").touch()
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
     built = subprocess.run(
         [*command, "--outdir", str(tmp_path), str(source)],
