@@ -57,11 +57,12 @@ def db_engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres_url: str) -> Iterator[str]:
     """The name of a database holding our whole schema; clone it, never write to it."""
-    from db.schema import create_all
+    from db.registry import Registry
+    from db.schema import migrate
 
     with servers.fresh_database(postgres_url) as url:
         with servers.engine_on(url) as engine:
-            create_all(engine)
+            migrate(engine, Registry.load())
         yield make_url(url).database or ""
 
 
