@@ -15,6 +15,7 @@ GAS_PRICE = 1_000_000_000
 
 GAS_LIMIT = 1_500_000
 RECEIPT_SECONDS_MAX = 30.0
+POLL_SECONDS = 0.02
 
 # Errors and events of ours appear in receipts and reverts of any of them.
 CONTRACTS = (
@@ -125,10 +126,13 @@ class Chain:
         return receipt
 
     def submit(self, calls: Sequence[Call]) -> list[str]:
-        """Send many at once, without waiting; return their hashes."""
-        return self.rpc.batch(
-            [("eth_sendTransaction", [call.transaction()]) for call in calls]
-        )
+        """Send many without waiting; return their hashes.
+
+        One request each: a node is free to work on a batch in any order.
+        """
+        return [
+            self.rpc.call("eth_sendTransaction", call.transaction()) for call in calls
+        ]
 
     def call(self, to: Contract, function: str, *args: object) -> Any:
         """Read from a contract."""
@@ -142,17 +146,24 @@ class Chain:
 
     def receipt(self, transaction: str) -> Receipt:
         """Wait until a transaction is mined."""
+        return self.receipts([transaction])[0]
+
+    def receipts(self, transactions: Sequence[str]) -> list[Receipt]:
+        """Wait until all of some transactions are mined."""
         deadline = time.monotonic() + RECEIPT_SECONDS_MAX
         while True:
-            found = self.rpc.call("eth_getTransactionReceipt", transaction)
-            if found is not None:
-                return parse_receipt(found)
+            found = self.rpc.batch(
+                [("eth_getTransactionReceipt", [name]) for name in transactions]
+            )
+            missing = found.count(None)
+            if not missing:
+                return [parse_receipt(receipt) for receipt in found]
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"{transaction} was not mined in {RECEIPT_SECONDS_MAX:.0f} s: "
-                    "does the chain make blocks?"
+                    f"{missing} transactions were not mined in "
+                    f"{RECEIPT_SECONDS_MAX:.0f} s: does the chain make blocks?"
                 )
-            time.sleep(0.02)
+            time.sleep(POLL_SECONDS)
 
     def _ask(self, call: Call, block: str = "pending") -> str:
         """Try a call without sending it, to learn the reason of a refusal."""

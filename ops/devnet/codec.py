@@ -123,6 +123,15 @@ def bytes32(text: str) -> bytes:
     return raw.ljust(32, b"\0")
 
 
+def created_address(sender: str, nonce: int) -> str:
+    """Return where a sender's nth creation lands: keccak of the RLP of both."""
+    count = nonce.to_bytes((nonce.bit_length() + 7) // 8)
+    if not count or count[0] > 0x7F or len(count) > 1:
+        count = bytes([0x80 + len(count)]) + count
+    body = b"\x94" + bytes.fromhex(sender.removeprefix("0x")) + count
+    return "0x" + keccak(bytes([0xC0 + len(body)]) + body)[12:].hex()
+
+
 def _signature(entry: Abi) -> str:
     return f"{entry['name']}({','.join(_types(entry['inputs']))})"
 

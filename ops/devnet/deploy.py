@@ -19,7 +19,7 @@ from eth_utils.crypto import keccak
 from abis import load_artifact
 from ops.devnet.anvil import MNEMONIC
 from ops.devnet.client import GAS_PRICE, Chain, Contract
-from ops.devnet.codec import interface
+from ops.devnet.codec import created_address, interface
 from ops.devnet.rpc import Rpc
 
 FEE_BPS = 250
@@ -177,7 +177,7 @@ class _Deployer:
     ) -> Contract:
         code = bytes.fromhex(load_artifact(contract)["bytecode"].removeprefix("0x"))
         data = code + interface(contract).encode_constructor(*arguments)
-        made = Contract(contract, _created_address(self._sender, self._nonce))
+        made = Contract(contract, created_address(self._sender, self._nonce))
         self._created[key or contract] = (made, self._send(None, data, CREATE_GAS))
         return made
 
@@ -226,12 +226,3 @@ class _Deployer:
         raw = "0x" + bytes(signed.raw_transaction).hex()
         name: str = self._chain.rpc.call("eth_sendRawTransaction", raw)
         return name
-
-
-def _created_address(sender: str, nonce: int) -> str:
-    """Return where a sender's nth creation lands: keccak of the RLP of both."""
-    count = nonce.to_bytes((nonce.bit_length() + 7) // 8)
-    if not count or count[0] > 0x7F or len(count) > 1:
-        count = bytes([0x80 + len(count)]) + count
-    body = b"\x94" + bytes.fromhex(sender.removeprefix("0x")) + count
-    return "0x" + keccak(bytes([0xC0 + len(body)]) + body)[12:].hex()
