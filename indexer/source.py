@@ -91,6 +91,21 @@ class Source(Protocol):
         """
         ...
 
+    async def discover(self, wanted: BlockRange) -> Sequence[Child]:
+        """The contracts that factories made in a range, without reading its facts.
+
+        Includes the children of children that the range announces.
+        """
+        ...
+
+    def learn_children(self, children: Iterable[Child]) -> None:
+        """Follow these contracts too, from their heights on."""
+        ...
+
+    def forget_children(self, height: int) -> None:
+        """Forget the contracts made at or above a height: their blocks are gone."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...

@@ -1,0 +1,281 @@
+"""Writing past ranges with several processes, in any order, resumable at any point.
+
+The parent splits the gaps of a window into chunks; each worker leases a chunk and steps
+through it. What is covered is never read again, so running a backfill twice, or after
+it was killed, does only what is left. A worker that dies gives its chunk to another.
+"""
+
+import asyncio
+import logging
+import multiprocessing
+import queue
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from sqlalchemy import text
+
+from db import coverage
+from db.position import BlockRange
+from indexer.errors import Permanent, Retryable
+from indexer.follow import CaughtUp, Chain, Wrote, backoff, know_children, step
+from indexer.place import lease_range
+
+log = logging.getLogger(__name__)
+
+# Opens a chain for one process; must be picklable, as workers are spawned.
+OpenChain = Callable[[], AbstractAsyncContextManager[Chain]]
+
+_MAX_FAILURES = 20  # retries of one step in a row before a worker gives up
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a backfill stands; blocks and facts since it began."""
+
+    window: BlockRange
+    missing_blocks: int
+    done_blocks: int
+    facts: int
+    seconds: float
+
+    @property
+    def blocks_per_second(self) -> float:
+        """Blocks written per second so far."""
+        return self.done_blocks / self.seconds if self.seconds else 0.0
+
+    @property
+    def facts_per_second(self) -> float:
+        """Facts written per second so far."""
+        return self.facts / self.seconds if self.seconds else 0.0
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds to go at this rate, None before the first range."""
+        rate = self.blocks_per_second
+        return (self.missing_blocks - self.done_blocks) / rate if rate else None
+
+
+Report = Callable[[Progress], None]
+
+
+async def run_backfill(
+    open_chain: OpenChain,
+    *,
+    first: int = 0,
+    last: int | None = None,
+    workers: int = 1,
+    report: Report = lambda progress: None,
+) -> Progress:
+    """Write every missing block in first..last (None: the head of now).
+
+    Raises Permanent when a range cannot be read; what was written stays.
+    """
+    started = time.monotonic()
+    async with open_chain() as chain:
+        head = await chain.source.head()
+        top = head.height if last is None else min(last, head.height)
+        if top < first:
+            raise Permanent(
+                f"nothing to backfill: the chain's head is {head.height}, below block "
+                f"{first}. Choose a lower --from."
+            )
+        window = BlockRange(first, top)
+        gaps = missing_ranges(chain, window)
+        total = sum(gap.blocks for gap in gaps)
+        tally = _Tally(window, total, started, report)
+        if workers == 1 or total < 2 * workers:
+            chain.window = window
+            await _run_window(chain, tally.add)
+            return tally.progress()
+        if chain.streams and gaps:
+            await know_children(chain, gaps[-1].last, chain.streams)
+        chunks = split(gaps, workers * 4, chain.range_blocks)
+        release = _releaser(chain)
+        await asyncio.to_thread(
+            _run_workers, open_chain, chunks, workers, tally.add, release
+        )
+    return tally.progress()
+
+
+def missing_ranges(chain: Chain, window: BlockRange) -> list[BlockRange]:
+    """The blocks of a window that any stream lacks, merged and in order."""
+    with chain.engine.connect() as connection:
+        gaps = coverage.missing(connection, chain.id, chain.streams, window)
+    merged: list[BlockRange] = []
+    for each in sorted(each for found in gaps.values() for each in found):
+        if merged and each.first <= merged[-1].last + 1:
+            last = max(merged[-1].last, each.last)
+            merged[-1] = BlockRange(merged[-1].first, last)
+        else:
+            merged.append(each)
+    return merged
+
+
+def split(gaps: list[BlockRange], pieces: int, most: int) -> list[BlockRange]:
+    """Cut ranges into about this many chunks, none longer than ten times `most`."""
+    total = sum(gap.blocks for gap in gaps)
+    size = max(1, min(-(-total // pieces), most * 10))
+    return [
+        BlockRange(first, min(first + size - 1, gap.last))
+        for gap in gaps
+        for first in range(gap.first, gap.last + 1, size)
+    ]
+
+
+class _Tally:
+    """Adds up what was written and reports it."""
+
+    def __init__(
+        self, window: BlockRange, missing: int, started: float, report: Report
+    ) -> None:
+        self.window, self.missing = window, missing
+        self.started, self.report = started, report
+        self.blocks = self.facts = 0
+
+    def add(self, blocks: int, facts: int) -> None:
+        self.blocks += blocks
+        self.facts += facts
+        self.report(self.progress())
+
+    def progress(self) -> Progress:
+        seconds = time.monotonic() - self.started
+        return Progress(self.window, self.missing, self.blocks, self.facts, seconds)
+
+
+async def _run_window(chain: Chain, add: Callable[[int, int], None]) -> None:
+    """Step through a chain's window until nothing is missing in it."""
+    failures = 0
+    while True:
+        try:
+            outcome = await step(chain)
+        except Retryable as error:
+            failures += 1
+            if failures > _MAX_FAILURES:
+                raise Permanent(
+                    f"gave up after {failures} tries: {error}. Run the backfill again "
+                    "when the endpoint is well; it goes on where it stopped."
+                ) from error
+            log.warning("step_retried chain=%s cause=%s", chain.name, error)
+            await asyncio.sleep(backoff(failures))
+            continue
+        failures = 0
+        if isinstance(outcome, CaughtUp):
+            return
+        if isinstance(outcome, Wrote):
+            add(outcome.written.blocks.blocks, outcome.written.facts)
+
+
+def _releaser(chain: Chain) -> Callable[[int], None]:
+    """Frees the leases of a worker that died, by its process id."""
+
+    def release(pid: int) -> None:
+        with chain.engine.begin() as connection:
+            connection.execute(
+                text(
+                    "DELETE FROM control.lease WHERE source = :source"
+                    " AND owner LIKE '%:' || :pid"
+                ),
+                {"source": chain.id, "pid": str(pid)},
+            )
+
+    return release
+
+
+def _run_workers(
+    open_chain: OpenChain,
+    chunks: list[BlockRange],
+    workers: int,
+    add: Callable[[int, int], None],
+    release: Callable[[int], None],
+) -> None:
+    """Hand chunks to processes until all are done; replaces one that dies, twice."""
+    context = multiprocessing.get_context("spawn")
+    todo: Any = context.Queue()
+    news: Any = context.Queue()
+    for chunk in chunks:
+        todo.put(chunk)
+    held: dict[int, BlockRange] = {}
+    running: list[BaseProcess] = []
+    spare = 2
+    left = len(chunks)
+
+    def start() -> None:
+        process = context.Process(
+            target=_worker, args=(open_chain, todo, news), daemon=True
+        )
+        process.start()
+        running.append(process)
+
+    for _ in range(min(workers, len(chunks))):
+        start()
+    try:
+        while left:
+            kind, pid, value = _next_news(news)
+            if kind == "took":
+                held[pid] = value
+            elif kind == "wrote":
+                add(*value)
+            elif kind == "done":
+                held.pop(pid, None)
+                left -= 1
+            elif kind == "failed":
+                raise Permanent(value)
+            for process in [p for p in running if p.exitcode is not None]:
+                running.remove(process)
+                if spare == 0:
+                    raise Permanent(
+                        f"workers keep dying (exit code {process.exitcode}). What was "
+                        "written stays; look at the log, then run the backfill again."
+                    )
+                spare -= 1
+                release(process.pid or 0)
+                if process.pid in held:
+                    todo.put(held.pop(process.pid))
+                start()
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.join(10)
+
+
+def _next_news(news: Any) -> tuple[str, int, Any]:
+    try:
+        message: tuple[str, int, Any] = news.get(timeout=0.5)
+    except queue.Empty:
+        return "", 0, None
+    return message
+
+
+def _worker(open_chain: OpenChain, todo: Any, news: Any) -> None:
+    """One worker process: chunks until it is told to stop."""
+    pid = multiprocessing.current_process().pid or 0
+    try:
+        asyncio.run(_work(open_chain, todo, news, pid))
+    except Exception as error:  # the outer loop of a process: tell the parent
+        news.put(("failed", pid, str(error)))
+        news.close()
+        news.join_thread()
+
+
+async def _work(open_chain: OpenChain, todo: Any, news: Any, pid: int) -> None:
+    async with open_chain() as chain:
+        while True:
+            chunk = await asyncio.to_thread(todo.get)
+            news.put(("took", pid, chunk))
+            lease = None
+            while lease is None:
+                lease = lease_range(chain.engine, chain.id, chunk)
+                if lease is None:
+                    await asyncio.sleep(1.0)  # another backfill holds part of it
+            chain.window, chain.guard = chunk, lease.guard
+            chain.own_leases = [chunk]
+            await _run_window(
+                chain, lambda blocks, facts: news.put(("wrote", pid, (blocks, facts)))
+            )
+            lease.release(chain.engine)
+            news.put(("done", pid, None))

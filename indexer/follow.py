@@ -1,0 +1,388 @@
+"""Following a chain: one function holds a range's whole life.
+
+    step: plan the lowest gap -> read it -> write it -> a named outcome
+
+`Wrote`, `CaughtUp`, `Reorged` and `Behind` are outcomes; trouble is an exception from
+`indexer.errors`, and `follow` decides by its class whether to retry or to stop.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+
+from db import blocks, coverage, sources
+from db.blocks import Header
+from db.coverage import Stream
+from db.errors import DatabaseError
+from db.position import BlockRange
+from db.registry import Registry
+from indexer import metrics
+from indexer.errors import Permanent, Reorg, Retryable
+from indexer.place import leased
+from indexer.reorg import FinalityViolated, find_fork
+from indexer.source import Batch, Source
+from indexer.streams import CHILDREN, events_of
+from indexer.writer import Guard, Written, rewind, write_batch
+
+log = logging.getLogger(__name__)
+
+Planned = tuple[BlockRange, list[Stream]]
+
+
+@dataclass(slots=True)
+class Chain:
+    """Everything one loop needs, and the little that it remembers between steps."""
+
+    engine: Engine
+    registry: Registry
+    source: Source
+    id: int
+    streams: list[Stream]
+    guard: Guard | None = None
+    window: BlockRange | None = None  # only these blocks; None: up to the head
+    range_blocks: int = 1000
+    batch_facts: int = 50_000
+    blocks_per_range: int = 100
+    ahead: tuple[Planned, asyncio.Task[Batch]] | None = None
+    own_leases: list[BlockRange] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """The chain's name in the settings."""
+        return self.source.name
+
+
+@dataclass(frozen=True, slots=True)
+class Wrote:
+    """A range was written."""
+
+    written: Written
+    head: Header
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """Nothing is missing up to the head, or the end of the window."""
+
+    head: Header
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The source is behind what was written already: wait for it."""
+
+    head: Header
+    written: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reorged:
+    """Blocks from `height` on were replaced; their facts are gone again."""
+
+    height: int
+    facts: int
+
+
+Outcome = Wrote | CaughtUp | Behind | Reorged
+
+
+async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
+    """Compare block 0 with the one remembered, or pinned; raise Permanent if changed."""
+    genesis = await chain.source.header(0)
+    if genesis is None:
+        raise Retryable("the source has no block 0 yet; waiting for it")
+    with chain.engine.begin() as connection:
+        row = sources.find(connection, chain.name)
+        assert row is not None
+        expected = pinned or row.genesis
+        if expected is not None and expected != genesis.hash:
+            raise FinalityViolated(
+                f"block 0 is 0x{genesis.hash.hex()} and was 0x{expected.hex()}: this is "
+                "another chain, or it was started anew. Point the settings at the right "
+                "endpoint; for a new chain use another name or another database."
+            )
+        sources.pin_genesis(connection, chain.id, genesis.hash)
+
+
+async def step(chain: Chain) -> Outcome:
+    """Write the lowest missing range, or say why there is nothing to write."""
+    head = await chain.source.head()
+    final = await chain.source.final_height(head)
+    known, tip = await asyncio.to_thread(_observe, chain, head, final)
+    if known is not None and known.hash != head.hash:
+        return await _rewind(chain, f"head {head.height} has another hash")
+    if tip is not None and tip.height > head.height and chain.window is None:
+        return Behind(head, tip.height)
+    planned = await asyncio.to_thread(_plan, chain, head.height, None)
+    if planned is None:
+        return CaughtUp(head)
+    await know_children(chain, planned[0].first, planned[1])
+    started = time.monotonic()
+    batch = await _read(chain, planned)
+    metrics.FETCH_SECONDS.labels(chain.name).observe(time.monotonic() - started)
+    chain.source.learn_children(batch.children)
+    await _read_ahead(chain, planned, head.height)
+    try:
+        written = await asyncio.to_thread(
+            write_batch,
+            chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
+        )  # fmt: skip
+    except Reorg as reorg:
+        return await _rewind(chain, str(reorg))
+    _resize(chain, written)
+    _count(chain, written, head)
+    return Wrote(written, head)
+
+
+async def follow(
+    chain: Chain,
+    stop: asyncio.Event,
+    *,
+    poll_seconds: float = 1.0,
+    stall_seconds: float = 30.0,
+) -> None:
+    """Step until told to stop; raises when the chain must not be followed further."""
+    failures = 0
+    moved = time.monotonic()
+    while not stop.is_set():
+        try:
+            outcome = await step(chain)
+        except Retryable as error:
+            failures += 1
+            state = (
+                "stalled" if time.monotonic() - moved > stall_seconds else "retrying"
+            )
+            await _trouble(chain, state, str(error))
+            await _pause(stop, backoff(failures))
+            continue
+        except OperationalError as error:
+            failures += 1
+            log.warning("database_away chain=%s error=%s", chain.name, error.orig)
+            await _pause(stop, backoff(failures))
+            continue
+        except (Permanent, DatabaseError) as error:
+            await _stop(chain, error)
+            raise
+        failures = 0
+        if isinstance(outcome, (Wrote, Reorged)):
+            moved = time.monotonic()
+            state = "reading"
+        else:
+            state = "following" if isinstance(outcome, CaughtUp) else "behind"
+        quiet = time.monotonic() - moved > stall_seconds
+        await _settle(chain, outcome, "halted" if quiet else state)
+        if not isinstance(outcome, (Wrote, Reorged)):
+            await _pause(stop, poll_seconds)
+
+
+def _observe(
+    chain: Chain, head: Header, final: int
+) -> tuple[Header | None, Header | None]:
+    """Record the head; our block at its height and our highest block."""
+    metrics.HEAD.labels(chain.name).set(head.height)
+    metrics.FINAL.labels(chain.name).set(final)
+    with chain.engine.begin() as connection:
+        sources.observe(
+            connection, chain.id, head=head.height, head_time=head.time, final=final
+        )
+        known = blocks.stored(connection, chain.id, [head.height]).get(head.height)
+        return known, blocks.tip(connection, chain.id)
+
+
+def _plan(chain: Chain, head: int, done: Planned | None) -> Planned | None:
+    """The next range to read; `done` is one that is about to be written."""
+    last = head if chain.window is None else min(head, chain.window.last)
+    first = 0 if chain.window is None else chain.window.first
+    if last < first:
+        return None
+    with chain.engine.connect() as connection:
+        gaps = coverage.missing(
+            connection, chain.id, chain.streams, BlockRange(first, last)
+        )
+        others = [
+            each
+            for each in leased(connection, chain.id)
+            if each not in chain.own_leases
+        ]
+    if done is not None:
+        others.append(done[0])
+    free = {
+        stream: [part for each in found for part in _without(each, others)]
+        for stream, found in gaps.items()
+    }
+    limit = min(chain.blocks_per_range, chain.range_blocks)
+    if done is None and chain.ahead is not None:
+        limit = chain.ahead[0][0].blocks  # so that what was read ahead is used
+    return coverage.next_range(free, limit)
+
+
+def _without(each: BlockRange, taken: list[BlockRange]) -> list[BlockRange]:
+    parts = [each]
+    for other in taken:
+        rest = []
+        for part in parts:
+            if other.last < part.first or other.first > part.last:
+                rest.append(part)
+                continue
+            if part.first < other.first:
+                rest.append(BlockRange(part.first, other.first - 1))
+            if part.last > other.last:
+                rest.append(BlockRange(other.last + 1, part.last))
+        parts = rest
+    return parts
+
+
+async def _read(chain: Chain, planned: Planned) -> Batch:
+    """The batch of a range: the one read ahead, or read now."""
+    ahead, chain.ahead = chain.ahead, None
+    if ahead is not None and ahead[0] == planned:
+        return await ahead[1]
+    if ahead is not None:
+        ahead[1].cancel()
+    return await chain.source.fetch(planned[0], events_of(planned[1]))
+
+
+async def _read_ahead(chain: Chain, planned: Planned, head: int) -> None:
+    """Start reading the range after this one, while this one is written."""
+    following = await asyncio.to_thread(_plan, chain, head, planned)
+    if following is None or following[1] != planned[1]:
+        return
+    fetch = chain.source.fetch(following[0], events_of(following[1]))
+    task = asyncio.create_task(fetch)
+    # A failure is seen when the task is awaited, or dropped with it.
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    chain.ahead = (following, task)
+
+
+async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None:
+    """Find all contracts that factories made under a block, before reading from it.
+
+    Blocks whose children are known already are not asked for again.
+    """
+    needed = {
+        stream.filter.removeprefix("factory:")
+        for stream in reading
+        if stream.filter.startswith("factory:")
+    }
+    streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
+    streams = [s for s in streams if s.event.removeprefix(CHILDREN) in needed]
+    if not streams or below == 0:
+        return
+    window = BlockRange(0, below - 1)
+    while True:
+        with chain.engine.connect() as connection:
+            gaps = coverage.missing(connection, chain.id, streams, window)
+        found = coverage.next_range(gaps, chain.range_blocks)
+        if found is None:
+            return
+        children = await chain.source.discover(found[0])
+        rows = [
+            {"contract": c.contract, "address": c.address, "height": c.height}
+            for c in children
+        ]
+        with chain.engine.begin() as connection:
+            if chain.guard is not None:
+                chain.guard(connection)
+            sources.store_children(connection, chain.id, rows)
+            coverage.mark(connection, chain.id, found[1], found[0])
+        chain.source.learn_children(children)
+
+
+async def _rewind(chain: Chain, reason: str) -> Reorged:
+    if chain.ahead is not None:
+        chain.ahead[1].cancel()
+        chain.ahead = None
+    with chain.engine.connect() as connection:
+        row = sources.find(connection, chain.name)
+    final = -1 if row is None else row.final
+    height = await find_fork(chain.engine, chain.source, chain.id, final)
+    facts = await asyncio.to_thread(
+        rewind, chain.engine, chain.registry, chain.id, height, chain.guard
+    )
+    chain.source.forget_children(height)
+    metrics.REORGS.labels(chain.name).inc()
+    log.warning(
+        "reorg_rewound chain=%s block=%d facts=%d reason=%s",
+        chain.name, height, facts, reason,
+    )  # fmt: skip
+    return Reorged(height, facts)
+
+
+def _resize(chain: Chain, written: Written) -> None:
+    """Aim the next range at the wanted number of facts; at most double or halve."""
+    density = written.facts / written.blocks.blocks
+    ideal = chain.range_blocks if not density else int(chain.batch_facts / density)
+    now = chain.blocks_per_range
+    chain.blocks_per_range = max(1, min(ideal, now * 2, chain.range_blocks))
+
+
+def _count(chain: Chain, written: Written, head: Header) -> None:
+    metrics.WRITE_SECONDS.labels(chain.name).observe(written.seconds)
+    metrics.BLOCKS.labels(chain.name).inc(written.blocks.blocks)
+    metrics.FACTS.labels(chain.name).inc(written.facts)
+    metrics.UNDECODABLE.labels(chain.name).inc(written.undecodable)
+    metrics.CHECKPOINT.labels(chain.name).set(written.blocks.last)
+    metrics.LAG_BLOCKS.labels(chain.name).set(max(head.height - written.blocks.last, 0))
+    log.info(
+        "range_written chain=%s blocks=%s facts=%d seconds=%.3f",
+        chain.name, written.blocks, written.facts, written.seconds,
+    )  # fmt: skip
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait: exponential with full jitter, at most 15."""
+    return random.uniform(0.05, min(15.0, 0.25 * 2 ** min(failures, 8)))  # noqa: S311
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+async def _settle(chain: Chain, outcome: Outcome, state: str) -> None:
+    cause = ""
+    if isinstance(outcome, Behind):
+        cause = (
+            f"the endpoint is at block {outcome.head.height}, "
+            f"block {outcome.written} is written"
+        )
+    elif state == "halted":
+        cause = f"no new block since {outcome.head.height}" if not isinstance(
+            outcome, Reorged
+        ) else ""  # fmt: skip
+    await asyncio.to_thread(_set_state, chain, state, cause)
+
+
+async def _trouble(chain: Chain, state: str, cause: str) -> None:
+    metrics.RETRIES.labels(chain.name).inc()
+    log.warning("step_retried chain=%s state=%s cause=%s", chain.name, state, cause)
+    await asyncio.to_thread(_set_state, chain, state, cause)
+
+
+async def _stop(chain: Chain, error: Exception) -> None:
+    log.error("chain_stopped chain=%s cause=%s", chain.name, error)
+    metrics.STOPPED.labels(chain.name).set(1)
+    await asyncio.to_thread(_set_state, chain, "stopped", str(error))
+    if isinstance(error, FinalityViolated):
+        with chain.engine.begin() as connection:
+            sources.report_incident(
+                connection, chain.id, "finality_violated", {"cause": str(error)}
+            )
+
+
+def _set_state(chain: Chain, state: str, cause: str) -> None:
+    """Record the state and renew the place; a database that is away is met later."""
+    try:
+        with chain.engine.begin() as connection:
+            if chain.guard is not None and state != "stopped":
+                chain.guard(connection)
+            sources.set_state(connection, chain.id, state, cause)
+    except DBAPIError as error:
+        log.warning("state_not_recorded chain=%s error=%s", chain.name, error.orig)

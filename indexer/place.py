@@ -1,0 +1,167 @@
+"""Who may write: one follower for a chain, and ranges leased to backfill workers.
+
+Both hold a row that every write transaction checks, so a process that was paused and
+replaced cannot write when it wakes.
+"""
+
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from db.errors import LostPlace
+from db.position import BlockRange
+
+FOLLOWER_SECONDS = 30  # a follower not seen for so long has lost its place
+LEASE_SECONDS = 120
+
+
+def owner_name() -> str:
+    """Host and process, as others are told."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@dataclass(frozen=True, slots=True)
+class FollowerPlace:
+    """The place of the one process that follows a chain."""
+
+    source: int
+    token: str
+
+    def guard(self, connection: Connection) -> None:
+        """Renew the place inside a write; raises LostPlace when it is another's."""
+        result = connection.execute(
+            text(
+                "UPDATE control.follower SET seen_at = clock_timestamp()"
+                " WHERE source = :source AND token = :token"
+            ),
+            {"source": self.source, "token": self.token},
+        )
+        if result.rowcount != 1:
+            raise LostPlace(
+                "another process follows this chain now; this one writes nothing more. "
+                "Start it again if the other was stopped."
+            )
+
+    def leave(self, engine: Engine) -> None:
+        """Give the place up."""
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "DELETE FROM control.follower"
+                    " WHERE source = :source AND token = :token"
+                ),
+                {"source": self.source, "token": self.token},
+            )
+
+
+def take_follower_place(engine: Engine, source: int) -> FollowerPlace | str:
+    """Take the place if it is free or its holder is gone, else say who holds it."""
+    token = secrets.token_hex(8)
+    with engine.begin() as connection:
+        taken = connection.execute(
+            text(
+                "INSERT INTO control.follower AS f VALUES"
+                " (:source, :owner, :token, clock_timestamp(), clock_timestamp())"
+                " ON CONFLICT (source) DO UPDATE SET owner = excluded.owner,"
+                " token = excluded.token, since = excluded.since,"
+                " seen_at = excluded.seen_at"
+                " WHERE f.seen_at < clock_timestamp() - make_interval(secs => :patience)"
+                " RETURNING token"
+            ),
+            {
+                "source": source,
+                "owner": owner_name(),
+                "token": token,
+                "patience": FOLLOWER_SECONDS,
+            },
+        ).scalar()
+        if taken == token:
+            return FollowerPlace(source, token)
+        holder = connection.execute(
+            text(
+                "SELECT owner || ', since ' || to_char(since, 'YYYY-MM-DD HH24:MI:SS')"
+                " FROM control.follower WHERE source = :source"
+            ),
+            {"source": source},
+        ).scalar()
+    return str(holder or "a process that has just left")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A range that only its owner may write."""
+
+    id: int
+    source: int
+    blocks: BlockRange
+
+    def guard(self, connection: Connection) -> None:
+        """Renew the lease inside a write; raises LostPlace when it expired."""
+        result = connection.execute(
+            text(
+                "UPDATE control.lease SET expires_at ="
+                " clock_timestamp() + make_interval(secs => :seconds) WHERE id = :id"
+            ),
+            {"id": self.id, "seconds": LEASE_SECONDS},
+        )
+        if result.rowcount != 1:
+            raise LostPlace(
+                f"the lease of blocks {self.blocks} expired and is another's; "
+                "run the backfill again, it goes on where there are gaps."
+            )
+
+    def release(self, engine: Engine) -> None:
+        """Give the range up."""
+        with engine.begin() as connection:
+            connection.execute(
+                text("DELETE FROM control.lease WHERE id = :id"), {"id": self.id}
+            )
+
+
+def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None:
+    """Lease a range; None when part of it is leased to another that is alive."""
+    try:
+        with engine.begin() as connection:
+            connection.execute(
+                text(
+                    "DELETE FROM control.lease WHERE source = :source"
+                    " AND expires_at < clock_timestamp()"
+                ),
+                {"source": source},
+            )
+            row = connection.execute(
+                text(
+                    "INSERT INTO control.lease (source, blocks, owner, expires_at)"
+                    " VALUES (:source, int8range(:first, :last, '[]'), :owner,"
+                    " clock_timestamp() + make_interval(secs => :seconds)) RETURNING id"
+                ),
+                {
+                    "source": source,
+                    "first": blocks.first,
+                    "last": blocks.last,
+                    "owner": owner_name(),
+                    "seconds": LEASE_SECONDS,
+                },
+            ).scalar_one()
+    except IntegrityError as error:
+        if "lease_apart" in str(error):
+            return None
+        raise
+    return Lease(row, source, blocks)
+
+
+def leased(connection: Connection, source: int) -> list[BlockRange]:
+    """The ranges that live workers hold."""
+    rows = connection.execute(
+        text(
+            "SELECT lower(blocks), upper(blocks) - 1 FROM control.lease"
+            " WHERE source = :source AND expires_at >= clock_timestamp()"
+            " ORDER BY blocks"
+        ),
+        {"source": source},
+    )
+    return [BlockRange(first, last) for first, last in rows]
