@@ -1,0 +1,224 @@
+"""Event ABIs: where each parameter stands in a log, and whether its words are valid.
+
+A log has up to four topics (the event's hash, then its indexed parameters) and data
+(the other parameters as one ABI tuple). Strictness is eth_abi's: padding must be zero
+(or the sign), offsets must point behind the head and inside the data, UTF-8 must be
+valid; bytes after the last value are ignored.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from eth_abi.abi import decode
+from eth_abi.exceptions import DecodingError
+from eth_hash.auto import keccak
+
+from db.declare import DeclarationError
+from db.declare.events import canonical_type, signature
+from db.declare.fields import is_reference_type
+from db.wire import Bytes2D
+
+
+class DecodeError(ValueError):
+    """A log is not what its ABI says; the message says where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One parameter of an event. `slot` is its topic, or its word in the data's head."""
+
+    name: str
+    abi: Mapping[str, Any]
+    type: str  # canonical, tuples written out
+    indexed: bool
+    slot: int
+
+    @property
+    def elementary(self) -> bool:
+        """Whether its value is one word in the log and is not a hash."""
+        return not is_reference_type(str(self.abi["type"]))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How one event is written in a log.
+
+    `fixed`: each non-indexed parameter is one word; `sliced`: or string or bytes.
+    """
+
+    signature: str
+    topic0: bytes
+    params: tuple[Param, ...]
+    indexed: tuple[Param, ...]
+    body: tuple[Param, ...]
+    fixed: bool
+    sliced: bool
+
+    @property
+    def topics(self) -> int:
+        """How many topics a log of it has."""
+        return len(self.indexed) + 1
+
+    def param(self, name: str) -> Param:
+        """The parameter with this name."""
+        return next(param for param in reversed(self.params) if param.name == name)
+
+
+def layout_of(abi: Mapping[str, Any]) -> Layout:
+    """The layout of an event; raises DeclarationError for an anonymous one."""
+    if abi.get("anonymous"):
+        raise DeclarationError(
+            signature(abi),
+            "the event is anonymous, so its logs cannot be told from others",
+            "declare it without `anonymous` in the contract, or leave it out",
+        )
+    params: list[Param] = []
+    for item in abi["inputs"]:
+        _refuse_unknown(abi, canonical_type(item))
+    topic, word = 1, 0
+    for item in abi["inputs"]:
+        indexed = bool(item["indexed"])
+        slot = topic if indexed else word
+        topic, word = topic + indexed, word + (not indexed)
+        params.append(Param(item["name"], item, canonical_type(item), indexed, slot))
+    body = tuple(param for param in params if not param.indexed)
+    text = signature(abi)
+    return Layout(
+        text,
+        keccak(text.encode()),
+        tuple(params),
+        tuple(param for param in params if param.indexed),
+        body,
+        fixed=all(p.elementary for p in body),
+        sliced=all(p.elementary or p.type in ("string", "bytes") for p in body),
+    )
+
+
+def _refuse_unknown(abi: Mapping[str, Any], text: str) -> None:
+    for kind in re.split(r"[(),]", re.sub(r"\[\d*\]", "", text)):
+        if kind and not re.fullmatch(
+            r"u?int\d+|bytes\d*|address|bool|function|string", kind
+        ):
+            raise DeclarationError(
+                signature(abi),
+                f"the type {kind} is not known",
+                "leave the event out, or teach indexer.evm.abi the type",
+            )
+
+
+def valid_words(abi_type: str, words: Bytes2D) -> bool:
+    """Whether all words, shape (n, 32), are values of an elementary type."""
+    if match := re.fullmatch(r"(u?)int(\d+)", abi_type):
+        pad = 32 - int(match[2]) // 8
+        if match[1] or not pad:
+            return not words[:, :pad].any()
+        sign = np.where(words[:, pad] >= 0x80, 0xFF, 0)[:, None]
+        return bool((words[:, :pad] == sign).all())
+    if abi_type == "address":
+        return not words[:, :12].any()
+    if abi_type == "bool":
+        return not words[:, :31].any() and bool((words[:, 31] <= 1).all())
+    size = 24 if abi_type == "function" else int(abi_type.removeprefix("bytes"))
+    return not words[:, size:].any()
+
+
+def decode_topic(param: Param, word: bytes) -> Any:
+    """The value of one indexed parameter; the hash itself for dynamic types."""
+    return _elementary(param, word) if param.elementary else word
+
+
+def decode_body(layout: Layout, data: bytes) -> Sequence[Any]:
+    """The values of the non-indexed parameters, in order; raises DecodeError."""
+    if layout.sliced:
+        return _slice_body(layout, data)
+    try:
+        return decode([param.type for param in layout.body], data)
+    except (DecodingError, ValueError, OverflowError, MemoryError) as error:
+        raise DecodeError(f"data: {error}") from None
+
+
+def _slice_body(layout: Layout, data: bytes) -> Sequence[Any]:
+    """As eth_abi decodes it, for one-word values and top-level strings and bytes."""
+    head = 32 * len(layout.body)
+    if len(data) < head:
+        raise DecodeError(f"data: {len(data)} bytes, the head alone has {head}")
+    values: list[Any] = []
+    for param in layout.body:
+        word = data[32 * param.slot : 32 * param.slot + 32]
+        if param.elementary:
+            values.append(_elementary(param, word))
+            continue
+        raw = _tail(param, data, int.from_bytes(word), head)
+        if param.type == "bytes":
+            values.append(raw)
+            continue
+        try:
+            values.append(raw.decode())
+        except UnicodeDecodeError as error:
+            raise DecodeError(f"{param.name} (string): {error}") from None
+    return values
+
+
+def _tail(param: Param, data: bytes, offset: int, head: int) -> bytes:
+    """The bytes of a string or bytes value at an offset."""
+    if not head <= offset < len(data):
+        raise DecodeError(f"{param.name} ({param.type}): it points to {offset}")
+    if offset + 32 > len(data):
+        raise DecodeError(f"{param.name} ({param.type}): its length is cut off")
+    size = int.from_bytes(data[offset : offset + 32])
+    padded = -(-size // 32) * 32
+    start = offset + 32
+    if start + padded > len(data):
+        raise DecodeError(f"{param.name} ({param.type}): {size} bytes are not there")
+    if any(data[start + size : start + padded]):
+        raise DecodeError(f"{param.name} ({param.type}): its padding is not zero")
+    return data[start : start + size]
+
+
+def _elementary(param: Param, word: bytes) -> Any:
+    """One word as a value, in the form eth_abi gives it."""
+    kind = param.type
+    number = int.from_bytes(word)
+    if kind == "address" and not number >> 160:
+        return "0x" + word[12:].hex()
+    if kind == "bool" and number <= 1:
+        return number == 1
+    if kind.startswith("uint") and not number >> int(kind[4:]):
+        return number
+    if kind.startswith("int"):
+        number = int.from_bytes(word, signed=True)
+        half = 1 << (int(kind[3:]) - 1)
+        if -half <= number < half:
+            return number
+    if kind == "function" or kind.startswith("bytes"):
+        size = 24 if kind == "function" else int(kind[5:])
+        if not any(word[size:]):
+            return word[:size]
+    raise DecodeError(f"{param.name} ({kind}): its padding is not empty")
+
+
+def plain(abi: Mapping[str, Any], value: Any) -> Any:
+    """A value as JSON holds it, for the field `Json`.
+
+    Integers are decimal strings, bytes `0x…`, structs objects by the names of their
+    components (by their index where they have none). NUL, which jsonb cannot hold,
+    becomes U+FFFD.
+    """
+    kind = str(abi["type"])
+    if kind.endswith("]"):
+        item = {**abi, "type": kind[: kind.rindex("[")]}
+        return [plain(item, part) for part in value]
+    if kind.startswith("tuple"):
+        parts = zip(abi["components"], value, strict=True)
+        return {
+            part["name"] or str(at): plain(part, inner)
+            for at, (part, inner) in enumerate(parts)
+        }
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, str):
+        return value.replace("\x00", "\ufffd")
+    return value if isinstance(value, bool) else str(value)

@@ -1,0 +1,165 @@
+"""Questions and answers: what is asked of a node, and how its answer is read.
+
+An answer is taken whole or refused: cut or invalid JSON, an HTML page, an id that is
+missing, doubled or unknown, and a result of the wrong type all raise `Malformed`; a
+null where there must be a value raises `Missing`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from indexer.errors import Retryable
+from indexer.evm.endpoint import Endpoint, Limited
+from indexer.evm.messages import ErrorBody, Malformed, Response, decoder_of
+from indexer.evm.refusals import Refusal, classify
+
+
+class RpcError(Retryable):
+    """A node answered with an error that is about the question itself."""
+
+    def __init__(self, message: str, body: ErrorBody, refusal: Refusal) -> None:
+        super().__init__(message)
+        self.body = body
+        self.refusal = refusal
+
+
+class TooLarge(Retryable):
+    """The range asks for more than the endpoint gives: ask for a part of it.
+
+    `guessed` when the node's words did not say so, but it failed again and again.
+    """
+
+    def __init__(
+        self, message: str, refusal: Refusal, endpoint: Endpoint, guessed: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.refusal = refusal
+        self.endpoint = endpoint
+        self.guessed = guessed
+
+
+class Missing(Retryable):
+    """The block is not there yet, on any endpoint that could be asked."""
+
+
+class BatchRefused(Retryable):
+    """The endpoint takes fewer calls at once; `guessed` when it did not say so."""
+
+    def __init__(
+        self, message: str, size: int, limit: int | None, guessed: bool
+    ) -> None:
+        super().__init__(message)
+        self.size = size
+        self.limit = limit
+        self.guessed = guessed
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One question. `span` is the number of blocks of an eth_getLogs, else 0."""
+
+    method: str
+    params: Sequence[Any]
+    kind: Any  # the type of the result, as msgspec understands it
+    nullable: bool = False
+    span: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The results of a batch in the order of its calls."""
+
+    results: Sequence[Any]
+    size_bytes: int
+    endpoint: Endpoint
+
+
+_one = decoder_of(Response)
+_many = decoder_of(list[Response])
+
+
+def encode_calls(calls: Sequence[Call]) -> bytes:
+    """The request: an array, or an object when there is one call."""
+    entries = [
+        {"jsonrpc": "2.0", "id": at, "method": c.method, "params": list(c.params)}
+        for at, c in enumerate(calls)
+    ]
+    return msgspec.json.encode(entries if len(entries) > 1 else entries[0])
+
+
+def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list[Any]:
+    """The typed results in the order of the calls; raises the first call's trouble."""
+    try:
+        if len(calls) == 1:
+            responses = [_one.decode(body)]
+        elif body.lstrip()[:1] == b"{":
+            raise _refused_batch(endpoint, len(calls), _one.decode(body))
+        else:
+            responses = _many.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise Malformed(
+            f"{endpoint.label} did not answer with JSON-RPC "
+            f"({len(body)} bytes): ask again, and check the URL"
+        ) from None
+    by_id: dict[Any, Response] = {r.id: r for r in responses}
+    if len(responses) != len(calls) or by_id.keys() != set(range(len(calls))):
+        if len(calls) == 1 and responses[0].error is not None:
+            raise _failure(endpoint, calls[0], responses[0].error)
+        raise Malformed(
+            f"{endpoint.label} answered {len(responses)} of {len(calls)} calls, or "
+            "with other ids: ask again"
+        )
+    return [_result(endpoint, call, by_id[at]) for at, call in enumerate(calls)]
+
+
+def _result(endpoint: Endpoint, call: Call, response: Response) -> Any:
+    if response.error is not None:
+        raise _failure(endpoint, call, response.error)
+    if response.result == b"null":
+        if call.nullable:
+            return None
+        raise Missing(
+            f"{endpoint.label} has no answer to {call.method} yet: ask again later"
+        )
+    try:
+        return decoder_of(call.kind).decode(response.result)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Malformed(
+            f"{endpoint.label}: {call.method}: {endpoint.hide(error)}: ask again"
+        ) from None
+
+
+def _failure(endpoint: Endpoint, call: Call, body: ErrorBody) -> Retryable:
+    """The exception for an error about one call; teaches the endpoint its limits."""
+    verdict = classify(body.code, body.message)
+    text = f"{endpoint.label}: {call.method}: {body.code} {endpoint.hide(body.message)}"
+    if verdict.refusal is Refusal.RATE:
+        return Limited(f"{text}: ask less often, or add an endpoint")
+    if verdict.refusal is Refusal.MISSING:
+        return Missing(f"{text}: ask again later")
+    if call.span > 1 and verdict.refusal is Refusal.RANGE:
+        endpoint.learn_range(call.span, verdict.limit)
+        return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
+    if call.span and verdict.refusal in (Refusal.RESULTS, Refusal.BYTES):
+        endpoint.learn_results(verdict.limit)
+        return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
+    if call.span > 1 and verdict.refusal is Refusal.TIMEOUT:
+        return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
+    return RpcError(f"{text}: see what the node says", body, verdict.refusal)
+
+
+def _refused_batch(endpoint: Endpoint, size: int, response: Response) -> Retryable:
+    """An object in answer to an array: how Polygon Edge refuses a long batch."""
+    if response.error is None:
+        return Malformed(f"{endpoint.label} answered a batch with an object: ask again")
+    verdict = classify(response.error.code, response.error.message)
+    text = f"{endpoint.label}: {endpoint.hide(response.error.message)}"
+    if verdict.refusal is Refusal.RATE:
+        return Limited(f"{text}: ask less often, or add an endpoint")
+    guessed = verdict.refusal is not Refusal.BATCH
+    return BatchRefused(
+        f"{text}: {size} calls at once are too many", size, verdict.limit, guessed
+    )

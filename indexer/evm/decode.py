@@ -1,0 +1,316 @@
+"""Logs to columns: a decoder for each event on the chain, working on whole batches.
+
+The hex of all logs of an event is joined, turned into bytes at once and viewed as numpy
+words: topics of shape (n, topics, 32), data of shape (n, words, 32). `db.wire` makes a
+column of each. Events with strings, arrays or structs are decoded log by log. A log
+that is not what its ABI says becomes an `UndecodableLog`, and the others are decoded
+without it. Bytes after the last value are ignored, as eth_abi ignores them. Hex that is
+not hex, or an address that is not 20 bytes, is the node's fault: `Malformed`.
+"""
+
+import binascii
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from eth_abi.abi import decode, encode
+
+from db.declare import Event, Field, Json
+from db.declare.fields import Blob, field_for_abi
+from db.facts import FactColumns, Int64s
+from db.wire import Bytes2D, Column, encode_value, encode_words
+from indexer.evm.abi import (
+    DecodeError,
+    Layout,
+    Param,
+    decode_body,
+    decode_topic,
+    layout_of,
+    plain,
+    valid_words,
+)
+from indexer.evm.messages import Malformed, RpcLog, unhex
+from indexer.source import UndecodableLog
+
+Words = npt.NDArray[np.uint8]  # (n, words, 32)
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """Logs of one event with their places, in order of position."""
+
+    logs: Sequence[RpcLog]
+    positions: Int64s
+    block_times: Int64s
+
+    def take(self, indexes: Sequence[int] | Int64s) -> "Logs":
+        """Those at the given indexes."""
+        at = np.asarray(indexes, dtype=np.int64)
+        return Logs(
+            [self.logs[i] for i in indexes], self.positions[at], self.block_times[at]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The decodable logs of one event in one answer."""
+
+    positions: Int64s
+    block_times: Int64s
+    transactions: Bytes2D  # (n, 32)
+    emitters: Bytes2D  # (n, 20)
+    topics: Words
+    words: Words  # of the data, when the event's layout is fixed, else of no size
+    bodies: Sequence[Sequence[Any]]  # values of the data, when it is not
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """One condition of `where`: the parameter, the value as a word and in Python."""
+
+    param: Param
+    word: npt.NDArray[np.uint8]
+    value: Any
+
+
+class EventDecoder:
+    """Decodes one event of a contract into the facts of each event declared on it."""
+
+    def __init__(
+        self, contract: str, abi: Mapping[str, Any], events: Iterable[type[Event]]
+    ) -> None:
+        self.layout: Layout = layout_of(abi)
+        self.contract = contract
+        self.events = tuple(events)
+        self.name = f"{contract}.{self.layout.signature}"
+        self._wheres = {
+            event.spec.id: [
+                _where(self.layout.param(name), value)
+                for name, value in event.spec.where.items()
+            ]
+            for event in self.events
+        }
+        self._emitted = any(
+            item.emitter for e in self.events for item in e.spec.fields.values()
+        )
+
+    def __repr__(self) -> str:
+        return f"EventDecoder({self.name})"
+
+    def read(self, group: Logs) -> tuple[Piece, list[UndecodableLog]]:
+        """Decode the logs of one answer; bad ones come back beside the others."""
+        topics = self._valid_topics(group.logs)
+        words = self._valid_words(group.logs) if self.layout.fixed else None
+        if topics is not None and words is not None:
+            return self._piece(group, topics, words, ()), []
+        good: list[int] = []
+        bodies: list[Sequence[Any]] = []
+        bad: list[UndecodableLog] = []
+        for index, log in enumerate(group.logs):
+            try:
+                if topics is None:
+                    self._check_topics(log)
+                bodies.append(decode_body(self.layout, unhex(log.data)))
+                good.append(index)
+            except DecodeError as error:
+                bad.append(self._refuse(log, int(group.positions[index]), str(error)))
+        if bad or topics is None:
+            group = group.take(good)
+            topics = self._topics(group.logs)
+        if self.layout.fixed:
+            return self._piece(group, topics, self._words(group.logs), ()), bad
+        return self._piece(group, topics, np.empty((0, 0, 32), np.uint8), bodies), bad
+
+    def columns(
+        self, pieces: Sequence[Piece], wanted: Collection[str]
+    ) -> list[FactColumns]:
+        """The facts of the wanted declared events, those without any left out."""
+        pieces = [piece for piece in pieces if len(piece.positions)]
+        if not pieces:
+            return []
+        whole = _joined(pieces)
+        found = []
+        for event in self.events:
+            if event.spec.id in wanted:
+                columns = self._event_columns(event, whole)
+                if len(columns):
+                    found.append(columns)
+        return found
+
+    def _valid_topics(self, logs: Sequence[RpcLog]) -> Words | None:
+        """The topics, unless a log has other topics than the event or bad values."""
+        if set(map(len, [log.topics for log in logs])) != {self.layout.topics}:
+            return None
+        words = self._topics(logs)
+        for param in self.layout.indexed:
+            if param.elementary and not valid_words(param.type, words[:, param.slot]):
+                return None
+        return words
+
+    def _check_topics(self, log: RpcLog) -> None:
+        """Raise DecodeError when a log's topics are not those of the event."""
+        if len(log.topics) != self.layout.topics:
+            raise DecodeError(
+                f"{len(log.topics)} topics, {self.layout.signature} has "
+                f"{self.layout.topics}"
+            )
+        for param in self.layout.indexed:
+            decode_topic(param, unhex(log.topics[param.slot], 32))
+
+    def _valid_words(self, logs: Sequence[RpcLog]) -> Words | None:
+        """The data, unless a log has other words than the event or bad values."""
+        if set(map(len, [log.data for log in logs])) != {
+            2 + 64 * len(self.layout.body)
+        }:
+            return None
+        words = self._words(logs)
+        for param in self.layout.body:
+            if not valid_words(param.type, words[:, param.slot]):
+                return None
+        return words
+
+    def _topics(self, logs: Sequence[RpcLog]) -> Words:
+        texts = list(chain.from_iterable([log.topics for log in logs]))
+        return _bytes_of(texts, 32).reshape(len(logs), self.layout.topics, 32)
+
+    def _words(self, logs: Sequence[RpcLog]) -> Words:
+        """The data of logs of a fixed layout, what follows the last value cut off."""
+        words = len(self.layout.body)
+        texts = [log.data[: 2 + 64 * words] for log in logs]
+        return _bytes_of(texts, 32 * words).reshape(len(logs), words, 32)
+
+    def _piece(
+        self, group: Logs, topics: Words, words: Words, bodies: Sequence[Sequence[Any]]
+    ) -> Piece:
+        logs = group.logs
+        return Piece(
+            group.positions,
+            group.block_times,
+            _bytes_of([log.transaction_hash for log in logs], 32),
+            _bytes_of([log.address for log in logs] if self._emitted else [], 20),
+            topics,
+            words,
+            bodies,
+        )
+
+    def _refuse(self, log: RpcLog, position: int, reason: str) -> UndecodableLog:
+        return UndecodableLog(
+            position,
+            unhex(log.address, 20),
+            unhex(log.transaction_hash, 32),
+            [unhex(topic, 32) for topic in log.topics],
+            unhex(log.data),
+            self.name,
+            reason,
+        )
+
+    def _event_columns(self, event: type[Event], piece: Piece) -> FactColumns:
+        keep = self._matching(event, piece)
+        values = {
+            name: self._column(item, piece, keep)
+            for name, item in event.spec.fields.items()
+        }
+        return FactColumns(
+            event,
+            piece.positions[keep],
+            piece.block_times[keep],
+            piece.transactions[keep],
+            values,
+        )
+
+    def _matching(self, event: type[Event], piece: Piece) -> Int64s | slice:
+        """The indexes of the logs that an event's `where` lets through."""
+        wheres = self._wheres[event.spec.id]
+        if not wheres:
+            return slice(None)
+        keep = np.ones(len(piece.positions), dtype=bool)
+        for where in wheres:
+            slot = where.param.slot
+            if where.param.indexed:
+                keep &= (piece.topics[:, slot] == where.word).all(axis=1)
+            elif self.layout.fixed:
+                keep &= (piece.words[:, slot] == where.word).all(axis=1)
+            else:
+                keep &= np.array([body[slot] == where.value for body in piece.bodies])
+        return np.flatnonzero(keep).astype(np.int64)
+
+    def _column(self, item: Field, piece: Piece, keep: Int64s | slice) -> Column:
+        if item.emitter:
+            return piece.emitters[keep]
+        param = self.layout.param(str(item.param))
+        if param.indexed or self.layout.fixed:
+            words = piece.topics if param.indexed else piece.words
+            column = words[keep, param.slot]
+            if isinstance(item, Blob):  # a `function`, the one Blob of a fixed size
+                return column[:, :24]
+            return encode_words(item, column)
+        if isinstance(keep, slice):
+            bodies = piece.bodies
+        else:
+            bodies = [piece.bodies[i] for i in keep]
+        values = [body[param.slot] for body in bodies]
+        if isinstance(item, Json):
+            values = [plain(param.abi, value) for value in values]
+        return [encode_value(item, item.check(value)) for value in values]
+
+
+def decoders_for(
+    contract: str, events: Iterable[type[Event]]
+) -> dict[str, EventDecoder]:
+    """One decoder for each on-chain event, by topic0 in lower-case hex."""
+    by_topic: dict[str, tuple[Mapping[str, Any], list[type[Event]]]] = {}
+    for event in events:
+        topic0 = "0x" + layout_of(event.spec.abi).topic0.hex()
+        _, declared = by_topic.setdefault(topic0, (event.spec.abi, []))
+        if event not in declared:
+            declared.append(event)
+    return {
+        topic0: EventDecoder(contract, abi, declared)
+        for topic0, (abi, declared) in by_topic.items()
+    }
+
+
+def _where(param: Param, value: Any) -> _Where:
+    field = field_for_abi(param.type, indexed=param.indexed, param=param.name)
+    word = encode([param.type], [field.check(value)])
+    return _Where(
+        param, np.frombuffer(word, dtype=np.uint8), decode([param.type], word)[0]
+    )
+
+
+def _bytes_of(texts: Sequence[str], size: int) -> Bytes2D:
+    """Hex texts, each `0x` and `size` bytes, as an array of shape (n, size)."""
+    if set(map(len, texts)) - {2 + 2 * size}:
+        raise Malformed(f"a node sent hex that is not {size} bytes long: ask again")
+    joined = "".join(texts).replace("0x", "")
+    try:
+        raw = binascii.unhexlify(joined)
+    except ValueError:
+        raise Malformed("a node sent text that is not hex: ask again") from None
+    if len(raw) != size * len(texts):
+        raise Malformed("a node sent hex without 0x: ask again")
+    if not raw:
+        return np.empty((len(texts), size), dtype=np.uint8)
+    return np.frombuffer(raw, dtype=np.uint8).reshape(len(texts), size)
+
+
+def _joined(pieces: Sequence[Piece]) -> Piece:
+    """Pieces of the same event as one, in the order given."""
+    if len(pieces) == 1:
+        return pieces[0]
+
+    def together(name: str) -> Any:
+        return np.concatenate([getattr(piece, name) for piece in pieces])
+
+    return Piece(
+        together("positions"),
+        together("block_times"),
+        together("transactions"),
+        together("emitters"),
+        together("topics"),
+        together("words"),
+        list(chain.from_iterable(piece.bodies for piece in pieces)),
+    )

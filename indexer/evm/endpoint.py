@@ -1,0 +1,244 @@
+"""One endpoint: its connection, what it may be asked, and the verdict on it.
+
+The URL may hold a password or a key, so it never leaves this module: errors, logs and
+stored limits carry `label`, the host alone.
+"""
+
+import asyncio
+import enum
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import unquote, urlsplit
+
+import aiohttp
+
+from indexer.errors import Permanent, Retryable
+from indexer.evm.limits import Limits, LimitsStore, RateControl, lowered
+
+FIRST_PAUSE_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 30.0
+MAX_ANSWER_BYTES = 512 << 20
+
+
+class Health(enum.Enum):
+    """The verdict on an endpoint; the value is its name in metrics."""
+
+    OK = "ok"
+    DOWN = "down"
+    WRONG_CHAIN = "wrong_chain"
+    LIMITED = "limited"
+    LAGGING = "lagging"
+
+
+class Unreachable(Retryable):
+    """No answer, or one that is not JSON-RPC."""
+
+
+class TimedOut(Unreachable):
+    """No answer within the time given for one."""
+
+
+class Limited(Retryable):
+    """Asked too often; `pause_seconds` is the endpoint's own wish, if it has one."""
+
+    def __init__(self, message: str, pause_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.pause_seconds = pause_seconds
+
+
+class AnswerTooLarge(Retryable):
+    """The request or the answer is more than the endpoint, or we, can carry."""
+
+
+class Endpoint:
+    """One node or provider, asked over HTTP."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        max_inflight: int,
+        requests_per_second: float | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise Permanent("an endpoint is not a URL: write http(s)://host[:port]/…")
+        self._url = url
+        self._secrets = _secrets(url)
+        self._clock = clock
+        self._random = random
+        port = f":{parts.port}" if parts.port else ""
+        self.label = f"{parts.hostname}{port}"
+        digest = hashlib.sha256(url.encode()).hexdigest()[:8]
+        self.key = f"{self.label}/{digest}"  # names it in the limits store
+        self.health = Health.OK
+        self.reason = ""
+        self.chain_id: int | None = None
+        self.head: int | None = None  # the highest block it has shown us
+        self.limits = Limits()
+        self.limits_dirty = False
+        self.rate = RateControl(clock, requests_per_second)
+        self.inflight = asyncio.Semaphore(max_inflight)
+        self.verifying = asyncio.Lock()
+        self.parked_until = 0.0
+        self.failures = 0  # in a row
+        self.requests = 0
+        self.refused = 0  # refusals that taught a limit
+        self.probing = asyncio.Lock()  # held while asking for more than ever before
+        self._taken_calls = 1
+        self._taken_range = 1
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.label}, {self.health.value})"
+
+    def hide(self, text: object) -> str:
+        """The text without the secrets of the URL, cut to a line's length."""
+        out = str(text)
+        for secret in self._secrets:
+            out = out.replace(secret, "…")
+        return " ".join(out.split())[:300]
+
+    def succeeded(self) -> None:
+        """It answered as it should."""
+        self.failures = 0
+        self.health, self.reason = Health.OK, ""
+        self.parked_until = 0.0
+        self.rate.succeeded()
+
+    def failed(self, health: Health, error: Retryable) -> None:
+        """Leave it alone for a while: full jitter, or as long as it asked."""
+        self.health, self.reason = health, str(error)
+        self.failures += 1
+        ceiling = min(
+            FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 16),
+            LONGEST_PAUSE_SECONDS,
+        )
+        pause = self._random() * ceiling
+        if isinstance(error, Limited):
+            self.rate.refused()
+            if error.pause_seconds is not None:
+                pause = min(error.pause_seconds + pause * 0.1, 600.0)
+        self.parked_until = max(self.parked_until, self._clock() + pause)
+
+    def has_taken(self, calls: int, span: int) -> bool:
+        """Whether it has answered a request of this size before."""
+        return calls <= self._taken_calls and span <= self._taken_range
+
+    def accepted(self, calls: int, span: int) -> None:
+        """It answered a request of this size."""
+        self._taken_calls = max(self._taken_calls, calls)
+        self._taken_range = max(self._taken_range, span)
+
+    def learn_range(self, tried: int, named: int | None) -> None:
+        """A range of `tried` blocks was refused."""
+        limit = lowered(self.limits.max_range, tried, named)
+        self._learn(replace(self.limits, max_range=limit))
+
+    def learn_results(self, named: int | None) -> None:
+        """An answer had too many logs; only a named limit says something lasting."""
+        if named is not None:
+            self._learn(replace(self.limits, max_results=named))
+
+    def learn_batch(self, tried: int, named: int | None) -> None:
+        """A request of `tried` calls was refused."""
+        limit = lowered(self.limits.max_batch, tried, named)
+        self._learn(replace(self.limits, max_batch=limit))
+
+    def _learn(self, limits: Limits) -> None:
+        self.refused += 1
+        if limits != self.limits:
+            self.limits, self.limits_dirty = limits, True
+
+    async def save_limits(self, store: LimitsStore) -> None:
+        """Keep what is new."""
+        if self.limits_dirty:
+            self.limits_dirty = False
+            await store.save(self.key, self.limits)
+
+    async def post(
+        self, session: aiohttp.ClientSession, body: bytes, timeout_seconds: float
+    ) -> bytes:
+        """Send one request and return the whole answer, whatever is in it.
+
+        Raises Limited on 429 and 503 with Retry-After, AnswerTooLarge on 413 or when
+        the answer passes `MAX_ANSWER_BYTES`, and Unreachable for every other failure
+        of the transport.
+        """
+        self.requests += 1
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        try:
+            async with session.post(
+                self._url,
+                data=body,
+                headers={"Content-Type": "application/json"},
+                timeout=timeout,
+                allow_redirects=False,
+            ) as response:
+                answer = await _read(response)
+                status = response.status
+                retry_after = response.headers.get("Retry-After")
+        except TimeoutError:
+            raise TimedOut(
+                f"{self.label} did not answer in {timeout_seconds:g} s: check the "
+                "node, or raise request_timeout_seconds"
+            ) from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise Unreachable(
+                f"{self.label}: {type(error).__name__}: {self.hide(error)}: check that "
+                "the node is up and can be reached"
+            ) from None
+        return self._checked(status, retry_after, answer)
+
+    def _checked(
+        self, status: int, retry_after: str | None, answer: bytes | None
+    ) -> bytes:
+        if status == 429 or (status == 503 and retry_after is not None):
+            raise Limited(
+                f"{self.label} answered {status}: ask less often, or add an endpoint",
+                _seconds(retry_after),
+            )
+        if answer is None or status == 413:
+            raise AnswerTooLarge(
+                f"{self.label}: too much in one request or answer: ask for less"
+            )
+        if status != 200 and answer[:1] not in (b"{", b"["):
+            raise Unreachable(
+                f"{self.label} answered HTTP {status}: check its URL and its key"
+            )
+        return answer
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes | None:
+    """The whole body; None in place of one that is too large to keep."""
+    chunks = []
+    size = 0
+    while chunk := await response.content.readany():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            response.close()
+            return None
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Retry-After in seconds; its date form is treated as absent."""
+    if retry_after is None:
+        return None
+    match = re.fullmatch(r"\s*(\d{1,6}(\.\d+)?)\s*", retry_after)
+    return float(match[1]) if match else None
+
+
+def _secrets(url: str) -> list[str]:
+    """Every part of a URL but its host, longest first, raw and unquoted."""
+    parts = urlsplit(url)
+    found = {url, parts.netloc if "@" in parts.netloc else ""}
+    found |= {parts.path.strip("/"), parts.query, parts.username or ""}
+    found |= {parts.password or ""}
+    found |= set(re.split(r"[/&=?]", f"{parts.path}&{parts.query}"))
+    found |= {unquote(piece) for piece in found}
+    return sorted((s for s in found if len(s) >= 6), key=len, reverse=True)

@@ -1,0 +1,210 @@
+"""What is followed: which addresses speak for which contract, and since when.
+
+Addresses come from the settings or from the logs of factories. A child counts from the
+first log of the block that announces it, so that its own earlier logs in that block (a
+clone's `Initialized` comes before the factory's `CampaignCreated`) are read, and so
+that the answer does not depend on how the chain was cut into ranges. Factories nest to
+any depth: a child may be a factory.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from db.declare import Address, Contract, DeclarationError, Event
+from db.facts import FactColumns
+from db.position import height_of
+from db.wire import Column
+from indexer.evm.abi import layout_of
+from indexer.evm.decode import EventDecoder, decoders_for
+from indexer.source import Child
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedContract:
+    """A contract, its configured addresses with their first blocks, and its events."""
+
+    contract: Contract
+    addresses: Mapping[bytes, int]
+    events: Sequence[type[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A field of a factory's event that names a new instance of a contract."""
+
+    event: type[Event]
+    field: str
+    contract: str
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where the logs of one address and topic0 go, from block `start` on."""
+
+    decoder: EventDecoder
+    start: int
+    announces: Sequence[Announcement]
+
+
+class Followed:
+    """The registry: grows by children, shrinks when their blocks are undone."""
+
+    def __init__(
+        self, contracts: Sequence[FollowedContract], children: Iterable[Child] = ()
+    ) -> None:
+        contracts = _by_name(contracts)
+        self._index = {f.contract.name: at for at, f in enumerate(contracts)}
+        self._announcements = _announcements(contracts)
+        self._announcing_topics = frozenset(
+            "0x" + layout_of(a.event.spec.abi).topic0.hex() for a in self._announcements
+        )
+        self._decoders: list[dict[str, EventDecoder]] = []
+        self._static: dict[str, dict[int, int]] = {}
+        self._children: dict[str, dict[int, int]] = {}
+        for index, followed in enumerate(contracts):
+            announced = [
+                a.event
+                for a in self._announcements
+                if a.event.spec.source.name == followed.contract.name
+            ]
+            events = [*followed.events, *announced]
+            self._decoders.append(decoders_for(followed.contract.name, events))
+            for address, start in followed.addresses.items():
+                self._static.setdefault(_hex(address), {})[index] = start
+        for child in children:
+            self.add(child)
+
+    def add(self, child: Child) -> bool:
+        """Follow a child; returns whether that is new, or from an earlier block."""
+        index = self._index.get(child.contract)
+        if index is None:
+            return False
+        starts = self._children.setdefault(_hex(child.address), {})
+        if child.height >= starts.get(index, child.height + 1):
+            return False
+        starts[index] = child.height
+        return True
+
+    def forget_from(self, height: int) -> None:
+        """Forget the children announced in this block or later: it was undone."""
+        for address, starts in list(self._children.items()):
+            kept = {index: start for index, start in starts.items() if start < height}
+            if kept:
+                self._children[address] = kept
+            else:
+                del self._children[address]
+
+    def starts(self, address: str) -> dict[int, int]:
+        """The first block for each contract (by its index) an address stands for."""
+        low = address.lower()
+        static, child = self._static.get(low, {}), self._children.get(low, {})
+        if not static or not child:
+            return static or child
+        both = dict(static)
+        for index, start in child.items():
+            both[index] = min(start, both.get(index, start))
+        return both
+
+    def routes(self, address: str, topic0: str) -> list[Route]:
+        """Where logs go; empty when nobody follows the address or knows the topic."""
+        found = []
+        topic = topic0.lower()
+        for index, start in self.starts(address).items():
+            decoder = self._decoders[index].get(topic)
+            if decoder is not None:
+                announces = [
+                    a for a in self._announcements if a.event in decoder.events
+                ]
+                found.append(Route(decoder, start, announces))
+        return found
+
+    def topics(self, wanted: Collection[str]) -> list[str]:
+        """The topic0s to ask for: those of the wanted events and of all factories."""
+        announcing = {a.event.spec.id for a in self._announcements}
+        return sorted(
+            {
+                topic
+                for decoders in self._decoders
+                for topic, decoder in decoders.items()
+                if any(
+                    e.spec.id in wanted or e.spec.id in announcing
+                    for e in decoder.events
+                )
+            }
+        )
+
+    def addresses(self, last: int) -> list[str]:
+        """Every followed address that counts at block `last`, in lower-case hex."""
+        known = {*self._static, *self._children}
+        return sorted(a for a in known if min(self.starts(a).values()) <= last)
+
+    @property
+    def announcing_topics(self) -> frozenset[str]:
+        """The topic0s of all events that announce children."""
+        return self._announcing_topics
+
+    @property
+    def announces(self) -> bool:
+        """Whether any contract is made by a factory."""
+        return bool(self._announcements)
+
+
+def children_in(columns: FactColumns, announcement: Announcement) -> Iterator[Child]:
+    """The children that an event's facts announce."""
+    addresses = columns.values[announcement.field]
+    for address, position in zip(
+        _rows(addresses), columns.positions.tolist(), strict=True
+    ):
+        yield Child(announcement.contract, address, height_of(position))
+
+
+def _rows(column: Column) -> list[bytes]:
+    return [bytes(row) for row in column]
+
+
+def _hex(address: bytes) -> str:
+    return "0x" + address.hex()
+
+
+def _by_name(contracts: Sequence[FollowedContract]) -> list[FollowedContract]:
+    """Two domains may declare the same contract: it is followed once."""
+    merged: dict[str, FollowedContract] = {}
+    for followed in contracts:
+        name = followed.contract.name
+        before = merged.get(name)
+        if before is not None:
+            followed = FollowedContract(
+                before.contract,
+                {**before.addresses, **followed.addresses},
+                [*before.events, *followed.events],
+            )
+        merged[name] = followed
+    return list(merged.values())
+
+
+def _announcements(contracts: Sequence[FollowedContract]) -> list[Announcement]:
+    """What the factories of all followed contracts announce, checked."""
+    names = {followed.contract.name for followed in contracts}
+    found: list[Announcement] = []
+    for followed in contracts:
+        maker = followed.contract.created_by
+        if maker is None:
+            continue
+        subject, factory = followed.contract.name, maker.view.event.spec
+        if factory.source.name not in names:
+            raise DeclarationError(
+                subject,
+                f"its factory {factory.source.name} is not followed",
+                f"give {factory.source.name} an address in the settings",
+            )
+        if not isinstance(maker.field, Address) or maker.view.condition is not None:
+            raise DeclarationError(
+                subject,
+                f"created_by={maker.describe()} is not a plain address of an event",
+                "name the Address field that holds the child; narrow with `where`",
+            )
+        layout_of(factory.abi)
+        announcement = Announcement(maker.view.event, maker.field.name, subject)
+        if announcement not in found:
+            found.append(announcement)
+    return found

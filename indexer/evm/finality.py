@@ -1,0 +1,60 @@
+"""Finality: which blocks cannot be undone; declared per chain, with no default."""
+
+from dataclasses import dataclass
+
+from db.blocks import Header
+from indexer.errors import Permanent
+from indexer.evm.answers import Call, Missing, RpcError
+from indexer.evm.blocks import read_block
+from indexer.evm.client import RpcClient
+from indexer.evm.messages import RpcHeader
+from indexer.evm.refusals import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Ibft:
+    """A block is final when it is there: IBFT seals it once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A block is final when it is not above the block of this tag."""
+
+    name: str = "finalized"
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """A block is final when this many blocks stand above it."""
+
+    blocks: int
+
+    def __post_init__(self) -> None:
+        if self.blocks < 0:
+            raise ValueError(f"depth {self.blocks}: it counts blocks, from 0")
+
+
+Finality = Ibft | Tag | Depth
+
+
+async def final_height(client: RpcClient, finality: Finality, head: Header) -> int:
+    """The highest final block, -1 when there is none yet."""
+    if isinstance(finality, Ibft):
+        return head.height
+    if isinstance(finality, Depth):
+        return max(head.height - finality.blocks, -1)
+    call = Call("eth_getBlockByNumber", (finality.name, False), RpcHeader, True)
+    try:
+        answer = await client.call(call)
+    except Missing:
+        return -1
+    except RpcError as error:
+        if error.refusal is Refusal.TIMEOUT:
+            raise
+        raise Permanent(
+            f"the node does not know the tag {finality.name!r} ({error}): "
+            'set finality = "depth" for this chain'
+        ) from None
+    if answer is None:
+        return -1
+    return min(read_block(answer).header.height, head.height)

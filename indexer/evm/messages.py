@@ -1,0 +1,114 @@
+"""JSON-RPC messages, only the members we read, and their strict readers.
+
+Everything is a string here as it is on the wire; `quantity` and `unhex` turn it into
+numbers and bytes and raise `Malformed` for what a correct node never sends.
+"""
+
+import binascii
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from indexer.errors import Retryable
+
+
+class Malformed(Retryable):
+    """An answer that is not what JSON-RPC or Ethereum says it should be."""
+
+
+class ErrorBody(msgspec.Struct):
+    """The error of a response; `data` is whatever the node adds."""
+
+    code: int = 0
+    message: str = ""
+    data: Any = None
+
+
+class Response(msgspec.Struct):
+    """One response; `result` stays raw until its call says what it is."""
+
+    id: int | str | None = None
+    result: msgspec.Raw = msgspec.Raw(b"")
+    error: ErrorBody | None = None
+
+
+class RpcLog(msgspec.Struct, gc=False, rename="camel"):
+    """A log. `logIndex` is optional: it is read in filtered mode only."""
+
+    address: str
+    topics: list[str]
+    data: str
+    block_number: str
+    block_hash: str
+    transaction_hash: str
+    transaction_index: str
+    log_index: str = ""
+    removed: bool | None = None
+
+
+class RpcTransaction(msgspec.Struct, gc=False, rename="camel"):
+    """A transaction of a full block."""
+
+    hash: str
+    sender: str = msgspec.field(name="from")
+    nonce: str
+    value: str
+    input: str
+    gas: str
+    transaction_index: str
+    recipient: str | None = msgspec.field(name="to", default=None)
+
+
+class RpcHeader(msgspec.Struct, gc=False, rename="camel"):
+    """A block without its transactions."""
+
+    number: str
+    hash: str
+    parent_hash: str
+    timestamp: str
+    logs_bloom: str = ""
+
+
+class RpcBlock(RpcHeader, gc=False, rename="camel", kw_only=True):
+    """A block with its transactions written out."""
+
+    transactions: list[RpcTransaction]
+
+
+class RpcReceipt(msgspec.Struct, gc=False, rename="camel"):
+    """What became of a transaction."""
+
+    transaction_hash: str
+    block_hash: str
+    gas_used: str
+    status: str
+
+
+@cache
+def decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
+    """The decoder that makes a `kind` of a raw result."""
+    return msgspec.json.Decoder(kind)
+
+
+def quantity(text: str) -> int:
+    """`0x1f` to 31."""
+    if text[:2] != "0x" or not text.isascii() or not text[2:].isalnum():
+        raise Malformed(f"{text[:80]!r} is not a hex quantity: ask again")
+    try:
+        return int(text, 16)
+    except ValueError:
+        raise Malformed(f"{text[:80]!r} is not a hex quantity: ask again") from None
+
+
+def unhex(text: str, size: int | None = None) -> bytes:
+    """`0x…` to bytes, of the given size if there is one."""
+    try:
+        if text[:2] != "0x":
+            raise ValueError(text)
+        data = binascii.unhexlify(text[2:])
+    except ValueError:
+        raise Malformed(f"{text[:80]!r} is not 0x-prefixed hex: ask again") from None
+    if size is not None and len(data) != size:
+        raise Malformed(f"{text[:80]!r} has {len(data)} bytes, not {size}: ask again")
+    return data

@@ -1,0 +1,245 @@
+"""Reading ranges of blocks and logs, complete or not at all.
+
+The header of the last block is asked for before the logs, in the same request: a node
+that is behind answers null there and the logs are thrown away, where Polygon Edge and
+others would have passed off the logs up to their head as all of them. Ranges are cut to
+what the endpoint gives and to answers of one to two megabytes; several are asked for at
+once and handed on in order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from db.position import BlockRange
+from indexer.errors import Permanent
+from indexer.evm.answers import Call, Reply, TooLarge
+from indexer.evm.blocks import (
+    Block,
+    Inconsistent,
+    Placed,
+    block_call,
+    check_bloom,
+    check_links,
+    place,
+    read_block,
+)
+from indexer.evm.client import RpcClient
+from indexer.evm.endpoint import Health
+from indexer.evm.messages import RpcLog, quantity
+from indexer.evm.refusals import Refusal
+from indexer.evm.spans import SpanControl
+
+INCONSISTENT_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which logs to ask for; `addresses` None means of any address."""
+
+    addresses: Sequence[str] | None = None
+    topics: Sequence[str] | None = None
+
+    def call(self, first: int, last: int) -> Call:
+        """The eth_getLogs of a range."""
+        params: dict[str, Any] = {"fromBlock": hex(first), "toBlock": hex(last)}
+        if self.addresses is not None:
+            params["address"] = list(self.addresses)
+        if self.topics is not None:
+            params["topics"] = [list(self.topics)]
+        return Call("eth_getLogs", (params,), list[RpcLog], span=last - first + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One consistent answer: blocks and logs of a part of the range, in order."""
+
+    range: BlockRange
+    blocks: Sequence[Block]  # all of them, or the first, the last and those with logs
+    placed: Placed
+    size_bytes: int
+
+
+@dataclass(slots=True)
+class ReadCounters:
+    """What reading met so far."""
+
+    parts: int = 0
+    logs: int = 0
+    inconsistent: int = 0
+    splits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPlan:
+    """How a range is to be read."""
+
+    whole: bool  # every log of every block, with every header
+    full: bool  # with transactions, of every block
+    exact_from: int  # the block from which blooms are compared exactly
+    check_bloom: bool
+    filter: Filter = field(default_factory=Filter)
+
+    @property
+    def all_headers(self) -> bool:
+        """Whether every header of the range is needed."""
+        return self.whole or self.full
+
+
+class Reader:
+    """Reads ranges through a client, several requests in flight."""
+
+    def __init__(
+        self, client: RpcClient, *, spans: SpanControl, max_parts_inflight: int = 3
+    ) -> None:
+        self._client = client
+        self._spans = spans
+        self._max_parts = max_parts_inflight
+        self.counters = ReadCounters()
+
+    async def read(self, wanted: BlockRange, plan: ReadPlan) -> AsyncIterator[Part]:
+        """The parts of a range in order; at most a few are held at once."""
+        tasks: list[asyncio.Task[list[Part]]] = []
+        next_block = wanted.first
+        previous: Block | None = None
+        try:
+            while tasks or next_block <= wanted.last:
+                while next_block <= wanted.last and len(tasks) < self._max_parts:
+                    last = min(wanted.last, next_block + self._span(wanted.last) - 1)
+                    part = BlockRange(next_block, last)
+                    tasks.append(asyncio.create_task(self._part(part, plan)))
+                    next_block = last + 1
+                for done in await tasks.pop(0):
+                    if previous is not None:
+                        check_links([previous, done.blocks[0]])
+                    previous = done.blocks[-1]
+                    yield done
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def read_logs(self, part: Part, filter_: Filter) -> Part:
+        """The same blocks again under another filter, as one part."""
+        plan = ReadPlan(
+            whole=False, full=False, exact_from=0, check_bloom=False, filter=filter_
+        )
+        parts = await self._part(part.range, plan)
+        known = {block.header.height: block for block in part.blocks}
+        for block in (block for again in parts for block in again.blocks):
+            height = block.header.height
+            if known.setdefault(height, block).hash_hex != block.hash_hex:
+                raise Inconsistent(f"block {height} changed while it was read: again")
+        logs = [log for again in (part, *parts) for log in again.placed.logs]
+        size = part.size_bytes + sum(again.size_bytes for again in parts)
+        blocks = [known[height] for height in sorted(known)]
+        return Part(part.range, blocks, place(logs, known, whole=False), size)
+
+    def _span(self, last: int) -> int:
+        limits = self._client.limits(last)
+        return self._spans.next(
+            max_range=limits.max_range, max_results=limits.max_results
+        )
+
+    async def _part(self, wanted: BlockRange, plan: ReadPlan) -> list[Part]:
+        """One part, or several when the endpoint finds it too large."""
+        try:
+            return [await self._consistent(wanted, plan)]
+        except TooLarge as error:
+            if wanted.blocks == 1:
+                if error.refusal in (Refusal.TIMEOUT, Refusal.OTHER):
+                    raise
+                raise Permanent(
+                    f"block {wanted.first} alone is too large for the endpoint "
+                    f"({error}): use an endpoint without that limit"
+                ) from None
+            self.counters.splits += 1
+            self._spans.shrink(wanted.blocks)
+            step = wanted.blocks // 2
+            if error.refusal is Refusal.RANGE and error.endpoint.limits.max_range:
+                step = min(error.endpoint.limits.max_range, wanted.blocks - 1)
+            return await self._cut(wanted, plan, step, error)
+
+    async def _cut(
+        self, wanted: BlockRange, plan: ReadPlan, step: int, error: TooLarge
+    ) -> list[Part]:
+        found: list[Part] = []
+        for first in range(wanted.first, wanted.last + 1, step):
+            last = min(first + step - 1, wanted.last)
+            found += await self._part(BlockRange(first, last), plan)
+            if first == wanted.first and error.refusal is Refusal.OTHER:
+                # Half of it worked where all of it failed twice: that was its size.
+                error.endpoint.learn_range(wanted.blocks, None)
+        return found
+
+    async def _consistent(self, wanted: BlockRange, plan: ReadPlan) -> Part:
+        """A part whose headers and logs agree; each endpoint that lies is put aside."""
+        for attempt in range(INCONSISTENT_ATTEMPTS):
+            reply, blocks = await self._ask(wanted, plan)
+            try:
+                return await self._checked(wanted, plan, reply, blocks)
+            except Inconsistent as error:
+                self.counters.inconsistent += 1
+                reply.endpoint.failed(Health.LAGGING, error)
+                if attempt == INCONSISTENT_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _ask(
+        self, wanted: BlockRange, plan: ReadPlan
+    ) -> tuple[Reply, dict[int, Block]]:
+        """The last header, the logs, and as many other headers as fit the request."""
+        others = [wanted.first] if wanted.blocks > 1 else []
+        if plan.all_headers:
+            others = list(range(wanted.first, wanted.last))
+        room = max((self._client.limits(wanted.last).max_batch or 100) - 2, 0)
+        heights = [wanted.last, *others[:room]]
+        calls = [block_call(height, full=plan.full) for height in heights]
+        calls.insert(1, plan.filter.call(wanted.first, wanted.last))
+        reply = await self._client.batch(calls, ordered=True, height=wanted.last)
+        answers = [reply.results[0], *reply.results[2:]]
+        blocks = self._read_blocks(heights, answers)
+        blocks |= await self._headers(others[room:], plan, wanted.last)
+        return reply, blocks
+
+    async def _headers(
+        self, heights: Sequence[int], plan: ReadPlan, last: int
+    ) -> dict[int, Block]:
+        if not heights:
+            return {}
+        calls = [block_call(height, full=plan.full) for height in heights]
+        reply = await self._client.batch(calls, height=last)
+        return self._read_blocks(heights, reply.results)
+
+    def _read_blocks(
+        self, heights: Sequence[int], answers: Sequence[Any]
+    ) -> dict[int, Block]:
+        return {
+            height: read_block(answer, height)
+            for height, answer in zip(heights, answers, strict=True)
+        }
+
+    async def _checked(
+        self, wanted: BlockRange, plan: ReadPlan, reply: Reply, blocks: dict[int, Block]
+    ) -> Part:
+        logs: list[RpcLog] = reply.results[1]
+        if not plan.all_headers:
+            there = {quantity(number) for number in {log.block_number for log in logs}}
+            outside = there - set(range(wanted.first, wanted.last + 1))
+            if outside:
+                raise Inconsistent(f"a log of block {outside.pop()} was not asked for")
+            blocks |= await self._headers(
+                sorted(there - blocks.keys()), plan, wanted.last
+            )
+        ordered = [blocks[height] for height in sorted(blocks)]
+        check_links(ordered)
+        placed = place(logs, blocks, whole=plan.whole)
+        if plan.check_bloom:
+            check_bloom(ordered, placed, exact_from=plan.exact_from)
+        self.counters.parts += 1
+        self.counters.logs += len(logs)
+        self._spans.observe(
+            blocks=wanted.blocks, logs=len(logs), size_bytes=reply.size_bytes
+        )
+        return Part(wanted, ordered, placed, reply.size_bytes)

@@ -1,0 +1,243 @@
+"""An EVM chain as a source: ranges of blocks in, columns of facts out.
+
+`mode="all"` reads every log of every block and every header: one question serves all
+filters, the ordinal is the rank of a log in its block, headers must link, and the bloom
+of each header must fit the logs received. `mode="filtered"` asks for the addresses and
+topics that are followed, for chains with much that is not ours; the ordinal is
+`tx_index << 18 | log_index`, and nothing proves that a node held no log back.
+The two number facts differently, so a chain keeps its mode.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Literal
+
+from db.blocks import Header
+from db.position import BlockRange
+from indexer.errors import Permanent, Retryable
+from indexer.evm.answers import Call, Missing
+from indexer.evm.blocks import block_call, read_block
+from indexer.evm.client import RpcClient
+from indexer.evm.endpoint import Endpoint
+from indexer.evm.filters import Followed, FollowedContract
+from indexer.evm.finality import Depth, Finality, Ibft, Tag, final_height
+from indexer.evm.messages import RpcHeader
+from indexer.evm.reader import Filter, Part, Reader, ReadPlan
+from indexer.evm.router import Routed, Router
+from indexer.evm.spans import TARGET_BYTES, SpanControl
+from indexer.evm.transactions import sender_transactions
+from indexer.source import Batch, Child, SenderTransaction
+
+HEAD_BLOCKS = 128  # blooms of this many blocks below the head are compared exactly
+MAX_ADDRESSES = 1000  # more are not sent: the topics alone are, and we filter
+LATEST = Call("eth_getBlockByNumber", ("latest", False), RpcHeader)
+
+
+class EvmSource:
+    """One EVM chain, read through a client; implements `indexer.source.Source`."""
+
+    def __init__(
+        self,
+        name: str,
+        chain_id: str,
+        client: RpcClient,
+        contracts: Sequence[FollowedContract],
+        finality: Finality,
+        *,
+        mode: Literal["all", "filtered"] = "all",
+        verify_bloom: Literal["head", "always", "never"] = "head",
+        watch_senders: Collection[bytes] = frozenset(),
+        known_children: Iterable[Child] = (),
+        target_bytes: int = TARGET_BYTES,
+        max_parts_inflight: int = 3,
+    ) -> None:
+        if chain_id != f"eip155:{client.chain_id}":
+            raise Permanent(
+                f"{name}: the chain id is {chain_id}, the client's is "
+                f"eip155:{client.chain_id}: make the settings agree"
+            )
+        self.name = name
+        self.chain_id = chain_id
+        self.watch_senders = frozenset(watch_senders)
+        self._client = client
+        self._finality = finality
+        self._mode = mode
+        self._verify_bloom = verify_bloom
+        self._followed = Followed(contracts, known_children)
+        self._router = Router(self._followed)
+        self._reader = Reader(
+            client,
+            spans=SpanControl(target_bytes=target_bytes),
+            max_parts_inflight=max_parts_inflight,
+        )
+        self._seen: Header | None = None
+        self.head_regressions = 0
+
+    async def head(self) -> Header:
+        """The highest block the source reports.
+
+        A head below one seen before is first doubted: the other endpoints are asked,
+        and only if all of them answer, and none is higher, is it believed.
+        """
+        reply = await self._client.batch([LATEST])
+        head = read_block(reply.results[0]).header
+        self._client.saw_head(reply.endpoint, head.height)
+        if self._seen is None or head.height >= self._seen.height:
+            self._seen = head
+            return head
+        self.head_regressions += 1
+        others = [e for e in self._client.usable() if e is not reply.endpoint]
+        heads = [head, *[h for h in [await self._head_of(e) for e in others] if h]]
+        best = max(heads, key=lambda header: header.height)
+        if best.height >= self._seen.height or len(heads) == len(others) + 1:
+            self._seen = best
+        return self._seen
+
+    async def _head_of(self, endpoint: Endpoint) -> Header | None:
+        try:
+            head = read_block(await self._client.ask(endpoint, LATEST)).header
+        except Retryable:
+            return None
+        self._client.saw_head(endpoint, head.height)
+        return head
+
+    async def final_height(self, head: Header) -> int:
+        """The highest block that cannot be undone, -1 when there is none yet."""
+        return await final_height(self._client, self._finality, head)
+
+    async def header(self, height: int) -> Header | None:
+        """The header at a height, None when no endpoint has such a block (yet)."""
+        call = block_call(height, nullable=True)
+        reply = await self._client.batch([call], height=height)
+        if reply.results[0] is not None:
+            return read_block(reply.results[0], height).header
+        for endpoint in self._client.usable():
+            if endpoint is not reply.endpoint:
+                try:
+                    answer = await self._client.ask(endpoint, call)
+                except Missing:
+                    continue
+                if answer is not None:
+                    return read_block(answer, height).header
+        return None
+
+    def add_children(self, children: Iterable[Child]) -> None:
+        """Follow children that were found elsewhere, by another worker or before."""
+        for child in children:
+            self._followed.add(child)
+
+    def forget_children(self, height: int) -> None:
+        """Forget the children announced in this block or later: it was undone."""
+        self._followed.forget_from(height)
+
+    async def fetch(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
+        """Read a range for the events with these ids; see `indexer.source.Source`.
+
+        Children announced in the range are in the batch and are followed from then on,
+        also when their announcing events are not among `events`.
+        """
+        ids = frozenset(events)
+        plan = self._plan(wanted, ids)
+        asked = None if plan.filter.addresses is None else set(plan.filter.addresses)
+        born: list[str] = []
+        routed = Routed()
+        headers: dict[int, Header] = {}
+        transactions: list[SenderTransaction] = []
+        received = logs = 0
+        async for part in self._reader.read(wanted, plan):
+            if asked is not None:
+                part = await self._with_children(part, plan, asked, born, routed)
+            self._router.route(part.placed, routed)
+            headers |= {block.header.height: block.header for block in part.blocks}
+            transactions += await sender_transactions(
+                self._client, part.blocks, self.watch_senders
+            )
+            received += part.size_bytes
+            logs += len(part.placed.logs)
+        stats = {
+            "logs": logs,
+            "received_bytes": received,
+            "unknown_topics": routed.unknown_topics,
+            "undecodable": len(routed.undecodable),
+            "inconsistent_answers_total": self._reader.counters.inconsistent,
+            "requests_total": self._client.counters.requests,
+        }
+        return Batch(
+            wanted,
+            [headers[height] for height in sorted(headers)],
+            routed.facts(ids),
+            sorted(routed.children.values(), key=lambda c: (c.height, c.address)),
+            [routed.undecodable[at] for at in sorted(routed.undecodable)],
+            transactions,
+            stats,
+        )
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._client.close()
+
+    def status(self) -> dict[str, Any]:
+        """The verdict on each endpoint and what was counted, for metrics."""
+        return {
+            "endpoints": {
+                key: health.value
+                for key, (health, _) in self._client.verdicts().items()
+            },
+            "head_regressions": self.head_regressions,
+            **dataclasses.asdict(self._client.counters),
+            **dataclasses.asdict(self._reader.counters),
+        }
+
+    def _plan(self, wanted: BlockRange, ids: frozenset[str]) -> ReadPlan:
+        exact_from = 0
+        if self._verify_bloom == "head" and self._seen is not None:
+            exact_from = self._seen.height - HEAD_BLOCKS
+        filter_ = Filter()
+        if self._mode == "filtered":
+            addresses = self._followed.addresses(wanted.last)
+            filter_ = Filter(
+                addresses if len(addresses) <= MAX_ADDRESSES else None,
+                self._followed.topics(ids),
+            )
+        return ReadPlan(
+            whole=self._mode == "all",
+            full=bool(self.watch_senders),
+            exact_from=exact_from,
+            check_bloom=self._mode == "all" and self._verify_bloom != "never",
+            filter=filter_,
+        )
+
+    async def _with_children(
+        self,
+        part: Part,
+        plan: ReadPlan,
+        asked: set[str],
+        born: list[str],
+        routed: Routed,
+    ) -> Part:
+        """The part with the logs of children that its question could not name yet.
+
+        `born` are the children found in this range so far: parts are asked for ahead,
+        so those of later parts are asked for again for them.
+        """
+        pending = list(born)
+        while True:
+            for child in self._router.discover(part.placed, routed):
+                address = "0x" + child.address.hex()
+                if address not in asked:
+                    asked.add(address)
+                    born.append(address)
+                    pending.append(address)
+            if not pending:
+                return part
+            for at in range(0, len(pending), MAX_ADDRESSES):
+                chosen = pending[at : at + MAX_ADDRESSES]
+                part = await self._reader.read_logs(
+                    part, Filter(chosen, plan.filter.topics)
+                )
+            pending = []
+
+
+__all__ = [
+    "Depth", "EvmSource", "FollowedContract", "Ibft", "RpcClient", "Tag",
+]  # fmt: skip
