@@ -13,7 +13,10 @@ from ops.devnet.rpc import Rpc, RpcError
 GAS_PRICE = 1_000_000_000
 """One gwei: the least a Polygon Edge node takes by default."""
 
-GAS_LIMIT = 1_500_000
+GAS_LIMIT = 800_000
+GAS_LIMITS = {"createPair": 3_000_000}
+"""Given rather than estimated, so that a refused transaction is mined as one."""
+
 RECEIPT_SECONDS_MAX = 30.0
 POLL_SECONDS = 0.02
 
@@ -68,7 +71,7 @@ class Call:
             "to": self.to.address,
             "data": self.to.interface.encode_call(self.function, *self.args),
             "value": hex(self.value),
-            "gas": hex(GAS_LIMIT),
+            "gas": hex(GAS_LIMITS.get(self.function, GAS_LIMIT)),
             "gasPrice": hex(GAS_PRICE),
         }
 

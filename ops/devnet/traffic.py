@@ -24,7 +24,8 @@ from ops.devnet.side_business import EscrowBusiness, TokenBusiness
 
 BLOCK_SECONDS = 2
 TRANSACTIONS_MAX = 12
-"""In one block: they fit its gas limit whatever they are."""
+"""In one step. More make longer histories cheaper: anvil's blocks cost more the more
+the chain holds, about 25 ms each after a thousand. A block has room for 36."""
 
 LEAP_CHANCE = 0.08
 LEAP_DAYS_MAX = 20
@@ -71,7 +72,14 @@ class Tally:
 class Traffic:
     """Seeded business on one deployment."""
 
-    def __init__(self, deployment: Deployment, seed: int = 0) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        seed: int = 0,
+        *,
+        transactions_max: int = TRANSACTIONS_MAX,
+    ) -> None:
+        self._transactions_max = transactions_max
         self._chain = Chain(Rpc(deployment.url))
         accounts = self._chain.accounts()
         self._people = People(
@@ -120,7 +128,7 @@ class Traffic:
             self._refill()
         self._steps += 1
         self._pass_time(ours=ours)
-        count = self._dice.source.randint(1, TRANSACTIONS_MAX)
+        count = self._dice.source.randint(1, self._transactions_max)
         actions = [self._next_action() for _ in range(count)]
         names = self._chain.submit([action.call for action in actions])
         if ours:
