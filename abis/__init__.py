@@ -14,7 +14,7 @@ from typing import Any
 DIRECTORY = Path(__file__).resolve().parent
 
 
-class UnknownContract(LookupError):  # noqa: N818 (it names what is unknown)
+class UnknownContract(LookupError):
     """No artifact of that name, or more than one, lies in ``abis/``."""
 
 

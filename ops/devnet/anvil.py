@@ -94,6 +94,7 @@ class Anvil:
         self._fixed_port = port is not None
         self._process: _Process | None = None
         self._rpc: Rpc | None = None
+        self._reorgs = 0
 
     def __enter__(self) -> Self:
         return self.start()
@@ -180,6 +181,10 @@ class Anvil:
 
     def reorg(self, depth: int) -> None:
         """Replace the newest blocks by as many empty ones with other hashes."""
+        # On a chain with its own clock an empty block replaced would come out the
+        # same; under another miner it can not.
+        self._reorgs += 1
+        self.rpc("anvil_setCoinbase", f"0x{self._reorgs:040x}")
         self.rpc("anvil_reorg", depth, [])
 
     def snapshot(self) -> str:

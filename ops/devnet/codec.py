@@ -63,6 +63,11 @@ class Interface:
         entries = [e for e in self._abi if e["type"] == "constructor"]
         return encode(_types(entries[0]["inputs"]) if entries else [], args)
 
+    def topic(self, event: str) -> str:
+        """Return the first topic of an event's logs."""
+        (topic,) = (t for t, e in self._events.items() if e["name"] == event)
+        return topic
+
     def decode_log(self, log: Mapping[str, Any]) -> Event | None:
         """Return a log's event, or None when it is not one of this contract."""
         entry = self._events.get(log["topics"][0]) if log["topics"] else None
