@@ -13,7 +13,13 @@ import msgspec
 
 from indexer.errors import Retryable
 from indexer.evm.endpoint import Endpoint, Limited
-from indexer.evm.messages import ErrorBody, Malformed, Response, decoder_of
+from indexer.evm.messages import (
+    ErrorBody,
+    Malformed,
+    Response,
+    collector_paused,
+    decoder_of,
+)
 from indexer.evm.refusals import Refusal, classify
 
 
@@ -112,7 +118,8 @@ def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list
             f"{endpoint.label} answered {len(responses)} of {len(calls)} calls, or "
             "with other ids: ask again"
         )
-    return [_result(endpoint, call, by_id[at]) for at, call in enumerate(calls)]
+    with collector_paused():
+        return [_result(endpoint, call, by_id[at]) for at, call in enumerate(calls)]
 
 
 def _result(endpoint: Endpoint, call: Call, response: Response) -> Any:

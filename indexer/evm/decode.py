@@ -1,7 +1,7 @@
 """Logs to columns: a decoder for each event on the chain, working on whole batches.
 
 The hex of all logs of an event is joined, turned into bytes at once and viewed as numpy
-words: topics of shape (n, topics, 32), data of shape (n, words, 32). `db.wire` makes a
+words: topics of shape (indexed, n, 32), data of shape (n, words, 32). `db.wire` makes a
 column of each. Events with strings, arrays or structs are decoded log by log. A log
 that is not what its ABI says becomes an `UndecodableLog`, and the others are decoded
 without it. Bytes after the last value are ignored, as eth_abi ignores them. Hex that is
@@ -35,7 +35,9 @@ from indexer.evm.abi import (
 from indexer.evm.messages import Malformed, RpcLog, unhex
 from indexer.source import UndecodableLog
 
-Words = npt.NDArray[np.uint8]  # (n, words, 32)
+Words = npt.NDArray[np.uint8]  # (n, words, 32), or (indexed, n, 32) for topics
+
+_ZERO, _X = ord("0"), ord("x")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Piece:
     block_times: Int64s
     transactions: Bytes2D  # (n, 32)
     emitters: Bytes2D  # (n, 20)
-    topics: Words
+    topics: Words  # without topic0, so topic i is at i - 1
     words: Words  # of the data, when the event's layout is fixed, else of no size
     bodies: Sequence[Sequence[Any]]  # values of the data, when it is not
 
@@ -146,7 +148,7 @@ class EventDecoder:
             return None
         words = self._topics(logs)
         for param in self.layout.indexed:
-            if param.elementary and not valid_words(param.type, words[:, param.slot]):
+            if param.elementary and not valid_words(param.type, words[param.slot - 1]):
                 return None
         return words
 
@@ -173,8 +175,10 @@ class EventDecoder:
         return words
 
     def _topics(self, logs: Sequence[RpcLog]) -> Words:
-        texts = list(chain.from_iterable([log.topics for log in logs]))
-        return _bytes_of(texts, 32).reshape(len(logs), self.layout.topics, 32)
+        count = self.layout.topics
+        flat = list(chain.from_iterable([log.topics for log in logs]))
+        texts = list(chain.from_iterable(flat[at::count] for at in range(1, count)))
+        return _bytes_of(texts, 32).reshape(count - 1, len(logs), 32)
 
     def _words(self, logs: Sequence[RpcLog]) -> Words:
         """The data of logs of a fixed layout, what follows the last value cut off."""
@@ -230,7 +234,7 @@ class EventDecoder:
         for where in wheres:
             slot = where.param.slot
             if where.param.indexed:
-                keep &= (piece.topics[:, slot] == where.word).all(axis=1)
+                keep &= (piece.topics[slot - 1] == where.word).all(axis=1)
             elif self.layout.fixed:
                 keep &= (piece.words[:, slot] == where.word).all(axis=1)
             else:
@@ -242,8 +246,11 @@ class EventDecoder:
             return piece.emitters[keep]
         param = self.layout.param(str(item.param))
         if param.indexed or self.layout.fixed:
-            words = piece.topics if param.indexed else piece.words
-            column = words[keep, param.slot]
+            column: Bytes2D
+            if param.indexed:
+                column = piece.topics[param.slot - 1][keep]
+            else:
+                column = piece.words[keep, param.slot]
             if isinstance(item, Blob):  # a `function`, the one Blob of a fixed size
                 return column[:, :24]
             return encode_words(item, column)
@@ -285,15 +292,18 @@ def _bytes_of(texts: Sequence[str], size: int) -> Bytes2D:
     """Hex texts, each `0x` and `size` bytes, as an array of shape (n, size)."""
     if set(map(len, texts)) - {2 + 2 * size}:
         raise Malformed(f"a node sent hex that is not {size} bytes long: ask again")
-    joined = "".join(texts).replace("0x", "")
-    try:
-        raw = binascii.unhexlify(joined)
-    except ValueError:
-        raise Malformed("a node sent text that is not hex: ask again") from None
-    if len(raw) != size * len(texts):
-        raise Malformed("a node sent hex without 0x: ask again")
-    if not raw:
+    if not texts or not size:
         return np.empty((len(texts), size), dtype=np.uint8)
+    try:
+        joined = "".join(texts).encode("ascii")
+        rows = np.frombuffer(joined, dtype=np.uint8).reshape(len(texts), 2 + 2 * size)
+        if (rows[:, 0] != _ZERO).any() or (rows[:, 1] != _X).any():
+            raise ValueError("no 0x")
+        raw = binascii.unhexlify(rows[:, 2:].tobytes())
+    except ValueError:
+        raise Malformed(
+            "a node sent text that is not 0x-prefixed hex: ask again"
+        ) from None
     return np.frombuffer(raw, dtype=np.uint8).reshape(len(texts), size)
 
 
@@ -302,15 +312,15 @@ def _joined(pieces: Sequence[Piece]) -> Piece:
     if len(pieces) == 1:
         return pieces[0]
 
-    def together(name: str) -> Any:
-        return np.concatenate([getattr(piece, name) for piece in pieces])
+    def together(name: str, axis: int = 0) -> Any:
+        return np.concatenate([getattr(piece, name) for piece in pieces], axis)
 
     return Piece(
         together("positions"),
         together("block_times"),
         together("transactions"),
         together("emitters"),
-        together("topics"),
+        together("topics", 1),
         together("words"),
         list(chain.from_iterable(piece.bodies for piece in pieces)),
     )

@@ -18,6 +18,8 @@ from indexer.evm.abi import layout_of
 from indexer.evm.decode import EventDecoder, decoders_for
 from indexer.source import Child
 
+MAX_ROUTES = 100_000  # addresses and topics kept in mind, most of them not followed
+
 
 @dataclass(frozen=True, slots=True)
 class FollowedContract:
@@ -59,6 +61,7 @@ class Followed:
             "0x" + layout_of(a.event.spec.abi).topic0.hex() for a in self._announcements
         )
         self._decoders: list[dict[str, EventDecoder]] = []
+        self._routes: dict[tuple[str, str], list[Route]] = {}  # a cache
         self._static: dict[str, dict[int, int]] = {}
         self._children: dict[str, dict[int, int]] = {}
         for index, followed in enumerate(contracts):
@@ -83,10 +86,12 @@ class Followed:
         if child.height >= starts.get(index, child.height + 1):
             return False
         starts[index] = child.height
+        self._routes.clear()
         return True
 
     def forget_from(self, height: int) -> None:
         """Forget the children announced in this block or later: it was undone."""
+        self._routes.clear()
         for address, starts in list(self._children.items()):
             kept = {index: start for index, start in starts.items() if start < height}
             if kept:
@@ -107,6 +112,14 @@ class Followed:
 
     def routes(self, address: str, topic0: str) -> list[Route]:
         """Where logs go; empty when nobody follows the address or knows the topic."""
+        known = self._routes.get((address, topic0))
+        if known is None:
+            if len(self._routes) >= MAX_ROUTES:
+                self._routes.clear()
+            known = self._routes[address, topic0] = self._find_routes(address, topic0)
+        return known
+
+    def _find_routes(self, address: str, topic0: str) -> list[Route]:
         found = []
         topic = topic0.lower()
         for index, start in self.starts(address).items():

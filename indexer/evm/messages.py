@@ -5,6 +5,9 @@ numbers and bytes and raise `Malformed` for what a correct node never sends.
 """
 
 import binascii
+import contextlib
+import gc
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -112,3 +115,16 @@ def unhex(text: str, size: int | None = None) -> bytes:
     if size is not None and len(data) != size:
         raise Malformed(f"{text[:80]!r} has {len(data)} bytes, not {size}: ask again")
     return data
+
+
+@contextlib.contextmanager
+def collector_paused() -> Iterator[None]:
+    """No garbage collection while many small objects are made, none of them a cycle."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ anybody follows goes to its decoder. So a child's own logs are read even when th
 before its announcement in the same block.
 """
 
+from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -61,11 +62,8 @@ class Router:
         self._discover(placed, buckets, routed)
         work: dict[EventDecoder, list[int]] = {}
         for (address, topic0), indexes in buckets.items():
-            starts = self._followed.starts(address)
-            if not starts:
-                continue
             routes = self._followed.routes(address, topic0)
-            if not routes:
+            if not routes and self._followed.starts(address):
                 routed.unknown_topics += len(indexes)
             for decoder, own in _split(routes, indexes, placed):
                 work.setdefault(decoder, []).extend(own)
@@ -122,15 +120,10 @@ def _buckets(placed: Placed) -> Buckets:
 
     Logs without topics (of anonymous events) are under the topic "".
     """
-    found: Buckets = {}
+    found: Buckets = defaultdict(list)
     for index, log in enumerate(placed.logs):
         topics = log.topics
-        key = (log.address, topics[0] if topics else "")
-        bucket = found.get(key)
-        if bucket is None:
-            found[key] = [index]
-        else:
-            bucket.append(index)
+        found[log.address, topics[0] if topics else ""].append(index)
     return found
 
 
@@ -142,6 +135,8 @@ def _split(
     The count matters only when an address stands for two contracts whose events have
     the same topic0, as ERC-20 and ERC-721 have `Transfer`.
     """
+    if len(routes) == 1 and placed.heights[indexes[0]] >= routes[0].start:
+        return [(routes[0].decoder, indexes)]
     counts = {route.decoder.layout.topics for route in routes}
     found = []
     for at, route in enumerate(routes):
