@@ -12,9 +12,23 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Connection, Table
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    MetaData,
+    Table,
+    delete,
+    select,
+)
+from sqlalchemy import (
+    Column as SqlColumn,
+)
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.schema import CreateTable
 
+from db.declare import Event
 from db.facts import FactColumns
+from db.sql.columns import fact_table
 from db.wire import Bytes2D, Column, bigint_column
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -51,6 +65,52 @@ def copy_facts(
         f"COPY {preparer.format_table(table)} ({listed}) FROM STDIN (FORMAT binary)"
     )
     _copy(connection, statement, _HEADER + body + _TRAILER)
+
+
+def insert_missing_facts(
+    connection: Connection, source: int, facts: FactColumns
+) -> Table | None:
+    """Insert the facts that are not there yet; a table of their positions, if any."""
+    table = fact_table(facts.event)
+    staged = Table(
+        f"staged_{table.name}", MetaData(), *(c._copy() for c in table.columns)
+    )
+    added = Table(
+        f"added_{table.name}",
+        MetaData(),
+        SqlColumn("position", BigInteger),
+        prefixes=["TEMPORARY"],
+        postgresql_on_commit="DROP",
+    )
+    format_table = connection.dialect.identifier_preparer.format_table
+    connection.exec_driver_sql(
+        f"CREATE TEMPORARY TABLE {format_table(staged)}"
+        f" (LIKE {format_table(table)}) ON COMMIT DROP"
+    )
+    connection.execute(CreateTable(added))
+    copy_facts(connection, staged, source, facts)
+    names = [column.name for column in table.columns]
+    fresh = (
+        insert(table)
+        .from_select(names, select(staged).order_by(staged.c.position))
+        .on_conflict_do_nothing()
+        .returning(table.c.position)
+        .cte("fresh")
+    )
+    statement = insert(added).from_select(["position"], select(fresh.c.position))
+    result: Any = connection.execute(statement)
+    return added if result.rowcount else None
+
+
+def delete_facts(
+    connection: Connection, event: type[Event], source: int, lowest: int
+) -> int:
+    """Delete an event's facts at or above a position; how many there were."""
+    table = fact_table(event)
+    result: Any = connection.execute(
+        delete(table).where(table.c.source == source, table.c.position >= lowest)
+    )
+    return int(result.rowcount)
 
 
 def _copy(connection: Connection, statement: str, content: bytes) -> None:

@@ -117,6 +117,18 @@ def mark(
         )
 
 
+def events_covered(connection: Connection, source: int, blocks: BlockRange) -> set[str]:
+    """The events of which some block of a range was written, through any filter."""
+    rows = connection.execute(
+        text(
+            "SELECT event FROM control.coverage WHERE source = :source"
+            " AND blocks && int8range(:first, :last, '[]')"
+        ),
+        {"source": source, "first": blocks.first, "last": blocks.last},
+    )
+    return set(rows.scalars())
+
+
 def unmark_from(connection: Connection, source: int, height: int) -> None:
     """Forget that any block at or above a height was written."""
     connection.execute(

@@ -4,6 +4,10 @@ import zlib
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+# What a statement raises when the database is away, and may be tried again for.
+Unavailable = (OperationalError, InterfaceError)
 
 _DECLARATIONS = 0x63666C64  # the class of all our advisory locks: "cfld"
 _ALL = 0

@@ -1,13 +1,15 @@
 """The chains that are followed: their row, their head, and what is wrong with them."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.control import child, incident, sender_transaction, source, undecodable_log
 from db.errors import WrongChain
+from db.position import BlockRange, position
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,11 @@ def report_incident(
             " AND kind = :kind AND resolved_at IS NULL"
             " AND details = cast(:details AS jsonb))"
         ),
-        {"source": source_id, "kind": kind, "details": _json(details)},
+        {
+            "source": source_id,
+            "kind": kind,
+            "details": json.dumps(details, sort_keys=True),
+        },
     )
 
 
@@ -173,6 +179,25 @@ def store_oddities(
             )
 
 
+def forget_from(connection: Connection, source_id: int, height: int) -> None:
+    """Forget children, undecodable logs and transactions at or above a height."""
+    lowest = position(height, 0)
+    for table, column, bound in (
+        (child, child.c.height, height),
+        (undecodable_log, undecodable_log.c.position, lowest),
+        (sender_transaction, sender_transaction.c.position, lowest),
+    ):
+        connection.execute(
+            delete(table).where(table.c.source == source_id, column >= bound)
+        )
+
+
+def notify(connection: Connection, source_id: int, blocks: BlockRange) -> None:
+    """Wake whoever listens on `chainfold`: `source:first:last`, told at commit."""
+    payload = f"{source_id}:{blocks.first}:{blocks.last}"
+    connection.execute(select(func.pg_notify("chainfold", payload)))
+
+
 def _row(row: Any) -> SourceRow:
     return SourceRow(
         id=row.id,
@@ -186,9 +211,3 @@ def _row(row: Any) -> SourceRow:
         state=row.state,
         cause=row.cause,
     )
-
-
-def _json(details: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(details, sort_keys=True)

@@ -13,16 +13,15 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from sqlalchemy import text
-
 from db import coverage
+from db.places import lease_range, release_leases_of
 from db.position import BlockRange
 from indexer.errors import Permanent, Retryable
 from indexer.follow import CaughtUp, Chain, Wrote, backoff, know_children, step
-from indexer.place import lease_range
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +93,9 @@ async def run_backfill(
         if chain.streams and gaps:
             await know_children(chain, gaps[-1].last, chain.streams)
         chunks = split(gaps, workers * 4, chain.range_blocks)
-        release = _releaser(chain)
-        await asyncio.to_thread(
-            _run_workers, open_chain, chunks, workers, tally.add, release
-        )
+        release = partial(release_leases_of, chain.engine, chain.id)
+        crew = _Crew(open_chain, chunks, tally.add, release)
+        await asyncio.to_thread(crew.run, workers)
     return tally.progress()
 
 
@@ -169,78 +167,76 @@ async def _run_window(chain: Chain, add: Callable[[int, int], None]) -> None:
             add(outcome.written.blocks.blocks, outcome.written.facts)
 
 
-def _releaser(chain: Chain) -> Callable[[int], None]:
-    """Frees the leases of a worker that died, by its process id."""
+class _Crew:
+    """The worker processes of one backfill; one that dies is replaced, twice."""
 
-    def release(pid: int) -> None:
-        with chain.engine.begin() as connection:
-            connection.execute(
-                text(
-                    "DELETE FROM control.lease WHERE source = :source"
-                    " AND owner LIKE '%:' || :pid"
-                ),
-                {"source": chain.id, "pid": str(pid)},
-            )
+    def __init__(
+        self,
+        open_chain: OpenChain,
+        chunks: list[BlockRange],
+        add: Callable[[int, int], None],
+        release: Callable[[int], None],
+    ) -> None:
+        self.context = multiprocessing.get_context("spawn")
+        self.todo: Any = self.context.Queue()
+        self.news: Any = self.context.Queue()
+        self.open_chain, self.add, self.release = open_chain, add, release
+        self.running: list[BaseProcess] = []
+        self.held: dict[int, BlockRange] = {}
+        self.left = len(chunks)
+        self.spare = 2
+        for chunk in chunks:
+            self.todo.put(chunk)
 
-    return release
+    def run(self, workers: int) -> None:
+        """Work until every chunk is done."""
+        for _ in range(min(workers, self.left)):
+            self.start()
+        try:
+            while self.left:
+                self.heed(*_next_news(self.news))
+                for process in [p for p in self.running if p.exitcode is not None]:
+                    self.replace(process)
+        finally:
+            for process in self.running:
+                process.terminate()
+            for process in self.running:
+                process.join(10)
 
-
-def _run_workers(
-    open_chain: OpenChain,
-    chunks: list[BlockRange],
-    workers: int,
-    add: Callable[[int, int], None],
-    release: Callable[[int], None],
-) -> None:
-    """Hand chunks to processes until all are done; replaces one that dies, twice."""
-    context = multiprocessing.get_context("spawn")
-    todo: Any = context.Queue()
-    news: Any = context.Queue()
-    for chunk in chunks:
-        todo.put(chunk)
-    held: dict[int, BlockRange] = {}
-    running: list[BaseProcess] = []
-    spare = 2
-    left = len(chunks)
-
-    def start() -> None:
-        process = context.Process(
-            target=_worker, args=(open_chain, todo, news), daemon=True
+    def start(self) -> None:
+        """Start one more process."""
+        process = self.context.Process(
+            target=_worker, args=(self.open_chain, self.todo, self.news), daemon=True
         )
         process.start()
-        running.append(process)
+        self.running.append(process)
 
-    for _ in range(min(workers, len(chunks))):
-        start()
-    try:
-        while left:
-            kind, pid, value = _next_news(news)
-            if kind == "took":
-                held[pid] = value
-            elif kind == "wrote":
-                add(*value)
-            elif kind == "done":
-                held.pop(pid, None)
-                left -= 1
-            elif kind == "failed":
-                raise Permanent(value)
-            for process in [p for p in running if p.exitcode is not None]:
-                running.remove(process)
-                if spare == 0:
-                    raise Permanent(
-                        f"workers keep dying (exit code {process.exitcode}). What was "
-                        "written stays; look at the log, then run the backfill again."
-                    )
-                spare -= 1
-                release(process.pid or 0)
-                if process.pid in held:
-                    todo.put(held.pop(process.pid))
-                start()
-    finally:
-        for process in running:
-            process.terminate()
-        for process in running:
-            process.join(10)
+    def heed(self, kind: str, pid: int, value: Any) -> None:
+        """Take in what a worker says."""
+        if kind == "took":
+            self.held[pid] = value
+        elif kind == "wrote":
+            self.add(*value)
+        elif kind == "done":
+            self.held.pop(pid, None)
+            self.left -= 1
+        elif kind == "failed":
+            raise Permanent(value)
+
+    def replace(self, process: BaseProcess) -> None:
+        """Give the chunk of a dead process to a new one."""
+        self.running.remove(process)
+        if self.spare == 0:
+            raise Permanent(
+                f"workers keep dying (exit code {process.exitcode}). What was written "
+                "stays; look at the log, then run the backfill again."
+            )
+        self.spare -= 1
+        log.warning("worker_died pid=%s exit=%s", process.pid, process.exitcode)
+        self.release(process.pid or 0)
+        if process.pid in self.held:
+            self.todo.put(self.held.pop(process.pid))
+        self.start()
 
 
 def _next_news(news: Any) -> tuple[str, int, Any]:

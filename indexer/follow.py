@@ -13,17 +13,17 @@ import time
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, OperationalError
 
 from db import blocks, coverage, sources
 from db.blocks import Header
 from db.coverage import Stream
+from db.engine import Unavailable
 from db.errors import DatabaseError
+from db.places import leased
 from db.position import BlockRange
 from db.registry import Registry
 from indexer import metrics
 from indexer.errors import Permanent, Reorg, Retryable
-from indexer.place import leased
 from indexer.reorg import FinalityViolated, find_fork
 from indexer.source import Batch, Source
 from indexer.streams import CHILDREN, events_of
@@ -160,9 +160,11 @@ async def follow(
             await _trouble(chain, state, str(error))
             await _pause(stop, backoff(failures))
             continue
-        except OperationalError as error:
+        except Unavailable as error:
             failures += 1
-            log.warning("database_away chain=%s error=%s", chain.name, error.orig)
+            log.warning(
+                "database_away chain=%s error=%s", chain.name, first_line(error)
+            )
             await _pause(stop, backoff(failures))
             continue
         except (Permanent, DatabaseError) as error:
@@ -384,5 +386,12 @@ def _set_state(chain: Chain, state: str, cause: str) -> None:
             if chain.guard is not None and state != "stopped":
                 chain.guard(connection)
             sources.set_state(connection, chain.id, state, cause)
-    except DBAPIError as error:
-        log.warning("state_not_recorded chain=%s error=%s", chain.name, error.orig)
+    except Unavailable as error:
+        log.warning(
+            "state_not_recorded chain=%s error=%s", chain.name, first_line(error)
+        )
+
+
+def first_line(error: Exception) -> str:
+    """The gist of a database error, without statement and parameters."""
+    return str(error).split("\n", 1)[0]

@@ -52,6 +52,7 @@ IMPLICIT: dict[str, Field] = {
     "block_time": _Implicit("block_time"),
     "transaction": _TransactionId(),
 }
+KEYS = frozenset({"position", "transaction"})  # those that may be a projection's key
 RESERVED = frozenset(
     {*IMPLICIT, "chain", "source", "name", "where", "spec", "as_of"}
     | {"keyed", "only", "event", "keys", "condition", "identity", "field_for_key"}
@@ -193,7 +194,8 @@ class EventView:
     def field_for_key(self, key: str) -> Field | None:
         """The field that fills a key, None when the event cannot."""
         name = dict(self.keys).get(key, key)
-        return self.event.spec.fields.get(name)
+        found = self.event.spec.fields.get(name)
+        return IMPLICIT[name] if found is None and name in KEYS else found
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for two views that select the same facts under the same keys."""

@@ -19,7 +19,10 @@ An indexed value of a dynamic type is only on the chain as its keccak-256 hash
 
 import enum
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, overload
+
+if TYPE_CHECKING:
+    from db.declare.events import FieldRef
 
 
 class Kind(enum.Enum):
@@ -50,6 +53,14 @@ class Field:
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
+
+    if TYPE_CHECKING:
+        # The metaclass of events answers `Paid.amount` with a FieldRef; this says so.
+        @overload
+        def __get__(self, instance: None, owner: type) -> "FieldRef": ...
+        @overload
+        def __get__(self, instance: object, owner: type) -> Self: ...
+        def __get__(self, instance: object, owner: type) -> "FieldRef | Self": ...
 
     def accepts(self, abi_type: str, *, indexed: bool) -> bool:
         """Whether a parameter of this ABI type can fill the field."""

@@ -89,7 +89,7 @@ def key_indexes(specs: Iterable[ProjectionSpec]) -> list[Index]:
             fields = [view.field_for_key(key) for key in spec.keys]
             names = [field.name for field in fields if field is not None]
             name = f"{view.event.spec.table}_by_{'_'.join(names)}"[:63]
-            if name not in found:
+            if names != ["position"] and name not in found:
                 columns = [table.c.source, *(table.c[n] for n in names)]
                 found[name] = Index(name, *columns, table.c.position)
     return list(found.values())

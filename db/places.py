@@ -154,6 +154,15 @@ def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None
     return Lease(row, source, blocks)
 
 
+def release_leases_of(engine: Engine, source: int, pid: int) -> None:
+    """Free the leases of a process of this host that has died."""
+    with engine.begin() as connection:
+        connection.execute(
+            text("DELETE FROM control.lease WHERE source = :source AND owner = :owner"),
+            {"source": source, "owner": f"{socket.gethostname()}:{pid}"},
+        )
+
+
 def leased(connection: Connection, source: int) -> list[BlockRange]:
     """The ranges that live workers hold."""
     rows = connection.execute(

@@ -1,0 +1,1 @@
+"""Issuer crowdfunding: registry, campaigns, investments, certificates, escrow, fees."""

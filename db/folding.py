@@ -1,0 +1,86 @@
+"""Bringing projections up to date with facts that came or went, in one transaction.
+
+Projections are taken in order of name and their rows in order of key, so that writers
+working side by side cannot deadlock.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, select
+
+from db.copy import delete_facts
+from db.declare.events import EventView
+from db.declare.projections import ProjectionSpec
+from db.engine import lock_projection
+from db.position import BlockRange, position
+from db.registry import Registry
+from db.sql.keys import touched_keys
+from db.sql.merge import merge
+from db.sql.repair import recompute
+
+
+def fold_in(
+    connection: Connection,
+    registry: Registry,
+    source: int,
+    blocks: BlockRange,
+    *,
+    new: Collection[str],
+    added: Mapping[str, Table],
+) -> None:
+    """Fold the facts of a range into every projection that reads them.
+
+    `new` are the events whose facts in the range are all new: they are merged. `added`
+    gives, for other events, the positions of the facts that were added: the keys of
+    those are recomputed.
+    """
+    for projection in registry.projections.values():
+        spec = projection.spec
+        read = {event.spec.id for event in spec.events}
+        merged, repaired = frozenset(read & set(new)), read & set(added)
+        if not merged and not repaired:
+            continue
+        alone = spec.replayed or bool(repaired)
+        lock_projection(connection, spec.plural, alone=alone)
+        if merged:
+            merge(connection, spec, source=source, blocks=blocks, events=merged)
+        if repaired:
+            _repair_added(connection, spec, source, repaired, added)
+
+
+def unfold_from(
+    connection: Connection, registry: Registry, source: int, height: int
+) -> int:
+    """Delete the facts at or above a height and undo them; how many there were."""
+    lowest = position(height, 0)
+    bounds = {"source": source, "lowest": lowest, "highest": (1 << 63) - 1}
+    touched = []
+    for projection in registry.projections.values():
+        lock_projection(connection, projection.spec.plural, alone=True)
+        keys = touched_keys(connection, projection.spec, bounds)
+        touched.append((projection.spec, keys))
+    deleted = sum(
+        delete_facts(connection, event, source, lowest)
+        for event in registry.events.values()
+    )
+    for spec, keys in touched:
+        recompute(connection, spec, keys)
+    return deleted
+
+
+def _repair_added(
+    connection: Connection,
+    spec: ProjectionSpec,
+    source: int,
+    events: Collection[str],
+    added: Mapping[str, Table],
+) -> None:
+    def only_added(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]:
+        positions = added[view.event.spec.id]
+        return [
+            table.c.source == bindparam("source", type_=table.c.source.type),
+            table.c.position.in_(select(positions.c.position)),
+        ]
+
+    keys = touched_keys(connection, spec, {"source": source}, events, only_added)
+    recompute(connection, spec, keys)
