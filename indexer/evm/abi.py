@@ -28,7 +28,7 @@ class DecodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter of an event. `slot` is its topic, or its word in the data's head."""
+    """One parameter; `slot` is its topic, or its word in the head of the data."""
 
     name: str
     abi: Mapping[str, Any]

@@ -83,16 +83,15 @@ def check_links(blocks: Sequence[Block]) -> None:
             )
 
 
-def place(
-    logs: Sequence[RpcLog], blocks: Mapping[int, Block], *, whole: bool
-) -> Placed:
+def place(logs: Sequence[RpcLog], blocks: Mapping[int, Block], *, rank: bool) -> Placed:
     """Put logs in chain order and number them.
 
-    `whole`: the logs are all of their blocks, and the ordinal is the rank in the block
-    in node order, sorted stably by transaction; `logIndex` is never read, since it
-    starts again in each transaction on Polygon Edge before 1.0. Otherwise the ordinal
-    is `tx_index << 18 | log_index`. Raises Inconsistent for a log that was removed, is
-    of a block that was not asked for or has another hash, or is there twice.
+    With `rank` the ordinal is the rank in the block in node order, sorted stably by
+    transaction, which is reproducible when these are all logs of their blocks;
+    `logIndex` is not read, since it starts again in each transaction on Polygon Edge
+    before 1.0. Otherwise the ordinal is `tx_index << 18 | log_index`. Raises
+    Inconsistent for a log that was removed, is of a block that was not asked for or has
+    another hash, or is there twice.
     """
     numbers = [log.block_number for log in logs]
     for number, block_hash in set(
@@ -110,7 +109,7 @@ def place(
         raise Inconsistent("a log is marked as removed by a reorg: read again")
     heights = _numbers(numbers)
     transactions = _numbers([log.transaction_index for log in logs])
-    if whole:
+    if rank:
         order = np.lexsort((transactions, heights))
         heights = heights[order]
         ordinals = _ranks(heights)

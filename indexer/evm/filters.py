@@ -146,10 +146,31 @@ class Followed:
             }
         )
 
-    def addresses(self, last: int) -> list[str]:
-        """Every followed address that counts at block `last`, in lower-case hex."""
-        known = {*self._static, *self._children}
-        return sorted(a for a in known if min(self.starts(a).values()) <= last)
+    def addresses(self, last: int, *, announcing: bool = False) -> list[str]:
+        """Every followed address that counts at block `last`, in lower-case hex.
+
+        With `announcing` only those of contracts that make others.
+        """
+        names = self.makers if announcing else self.contracts
+        chosen = {self._index[name] for name in names}
+        return sorted(
+            address
+            for address in {*self._static, *self._children}
+            if any(
+                index in chosen and start <= last
+                for index, start in self.starts(address).items()
+            )
+        )
+
+    @property
+    def contracts(self) -> frozenset[str]:
+        """The names of all contracts."""
+        return frozenset(self._index)
+
+    @property
+    def makers(self) -> frozenset[str]:
+        """The names of the contracts that make others."""
+        return frozenset(a.event.spec.source.name for a in self._announcements)
 
     @property
     def announcing_topics(self) -> frozenset[str]:

@@ -76,10 +76,11 @@ class ReadPlan:
     """How a range is to be read."""
 
     whole: bool  # every log of every block, with every header
-    full: bool  # with transactions, of every block
-    exact_from: int  # the block from which blooms are compared exactly
-    check_bloom: bool
+    rank: bool  # number logs by their rank, not by what the node says
     filter: Filter = field(default_factory=Filter)
+    full: bool = False  # with transactions, of every block
+    check_bloom: bool = False
+    exact_from: int = 0  # the block from which blooms are compared exactly
 
     @property
     def all_headers(self) -> bool:
@@ -120,11 +121,9 @@ class Reader:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def read_logs(self, part: Part, filter_: Filter) -> Part:
-        """The same blocks again under another filter, as one part."""
-        plan = ReadPlan(
-            whole=False, full=False, exact_from=0, check_bloom=False, filter=filter_
-        )
+    async def read_logs(self, part: Part, filter_: Filter, *, rank: bool) -> Part:
+        """The part with the logs of another filter beside its own."""
+        plan = ReadPlan(whole=False, rank=rank, filter=filter_)
         parts = await self._part(part.range, plan)
         known = {block.header.height: block for block in part.blocks}
         for block in (block for again in parts for block in again.blocks):
@@ -134,7 +133,7 @@ class Reader:
         logs = [log for again in (part, *parts) for log in again.placed.logs]
         size = part.size_bytes + sum(again.size_bytes for again in parts)
         blocks = [known[height] for height in sorted(known)]
-        return Part(part.range, blocks, place(logs, known, whole=False), size)
+        return Part(part.range, blocks, place(logs, known, rank=rank), size)
 
     def _span(self, last: int) -> int:
         limits = self._client.limits(last)
@@ -234,7 +233,7 @@ class Reader:
             )
         ordered = [blocks[height] for height in sorted(blocks)]
         check_links(ordered)
-        placed = place(logs, blocks, whole=plan.whole)
+        placed = place(logs, blocks, rank=plan.rank)
         if plan.check_bloom:
             check_bloom(ordered, placed, exact_from=plan.exact_from)
         self.counters.parts += 1

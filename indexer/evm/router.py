@@ -38,6 +38,10 @@ class Routed:
             for columns in decoder.columns(pieces, wanted)
         ]
 
+    def found(self) -> list[Child]:
+        """The children announced, in order of their first announcements."""
+        return sorted(self.children.values(), key=lambda c: (c.height, c.address))
+
     def announce(self, child: Child) -> None:
         """Keep a child by its first announcement."""
         key = (child.contract, child.address)

@@ -121,13 +121,13 @@ class EvmSource:
                     return read_block(answer, height).header
         return None
 
-    def add_children(self, children: Iterable[Child]) -> None:
-        """Follow children that were found elsewhere, by another worker or before."""
+    def learn_children(self, children: Iterable[Child]) -> None:
+        """Follow these contracts too, from their heights on."""
         for child in children:
             self._followed.add(child)
 
     def forget_children(self, height: int) -> None:
-        """Forget the children announced in this block or later: it was undone."""
+        """Forget the contracts made at or above a height: their blocks are gone."""
         self._followed.forget_from(height)
 
     async def fetch(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
@@ -138,15 +138,13 @@ class EvmSource:
         """
         ids = frozenset(events)
         plan = self._plan(wanted, ids)
-        asked = None if plan.filter.addresses is None else set(plan.filter.addresses)
-        born: list[str] = []
+        born = _Born.under(plan, self._followed.contracts)
         routed = Routed()
         headers: dict[int, Header] = {}
         transactions: list[SenderTransaction] = []
         received = logs = 0
         async for part in self._reader.read(wanted, plan):
-            if asked is not None:
-                part = await self._with_children(part, plan, asked, born, routed)
+            part = await self._with_children(part, plan, born, routed)
             self._router.route(part.placed, routed)
             headers |= {block.header.height: block.header for block in part.blocks}
             transactions += await sender_transactions(
@@ -166,11 +164,34 @@ class EvmSource:
             wanted,
             [headers[height] for height in sorted(headers)],
             routed.facts(ids),
-            sorted(routed.children.values(), key=lambda c: (c.height, c.address)),
+            routed.found(),
             [routed.undecodable[at] for at in sorted(routed.undecodable)],
             transactions,
             stats,
         )
+
+    async def discover(self, wanted: BlockRange) -> Sequence[Child]:
+        """The contracts that factories made in a range, without reading its facts.
+
+        Includes the children of children that the range announces. All of them are
+        followed from then on.
+        """
+        if not self._followed.announces:
+            return []
+        plan = ReadPlan(
+            whole=False,
+            rank=True,
+            filter=self._filter(
+                self._followed.addresses(wanted.last, announcing=True),
+                sorted(self._followed.announcing_topics),
+            ),
+        )
+        born = _Born.under(plan, self._followed.makers)
+        routed = Routed()
+        async for part in self._reader.read(wanted, plan):
+            part = await self._with_children(part, plan, born, routed)
+            self._router.discover(part.placed, routed)
+        return routed.found()
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -194,48 +215,60 @@ class EvmSource:
             exact_from = self._seen.height - HEAD_BLOCKS
         filter_ = Filter()
         if self._mode == "filtered":
-            addresses = self._followed.addresses(wanted.last)
-            filter_ = Filter(
-                addresses if len(addresses) <= MAX_ADDRESSES else None,
-                self._followed.topics(ids),
+            filter_ = self._filter(
+                self._followed.addresses(wanted.last), self._followed.topics(ids)
             )
         return ReadPlan(
             whole=self._mode == "all",
+            rank=self._mode == "all",
             full=bool(self.watch_senders),
             exact_from=exact_from,
             check_bloom=self._mode == "all" and self._verify_bloom != "never",
             filter=filter_,
         )
 
+    def _filter(self, addresses: Sequence[str], topics: Sequence[str]) -> Filter:
+        """More addresses than a node likes are left out: the topics alone must do."""
+        return Filter(addresses if len(addresses) <= MAX_ADDRESSES else None, topics)
+
     async def _with_children(
-        self,
-        part: Part,
-        plan: ReadPlan,
-        asked: set[str],
-        born: list[str],
-        routed: Routed,
+        self, part: Part, plan: ReadPlan, born: "_Born", routed: Routed
     ) -> Part:
         """The part with the logs of children that its question could not name yet.
 
-        `born` are the children found in this range so far: parts are asked for ahead,
-        so those of later parts are asked for again for them.
+        Parts are asked for ahead, so the children of earlier parts are asked for too.
         """
-        pending = list(born)
+        if born.asked is None:
+            return part
+        pending = list(born.addresses)
         while True:
             for child in self._router.discover(part.placed, routed):
                 address = "0x" + child.address.hex()
-                if address not in asked:
-                    asked.add(address)
-                    born.append(address)
+                if address not in born.asked and child.contract in born.contracts:
+                    born.asked.add(address)
+                    born.addresses.append(address)
                     pending.append(address)
             if not pending:
                 return part
             for at in range(0, len(pending), MAX_ADDRESSES):
                 chosen = pending[at : at + MAX_ADDRESSES]
-                part = await self._reader.read_logs(
-                    part, Filter(chosen, plan.filter.topics)
-                )
+                filter_ = Filter(chosen, plan.filter.topics)
+                part = await self._reader.read_logs(part, filter_, rank=plan.rank)
             pending = []
+
+
+@dataclasses.dataclass(slots=True)
+class _Born:
+    """The children found while a range is read, where questions name addresses."""
+
+    asked: set[str] | None  # addresses that were or will be asked for; None: all
+    contracts: Collection[str]  # the contracts whose logs are wanted
+    addresses: list[str] = dataclasses.field(default_factory=list)
+
+    @classmethod
+    def under(cls, plan: ReadPlan, contracts: Collection[str]) -> "_Born":
+        named = plan.filter.addresses
+        return cls(None if named is None else set(named), contracts)
 
 
 __all__ = [
