@@ -1,0 +1,127 @@
+"""Events of contracts that have an ABI and no code of ours.
+
+Every event of the ABI becomes a declared event whose domain is the contract's name in
+the settings, so its facts are in `<contract>_<event>`. Names are made fit for SQL:
+
+- parameters in snake case, without leading underscores; one without a name is `arg<n>`;
+- a name that SQL or Chainfold reserves gets a `_` behind it: `from_`, `to_`;
+- overloaded events get the first 8 digits of their topic: `transfer_ddf252ad`;
+- `contract` is the address that wrote the log.
+
+Anonymous events are left out: nothing in a log says which they are.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from db.declare.events import (
+    RESERVED,
+    Contract,
+    Event,
+    EventMeta,
+    FieldRef,
+    signature,
+    snake_case,
+)
+from db.declare.fields import Address, Field, field_for_abi
+
+# Key words that Postgres reserves (its manual, appendix C), as column names.
+_SQL = frozenset(
+    "all analyse analyze and any array as asc asymmetric both case cast check collate "
+    "column constraint create current_catalog current_date current_role current_time "
+    "current_timestamp current_user default deferrable desc distinct do else end except "
+    "false fetch for foreign from grant group having in initially intersect into lateral "
+    "leading limit localtime localtimestamp not null offset on only or order placing "
+    "primary references returning select session_user some symmetric system_user table "
+    "then to trailing true union unique user using variadic when where window with "
+    "authorization binary collation concurrently cross current_schema freeze full ilike "
+    "inner is isnull join left like natural notnull outer overlaps right similar "
+    "tablesample verbose xmin xmax cmin cmax ctid tableoid".split()
+)
+
+
+def declare_events(
+    name: str, abi: Sequence[Mapping[str, Any]], created_by: FieldRef | None = None
+) -> list[type[Event]]:
+    """Declare every event of an ABI under a contract's name in the settings."""
+    named = [_with_names(item) for item in abi if item.get("type") == "event"]
+    named = [item for item in named if not item.get("anonymous")]
+    contract = Contract(name, created_by, abi=named or [{"type": "none"}])
+    counts = Counter(snake_case(_clean(item["name"])) for item in named)
+    return [
+        _declare(
+            contract, item, overloaded=counts[snake_case(_clean(item["name"]))] > 1
+        )
+        for item in named
+    ]
+
+
+def _declare(
+    contract: Contract, abi: Mapping[str, Any], *, overloaded: bool
+) -> type[Event]:
+    text = signature(abi)
+    name = _clean(abi["name"])
+    topic = keccak(text=text).hex()[:8]
+    if overloaded:
+        name = f"{name}_{topic}"
+    if len(contract.name) + len(snake_case(name)) > 43:
+        name = f"{name[: max(1, 30 - len(contract.name))]}_{topic}"
+    fields = _fields(abi)
+    body = {
+        "source": contract,
+        "name": text,
+        "__doc__": f"{text} of {contract.name}.",
+        "__domain__": snake_case(_clean(contract.name)),
+        "__module__": __name__,
+        **fields,
+    }
+    declared: Any = EventMeta(name, (Event,), body)
+    return declared  # type: ignore[no-any-return]
+
+
+def _fields(abi: Mapping[str, Any]) -> dict[str, Field]:
+    fields: dict[str, Field] = {}
+    for item in abi["inputs"]:
+        name = _free(_column(item["name"]), fields)
+        fields[name] = field_for_abi(
+            item["type"], indexed=item["indexed"], param=item["name"]
+        )
+    fields[_free("contract", fields)] = Address(emitter=True)
+    return fields
+
+
+def _column(param: str) -> str:
+    name = re.sub(r"[^a-z0-9_]", "_", snake_case(param.strip("_$"))) or "arg"
+    if name[0].isdigit():
+        name = f"arg_{name}"
+    name = name[:38]
+    return f"{name}_" if name in _SQL or name in RESERVED else name
+
+
+def _free(name: str, taken: Mapping[str, Field]) -> str:
+    while name in taken:
+        name = f"{name}_"
+    return name
+
+
+def _clean(name: str) -> str:
+    """An event's name with only letters and digits, beginning with a letter."""
+    cleaned = re.sub(r"[^A-Za-z0-9_]", "", name).strip("_")
+    return cleaned if cleaned[:1].isalpha() else f"Event{cleaned}"
+
+
+def _with_names(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The ABI entry with a name for each parameter; names do not enter the topic."""
+    inputs = []
+    used: set[str] = set()
+    for number, part in enumerate(item.get("inputs", [])):
+        name = part.get("name") or f"arg{number}"
+        while name in used:
+            name = f"{name}_"
+        used.add(name)
+        inputs.append({**part, "name": name, "indexed": bool(part.get("indexed"))})
+    return {**item, "inputs": inputs}

@@ -1,0 +1,220 @@
+"""From settings to chains that can be followed: declarations, sources, places."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Engine
+
+from db import sources
+from db.coverage import Stream
+from db.declare import Event, EventView, FieldRef
+from db.declare.bare import declare_events
+from db.engine import connect
+from db.limits import load_limits, save_limits
+from db.registry import Registry
+from indexer.evm.client import RpcClient
+from indexer.evm.filters import FollowedContract
+from indexer.evm.finality import Depth, Ibft, Tag
+from indexer.evm.finality import Finality as EvmFinality
+from indexer.evm.limits import Limits
+from indexer.evm.source import EvmSource
+from indexer.follow import Chain, check_genesis
+from indexer.source import Child
+from indexer.streams import Wanted, plan_streams
+from ops.errors import OperationError
+from ops.settings import ChainSettings, Factory, Finality, Logs, Settings, load_settings
+
+
+def declared(settings: Settings) -> Registry:
+    """Everything declared: the domains, and the contracts that only have an ABI."""
+    registry = Registry.load()
+    events: dict[str, type[Event]] = {}
+    waiting = dict(settings.contracts)
+    while waiting:
+        ready = [
+            contract
+            for contract in waiting.values()
+            if contract.factory is None or contract.factory.contract not in waiting
+        ]
+        if not ready:
+            raise OperationError(
+                f"the contracts {', '.join(waiting)} are made by each other: give one "
+                "of them an address"
+            )
+        for contract in ready:
+            made_by: FieldRef | None = None
+            if contract.factory is not None:
+                announcing = {
+                    **registry.events,
+                    **{event.spec.id: event for event in events.values()},
+                }
+                made_by = _announcement(contract.name, contract.factory, announcing)
+            for event in declare_events(contract.name, contract.abi, made_by):
+                events[event.spec.id] = event
+            del waiting[contract.name]
+    return registry.with_events(events.values())
+
+
+def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Wanted:
+    """What to read from a chain; raises when the settings name an unknown contract."""
+    addresses: dict[str, dict[bytes, int]] = {}
+    known = registry.contracts
+    for name, deployments in chain.contracts.items():
+        if name not in known:
+            raise OperationError(
+                f"[chains.{chain.name}.contracts] {name}: no such contract is declared; "
+                f"there is {', '.join(sorted(known))}. To follow it by its ABI alone "
+                f"write [contracts.{name}] with abi and address."
+            )
+        addresses[name] = {
+            each.address: chain.start_block if each.start is None else each.start
+            for each in deployments
+        }
+    for contract in settings.contracts.values():
+        if contract.chain == chain.name:
+            start = max(contract.start, chain.start_block)
+            addresses[contract.name] = dict.fromkeys(contract.addresses, start)
+    return Wanted(chain.start_block, addresses, frozenset(chain.watch_senders))
+
+
+def streams(
+    settings: Settings, registry: Registry
+) -> dict[str, tuple[ChainSettings, list[Stream]]]:
+    """The streams of every EVM chain, by its name."""
+    return {
+        name: (chain, plan_streams(registry, wanted(settings, chain, registry)))
+        for name, chain in settings.chains.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresLimits:
+    """Learnt limits kept in the database; a `LimitsStore`."""
+
+    engine: Engine
+
+    async def load(self, endpoint: str) -> Limits:
+        """Return what was learnt before."""
+        return Limits(**await asyncio.to_thread(load_limits, self.engine, endpoint))
+
+    async def save(self, endpoint: str, limits: Limits) -> None:
+        """Keep what was learnt."""
+        await asyncio.to_thread(save_limits, self.engine, endpoint, asdict(limits))
+
+
+def evm_client(settings: Settings, chain: ChainSettings, engine: Engine) -> RpcClient:
+    """A client of a chain's endpoints that remembers their limits."""
+    return RpcClient(
+        [str(url) for url in chain.rpc],
+        evm_chain_number(chain),
+        limits_store=PostgresLimits(engine),
+        request_timeout_seconds=settings.limits.request_timeout_seconds,
+        max_inflight=settings.limits.max_inflight_requests,
+    )
+
+
+def evm_chain_number(chain: ChainSettings) -> int:
+    """The number of an `eip155:` chain."""
+    namespace, _, number = chain.id.partition(":")
+    if namespace != "eip155":
+        raise OperationError(
+            f"[chains.{chain.name}] id = {chain.id!r}: only EVM chains (eip155:…) can be "
+            "followed by this version. Remove the chain from the settings."
+        )
+    return int(number)
+
+
+def ordinals(chain: ChainSettings) -> str:
+    """How a chain's facts are numbered inside a block."""
+    return "rank" if chain.logs is Logs.ALL else "log_index"
+
+
+@asynccontextmanager
+async def open_chain(
+    settings: Settings, name: str, engine: Engine, registry: Registry
+) -> AsyncIterator[Chain]:
+    """Open a chain on a migrated database: registered, its block 0 the one we know."""
+    chain = settings.chains[name]
+    plan = wanted(settings, chain, registry)
+    number = evm_chain_number(chain)
+    with engine.begin() as connection:
+        row = sources.register(
+            connection, name=name, chain_id=chain.id, ordinals=ordinals(chain)
+        )
+        known = [Child(*each) for each in sources.children(connection, row.id)]
+    followed = [
+        FollowedContract(
+            contract, plan.addresses.get(contract.name, {}), registry.events_of(name_)
+        )
+        for name_, contract in registry.contracts.items()
+    ]
+    source = EvmSource(
+        name,
+        f"eip155:{number}",
+        evm_client(settings, chain, engine),
+        followed,
+        _finality(chain),
+        mode="all" if chain.logs is Logs.ALL else "filtered",
+        watch_senders=plan.watch_senders,
+        known_children=known,
+    )
+    opened = Chain(
+        engine,
+        registry,
+        source,
+        row.id,
+        plan_streams(registry, plan),
+        range_blocks=settings.limits.range_blocks,
+        batch_facts=settings.limits.batch_facts,
+    )
+    try:
+        await check_genesis(opened, chain.genesis)
+        yield opened
+    finally:
+        if opened.ahead is not None:
+            opened.ahead[1].cancel()
+        await source.close()
+
+
+@asynccontextmanager
+async def reopen_chain(path: str | None, url: str, name: str) -> AsyncIterator[Chain]:
+    """Open a chain in a worker process, which gets only names."""
+    settings = load_settings(path)
+    engine = connect(url, pool_size=2)
+    try:
+        async with open_chain(settings, name, engine, declared(settings)) as chain:
+            yield chain
+    finally:
+        engine.dispose()
+
+
+def _finality(chain: ChainSettings) -> EvmFinality:
+    if chain.finality is Finality.IBFT:
+        return Ibft()
+    if chain.finality is Finality.TAG:
+        return Tag()
+    if chain.finality is Finality.DEPTH and chain.finality_depth is not None:
+        return Depth(chain.finality_depth)
+    raise OperationError(
+        f'[chains.{chain.name}] finality = "{chain.finality.value}" is not for EVM '
+        'chains: write "ibft", "tag" or "depth"'
+    )
+
+
+def _announcement(
+    name: str, factory: Factory, events: Mapping[str, type[Event]]
+) -> FieldRef:
+    """The event field that announces the children of a contract in the settings."""
+    for event in events.values():
+        spec = event.spec
+        if spec.source.name != factory.contract or spec.abi["name"] != factory.event:
+            continue
+        for field in spec.fields.values():
+            if field.param == factory.param:
+                return FieldRef(EventView(event), field)
+    raise OperationError(
+        f"[contracts.{name}] factory: {factory.contract} has no event {factory.event} "
+        f"with a parameter {factory.param}. Look at the factory's ABI."
+    )
