@@ -1,8 +1,9 @@
 """Compiles the Solidity sources into ``abis/``: run ``python -m ops.devnet.compile``.
 
 ``contracts/*.sol`` become ``abis/crowdfunding/<Contract>.json`` and
-``contracts/examples/*.sol`` become ``abis/examples/<Contract>.json``. The same sources
-give the same bytes on every machine, which a test holds.
+``contracts/examples/*.sol`` become ``abis/examples/<Contract>.json``, and
+``CONTRACTS.md`` lists what is in them. The same sources give the same bytes on every
+machine, which a test holds.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
+from ops.devnet import describe
 from ops.devnet.toolchain import ensure_toolchain, node_command
 
 HERE = Path(__file__).resolve().parent
@@ -91,15 +93,24 @@ def render(artifact: Artifact) -> str:
     return json.dumps(artifact, indent=2, ensure_ascii=False) + "\n"
 
 
-def write_artifacts(directory: Path = ABIS) -> list[Path]:
-    """Compile and write all artifacts below a directory; returns their paths."""
-    written = []
-    for relative, artifact in compile_contracts().items():
-        path = directory / relative
+def render_page(artifacts: dict[Path, Artifact], current: str) -> str:
+    """Return the text of ``CONTRACTS.md``, keeping the opening of the current one."""
+    contracts = [
+        (p.parent.name, a["contractName"], a["abi"]) for p, a in artifacts.items()
+    ]
+    return describe.page(contracts, current)
+
+
+def write_artifacts() -> list[Path]:
+    """Compile and write everything; returns the paths written."""
+    artifacts = compile_contracts()
+    for relative, artifact in artifacts.items():
+        path = ABIS / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(render(artifact), encoding="utf-8")
-        written.append(path)
-    return written
+    current = describe.PAGE.read_text(encoding="utf-8")
+    describe.PAGE.write_text(render_page(artifacts, current), encoding="utf-8")
+    return [*(ABIS / relative for relative in artifacts), describe.PAGE]
 
 
 def _run_compiler() -> _Output:

@@ -5,6 +5,7 @@ For deploying, traffic and tests. The indexer has its own, which trusts nobody.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import threading
 from collections.abc import Sequence
@@ -16,6 +17,13 @@ import orjson
 CALL_SECONDS_MAX = 120
 BATCH_MAX = 20
 """What a Polygon Edge node accepts in one request."""
+
+
+_HUNG_UP = (
+    http.client.RemoteDisconnected,
+    BrokenPipeError,
+    ConnectionResetError,
+)
 
 
 class RpcError(RuntimeError):
@@ -70,17 +78,24 @@ class Rpc:
 
     def _post(self, payload: object) -> Any:
         body = orjson.dumps(payload)
-        headers = {"Content-Type": "application/json"}
         with self._lock:
             try:
-                self._connection.request("POST", self._path, body, headers)
-                content = self._connection.getresponse().read()
+                # A node may have hung up since the last call; that is no answer.
+                if self._connection.sock is not None:
+                    with contextlib.suppress(*_HUNG_UP):
+                        return orjson.loads(self._exchange(body))
+                    self._connection.close()
+                return orjson.loads(self._exchange(body))
             except (OSError, http.client.HTTPException) as error:
                 self._connection.close()
                 raise UnreachableError(
                     f"no node answers at {self.url} ({error}): is it running?"
                 ) from error
-        return orjson.loads(content)
+
+    def _exchange(self, body: bytes) -> bytes:
+        headers = {"Content-Type": "application/json"}
+        self._connection.request("POST", self._path, body, headers)
+        return self._connection.getresponse().read()
 
 
 def _request(number: int, method: str, params: Sequence[object]) -> dict[str, object]:
