@@ -97,7 +97,7 @@ def numeric_column(words: Bytes2D, *, signed: bool) -> Bytes2D:
     out[:, 1] = digits.shape[1] - 1
     out[:, 2] = np.where(negative, _NEGATIVE, 0)
     out[:, 4:] = digits
-    return out.view(np.uint8).reshape(len(limbs), -1)
+    return out.view(np.uint8).reshape(len(limbs), 2 * out.shape[1])
 
 
 def _negate(limbs: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -43,13 +43,6 @@ _MOST = r"(limit|limited|max|maximum|up to|at most|more than|greater than|exceed
 # that also stand in other texts ("limit exceeded") last.
 _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
     (
-        Refusal.RANGE,
-        (
-            r"range should work: \[(?P<lo>0x\w+), ?(?P<hi>0x\w+)\]",
-            r"retry with the range (?P<dlo>\d+)-(?P<dhi>\d+)",
-        ),
-    ),
-    (
         Refusal.BATCH,
         (
             r"batch request length too long",
@@ -68,7 +61,10 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
             rf"\b(results|logs|log entries)\b\D{{0,40}}\b{_MOST}\D{{0,20}}{_N}",
             rf"{_MOST}\D{{0,20}}{_N} (results|logs|log entries)",
             r"too many (results|logs|log entries)",
+            rf"max(imum)? (results|logs) {_N}",
             r"query returned more than",
+            r"block range should work",  # one that fits these results, not a limit
+            r"retry with the range",
         ),
     ),
     (
@@ -85,6 +81,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
             rf"\brange\b\D{{0,60}}?\b{_MOST}\D{{0,30}}?{_N}",
             rf"{_MOST}\D{{0,40}}{_N}[ -]?(blocks?|range)\b",
             rf"\brange\b\D{{0,40}}?(is|of|than|:|=) ?{_N}",
+            rf"\brange {_N}",
             rf"too many blocks.*\b(maximum|max|limit)\D{{0,30}}{_N}",
             r"\brange\b.{0,20} too (high|large|big|wide|long|many)",
             r"too (large|wide|big|long) (a )?(block )?range",
@@ -174,12 +171,6 @@ def classify(code: int, message: str) -> Verdict:
 
 
 def _limit_in(groups: dict[str, str | None], message: str) -> int | None:
-    low, high = groups.get("lo"), groups.get("hi")
-    if low and high:
-        return int(high, 16) - int(low, 16) + 1
-    low, high = groups.get("dlo"), groups.get("dhi")
-    if low and high:
-        return int(high) - int(low) + 1
     if number := groups.get("n"):
         return _number(number)
     # The two texts of Polygon Edge name no number, but its defaults are known.
