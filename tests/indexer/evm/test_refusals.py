@@ -15,10 +15,10 @@ TEXTS = [
     (-32602, "block range is too wide", Refusal.RANGE, None),
     (-32005, "block range too large: maximum allowed is 2000 blocks",
      Refusal.RANGE, 2000),
-    (-32602, ("You can make eth_getLogs requests with up to a 2K block range and no limit"
-     " on the response size"), Refusal.BYTES, None),
-    (-32600, ("Under the Free tier plan, you can make eth_getLogs requests with up to a "
-     "10 block range."), Refusal.RANGE, 10),
+    (-32602, ("You can make eth_getLogs requests with up to a 2K block range and no "
+     "limit on the response size"), Refusal.BYTES, None),
+    (-32600, ("Under the Free tier plan, you can make eth_getLogs requests with up to "
+     "a 10 block range."), Refusal.RANGE, 10),
     (-32602, ("Log response size exceeded. this block range should work: "
      "[0x1, 0x3e8]"), Refusal.RESULTS, None),
     (-32000, "requested too many blocks from 0 to 9999, maximum is set to 2048",
