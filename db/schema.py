@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import insert
 from db.control import coverage, declaration
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
-from db.engine import lock_declarations
+from db.engine import lock_declarations, lock_projection
 from db.errors import ChangedEvent, StaleDeclarations
 from db.registry import Registry, event_fingerprint
 from db.sql.columns import (
@@ -91,6 +91,24 @@ def check_declarations(connection: Connection, registry: Registry) -> None:
     ]  # fmt: skip
     if wrong:
         raise StaleDeclarations(wrong)
+
+
+def rebuild(engine: Engine, registry: Registry, plural: str) -> int:
+    """Recompute a projection from all its facts; returns its rows.
+
+    Readers see the old rows until the commit; writers of this projection wait.
+    """
+    spec = registry.projections[plural].spec
+    table = state_table(spec)
+    with engine.begin() as connection:
+        check_declarations(connection, registry)
+        lock_projection(connection, plural, alone=True)
+        connection.execute(delete(table))
+        for fold in member_folds(spec):
+            connection.execute(delete(member_table(spec, fold)))
+        refill(connection, spec, None)
+        rows = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    return int(rows)
 
 
 def ensure_key_indexes(engine: Engine, registry: Registry) -> list[str]:

@@ -93,6 +93,19 @@ def observe(
     )
 
 
+def reset_from(connection: Connection, source_id: int, height: int) -> None:
+    """An operator undid blocks that were final: finality is below them again."""
+    connection.execute(
+        update(source)
+        .where(source.c.id == source_id)
+        .values(final=func.least(source.c.final, height - 1), state="new", cause="")
+    )
+    if height == 0:
+        connection.execute(
+            update(source).where(source.c.id == source_id).values(genesis=None)
+        )
+
+
 def set_state(connection: Connection, source_id: int, state: str, cause: str) -> None:
     """Record the chain's state in one word, and why."""
     connection.execute(

@@ -99,6 +99,19 @@ async def run_backfill(
     return tally.progress()
 
 
+async def run_range(open_chain: OpenChain, blocks: BlockRange) -> int:
+    """Lease a range and write what is missing in it; returns the facts written."""
+    facts = 0
+
+    def add(_: int, more: int) -> None:
+        nonlocal facts
+        facts += more
+
+    async with open_chain() as chain:
+        await _work_chunk(chain, blocks, add)
+    return facts
+
+
 def missing_ranges(chain: Chain, window: BlockRange) -> list[BlockRange]:
     """The blocks of a window that any stream lacks, merged and in order."""
     with chain.engine.connect() as connection:
@@ -263,15 +276,22 @@ async def _work(open_chain: OpenChain, todo: Any, news: Any, pid: int) -> None:
         while True:
             chunk = await asyncio.to_thread(todo.get)
             news.put(("took", pid, chunk))
-            lease = None
-            while lease is None:
-                lease = lease_range(chain.engine, chain.id, chunk)
-                if lease is None:
-                    await asyncio.sleep(1.0)  # another backfill holds part of it
-            chain.window, chain.guard = chunk, lease.guard
-            chain.own_leases = [chunk]
-            await _run_window(
-                chain, lambda blocks, facts: news.put(("wrote", pid, (blocks, facts)))
+            await _work_chunk(
+                chain,
+                chunk,
+                lambda blocks, facts: news.put(("wrote", pid, (blocks, facts))),
             )
-            lease.release(chain.engine)
             news.put(("done", pid, None))
+
+
+async def _work_chunk(
+    chain: Chain, chunk: BlockRange, add: Callable[[int, int], None]
+) -> None:
+    """Write a chunk under a lease; waits while another backfill holds part of it."""
+    while (lease := lease_range(chain.engine, chain.id, chunk)) is None:
+        await asyncio.sleep(1.0)
+    try:
+        chain.window, chain.guard, chain.own_leases = chunk, lease.guard, [chunk]
+        await _run_window(chain, add)
+    finally:
+        lease.release(chain.engine)

@@ -50,6 +50,7 @@ class Chain:
     blocks_per_range: int = 100
     ahead: tuple[Planned, asyncio.Task[Batch]] | None = None
     own_leases: list[BlockRange] = field(default_factory=list)
+    caught_up: bool = False
 
     @property
     def name(self) -> str:
@@ -120,6 +121,7 @@ async def step(chain: Chain) -> Outcome:
         return Behind(head, tip.height)
     planned = await asyncio.to_thread(_plan, chain, head.height, None)
     if planned is None:
+        chain.caught_up = True
         return CaughtUp(head)
     await know_children(chain, planned[0].first, planned[1])
     started = time.monotonic()

@@ -1,0 +1,109 @@
+"""The root command: reads the settings once, and turns errors into messages."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from db.declare import DeclarationError
+from db.engine import Unavailable
+from db.errors import DatabaseError
+from indexer.errors import IndexerError
+from ops.cli.context import State
+from ops.embedded.supervisor import EmbeddedError
+from ops.errors import OperationError
+from ops.logs import configure_logging
+from ops.settings import SettingsError
+
+KNOWN = (
+    DatabaseError,
+    DeclarationError,
+    EmbeddedError,
+    IndexerError,
+    OperationError,
+    SettingsError,
+)
+
+
+class Commands(click.Group):
+    """Loads a verb's module only when it is asked for, and reports known errors."""
+
+    modules = {
+        "backfill": "ops.cli.follow",
+        "demo": "ops.cli.demo",
+        "describe": "ops.cli.describe",
+        "devnet": "ops.cli.devnet",
+        "doctor": "ops.cli.doctor",
+        "index": "ops.cli.follow",
+        "migrate": "ops.cli.tables",
+        "repair": "ops.cli.tables",
+        "rewind": "ops.cli.tables",
+        "run": "ops.cli.serve",
+        "serve": "ops.cli.serve",
+        "status": "ops.cli.status",
+        "verify": "ops.cli.tables",
+    }
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, in order of name."""
+        return sorted(self.modules)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a verb's module and return its command."""
+        if name not in self.modules:
+            return None
+        module = __import__(self.modules[name], fromlist=[name])
+        command: click.Command = getattr(module, name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; an error with a remedy is a message, not a traceback."""
+        try:
+            return super().invoke(ctx)
+        except KNOWN as error:
+            logging.getLogger(__name__).debug("command_failed", exc_info=True)
+            click.echo(f"chainfold: {error}", err=True)
+            sys.exit(2)
+        except Unavailable as error:
+            gist = str(error).split("\n", 1)[0]
+            click.echo(
+                f"chainfold: the database cannot be reached: {gist}\n"
+                "Check [database] url in chainfold.toml (or CHAINFOLD_DATABASE_URL), or "
+                "leave it out to use the embedded Postgres.",
+                err=True,
+            )
+            sys.exit(2)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Settings file; by default ./chainfold.toml, or CHAINFOLD_CONFIG.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+)
+@click.version_option(package_name="chainfold")
+@click.pass_context
+def main(
+    context: click.Context, config: Path | None, log_format: str, log_level: str
+) -> None:
+    """Follow blockchains and fold their events into Postgres tables."""
+    configure_logging(
+        "json" if log_format == "json" else "text", level=log_level.upper()
+    )
+    for noisy in ("alembic", "granian", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    context.obj = State(config)

@@ -1,0 +1,131 @@
+"""`migrate`, `verify`, `repair`, `rewind`: the tables and what they were made from."""
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from db import sources
+from db.schema import migrate as migrate_database
+from db.schema import rebuild
+from indexer.verify import run_verification
+from indexer.writer import rewind as rewind_facts
+from ops.cli.context import State, pass_state
+from ops.errors import OperationError
+from ops.running import take_place_now
+
+
+@click.command()
+@click.option(
+    "--refetch",
+    multiple=True,
+    metavar="EVENT",
+    help="Drop this event's facts because it changed; they are read again.",
+)
+@pass_state
+def migrate(state: State, refetch: tuple[str, ...]) -> None:
+    """Bring tables and views up to date with the declarations."""
+    known = {*state.registry.events} | {
+        event.spec.name for event in state.registry.events.values()
+    }
+    for name in refetch:
+        if name not in known:
+            raise OperationError(
+                f"--refetch {name}: no such event; there is {', '.join(sorted(known))}."
+            )
+    with state.database(migrated=False) as engine:
+        report = migrate_database(engine, state.registry, refetch=refetch)
+    for verb in ("created", "rebuilt", "emptied", "dropped"):
+        for name in getattr(report, verb):
+            click.echo(f"{verb} {name}")
+    if not any(asdict(report).values()):
+        click.echo("nothing to do")
+
+
+@click.command()
+@click.argument("projections", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each table.")
+@pass_state
+def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
+    """Compare every table, or those named, with its facts; exit 1 if any differs."""
+    _check_names(state, projections)
+    total = 0
+    with state.database() as engine:
+        for each in run_verification(engine, state.registry, projections):
+            total += len(each.differences)
+            if as_json:
+                found = [_readable(asdict(d)) for d in each.differences]
+                row = {"projection": each.projection, "differences": found}
+                click.echo(json.dumps(row, default=str))
+                continue
+            click.echo(f"{each.projection}: {len(each.differences)} differences")
+            for difference in each.differences[:5]:
+                click.echo(f"  {_readable(asdict(difference))}")
+    if total and not as_json:
+        click.echo("Run `chainfold repair` with the names of the tables that differ.")
+    sys.exit(1 if total else 0)
+
+
+@click.command()
+@click.argument("projections", nargs=-1, required=True)
+@pass_state
+def repair(state: State, projections: tuple[str, ...]) -> None:
+    """Recompute whole tables from their facts; readers see the old rows until done."""
+    _check_names(state, projections)
+    with state.database() as engine:
+        for name in projections:
+            rows = rebuild(engine, state.registry, name)
+            click.echo(f"{name}: {rows} rows from facts")
+
+
+@click.command()
+@click.argument("chain")
+@click.argument("height", type=click.IntRange(0))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_state
+def rewind(state: State, chain: str, height: int, yes: bool) -> None:
+    """Forget everything of a chain from a block on; it is read again by `index`."""
+    state.chains((chain,))
+    if not yes:
+        click.confirm(
+            f"Delete all facts of {chain} from block {height} on? They are read from the "
+            "chain again when it is followed",
+            abort=True,
+        )
+    with state.database() as engine:
+        with engine.connect() as connection:
+            row = sources.find(connection, chain)
+        if row is None:
+            raise OperationError(
+                f"chain {chain} was never followed: nothing to rewind."
+            )
+        place = take_place_now(engine, row.id, chain)
+        try:
+            deleted = rewind_facts(engine, state.registry, row.id, height, place.guard)
+            with engine.begin() as connection:
+                sources.reset_from(connection, row.id, height)
+                resolved = sources.resolve_incidents(connection, row.id)
+        finally:
+            place.leave(engine)
+    click.echo(f"{chain}: deleted {deleted} facts from block {height} on")
+    if resolved:
+        click.echo(f"{chain}: {resolved} incidents marked as resolved")
+
+
+def _check_names(state: State, projections: tuple[str, ...]) -> None:
+    known = state.registry.projections
+    for name in projections:
+        if name not in known:
+            raise OperationError(
+                f"no projection {name!r}; there is {', '.join(known)}."
+            )
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _readable(item) for key, item in value.items()}
+    if isinstance(value, (bytes, memoryview)):
+        return "0x" + bytes(value).hex()
+    return value
