@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from db.declare import Field, Int, Kind
+from db.declare import Address, Field, Int, Kind
 
 Bytes2D = npt.NDArray[np.uint8]
 Column = Bytes2D | list[bytes]
@@ -64,7 +64,7 @@ def encode_words(field: Field, words: Bytes2D) -> Bytes2D:
     size = field.size
     if field.kind is not Kind.BYTES or size is None:
         raise ValueError(f"{field.describe()} is not a static type")
-    if size == 20:
+    if isinstance(field, Address):  # on the right of its word; bytes20 is on the left
         if words[:, :12].any():
             raise ValueError("a word is not an address")
         return words[:, 12:]

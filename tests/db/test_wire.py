@@ -112,6 +112,18 @@ def test_words_that_are_not_of_the_type_are_refused():
             encode_words(field, words([0, bad]))
 
 
+def test_twenty_bytes_are_on_the_left_and_an_address_on_the_right():
+    left = words([int.from_bytes(b"\x07" * 20 + bytes(12))])
+    right = words([int.from_bytes(b"\x07" * 20)])
+
+    assert rows(encode_words(FixedBytes(20), left)) == [b"\x07" * 20]
+    assert rows(encode_words(Address(), right)) == [b"\x07" * 20]
+    with pytest.raises(ValueError, match="address"):
+        encode_words(Address(), left)
+    with pytest.raises(ValueError, match="bytes20"):
+        encode_words(FixedBytes(20), right)
+
+
 def test_small_integers_are_bigints():
     values = [0, 1, 2**63 - 1]
     signed = [*values, -1, -(2**63)]
