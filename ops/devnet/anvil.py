@@ -51,7 +51,9 @@ class AnvilOptions:
 
     Without ``block_time`` every transaction is mined at once. With ``timestamp``
     the chain's clock is its own: it starts there and each block is two seconds later,
-    so that the same transactions give the same chain.
+    so that the same transactions give the same chain. Without ``history`` only the
+    newest state is kept: a long-lived chain stays small (a tenth, after some hundred
+    full blocks), and can not be reorganised or read as of an older block.
     """
 
     chain_id: int = 31337
@@ -62,6 +64,7 @@ class AnvilOptions:
     timestamp: int | None = None
     gas_limit: int = 30_000_000
     order: str = "fifo"
+    history: bool = True
 
     def arguments(self, port: int) -> list[str]:
         """Return the command line, without the program."""
@@ -80,7 +83,8 @@ class AnvilOptions:
             "--timestamp": self.timestamp,
         }
         given = [(k, str(v)) for k, v in named.items() if v is not None]
-        return ["--silent", *(word for pair in given for word in pair)]
+        flags = ["--silent"] if self.history else ["--silent", "--prune-history"]
+        return [*flags, *(word for pair in given for word in pair)]
 
 
 class Anvil:
@@ -181,6 +185,8 @@ class Anvil:
 
     def reorg(self, depth: int) -> None:
         """Replace the newest blocks by as many empty ones with other hashes."""
+        if not self.options.history:
+            raise AnvilError("a chain without history can not be reorganised")
         # On a chain with its own clock an empty block replaced would come out the
         # same; under another miner it can not.
         self._reorgs += 1

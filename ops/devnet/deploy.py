@@ -169,8 +169,11 @@ class _Deployer:
             rpc.call("eth_getTransactionCount", self._sender, "latest"), 16
         )
         self.chain_id = int(rpc.call("eth_chainId"), 16)
+        block = rpc.call("eth_getBlockByNumber", "latest", False)
+        self._room = self._block_gas = int(block["gasLimit"], 16)
         self._created: dict[str, tuple[Contract, str]] = {}
         self._called: list[tuple[str, str]] = []
+        self._waiting: list[str] = []
 
     def create(
         self, contract: str, *arguments: object, key: str | None = None
@@ -211,6 +214,19 @@ class _Deployer:
         return contracts
 
     def _send(self, to: Contract | None, data: bytes, gas: int) -> str:
+        """Send, but never more at once than one block holds.
+
+        Anvil forgets what a sender has waiting behind a transaction that did not fit.
+        """
+        if gas > self._room:
+            self._chain.receipts(self._waiting)
+            self._waiting, self._room = [], self._block_gas
+        self._room -= gas
+        name = self._sign_and_send(to, data, gas)
+        self._waiting.append(name)
+        return name
+
+    def _sign_and_send(self, to: Contract | None, data: bytes, gas: int) -> str:
         transaction: dict[str, object] = {
             "nonce": self._nonce,
             "gasPrice": GAS_PRICE,

@@ -16,7 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from ops.devnet.business import Before, Business
-from ops.devnet.client import Chain, Contract, Receipt
+from ops.devnet.client import GAS_LIMIT, Chain, Contract, Receipt
 from ops.devnet.deploy import Deployment
 from ops.devnet.invention import DAY, ETHER, Action, Dice, People
 from ops.devnet.rpc import Rpc
@@ -25,7 +25,7 @@ from ops.devnet.side_business import EscrowBusiness, TokenBusiness
 BLOCK_SECONDS = 2
 TRANSACTIONS_MAX = 12
 """In one step. More make longer histories cheaper: anvil's blocks cost more the more
-the chain holds, about 25 ms each after a thousand. A block has room for 36."""
+the chain holds, about 25 ms each after a thousand. Cut to what fits a block."""
 
 LEAP_CHANCE = 0.08
 LEAP_DAYS_MAX = 20
@@ -79,15 +79,18 @@ class Traffic:
         *,
         transactions_max: int = TRANSACTIONS_MAX,
     ) -> None:
-        self._transactions_max = transactions_max
         self._chain = Chain(Rpc(deployment.url))
+        block = self._latest()
+        # Never more than one block holds: anvil forgets part of what does not fit.
+        room = int(block["gasLimit"], 16) // GAS_LIMIT
+        self._transactions_max = min(transactions_max, room)
         accounts = self._chain.accounts()
         self._people = People(
             admin=deployment.accounts["admin"],
             operator=deployment.accounts["operator"],
             investors=accounts[FIRST_INVESTOR:],
         )
-        self._now = self._latest()
+        self._now = int(block["timestamp"], 16)
         self._steps = 0
         height = int(self._chain.rpc.call("eth_blockNumber"), 16)
         self._dice = Dice(seed, str(height))
@@ -155,7 +158,7 @@ class Traffic:
             return
         if leap:
             self._chain.rpc.call("evm_increaseTime", leap)
-        self._now = max(self._now, self._latest()) + leap
+        self._now = max(self._now, int(self._latest()["timestamp"], 16)) + leap
 
     def _next_action(self) -> Action:
         while True:
@@ -175,12 +178,12 @@ class Traffic:
             f"have been {expected}: is somebody else acting on this chain?"
         )
 
-    def _latest(self) -> int:
-        # Any: a block as the node gives it.
+    # Any: a block as the node gives it.
+    def _latest(self) -> dict[str, Any]:
         block: dict[str, Any] = self._chain.rpc.call(
             "eth_getBlockByNumber", "latest", False
         )
-        return int(block["timestamp"], 16)
+        return block
 
     def _before(self, deployment: Deployment) -> Before:
         def count(contract: str, function: str) -> int:

@@ -90,6 +90,19 @@ def test_reorg_replaces_exactly_the_newest_blocks(anvil: Anvil) -> None:
     assert not set(after[3:]) & set(before[3:])
 
 
+def test_chain_without_history_still_takes_snapshots() -> None:
+    with Anvil(AnvilOptions(history=False)) as anvil:
+        anvil.mine(3)
+        snapshot = anvil.snapshot()
+        anvil.mine(3)
+
+        anvil.revert(snapshot)
+
+        assert anvil.height == 3
+        with pytest.raises(AnvilError, match="without history"):
+            anvil.reorg(1)
+
+
 def test_stopping_ends_the_process_and_the_address() -> None:
     with Anvil() as anvil:
         pid, rpc = anvil.pid, Rpc(anvil.url)

@@ -9,8 +9,10 @@ import pytest
 from eth_utils.crypto import keccak
 
 from helpers.anvil import ETHER, World
+from ops.devnet.anvil import Anvil, AnvilOptions
 from ops.devnet.deploy import Deployment, deploy, dev_account
 from ops.devnet.run import up
+from ops.devnet.traffic import Traffic
 
 pytestmark = pytest.mark.chain
 
@@ -33,6 +35,18 @@ def test_up_writes_what_is_needed_to_follow_the_chain(tmp_path: Path) -> None:
     written = (tmp_path / "devnet.json").read_text()
     assert Deployment.from_json(written) == deployment
     assert "never send them anything of value" in written
+
+
+@pytest.mark.parametrize("block_time", [None, 0.1])
+def test_blocks_of_ten_million_gas_are_enough(block_time: float | None) -> None:
+    """Polygon Edge's. Anvil loses what a sender has waiting behind a full block."""
+    with Anvil(AnvilOptions(gas_limit=10_000_000, block_time=block_time)) as anvil:
+        deployment = deploy(anvil.url)
+
+        played = Traffic(deployment, 1, transactions_max=100).play(5)
+
+    assert len(deployment.contracts) == 8
+    assert played.transactions > 0
 
 
 def test_failed_deployment_leaves_no_node(monkeypatch: pytest.MonkeyPatch) -> None:
