@@ -27,6 +27,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     Boolean,
     Connection,
     LargeBinary,
@@ -44,11 +45,11 @@ from db.control import coverage as coverage_table
 from db.control import declaration, follower, incident
 from db.control import source as source_table
 from db.coverage import Stream
+from db.places import FOLLOWER_SECONDS
 from db.position import BlockRange
 from db.registry import Registry, event_fingerprint
 
 BLOCKS = "chain.blocks"  # the stream of the blocks themselves, as the indexer names it
-FOLLOWER_SECONDS = 30  # a follower not seen for so long has lost its place
 GAPS_SHOWN = 10
 
 
@@ -154,7 +155,8 @@ def mark_select(*, planned: bool) -> TextualSelect:
 
     It is a part of the statement that reads the rows, so that both see one snapshot.
     """
-    parameters = [bindparam("own", type_=ARRAY(TEXT)), bindparam("as_of")]
+    parameters: list[BindParameter[Any]] = [bindparam("as_of")]
+    parameters.append(bindparam("own", type_=ARRAY(TEXT)))
     parameters += [bindparam("events", type_=ARRAY(TEXT)), bindparam("relation")]
     if planned:
         parameters.append(bindparam("filters", type_=ARRAY(TEXT)))
@@ -234,7 +236,7 @@ def checkpoint(
     events: Collection[str],
     plan: Sequence[Stream] | None = None,
 ) -> int | None:
-    """The last block up to which all of these events are read, None before the first."""
+    """The last block up to which all these events are read, None before the first."""
     return read_mark(connection, source, events, plan).checkpoint
 
 

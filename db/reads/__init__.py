@@ -1,0 +1,55 @@
+"""Reading rows and facts back, live or as of a block: what the API is made of.
+
+    page = read(engine, lambda c: select_rows(c, Campaign.spec, source, limit=20))
+    page.data    b'[{"campaign":"0x…","raised":"1200"}, …]'   ready to send
+    page.block   the block it is true for
+    page.next    where the next page begins, None at the end
+
+Each read is one statement in autocommit: rows, checkpoint and block come from one
+snapshot, and the snapshot is taken after the statement holds its tables. A transaction
+with an older snapshot would find a table rebuilt meanwhile empty; rows are therefore
+never read in repeatable read. Live rows come through the view `state.<plural>`, whose
+name stays while `migrate` puts another table behind it; one statement reads one view,
+so that a read and a migration cannot wait for each other.
+
+| form     | values                                             | JSON               |
+|----------|----------------------------------------------------|--------------------|
+| hex      | addresses, hashes, bytes                           | `"0x…"`            |
+| decimal  | Uint, Int, Sum, expressions of numbers, `position` | `"123"`, any size  |
+| number   | Count, CountDistinct, `height`, block times        | 123, below 2^53    |
+| boolean  | Bool, comparisons                                  | true, false        |
+| text     | Text, Stage                                        | string             |
+| json     | Json, Replay                                       | as it is           |
+"""
+
+from db.reads.engine import read, read_engine
+from db.reads.errors import (
+    BadCursor,
+    BadQuery,
+    DatabaseAway,
+    NothingIndexed,
+    NotYetIndexed,
+    ReadError,
+    SchemaChanged,
+    TooSlow,
+)
+from db.reads.facts import select_facts
+from db.reads.pages import Page, Row
+from db.reads.rows import select_row, select_rows
+from db.reads.values import (
+    Column,
+    Form,
+    fact_columns,
+    fact_filters,
+    parse,
+    row_columns,
+    row_filters,
+    sortable,
+)
+
+__all__ = [
+    "BadCursor", "BadQuery", "Column", "DatabaseAway", "Form", "NotYetIndexed",
+    "NothingIndexed", "Page", "ReadError", "Row", "SchemaChanged", "TooSlow",
+    "fact_columns", "fact_filters", "parse", "read", "read_engine", "row_columns",
+    "row_filters", "select_facts", "select_row", "select_rows", "sortable",
+]  # fmt: skip

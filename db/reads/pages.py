@@ -1,0 +1,232 @@
+"""Pages: what a read gives, and the statement behind it.
+
+    WITH mark AS (<how far the events are read>)
+    SELECT mark.*, page.body
+    FROM mark LEFT OUTER JOIN (
+        SELECT row_to_json(visible)::text AS body, <what it is sorted by>
+        FROM state.p, LATERAL (SELECT <columns in their JSON form>) AS visible
+        WHERE source = … AND <filters> AND (<sort>, <keys>) > (<cursor>)
+        ORDER BY <sort>, <keys> LIMIT …
+    ) AS page ON true
+    ORDER BY <the same>
+
+One row for each of the page, or one with the mark alone. Statements are compiled once
+for each shape of a query and kept as text: the driver fills in the values.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Text,
+    bindparam,
+    cast,
+    func,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import psycopg2
+
+from db.reads.cursor import encode_cursor
+from db.reads.errors import NothingIndexed, NotYetIndexed
+from db.reads.values import Column, as_json
+from db.status import Block, Mark, mark_of, mark_select
+
+_DIALECT = psycopg2.dialect()  # type: ignore[no-untyped-call]
+_MARK_COLUMNS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows as a JSON array, the block they are true for, and where the next begin."""
+
+    data: bytes
+    block: Block
+    next: str | None
+    built_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row as a JSON object, None when there is none at this block."""
+
+    data: bytes | None
+    block: Block
+    built_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement as the driver takes it; `constants` are not given with each query."""
+
+    sql: str
+    constants: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """What a page is sorted by: a column, perhaps, and the keys."""
+
+    columns: tuple[Column, ...]
+    descending: bool
+    after: bool  # whether the page begins after a row
+    after_null: bool = False  # whether that row has no value to sort by
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns sorted by."""
+        return [column.name for column in self.columns]
+
+
+def mark_cte(*, planned: bool) -> CTE:
+    """How far the events are read, as the first part of a statement."""
+    return mark_select(planned=planned).cte("mark")
+
+
+def visible_rows(
+    origin: FromClause,
+    columns: Sequence[tuple[Column, ColumnElement[Any]]],
+    conditions: Sequence[ColumnElement[bool]],
+    sort: Sequence[ColumnElement[Any]],
+    *,
+    descending: bool,
+) -> Select[Any]:
+    """The rows of a page: body, and what they are sorted by; binds `limit`."""
+    shown = select(*(as_json(c, value).label(c.name) for c, value in columns))
+    visible = shown.correlate(origin).lateral("visible")
+    body = cast(func.row_to_json(visible.table_valued()), Text).label("body")
+    return (
+        select(body, *(each.label(f"s{n}") for n, each in enumerate(sort)))
+        .select_from(origin.join(visible, true()))
+        .where(*conditions)
+        .order_by(*(each.desc() if descending else each.asc() for each in sort))
+        .limit(bindparam("limit"))
+    )
+
+
+def sorted_rows(
+    origin: FromClause,
+    columns: Sequence[tuple[Column, ColumnElement[Any]]],
+    conditions: Sequence[ColumnElement[bool]],
+    sort: Sort,
+) -> Select[Any]:
+    """The rows of a page in order, those without a value in the sorted column last.
+
+    These are read apart: a comparison with NULL is never true, and an OR would keep
+    Postgres from beginning where the cursor stands in the index.
+    """
+    values = {column.name: value for column, value in columns}
+    terms = [values[name] for name in sort.names]
+    first, keys = sort.columns[0], terms[1:]
+    if not first.nullable:
+        begin = [_beyond(terms, sort, 0)] if sort.after else []
+        rows = [_part(origin, columns, [*conditions, *begin], terms, sort)]
+    else:
+        begin = [_beyond(terms, sort, 0)] if sort.after else [terms[0].is_not(None)]
+        rows = [_part(origin, columns, [*conditions, *begin], terms, sort)]
+        begin = [_beyond(keys, sort, 1)] if sort.after_null else []
+        begin.append(terms[0].is_(None))
+        last = _part(origin, columns, [*conditions, *begin], terms, sort)
+        rows = [last] if sort.after_null else [*rows, last]
+    page = (union_all(*rows) if len(rows) > 1 else rows[0]).subquery("page")
+    order = _outer_order(page, len(terms), descending=sort.descending)
+    return select(page).order_by(*order).limit(bindparam("limit"))
+
+
+def _part(
+    origin: FromClause,
+    columns: Sequence[tuple[Column, ColumnElement[Any]]],
+    conditions: Sequence[ColumnElement[bool]],
+    terms: Sequence[ColumnElement[Any]],
+    sort: Sort,
+) -> Select[Any]:
+    return visible_rows(origin, columns, conditions, terms, descending=sort.descending)
+
+
+def _beyond(
+    terms: Sequence[ColumnElement[Any]], sort: Sort, first: int
+) -> ColumnElement[bool]:
+    """After the cursor, its values bound as after_0, after_1 and so on."""
+    binds = [
+        bindparam(f"after_{number}", type_=term.type)
+        for number, term in enumerate(terms, first)
+    ]
+    here, there = tuple_(*terms), tuple_(*binds)
+    return here < there if sort.descending else here > there
+
+
+def _outer_order(
+    page: FromClause, terms: int, *, descending: bool
+) -> list[ColumnElement[Any]]:
+    columns = [page.c[f"s{number}"] for number in range(terms)]
+    if descending:
+        return [column.desc().nulls_last() for column in columns]
+    return [column.asc().nulls_last() for column in columns]
+
+
+def statement(mark: CTE, rows: Select[Any], sort: Sort) -> Statement:
+    """A page's statement, compiled."""
+    page = rows.subquery("answer")
+    order = _outer_order(page, len(sort.columns), descending=sort.descending)
+    query = (
+        select(*mark.columns, page.c.body)
+        .select_from(mark.join(page, true(), isouter=True))
+        .order_by(*order)
+    )
+    compiled = query.compile(dialect=_DIALECT)
+    constants = {}
+    for name, bind in compiled.binds.items():
+        if not bind.required:
+            process = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+            constants[name] = bind.value if process is None else process(bind.value)
+    return Statement(str(compiled), constants)
+
+
+def run(
+    connection: Connection, prepared: Statement, values: Mapping[str, Any]
+) -> tuple[Mark, list[str]]:
+    """The mark, and the bodies of the rows."""
+    result = connection.exec_driver_sql(
+        prepared.sql, {**prepared.constants, **values}
+    ).all()
+    if not result:
+        raise LookupError(f"no chain has the number {values['source']}")
+    mark = mark_of(result[0][:_MARK_COLUMNS], values["as_of"])
+    return mark, [row[_MARK_COLUMNS] for row in result if row[_MARK_COLUMNS]]
+
+
+def require_block(mark: Mark, as_of: int | None) -> Block:
+    """The block an answer is true for; raises when there is none."""
+    if mark.block is not None:
+        return mark.block
+    if as_of is not None:
+        raise NotYetIndexed(mark.chain, as_of, mark.checkpoint)
+    raise NothingIndexed(mark.chain)
+
+
+def finish(
+    mark: Mark,
+    bodies: Sequence[str],
+    *,
+    sort: Sort,
+    limit: int,
+    digest: str,
+    as_of: int | None,
+) -> Page:
+    """The page, from one row more than it may have."""
+    block = require_block(mark, as_of)
+    shown = bodies[:limit]
+    following = None
+    if len(bodies) > limit:
+        last = json.loads(shown[-1])
+        following = encode_cursor(digest, [last[name] for name in sort.names])
+    return Page(f"[{','.join(shown)}]".encode(), block, following, mark.built_at)

@@ -1,0 +1,256 @@
+"""Rows of a projection: live through the view of its table, or folded as of a block."""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import Column as TableColumn
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    MetaData,
+    SmallInteger,
+    Table,
+    bindparam,
+)
+
+from db.coverage import Stream
+from db.declare import Stage
+from db.declare.projections import ProjectionSpec
+from db.position import MAX_HEIGHT, BlockRange
+from db.reads.cursor import decode_cursor, query_digest
+from db.reads.errors import BadQuery
+from db.reads.pages import (
+    Page,
+    Row,
+    Sort,
+    Statement,
+    finish,
+    mark_cte,
+    require_block,
+    run,
+    sorted_rows,
+    statement,
+)
+from db.reads.values import Column, row_columns, row_filters, sortable, split_filter
+from db.sql import replay
+from db.sql.as_of import as_of_select
+from db.sql.columns import STATE, field_type, fold_columns
+from db.sql.ddl import projection_columns
+from db.status import mark_binds
+
+_SHAPES = 1000  # statements kept: a query string may combine filters as it likes
+
+
+def select_rows(
+    connection: Connection,
+    spec: ProjectionSpec,
+    source: int,
+    *,
+    where: Mapping[str, Any] | None = None,
+    order: str | None = None,
+    descending: bool = False,
+    after: str | None = None,
+    limit: int = 20,
+    as_of: int | None = None,
+    plan: Sequence[Stream] | None = None,
+) -> Page:
+    """A page of rows, by key or by an indexed column.
+
+    `where` has values by the names of `row_filters`. As of a block only keys can be
+    filtered and sorted by: anything else would fold every fact of the chain first.
+    Raises a ReadError.
+    """
+    where = where or {}
+    _check(spec, where, order, as_of)
+    sort_columns = _sort_columns(spec, order)
+    digest = query_digest(
+        spec.plural, source, sorted(where.items()), order, descending, as_of
+    )
+    cursor = None if after is None else decode_cursor(after, digest, sort_columns)
+    sort = Sort(
+        sort_columns,
+        descending,
+        after=cursor is not None,
+        after_null=cursor is not None and cursor[0] is None,
+    )
+    prepared = _statement(
+        spec, tuple(sorted(where)), sort, as_of is not None, plan is not None
+    )
+    binds = _binds(spec, source, where, as_of, plan) | {"limit": limit + 1}
+    for number, value in enumerate(cursor or ()):
+        binds[f"after_{number}"] = value
+    mark, bodies = run(connection, prepared, binds)
+    if as_of is not None:
+        bodies = _reduced(spec, bodies)
+    return finish(mark, bodies, sort=sort, limit=limit, digest=digest, as_of=as_of)
+
+
+def select_row(
+    connection: Connection,
+    spec: ProjectionSpec,
+    source: int,
+    keys: Mapping[str, Any],
+    *,
+    as_of: int | None = None,
+    plan: Sequence[Stream] | None = None,
+) -> Row:
+    """The row with these keys. Raises a ReadError."""
+    if set(keys) != set(spec.keys):
+        raise BadQuery(f"{spec.name} is named by {', '.join(spec.keys)}, all of them")
+    _check(spec, {}, None, as_of)
+    sort = Sort(_sort_columns(spec, None), False, after=False)
+    prepared = _statement(
+        spec, tuple(sorted(keys)), sort, as_of is not None, plan is not None
+    )
+    binds = _binds(spec, source, keys, as_of, plan) | {"limit": 1}
+    mark, bodies = run(connection, prepared, binds)
+    block = require_block(mark, as_of)
+    if as_of is not None:
+        bodies = _reduced(spec, bodies)
+    return Row(bodies[0].encode() if bodies else None, block, mark.built_at)
+
+
+def _check(
+    spec: ProjectionSpec,
+    where: Mapping[str, Any],
+    order: str | None,
+    as_of: int | None,
+) -> None:
+    filters = row_filters(spec)
+    for name in where:
+        if name not in filters:
+            raise BadQuery(
+                f"{spec.plural} cannot be filtered by {name!r}: "
+                f"use {', '.join(filters)}, or add it to `index`"
+            )
+    if order is not None and order not in sortable(spec) and order not in spec.keys:
+        raise BadQuery(
+            f"{spec.plural} cannot be sorted by {order!r}: "
+            f"use {', '.join([*spec.keys, *sortable(spec)])}, or add it to `index`"
+        )
+    if as_of is None:
+        return
+    check_height(as_of)
+    folded = [n for n in where if split_filter(n)[0] not in spec.keys]
+    if folded or (order is not None and order != next(iter(spec.keys))):
+        raise BadQuery(
+            f"As of a block, {spec.plural} can be filtered by "
+            f"{', '.join(spec.keys)} and sorted by {next(iter(spec.keys))} only: "
+            f"leave out {', '.join([*folded, *([order] if order else [])])}, "
+            "or leave out as_of"
+        )
+
+
+def check_height(as_of: int) -> None:
+    """Refuse what cannot be the height of a block."""
+    if not 0 <= as_of <= MAX_HEIGHT:
+        raise BadQuery(f"as_of: {as_of} is not the height of a block")
+
+
+def _sort_columns(spec: ProjectionSpec, order: str | None) -> tuple[Column, ...]:
+    columns = row_columns(spec)
+    names = [] if order is None else [order]
+    names += [key for key in spec.keys if key != order]
+    return tuple(columns[name] for name in names)
+
+
+def _binds(
+    spec: ProjectionSpec,
+    source: int,
+    where: Mapping[str, Any],
+    as_of: int | None,
+    plan: Sequence[Stream] | None,
+) -> dict[str, Any]:
+    events = [event.spec.id for event in spec.events]
+    binds = mark_binds(source, events, plan, as_of=as_of, relation=spec.plural)
+    binds |= {f"where_{name}": value for name, value in where.items()}
+    if as_of is not None:
+        binds["highest"] = BlockRange(as_of, as_of).highest
+    return binds
+
+
+@lru_cache(_SHAPES)
+def _statement(
+    spec: ProjectionSpec,
+    where: tuple[str, ...],
+    sort: Sort,
+    past: bool,
+    planned: bool,
+) -> Statement:
+    mark = mark_cte(planned=planned)
+    if past:
+        origin: Any = _as_of(spec, where)
+        conditions = _conditions(
+            origin, [name for name in where if name not in spec.keys]
+        )
+    else:
+        origin = _live(spec)
+        conditions = [origin.c.source == bindparam("source")]
+        conditions += _conditions(origin, where)
+    rows = sorted_rows(origin, _visible(spec, origin), conditions, sort)
+    return statement(mark, rows, sort)
+
+
+def _as_of(spec: ProjectionSpec, where: Sequence[str]) -> Any:
+    keys = {
+        name: bindparam(f"where_{name}", type_=field_type(spec.keys[name]))
+        for name in where
+        if name in spec.keys
+    }
+    return as_of_select(spec, keys).subquery("folded")
+
+
+def _live(spec: ProjectionSpec) -> Table:
+    """The view of the live table, by the name that a rebuild does not change."""
+    columns = [TableColumn(key, field_type(field)) for key, field in spec.keys.items()]
+    for fold in spec.folds.values():
+        columns += fold_columns(fold)
+    return Table(
+        spec.plural,
+        MetaData(schema=STATE),
+        TableColumn("source", SmallInteger),
+        *columns,
+    )
+
+
+def _visible(
+    spec: ProjectionSpec, origin: Any
+) -> list[tuple[Column, ColumnElement[Any]]]:
+    columns = row_columns(spec)
+    found = [
+        (columns[name], value) for name, _, value in projection_columns(spec, origin)
+    ]
+    for name, fold in spec.folds.items():
+        if isinstance(fold, Stage):
+            found.append((columns[f"{name}_refused"], origin.c[f"{name}_refused"]))
+    return found
+
+
+def _conditions(origin: Any, where: Sequence[str]) -> list[ColumnElement[bool]]:
+    found: list[ColumnElement[bool]] = []
+    for name in where:
+        column, comparison = split_filter(name)
+        value = bindparam(f"where_{name}", type_=origin.c[column].type)
+        if comparison == "gte":
+            found.append(origin.c[column] >= value)
+        elif comparison == "lte":
+            found.append(origin.c[column] <= value)
+        else:
+            found.append(origin.c[column] == value)
+    return found
+
+
+def _reduced(spec: ProjectionSpec, bodies: list[str]) -> list[str]:
+    """Rows as of a block, each Replay's list of facts replaced by its state."""
+    folds = replay.replays(spec)
+    if not folds:
+        return bodies
+    found = []
+    for body in bodies:
+        row = json.loads(body)  # not orjson: it makes floats of large integers
+        for fold in folds:
+            row[fold.name] = replay.reduce_facts(fold, None, row[fold.name])
+        found.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
+    return found

@@ -1,0 +1,207 @@
+"""Columns as readers see them: their form in JSON, their SQL, and reading them back."""
+
+import enum
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Text, cast
+
+from db.declare import (
+    Count,
+    CountDistinct,
+    Event,
+    Expression,
+    Field,
+    Fold,
+    Kind,
+    Stage,
+    Sum,
+)
+from db.declare.events import IMPLICIT
+from db.declare.projections import ProjectionSpec
+from db.reads.errors import BadQuery
+from db.sql.ddl import readable
+
+MAX_DIGITS = 200  # more than any sum of uint256 will have
+
+
+class Form(enum.Enum):
+    """How a value looks in JSON; the package's docstring has the table."""
+
+    HEX = "hex"
+    DECIMAL = "decimal"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """One column of an answer."""
+
+    name: str
+    field: Field
+    form: Form
+    nullable: bool
+    meaning: str  # where the value comes from, for documentation
+
+
+@cache
+def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
+    """The columns of a projection's rows; a Stage brings its count of refused moves."""
+    found = [
+        Column(name, field, form_of(field), False, "key")
+        for name, field in spec.keys.items()
+    ]
+    for name, fold in spec.folds.items():
+        counted = isinstance(fold, (Count, CountDistinct))
+        form = Form.NUMBER if counted else form_of(fold.field)
+        found.append(Column(name, fold.field, form, _nullable(fold), _meaning(fold)))
+    for name, fold in spec.folds.items():
+        if isinstance(fold, Stage):
+            meaning = f"how many moves of {name} were not legal"
+            refused = IMPLICIT["height"]
+            column = Column(f"{name}_refused", refused, Form.NUMBER, False, meaning)
+            found.append(column)
+    for name, expression in spec.expressions.items():
+        field = spec.column_field(name)
+        meaning = expression.describe()
+        nullable = "//" in meaning or any(map(_nullable, expression.leaves()))
+        found.append(Column(name, field, form_of(field), nullable, meaning))
+    return {column.name: column for column in found}
+
+
+@cache
+def fact_columns(event: type[Event]) -> dict[str, Column]:
+    """The columns of an event's facts."""
+    fields = {name: IMPLICIT[name] for name in ("height", "position", "block_time")}
+    fields["transaction"] = IMPLICIT["transaction"]
+    fields |= event.spec.fields
+    return {
+        name: Column(name, field, form_of(field), False, _origin(field))
+        for name, field in fields.items()
+    }
+
+
+@cache
+def row_filters(spec: ProjectionSpec) -> dict[str, Column]:
+    """What rows may be filtered by: keys and indexed columns, with `__gte`, `__lte`.
+
+    An indexed column that holds JSON has no order and no equality worth asking for.
+    """
+    columns = row_columns(spec)
+    found = {name: columns[name] for name in [*spec.keys, *spec.index]}
+    for name in spec.index:
+        found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
+    return {name: c for name, c in found.items() if c.form is not Form.JSON}
+
+
+def fact_filters(
+    event: type[Event], specs: Iterable[ProjectionSpec]
+) -> dict[str, Column]:
+    """What facts may be filtered by: heights, and what projections are keyed by first.
+
+    Facts have an index by those fields, for repairs and reads as of a block.
+    """
+    columns = fact_columns(event)
+    found = {}
+    for spec in specs:
+        for view in spec.views:
+            if view.event is event:
+                field = view.field_for_key(next(iter(spec.keys)))
+                assert field is not None  # the declaration was checked at import
+                found[field.name] = columns[field.name]
+    found["height__gte"] = found["height__lte"] = columns["height"]
+    return found
+
+
+def sortable(spec: ProjectionSpec) -> list[str]:
+    """The columns that rows may be sorted by, besides their keys."""
+    columns = row_columns(spec)
+    return [name for name in spec.index if columns[name].form is not Form.JSON]
+
+
+def split_filter(name: str) -> tuple[str, str]:
+    """The column of a filter's name, and `gte`, `lte` or nothing."""
+    if name.endswith(("__gte", "__lte")):
+        return name[:-5], name[-3:]
+    return name, ""
+
+
+def form_of(field: Field) -> Form:
+    """The JSON form of a field's values."""
+    if field is IMPLICIT["height"] or field is IMPLICIT["block_time"]:
+        return Form.NUMBER
+    forms = {
+        Kind.BYTES: Form.HEX, Kind.NUMERIC: Form.DECIMAL, Kind.BIGINT: Form.DECIMAL,
+        Kind.BOOLEAN: Form.BOOLEAN, Kind.TEXT: Form.TEXT, Kind.JSON: Form.JSON,
+    }  # fmt: skip
+    return forms[field.kind]
+
+
+def as_json(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The SQL of a value in its JSON form."""
+    if column.form is Form.DECIMAL:
+        return cast(value, Text)
+    return readable(column.field, value)
+
+
+def parse(column: Column, given: Any) -> Any:
+    """A value as a query or a cursor gives it, as Postgres takes it; raises BadQuery.
+
+    A number may be larger than its column holds: nothing equals it, and that is the
+    answer.
+    """
+    if column.form in (Form.DECIMAL, Form.NUMBER):
+        digits = str(given) if type(given) is int else given
+        pattern = rf"-?[0-9]{{1,{MAX_DIGITS}}}"
+        if isinstance(digits, str) and re.fullmatch(pattern, digits):
+            return int(digits)
+        raise BadQuery(f"{column.name}: {_shown(given)} is not a whole number")
+    try:
+        return column.field.check(given)
+    except ValueError as error:
+        expected = {
+            Form.HEX: f"0x and {_digits(column.field)} hex digits",
+            Form.BOOLEAN: "true or false",
+        }.get(column.form, "text")
+        raise BadQuery(f"{column.name}: {_shown(given)} is not {expected}") from error
+
+
+def _digits(field: Field) -> str:
+    return "an even number of" if field.size is None else str(field.size * 2)
+
+
+def _shown(given: Any) -> str:
+    text = repr(given)
+    return text if len(text) <= 80 else f"{text[:77]}…"
+
+
+def _nullable(leaf: Expression) -> bool:
+    return not isinstance(leaf, (Sum, Count, CountDistinct, Stage))
+
+
+def _meaning(fold: Fold) -> str:
+    """`Sum(InvestmentMade.amount)`, and what narrows it."""
+    parts = []
+    for contribution in fold.contributions:
+        view = contribution.view
+        part = view.event.spec.name
+        value = contribution.value.describe()
+        if not isinstance(fold, Count) and not fold.replayed:
+            part = value.replace(f"{view.event.spec.id}.", f"{part}.")
+        if view.condition is not None:
+            narrowed = view.condition.describe()
+            part += " where " + narrowed.replace(f"{view.event.spec.domain}.", "")
+        parts.append(part)
+    return f"{type(fold).__name__}({', '.join(dict.fromkeys(parts))})"
+
+
+def _origin(field: Field) -> str:
+    if field.emitter:
+        return "the contract that wrote the log"
+    return field.param or "where the fact stands on the chain"
