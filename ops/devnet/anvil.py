@@ -24,6 +24,7 @@ from typing import IO, Any, Self
 
 from ops.devnet.rpc import Rpc, UnreachableError
 from ops.devnet.toolchain import anvil_path
+from ops.errors import OperationError
 
 HOST = "127.0.0.1"
 MNEMONIC = "test test test test test test test test test test test junk"
@@ -41,7 +42,7 @@ START_ATTEMPTS_MAX = 3
 _PR_SET_PDEATHSIG = 1
 
 
-class AnvilError(RuntimeError):
+class AnvilError(OperationError):
     """The development node did not start."""
 
 
@@ -122,6 +123,11 @@ class Anvil:
         if self._process is None:
             raise AnvilError("anvil is not running: call start() first")
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it was started and still lives."""
+        return self._process is not None and self._process.running
 
     def start(self) -> Self:
         """Start the node and return when it answers."""

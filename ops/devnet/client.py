@@ -9,6 +9,7 @@ from typing import Any
 
 from ops.devnet.codec import Event, Interface, Refusal, interface
 from ops.devnet.rpc import Rpc, RpcError
+from ops.errors import OperationError
 
 GAS_PRICE = 1_000_000_000
 """One gwei: the least a Polygon Edge node takes by default."""
@@ -31,6 +32,10 @@ CONTRACTS = (
     "PairFactory",
     "TestToken",
 )
+
+
+class NotMinedError(OperationError, TimeoutError):
+    """A transaction was taken by the node and did not come into a block in time."""
 
 
 class RevertedError(RuntimeError):
@@ -162,7 +167,7 @@ class Chain:
             if not missing:
                 return [parse_receipt(receipt) for receipt in found]
             if time.monotonic() > deadline:
-                raise TimeoutError(
+                raise NotMinedError(
                     f"{missing} transactions were not mined in "
                     f"{RECEIPT_SECONDS_MAX:.0f} s: does the chain make blocks?"
                 )

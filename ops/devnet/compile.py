@@ -17,6 +17,7 @@ from typing import TypedDict
 
 from ops.devnet import describe
 from ops.devnet.toolchain import ensure_toolchain, node_command
+from ops.errors import OperationError
 
 HERE = Path(__file__).resolve().parent
 CONTRACTS = HERE / "contracts"
@@ -27,7 +28,7 @@ DOMAINS = {".": "crowdfunding", "examples": "examples"}
 """Directory of a source, below ``contracts/``, to the directory of its artifact."""
 
 
-class CompileError(RuntimeError):
+class CompileError(OperationError):
     """The Solidity sources do not compile; the compiler's own words follow."""
 
 

@@ -21,6 +21,7 @@ from ops.devnet.anvil import MNEMONIC
 from ops.devnet.client import GAS_PRICE, Chain, Contract
 from ops.devnet.codec import created_address, interface
 from ops.devnet.rpc import Rpc
+from ops.errors import OperationError
 
 FEE_BPS = 250
 CREATE_GAS = 4_000_000
@@ -33,7 +34,7 @@ FOLLOWED = ("IssuerRegistry", "CampaignFactory", "NFTShareCertificate", "FundEsc
 KEYS_ARE_PUBLIC = "these keys are public test keys: never send them anything of value"
 
 
-class DeployError(RuntimeError):
+class DeployError(OperationError):
     """The contracts could not be put on the chain."""
 
 

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from ops.errors import OperationError
+
 CALL_SECONDS_MAX = 120
 BATCH_MAX = 20
 """What a Polygon Edge node accepts in one request."""
@@ -35,7 +37,7 @@ class RpcError(RuntimeError):
         self.data = data
 
 
-class UnreachableError(ConnectionError):
+class UnreachableError(OperationError, ConnectionError):
     """Nothing that speaks JSON-RPC answers at the address."""
 
 

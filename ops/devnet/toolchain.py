@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ops.errors import OperationError
+
 PACKAGE = Path(__file__).resolve().parent
 INSTALL_SECONDS_MAX = 600
 STAMP = ".chainfold-stamp"
@@ -29,7 +31,7 @@ _SYSTEMS = {"linux": "linux", "darwin": "darwin", "windows": "win32"}
 _MACHINES = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64"}
 
 
-class ToolchainError(RuntimeError):
+class ToolchainError(OperationError):
     """The tools of the development chain are missing and could not be installed."""
 
 

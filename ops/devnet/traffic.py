@@ -21,6 +21,7 @@ from ops.devnet.deploy import Deployment
 from ops.devnet.invention import DAY, ETHER, Action, Dice, People
 from ops.devnet.rpc import Rpc
 from ops.devnet.side_business import EscrowBusiness, TokenBusiness
+from ops.errors import OperationError
 
 BLOCK_SECONDS = 2
 TRANSACTIONS_MAX = 12
@@ -35,7 +36,7 @@ FIRST_INVESTOR = 4
 """Of the chain's accounts; those before it run the platform."""
 
 
-class TrafficError(RuntimeError):
+class TrafficError(OperationError):
     """The chain did not answer as the made-up business foresaw."""
 
 
@@ -116,7 +117,8 @@ class Traffic:
 
     def stream(self) -> Generator[Step, None, None]:
         """Play on for ever, a step at a time. Close it to leave the chain as it was."""
-        mining: bool = self._chain.rpc.call("anvil_getAutomine")
+        # Not whether it mines at once now: a play that was killed left that off.
+        mining = self._chain.rpc.call("anvil_getIntervalMining") is None
         if mining:
             self._chain.rpc.call("evm_setAutomine", False)
         try:

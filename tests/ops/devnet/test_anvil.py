@@ -109,6 +109,7 @@ def test_stopping_ends_the_process_and_the_address() -> None:
         rpc.call("eth_chainId")
 
     assert not alive(pid)
+    assert not anvil.running
     with pytest.raises(UnreachableError, match="is it running"):
         rpc.call("eth_chainId")
     with pytest.raises(AnvilError, match="start"):

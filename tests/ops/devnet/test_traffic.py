@@ -170,6 +170,15 @@ def test_some_investments_are_in_the_block_that_makes_the_campaign(busy: World) 
     assert together > 0
 
 
+def test_play_goes_on_after_one_that_was_killed(busy: World) -> None:
+    """It left the chain waiting for blocks that nobody makes."""
+    busy.anvil.rpc("evm_setAutomine", False)
+
+    Traffic(busy.deployment, 12).play(3)
+
+    assert busy.anvil.rpc("anvil_getAutomine") is True
+
+
 def test_second_play_goes_on_from_the_first(busy: World) -> None:
     again = Traffic(busy.deployment, 11).play(40)
 
