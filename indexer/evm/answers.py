@@ -125,7 +125,7 @@ def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list
 def _result(endpoint: Endpoint, call: Call, response: Response) -> Any:
     if response.error is not None:
         raise _failure(endpoint, call, response.error)
-    if memoryview(response.result)[:5] == b"null":
+    if bytes(memoryview(response.result)[:5]) == b"null":
         if call.nullable:
             return None
         raise Missing(

@@ -44,6 +44,7 @@ from indexer.evm.refusals import Refusal
 from indexer.evm.tasks import gather
 
 DEFAULT_BATCH = 100
+CHAIN_ID = Call("eth_chainId", (), str)
 ATTEMPTS = 8
 RPC_ERROR_ATTEMPTS = 3
 
@@ -125,7 +126,7 @@ class RpcClient:
         """
         size = max(self.limits(height).max_batch or DEFAULT_BATCH, 1)
         if ordered or len(calls) <= size:
-            return await self._deliver(calls, height)
+            return await self._deliver(calls, height, ordered=ordered)
         parts = [calls[at : at + size] for at in range(0, len(calls), size)]
         replies = await gather([self._deliver(part, height) for part in parts])
         return Reply(
@@ -137,8 +138,9 @@ class RpcClient:
     async def ask(self, endpoint: Endpoint, call: Call) -> Any:
         """Ask one question of one endpoint, once."""
         await self._verify(endpoint)
-        reply = await self._attempt(endpoint, [call])
-        return reply.results[0]
+        results: list[Any] = []
+        await self._attempt(endpoint, [call], results)
+        return results[0]
 
     def limits(self, height: int | None = None) -> Limits:
         """The limits of the endpoint that would be asked now."""
@@ -180,14 +182,23 @@ class RpcClient:
 
         return sorted(self.usable(), key=rank)
 
-    async def _deliver(self, calls: Sequence[Call], height: int | None) -> Reply:
-        """Try until an endpoint answers, each attempt at the best one there is."""
+    async def _deliver(
+        self, calls: Sequence[Call], height: int | None, *, ordered: bool = False
+    ) -> Reply:
+        """Try until an endpoint answers, each attempt at the best one there is.
+
+        What was answered before a failure is kept, unless the answers must be ordered:
+        then they must be of one endpoint.
+        """
         failures: list[Retryable] = []
+        done: list[Any] = []
         for _ in range(self._attempts):
             endpoint = await self._choose(height)
             try:
                 await self._verify(endpoint)
-                reply = await self._attempt(endpoint, calls)
+                if ordered:
+                    done.clear()
+                size = await self._attempt(endpoint, calls, done)
             except _WrongChain:
                 continue
             except Retryable as failure:
@@ -199,7 +210,7 @@ class RpcClient:
                 continue
             endpoint.succeeded()
             await endpoint.save_limits(self._store)
-            return reply
+            return Reply(done, size, endpoint)
         raise failures[-1] if failures else self._no_endpoint()
 
     def _judge(
@@ -249,8 +260,9 @@ class RpcClient:
         async with endpoint.verifying:
             if endpoint.chain_id is None:
                 endpoint.limits = await self._store.load(endpoint.key)
-                reply = await self._attempt(endpoint, [Call("eth_chainId", (), str)])
-                endpoint.chain_id = quantity(reply.results[0])
+                results: list[Any] = []
+                await self._attempt(endpoint, [CHAIN_ID], results)
+                endpoint.chain_id = quantity(results[0])
             if endpoint.chain_id != self.chain_id:
                 endpoint.health = Health.WRONG_CHAIN
                 endpoint.reason = f"its chain id is {endpoint.chain_id}"
@@ -263,11 +275,15 @@ class RpcClient:
             "the chain id in the settings"
         )
 
-    async def _attempt(self, endpoint: Endpoint, calls: Sequence[Call]) -> Reply:
-        """One answer from one endpoint, in as many requests as that takes."""
+    async def _attempt(
+        self, endpoint: Endpoint, calls: Sequence[Call], results: list[Any]
+    ) -> int:
+        """Complete the results from one endpoint, in as many requests as that takes.
+
+        Returns the bytes received.
+        """
         before = endpoint.limits
         guessed = False
-        results: list[Any] = []
         received = 0
         while len(results) < len(calls):
             left = calls[len(results) :]
@@ -285,7 +301,7 @@ class RpcClient:
                 raise
             received += len(body)
             endpoint.accepted(len(part), max(call.span for call in part))
-        return Reply(results, received, endpoint)
+        return received
 
     async def _send(
         self, endpoint: Endpoint, calls: Sequence[Call]
