@@ -37,6 +37,7 @@ from indexer.evm.endpoint import (
     Health,
     Limited,
     TimedOut,
+    Unreachable,
 )
 from indexer.evm.limits import Limits, LimitsStore, MemoryLimitsStore
 from indexer.evm.messages import quantity
@@ -83,7 +84,7 @@ class RpcClient:
         self._store = limits_store or MemoryLimitsStore()
         self._timeout_seconds = request_timeout_seconds
         self._attempts = attempts
-        self._clock = clock
+        self.clock = clock
         self._sleep = sleep
         self._session: aiohttp.ClientSession | None = None
         self.endpoints = [
@@ -137,7 +138,10 @@ class RpcClient:
 
     async def ask(self, endpoint: Endpoint, call: Call) -> Any:
         """Ask one question of one endpoint, once."""
-        await self._verify(endpoint)
+        try:
+            await self._verify(endpoint)
+        except _WrongChain:
+            raise Unreachable(f"{endpoint.label} is on another chain") from None
         results: list[Any] = []
         await self._attempt(endpoint, [call], results)
         return results[0]
@@ -170,15 +174,15 @@ class RpcClient:
         return {e.key: (e.health, e.reason) for e in self.endpoints}
 
     def _by_preference(self, height: int | None) -> list[Endpoint]:
-        now = self._clock()
+        now = self.clock()
 
-        def rank(endpoint: Endpoint) -> tuple[bool, bool, float]:
+        def rank(endpoint: Endpoint) -> tuple[bool, bool]:
             behind = endpoint.health is Health.LAGGING or (
                 height is not None
                 and endpoint.head is not None
                 and endpoint.head < height
             )
-            return (endpoint.parked_until > now, behind, 0.0)
+            return (endpoint.parked_until > now, behind)
 
         return sorted(self.usable(), key=rank)
 
@@ -194,6 +198,7 @@ class RpcClient:
         done: list[Any] = []
         for _ in range(self._attempts):
             endpoint = await self._choose(height)
+            era = endpoint.era
             try:
                 await self._verify(endpoint)
                 if ordered:
@@ -206,7 +211,7 @@ class RpcClient:
                 await endpoint.save_limits(self._store)
                 if isinstance(failure, TooLarge):
                     raise
-                self._judge(endpoint, calls, failures)
+                self._judge(endpoint, era, calls, failures)
                 continue
             endpoint.succeeded()
             await endpoint.save_limits(self._store)
@@ -214,7 +219,11 @@ class RpcClient:
         raise failures[-1] if failures else self._no_endpoint()
 
     def _judge(
-        self, endpoint: Endpoint, calls: Sequence[Call], failures: list[Retryable]
+        self,
+        endpoint: Endpoint,
+        era: int,
+        calls: Sequence[Call],
+        failures: list[Retryable],
     ) -> None:
         """Note a failure; raise when asking the same again is of no use."""
         failure = failures[-1]
@@ -230,7 +239,7 @@ class RpcClient:
             health = Health.LIMITED
         elif isinstance(failure, Missing):
             health = Health.LAGGING
-        endpoint.failed(health, failure)
+        endpoint.failed(health, failure, era=era)
         # Words nobody knows, or silence, twice over: perhaps the range is too large.
         unclear = [f for f in failures if isinstance(f, RpcError | TimedOut)]
         if len(unclear) >= 2 and any(call.span > 1 for call in calls):
@@ -246,7 +255,7 @@ class RpcClient:
         usable = self._by_preference(height)
         if not usable:
             raise self._no_endpoint()
-        now = self._clock()
+        now = self.clock()
         if usable[0].parked_until > now:
             soonest = min(usable, key=lambda e: e.parked_until)
             await self._sleep(soonest.parked_until - now)
@@ -311,7 +320,11 @@ class RpcClient:
         async with contextlib.AsyncExitStack() as stack:
             if not endpoint.has_taken(self._part(endpoint, calls), span):
                 # More than ever before: one at a time, so that a limit is met once.
-                await stack.enter_async_context(endpoint.probing)
+                await endpoint.probing.acquire()
+                if endpoint.has_taken(self._part(endpoint, calls), span):
+                    endpoint.probing.release()  # known since we wait
+                else:
+                    stack.callback(endpoint.probing.release)
             allowed = endpoint.limits.max_range
             if allowed is not None and span > allowed:
                 raise TooLarge(

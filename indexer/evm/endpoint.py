@@ -19,6 +19,7 @@ from indexer.evm.limits import Limits, LimitsStore, RateControl, lowered
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_WISH_SECONDS = 600.0  # of a Retry-After
 MAX_ANSWER_BYTES = 512 << 20
 
 
@@ -86,6 +87,7 @@ class Endpoint:
         self.verifying = asyncio.Lock()
         self.parked_until = 0.0
         self.failures = 0  # in a row
+        self.era = 0  # grows with each failure
         self.requests = 0
         self.refused = 0  # refusals that taught a limit
         self.probing = asyncio.Lock()  # held while asking for more than ever before
@@ -109,20 +111,27 @@ class Endpoint:
         self.parked_until = 0.0
         self.rate.succeeded()
 
-    def failed(self, health: Health, error: Retryable) -> None:
-        """Leave it alone for a while: full jitter, or as long as it asked."""
+    def failed(
+        self, health: Health, error: Retryable, *, era: int | None = None
+    ) -> None:
+        """Leave it alone for a while: full jitter, or as long as it asked.
+
+        `era` is what it was when the request left: those that were under way when
+        another one failed count as one failure with it.
+        """
         self.health, self.reason = health, str(error)
-        self.failures += 1
-        ceiling = min(
-            FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 16),
-            LONGEST_PAUSE_SECONDS,
-        )
-        pause = self._random() * ceiling
-        if isinstance(error, Limited):
-            self.rate.refused()
-            if error.pause_seconds is not None:
-                pause = min(error.pause_seconds + pause * 0.1, 600.0)
-        self.parked_until = max(self.parked_until, self._clock() + pause)
+        now = self._clock()
+        pause = 0.0
+        if era is None or era == self.era:
+            self.era += 1
+            self.failures += 1
+            ceiling = FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 16)
+            pause = self._random() * min(ceiling, LONGEST_PAUSE_SECONDS)
+            if isinstance(error, Limited):
+                self.rate.refused()
+        if isinstance(error, Limited) and error.pause_seconds is not None:
+            pause = max(pause, min(error.pause_seconds, LONGEST_WISH_SECONDS))
+        self.parked_until = max(self.parked_until, now + pause)
 
     def has_taken(self, calls: int, span: int) -> bool:
         """Whether it has answered a request of this size before."""

@@ -25,7 +25,7 @@ from indexer.evm.blocks import (
     place,
     read_block,
 )
-from indexer.evm.client import RpcClient
+from indexer.evm.client import DEFAULT_BATCH, RpcClient
 from indexer.evm.endpoint import Health
 from indexer.evm.messages import RpcLog, quantity
 from indexer.evm.refusals import Refusal
@@ -192,7 +192,7 @@ class Reader:
         others = [wanted.first] if wanted.blocks > 1 else []
         if plan.all_headers:
             others = list(range(wanted.first, wanted.last))
-        room = max((self._client.limits(wanted.last).max_batch or 100) - 2, 0)
+        room = max((self._client.limits(wanted.last).max_batch or DEFAULT_BATCH) - 2, 0)
         heights = [wanted.last, *others[:room]]
         calls = [block_call(height, full=plan.full) for height in heights]
         calls.insert(1, plan.filter.call(wanted.first, wanted.last))

@@ -25,10 +25,12 @@ from indexer.evm.messages import RpcHeader
 from indexer.evm.reader import Filter, Part, Reader, ReadPlan
 from indexer.evm.router import Routed, Router
 from indexer.evm.spans import TARGET_BYTES, SpanControl
+from indexer.evm.tasks import gather
 from indexer.evm.transactions import sender_transactions
 from indexer.source import Batch, Child, SenderTransaction
 
 HEAD_BLOCKS = 128  # blooms of this many blocks below the head are compared exactly
+STILL_SECONDS = 10.0  # a head that stands still so long is checked elsewhere
 MAX_ADDRESSES = 1000  # more are not sent: the topics alone are, and we filter
 LATEST = Call("eth_getBlockByNumber", ("latest", False), RpcHeader)
 
@@ -71,26 +73,35 @@ class EvmSource:
             max_parts_inflight=max_parts_inflight,
         )
         self._seen: Header | None = None
+        self._seen_at = 0.0  # when the head last moved, or was doubted
         self.head_regressions = 0
 
     async def head(self) -> Header:
         """The highest block the source reports.
 
         A head below one seen before is first doubted: the other endpoints are asked,
-        and only if all of them answer, and none is higher, is it believed.
+        and only if all of them answer, and none is higher, is it believed. One that
+        stands still is doubted as well: perhaps only its node does.
         """
         reply = await self._client.batch([LATEST])
         head = read_block(reply.results[0]).header
         self._client.saw_head(reply.endpoint, head.height)
-        if self._seen is None or head.height >= self._seen.height:
+        now = self._client.clock()
+        if self._seen is None or head.height > self._seen.height:
+            self._seen, self._seen_at = head, now
+            return head
+        regressed = head.height < self._seen.height
+        if regressed:
+            self.head_regressions += 1
+        elif now - self._seen_at < STILL_SECONDS:
             self._seen = head
             return head
-        self.head_regressions += 1
         others = [e for e in self._client.usable() if e is not reply.endpoint]
-        heads = [head, *[h for h in [await self._head_of(e) for e in others] if h]]
+        answers = await gather([self._head_of(endpoint) for endpoint in others])
+        heads = [head, *[answer for answer in answers if answer is not None]]
         best = max(heads, key=lambda header: header.height)
         if best.height >= self._seen.height or len(heads) == len(others) + 1:
-            self._seen = best
+            self._seen, self._seen_at = best, now
         return self._seen
 
     async def _head_of(self, endpoint: Endpoint) -> Header | None:

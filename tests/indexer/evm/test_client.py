@@ -18,6 +18,7 @@ from indexer.evm.client import RpcClient
 from indexer.evm.endpoint import Health
 from indexer.evm.limits import Limits, MemoryLimitsStore
 from indexer.evm.messages import Malformed
+from indexer.evm.refusals import Refusal
 
 NUMBER = Call("eth_blockNumber", (), str)
 SECRET = "s3cretkey42"
@@ -327,6 +328,38 @@ def test_words_nobody_knows_twice_over_suggest_a_smaller_range():
 
     assert caught.value.guessed
     assert client.limits().max_range is None
+
+
+def test_a_range_that_times_out_twice_is_asked_for_in_parts():
+    kinds = ["hang"]
+    with FakeRpcServer(chain_of(90)) as node:
+        node.hang_seconds = 0.3
+        client = client_for(node.url, request_timeout_seconds=0.05)
+
+        async def work(client):
+            await client.call(NUMBER)
+            node.faults = Faults(seed=3, share=1.0, most=5, kinds=kinds)
+            await client.call(logs_call(0, 9))
+
+        with pytest.raises(TooLarge) as caught:
+            run(client, work)
+
+    assert caught.value.refusal is Refusal.TIMEOUT
+
+
+def test_requests_that_fail_together_count_as_one_failure():
+    async def work(client):
+        await client.call(NUMBER)
+        node.faults = Faults(seed=3, share=1.0, most=1, kinds=["500"])
+        await asyncio.gather(*(client.call(block_call(n)) for n in range(8)))
+
+    with FakeRpcServer(chain_of(9)) as node:
+        time = Time()
+        client = client_for(node.url, time=time)
+        run(client, work)
+
+    assert client.counters.failures == {"Unreachable": 8}
+    assert max(time.slept) <= 0.5
 
 
 def test_a_method_that_is_not_there_is_an_error_at_once():

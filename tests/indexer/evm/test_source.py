@@ -486,6 +486,25 @@ def test_a_node_that_falls_back_and_recovers_changes_nothing():
         assert run(silent, work) == [150, 150, 150]
 
 
+def test_a_node_that_stands_still_is_checked_against_another():
+    frozen, moving = busy_chain(30), busy_chain(30)
+
+    async def work(source):
+        heads = [(await source.head()).height]
+        moving.mine_many(20)
+        heads.append((await source.head()).height)
+        time.now += 11
+        heads.append((await source.head()).height)
+        heads.append((await source.head()).height)
+        return heads
+
+    with FakeRpcServer(frozen) as first, FakeRpcServer(moving) as second:
+        source = source_for(first.url, second.url)
+        time = source._client.clock.__self__
+        assert run(source, work) == [30, 30, 50, 50]
+        assert source._client.endpoints[0].health is Health.LAGGING
+
+
 def test_an_endpoint_that_fell_back_is_called_lagging():
     chain = busy_chain(30)
 
