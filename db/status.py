@@ -34,6 +34,7 @@ from sqlalchemy import (
     Text,
     TextClause,
     bindparam,
+    func,
     select,
     text,
 )
@@ -312,18 +313,17 @@ def _gaps(
     connection: Connection, source: int, streams: Sequence[Stream]
 ) -> tuple[BlockRange, ...]:
     """The blocks that some stream lacks below the highest that any has."""
-    written = connection.execute(
-        select(coverage_table.c.blocks).where(coverage_table.c.source == source)
-    ).scalars()
-    last = max((each[-1].upper - 1 for each in written if each), default=-1)
-    if last < 0:
+    upper = func.max(func.upper(coverage_table.c.blocks))
+    query = select(upper - 1).where(coverage_table.c.source == source)
+    last = connection.execute(query).scalar()
+    if last is None:
         return ()
     lacking = coverage.missing(connection, source, streams, BlockRange(0, last))
     merged: list[BlockRange] = []
     for each in sorted(each for ranges in lacking.values() for each in ranges):
         if merged and each.first <= merged[-1].last + 1:
-            last = max(merged[-1].last, each.last)
-            merged[-1] = BlockRange(merged[-1].first, last)
+            end = max(merged[-1].last, each.last)
+            merged[-1] = BlockRange(merged[-1].first, end)
         else:
             merged.append(each)
     return tuple(merged[:GAPS_SHOWN])

@@ -4,6 +4,8 @@ import itertools
 import json
 import random
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -13,6 +15,7 @@ from db.declare import Count, First, Key, Latest, Max, Projection, Sum
 from db.position import BlockRange
 from db.registry import Registry
 from db.schema import migrate
+from db.sql.columns import state_name
 from helpers import ledger, reference, servers
 from helpers.history import ADDRESSES, History
 from helpers.tables import streams
@@ -81,9 +84,10 @@ def register(engine, name):
     return row.id
 
 
-def write(engine, source, history, blocks, of=None):
+def write(engine, source, history, blocks, of=None, registry=None):
+    registry = registry or REGISTRY
     write_batch(
-        engine, REGISTRY, source, history.batch(blocks), of or streams(REGISTRY)
+        engine, registry, source, history.batch(blocks), of or streams(registry)
     )
 
 
@@ -172,9 +176,7 @@ def test_as_of_any_block_is_the_reference(engine, projection):
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("as_of", [None, 40])
 def test_key_order_is_byte_order(engine, descending, as_of):
-    found = rows(
-        engine, Payments.spec, limit=2, descending=descending, as_of=as_of
-    )
+    found = rows(engine, Payments.spec, limit=2, descending=descending, as_of=as_of)
 
     keys = [(row["payer"], int(row["kind"])) for row in found]
     assert sorted(keys, reverse=descending) == keys
@@ -186,9 +188,7 @@ def test_key_order_is_byte_order(engine, descending, as_of):
 @pytest.mark.parametrize("order", Ranked.spec.index)
 def test_sorting_by_a_column_keeps_every_row(engine, order, limit, descending):
     """Rows without a value come last in either direction."""
-    found = rows(
-        engine, Ranked.spec, limit=limit, order=order, descending=descending
-    )
+    found = rows(engine, Ranked.spec, limit=limit, order=order, descending=descending)
 
     assert by_key(Ranked.spec, expected_rows(Ranked)) == by_key(Ranked.spec, found)
     values = [row[order] for row in found]
@@ -519,13 +519,7 @@ def test_no_read_fails_or_is_empty_while_tables_are_rebuilt(database_url):
     writer = create_engine(database_url)
     migrate(writer, registries[0])
     source = register(writer, "test")
-    write_batch(
-        writer,
-        registries[0],
-        source,
-        HISTORY.batch(BlockRange(0, HEIGHT)),
-        streams(registries[0]),
-    )
+    write(writer, source, HISTORY, BlockRange(0, HEIGHT), registry=registries[0])
     engine = reads.read_engine(database_url)
     right = []
     for version in (Before, After):
@@ -561,6 +555,46 @@ def test_no_read_fails_or_is_empty_while_tables_are_rebuilt(database_url):
 
     assert [] == wrong
     assert min(seen) > 0
+
+
+def test_a_read_that_waited_for_a_rebuild_sees_the_new_rows(database_url):
+    """A snapshot taken before the wait would find the new table empty."""
+    registries = [Registry.of(ledger.EVENTS, [version]) for version in (Before, After)]
+    writer = create_engine(database_url)
+    migrate(writer, registries[0])
+    source = register(writer, "test")
+    write(writer, source, HISTORY, BlockRange(0, HEIGHT), registry=registries[0])
+    engine = reads.read_engine(database_url)
+    old = f'state."{state_name(Before.spec)}"'
+
+    def waiting():
+        query = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return reads.read(engine, lambda c: c.execute(query).scalar_one())
+
+    with ThreadPoolExecutor(2) as pool, writer.connect() as other:
+        other.execute(text(f"LOCK TABLE {old} IN ACCESS SHARE MODE"))
+        # The views are moved; dropping the old table waits for the other.
+        migration = pool.submit(migrate, writer, registries[1])
+        wait_until(lambda: waiting() == 1)
+        reading = pool.submit(rows, engine, Before.spec, source)
+        wait_until(lambda: waiting() == 2)
+        other.rollback()
+        found = reading.result(20)
+        migration.result(20)
+    engine.dispose()
+    writer.dispose()
+
+    folded = reference.fold(After, HISTORY.all_facts())
+    assert {"0x" + key.hex(): str(row["paid"]) for (key,), row in folded.items()} == {
+        row["deal"]: row["paid"] for row in found
+    }
+
+
+def wait_until(true):
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.01)
 
 
 def test_the_engine_cannot_write_and_does_not_wait_for_ever(url, engine):

@@ -1,0 +1,210 @@
+"""How far a chain is read, said by coverage and by the plan."""
+
+import pytest
+from sqlalchemy import text
+
+from db import coverage, sources, status
+from db.coverage import Stream
+from db.places import take_follower_place
+from db.position import BlockRange
+from db.registry import Registry
+from db.schema import migrate
+from helpers import ledger
+from indexer import streams as indexer_streams
+
+PAID, OPENED = "ledger.Paid", "ledger.Opened"
+
+
+@pytest.fixture
+def engine(db_engine):
+    migrate(db_engine, ledger.REGISTRY)
+    return db_engine
+
+
+@pytest.fixture
+def source(engine):
+    with engine.begin() as connection:
+        row = sources.register(
+            connection, name="test", chain_id="eip155:1", ordinals="rank"
+        )
+    return row.id
+
+
+def cover(engine, source, event, *ranges, filter_="a"):
+    with engine.begin() as connection:
+        for first, last in ranges:
+            coverage.mark(
+                connection, source, [Stream(event, filter_, 0)], BlockRange(first, last)
+            )
+
+
+def checkpoint(engine, source, events, plan=None):
+    with engine.connect() as connection:
+        return status.checkpoint(connection, source, events, plan)
+
+
+def test_the_chain_s_own_stream_is_the_indexer_s():
+    assert indexer_streams.BLOCKS == status.BLOCKS
+
+
+def test_nothing_is_indexed_at_first(engine, source):
+    assert checkpoint(engine, source, [PAID]) is None
+    assert checkpoint(engine, source, [PAID], []) is None
+    assert checkpoint(engine, source, [PAID], [Stream(PAID, "a", 0)]) is None
+
+
+def test_it_ends_before_the_first_gap(engine, source):
+    cover(engine, source, PAID, (5, 10), (12, 20))
+
+    assert checkpoint(engine, source, [PAID]) == 10
+
+    cover(engine, source, PAID, (11, 11))
+    assert checkpoint(engine, source, [PAID]) == 20
+
+
+def test_every_filter_and_every_event_counts(engine, source):
+    cover(engine, source, PAID, (0, 20))
+    cover(engine, source, PAID, (8, 15), filter_="b")
+    cover(engine, source, OPENED, (0, 9))
+
+    assert checkpoint(engine, source, [PAID]) == 15
+    assert checkpoint(engine, source, [PAID, OPENED]) == 9
+
+
+def test_no_block_is_named_that_was_not_read(engine, source):
+    """A contract that begins later says nothing about the blocks before."""
+    cover(engine, source, status.BLOCKS, (0, 7), filter_="")
+    plan = [Stream(status.BLOCKS, "", 0), Stream(PAID, "a", 100)]
+
+    assert checkpoint(engine, source, [PAID], plan) == 7
+
+    cover(engine, source, status.BLOCKS, (8, 300), filter_="")
+    assert checkpoint(engine, source, [PAID], plan) == 99
+
+
+def test_an_event_that_is_not_on_the_chain_is_as_far_as_the_chain(engine, source):
+    cover(engine, source, status.BLOCKS, (3, 30), filter_="")
+
+    assert checkpoint(engine, source, [PAID]) == 30
+    assert checkpoint(engine, source, [PAID], [Stream(status.BLOCKS, "", 3)]) == 30
+
+
+class TestOnlyThePlanKnows:
+    def test_an_event_that_was_never_read(self, engine, source):
+        cover(engine, source, PAID, (0, 20))
+        plan = [Stream(PAID, "a", 0), Stream(OPENED, "a", 0)]
+
+        assert checkpoint(engine, source, [PAID, OPENED]) == 20
+        assert checkpoint(engine, source, [PAID, OPENED], plan) is None
+        assert checkpoint(engine, source, [PAID], plan) == 20
+
+    def test_the_first_block(self, engine, source):
+        cover(engine, source, PAID, (50, 60))
+
+        assert checkpoint(engine, source, [PAID]) == 60
+        assert checkpoint(engine, source, [PAID], [Stream(PAID, "a", 0)]) is None
+
+    def test_an_address_no_longer_followed(self, engine, source):
+        cover(engine, source, PAID, (0, 5), filter_="old")
+        cover(engine, source, PAID, (0, 60))
+
+        assert checkpoint(engine, source, [PAID]) == 5
+        assert checkpoint(engine, source, [PAID], [Stream(PAID, "a", 0)]) == 60
+
+
+def test_a_rewind_to_before_the_beginning_leaves_nothing(engine, source):
+    cover(engine, source, PAID, (5, 10))
+    cover(engine, source, OPENED, (0, 10))
+    with engine.begin() as connection:
+        coverage.unmark_from(connection, source, 3)
+
+    assert checkpoint(engine, source, [PAID]) is None
+    assert checkpoint(engine, source, [PAID, OPENED]) is None
+    assert checkpoint(engine, source, [OPENED]) == 2
+
+
+def test_exact_is_what_no_later_block_has_touched(engine, source):
+    def exact(events, as_of=None):
+        with engine.connect() as connection:
+            mark = status.read_mark(connection, source, events, as_of=as_of)
+        return mark.block.exact
+
+    cover(engine, source, PAID, (0, 20))
+    cover(engine, source, OPENED, (0, 9))
+
+    assert exact([PAID])
+    assert exact([OPENED])
+    assert not exact([PAID, OPENED])
+    assert exact([PAID, OPENED], as_of=9)
+
+
+def test_the_mark_knows_its_block(engine, source):
+    cover(engine, source, PAID, (0, 20))
+    with engine.begin() as connection:
+        sources.observe(connection, source, head=25, head_time=1, final=12)
+        connection.execute(
+            text("INSERT INTO control.block VALUES (1, 20, '\\xaa', '\\xbb', 77)")
+        )
+
+    with engine.connect() as connection:
+        live = status.read_mark(connection, source, [PAID])
+        past = status.read_mark(connection, source, [PAID], as_of=12)
+        above = status.read_mark(connection, source, [PAID], as_of=21)
+    assert live.block == status.Block("test", 20, b"\xaa", 77, False, True)
+    assert past.block == status.Block("test", 12, None, None, True, True)
+    assert (above.checkpoint, above.block) == (20, None)
+
+
+class TestChainStatus:
+    def status(self, engine, source, plan=None):
+        with engine.connect() as connection:
+            return status.chain_status(connection, source, plan)
+
+    def test_before_the_first_poll(self, engine, source):
+        found = self.status(engine, source)
+
+        assert (found.name, found.chain_id, found.state) == ("test", "eip155:1", "new")
+        assert (found.head, found.final, found.checkpoint) == (None, None, None)
+        assert (found.lag_blocks, found.gaps, found.incidents) == (None, (), ())
+        assert (found.polled_at, found.followed_by) == (None, None)
+
+    def test_with_gaps_and_an_incident(self, engine, source):
+        cover(engine, source, PAID, (0, 10), (15, 20), (30, 40))
+        cover(engine, source, OPENED, (0, 17))
+        with engine.begin() as connection:
+            sources.observe(connection, source, head=50, head_time=1, final=12)
+            sources.set_state(connection, source, "stopped", "block 3 changed")
+            sources.report_incident(
+                connection, source, "finality_violated", {"cause": "block 3 changed"}
+            )
+        take_follower_place(engine, source)
+
+        found = self.status(engine, source)
+
+        assert (found.head, found.final, found.checkpoint) == (50, 12, 10)
+        assert found.lag_blocks == 40
+        assert found.gaps == (BlockRange(11, 14), BlockRange(18, 40))
+        assert (found.state, found.cause) == ("stopped", "block 3 changed")
+        assert found.incidents == ("block 3 changed",)
+        assert found.polled_at is not None
+        assert found.followed_by is not None
+
+    def test_the_plan_shows_what_was_never_read(self, engine, source):
+        cover(engine, source, PAID, (0, 10))
+        plan = [Stream(PAID, "a", 0), Stream(OPENED, "a", 4)]
+
+        found = self.status(engine, source, plan)
+
+        assert found.checkpoint == 3
+        assert found.gaps == (BlockRange(4, 10),)
+
+
+def test_stale_declarations_are_named(engine):
+    with engine.connect() as connection:
+        assert status.stale_declarations(connection, ledger.REGISTRY) == []
+        other = Registry.of([ledger.Paid], [])
+        assert status.stale_declarations(connection, other) == []
+        connection.execute(
+            text("UPDATE control.declaration SET fingerprint = '' WHERE name = 'deals'")
+        )
+        assert status.stale_declarations(connection, ledger.REGISTRY) == ["deals"]
