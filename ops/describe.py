@@ -63,7 +63,8 @@ def describe_event(event: type[Event], *, sql: bool) -> Iterator[str]:
 
 
 def _sql(statement: Any) -> str:
-    return str(statement.compile(dialect=postgresql.dialect())).strip()
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
+    return str(statement.compile(dialect=dialect)).strip()
 
 
 def _summary(doc: str) -> str:

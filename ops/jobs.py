@@ -3,7 +3,7 @@
 A job carries names and numbers only; each worker reads its own settings. The database
 says what is missing, so a job that is lost, or runs twice, does no harm.
 
-    rq worker --url redis://… --serializer rq.serializers.JSONSerializer chainfold-backfill
+    rq worker --url redis://… -S rq.serializers.JSONSerializer chainfold-backfill
 """
 
 import asyncio
@@ -95,7 +95,7 @@ def _settle(jobs: list[Job]) -> tuple[list[Job], int]:
     """The jobs still under way, and the facts of those that ended."""
     left, facts = [], 0
     for job in jobs:
-        job.refresh()
+        job.refresh()  # type: ignore[no-untyped-call]
         if job.is_finished:
             facts += int(job.return_value() or 0)
         elif job.is_failed or job.is_stopped or job.is_canceled:
@@ -114,5 +114,5 @@ def _missing(chain: Chain, window: BlockRange) -> int:
     return sum(gap.blocks for gap in missing_ranges(chain, window))
 
 
-def _queue(connection: Redis) -> Queue:
+def _queue(connection: "Redis[bytes]") -> Queue:
     return Queue(QUEUE, connection=connection, serializer=JSONSerializer)

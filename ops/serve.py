@@ -1,13 +1,20 @@
 """The API as a process of its own, under granian."""
 
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from granian import Granian  # type: ignore[attr-defined]
-from granian.constants import Interfaces
-
 from api.app import create_app
+from granian import Granian
+from granian.constants import Interfaces
+from granian.log import LogLevels
+
 from db.reads import read_engine
+from ops.embedded.child import die_with_parent
 from ops.indexing import declared, streams
 from ops.settings import Settings, load_settings
 
@@ -22,7 +29,9 @@ def build_app(path: str | None, url: str) -> Any:
     return create_app(
         read_engine(url, pool_size=THREADS),
         registry,
-        chains={name: found for name, (_, found) in streams(settings, registry).items()},
+        chains={
+            name: found for name, (_, found) in streams(settings, registry).items()
+        },
         page_size=settings.api.page_size,
     )
 
@@ -37,7 +46,7 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         interface=Interfaces.WSGI,
         workers=workers,
         blocking_threads=THREADS,
-        log_level="warning",
+        log_level=LogLevels.warning,
         respawn_failed_workers=True,
         process_name="chainfold-api",
     )
@@ -46,3 +55,26 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
 
 def _load(path: str | None, url: str, *_: Any) -> Any:
     return build_app(path, url)
+
+
+@contextmanager
+def start_api(settings: Settings, url: str) -> Iterator[None]:
+    """The API in a process beside this one, which ends it; it also ends with us."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(target=_serve_quietly, args=(settings, url))
+    process.start()
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.join(10)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+def _serve_quietly(settings: Settings, url: str) -> None:
+    """Leave Ctrl-C to the parent, which ends this process in good order."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    die_with_parent(os.getppid(), signal.SIGTERM)
+    serve_api(settings, url)

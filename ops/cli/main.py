@@ -3,7 +3,7 @@
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import click
 
@@ -30,7 +30,7 @@ KNOWN = (
 class Commands(click.Group):
     """Loads a verb's module only when it is asked for, and reports known errors."""
 
-    modules = {
+    modules: ClassVar[dict[str, str]] = {
         "backfill": "ops.cli.follow",
         "demo": "ops.cli.demo",
         "describe": "ops.cli.describe",

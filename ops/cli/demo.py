@@ -1,0 +1,30 @@
+"""`demo`: see it work in two minutes, with nothing installed beforehand."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from ops.cli.context import State, pass_state
+from ops.demo import run_demo
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path(".chainfold/demo"),
+    show_default=True,
+    help="Where the demo lives; begun anew each time.",
+)
+@click.option("--port", type=int, default=8080, show_default=True, help="Of the API.")
+@click.option("--seconds", type=float, help="End by itself after this time.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Of the business.")
+@pass_state
+def demo(
+    state: State, folder: Path, port: int, seconds: float | None, seed: int
+) -> None:
+    """Run a chain with made-up crowdfunding on it, index it live, serve it as JSON."""
+    wrong = run_demo(folder, port=port, seconds=seconds, seed=seed, say=click.echo)
+    sys.exit(1 if wrong else 0)

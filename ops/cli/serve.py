@@ -1,0 +1,49 @@
+"""`serve` and `run`: the API, alone or beside the indexer."""
+
+import asyncio
+import sys
+
+import click
+
+from ops.cli.context import State, pass_state
+from ops.running import follow_chains, stop_on_signals
+from ops.serve import serve_api, start_api
+
+
+@click.command()
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
+@pass_state
+def serve(state: State, workers: int) -> None:
+    """Serve the API: the indexed state over HTTP."""
+    with state.database() as engine:
+        url = engine.url.render_as_string(hide_password=False)
+        click.echo(_where(state))
+        serve_api(state.settings, url, workers=workers)
+
+
+@click.command()
+@click.option("--metrics-port", type=int, help="Indexer metrics on 127.0.0.1.")
+@pass_state
+def run(state: State, metrics_port: int | None) -> None:
+    """Follow all chains and serve the API, in one command."""
+    chains = state.chains(())
+    with state.database() as engine:
+        url = engine.url.render_as_string(hide_password=False)
+
+        async def loop() -> int:
+            stop = asyncio.Event()
+            stop_on_signals(stop)
+            return await follow_chains(
+                state.settings, chains, engine, state.registry,
+                stop=stop, metrics_port=metrics_port,
+            )  # fmt: skip
+
+        with start_api(state.settings, url):
+            click.echo(_where(state))
+            failed = asyncio.run(loop())
+    sys.exit(1 if failed else 0)
+
+
+def _where(state: State) -> str:
+    api = state.settings.api
+    return f"API at http://{api.host}:{api.port}/api/v1/"

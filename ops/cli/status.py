@@ -1,0 +1,94 @@
+"""`status`: how far each chain is read, and whether all is well."""
+
+import dataclasses
+import json
+import sys
+import time
+from typing import Any
+
+import click
+from sqlalchemy import Engine
+
+from db import sources
+from db.status import ChainStatus, chain_status
+from ops.cli.context import State, pass_state
+from ops.indexing import streams
+
+# States in which a chain is being read, or has nothing new to read.
+WELL = frozenset({"following", "reading", "halted"})
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each chain.")
+@pass_state
+def status(state: State, as_json: bool) -> None:
+    """Say for each chain: head, indexed, final, lag, gaps, state and cause.
+
+    Exit code 1 when a chain is not followed, is stopped, or cannot be read.
+    """
+    with state.database() as engine:
+        found = collect(state, engine)
+    for each in found:
+        if as_json:
+            click.echo(json.dumps(_plain(each), default=str))
+        else:
+            _show(each)
+    if not found:
+        click.echo("no chain has been followed yet: run `chainfold index`")
+    sys.exit(0 if found and all(is_well(each) for each in found) else 1)
+
+
+def collect(state: State, engine: Engine) -> list[ChainStatus]:
+    """The status of every chain in the settings that was ever followed."""
+    planned = streams(state.settings, state.registry)
+    with engine.connect() as connection:
+        return [
+            chain_status(connection, row.id, planned[row.name][1])
+            for row in sources.all_sources(connection)
+            if row.name in planned
+        ]
+
+
+def is_well(each: ChainStatus) -> bool:
+    """Whether a chain is followed and nothing about it needs a person."""
+    return bool(each.followed_by) and each.state in WELL and not each.incidents
+
+
+def _show(each: ChainStatus) -> None:
+    word = each.state
+    if each.followed_by is None and word not in ("stopped", "new"):
+        word = "not followed"
+    click.secho(f"{each.name} ({each.chain_id}): {word}", bold=True)
+    if each.cause:
+        click.echo(f"  cause     {each.cause}")
+    age = (
+        "" if each.head_time is None else f", {_age(time.time() - each.head_time)} old"
+    )
+    click.echo(f"  head      {_number(each.head)}{age}")
+    click.echo(f"  indexed   {_number(each.checkpoint)}")
+    click.echo(f"  final     {_number(each.final)}")
+    click.echo(f"  lag       {_number(each.lag_blocks)} blocks")
+    gaps = ", ".join(map(str, each.gaps)) or "none"
+    click.echo(f"  gaps      {gaps}")
+    if each.followed_by:
+        click.echo(f"  followed  by {each.followed_by}")
+    for incident in each.incidents:
+        click.secho(f"  incident  {incident}", fg="red")
+
+
+def _plain(each: ChainStatus) -> dict[str, Any]:
+    row = dataclasses.asdict(each)
+    row["gaps"] = [str(gap) for gap in each.gaps]
+    return row
+
+
+def _number(value: int | None) -> str:
+    return "unknown" if value is None else f"{value:,}"
+
+
+def _age(seconds: float) -> str:
+    if seconds < 120:
+        return f"{max(seconds, 0):.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

@@ -1,0 +1,230 @@
+"""The demonstration: a chain with business on it, indexed live, served as JSON.
+
+Everything is real and of our own: anvil, the contracts, Postgres, the API. It lives in
+one folder, which each run begins anew.
+"""
+
+import asyncio
+import json
+import logging
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from abis import load_abi
+from db.schema import migrate
+from db.sources import find
+from db.status import chain_status
+from indexer.verify import run_verification
+from ops.devnet.deploy import Deployment
+from ops.devnet.run import up
+from ops.devnet.toolchain import ensure_toolchain
+from ops.devnet.traffic import Traffic
+from ops.errors import OperationError
+from ops.indexing import declared, streams
+from ops.running import follow_chains, stop_on_signals
+from ops.serve import start_api
+from ops.services import engine as open_engine
+from ops.settings import Settings, load_settings
+
+CHAIN = "devnet"
+HISTORY_STEPS = 150
+STEP_SECONDS = 1.0
+REPORT_SECONDS = 3.0
+
+Say = Callable[[str], None]
+
+# Contracts that have an ABI and no code of ours, as anyone would add them.
+_BARE = """
+[contracts.token]
+abi = "abis/TestToken.json"
+address = "{TestToken}"
+chain = "devnet"
+
+[contracts.dex]
+abi = "abis/PairFactory.json"
+address = "{PairFactory}"
+chain = "devnet"
+
+[contracts.pair]
+abi = "abis/Pair.json"
+factory = {{ contract = "dex", event = "PairCreated", param = "pair" }}
+chain = "devnet"
+"""
+
+
+def run_demo(
+    folder: Path, *, port: int, seconds: float | None, seed: int, say: Say
+) -> int:
+    """Run until Ctrl-C, or for some seconds; returns how many rows `verify` refutes."""
+    say("preparing the development chain (the first time this fetches npm packages)")
+    ensure_toolchain()
+    _begin_anew(folder)
+    with ExitStack() as stack:
+        anvil, deployment = up(out_dir=folder)
+        stack.callback(anvil.stop)
+        say(f"a chain is up at {anvil.url} with the contracts on it; playing its past")
+        traffic = Traffic(deployment, seed=seed)
+        played = traffic.play(HISTORY_STEPS)
+        say(
+            f"{played.transactions} transactions, {played.logs} logs of made-up business"
+        )
+        settings = _settle(folder, deployment, _free(port, say))
+        engine = stack.enter_context(open_engine(settings))
+        registry = declared(settings)
+        migrate(engine, registry)
+        stop = threading.Event()
+        stack.enter_context(_Background(traffic, stop))
+        url = engine.url.render_as_string(hide_password=False)
+        stack.enter_context(start_api(settings, url))
+        _explain(settings, folder, say)
+        asyncio.run(_follow(settings, engine, seconds, say))
+        stop.set()
+        say("stopped; checking every table against its facts")
+        wrong = sum(len(v.differences) for v in run_verification(engine, registry))
+        say(f"verify: {wrong} differences")
+    return wrong
+
+
+async def _follow(
+    settings: Settings, engine: Engine, seconds: float | None, say: Say
+) -> None:
+    stop = asyncio.Event()
+    stop_on_signals(stop)
+    registry = declared(settings)
+    following = asyncio.create_task(
+        follow_chains(
+            settings, list(settings.chains.values()), engine, registry, stop=stop
+        )
+    )
+    reporting = asyncio.create_task(_report(settings, engine, say))
+    ends = asyncio.create_task(stop.wait())
+    await asyncio.wait(
+        {following, ends}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+    )
+    stop.set()
+    reporting.cancel()
+    await following
+
+
+async def _report(settings: Settings, engine: Engine, say: Say) -> None:
+    while True:
+        await asyncio.sleep(REPORT_SECONDS)
+        say(await asyncio.to_thread(_line, settings, engine))
+
+
+def _line(settings: Settings, engine: Engine) -> str:
+    plan = streams(settings, declared(settings))[CHAIN][1]
+    with engine.connect() as connection:
+        row = find(connection, CHAIN)
+        if row is None:
+            return "not followed yet"
+        now = chain_status(connection, row.id, plan)
+        counts = connection.exec_driver_sql(
+            "SELECT (SELECT count(*) FROM campaigns), (SELECT count(*) FROM investments),"
+            " (SELECT count(*) FROM certificates), (SELECT count(*) FROM token_transfer)"
+        ).one()
+    return (
+        f"head {now.head}, indexed {now.checkpoint}: {counts[0]} campaigns, "
+        f"{counts[1]} investments, {counts[2]} certificates, {counts[3]} token transfers"
+    )
+
+
+class _Background:
+    """Plays one step of business a second in a thread, until told to stop."""
+
+    def __init__(self, traffic: Traffic, stop: threading.Event) -> None:
+        self.traffic, self.stop = traffic, stop
+        self.thread = threading.Thread(target=self.play, daemon=True)
+
+    def play(self) -> None:
+        """Play until told to stop; the chain's end is also an end."""
+        try:
+            for _ in self.traffic.stream():
+                if self.stop.wait(STEP_SECONDS):
+                    return
+        except Exception:
+            if not self.stop.is_set():
+                logging.getLogger(__name__).exception("traffic_ended")
+
+    def __enter__(self) -> None:
+        self.thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        self.thread.join(10)
+
+
+def _begin_anew(folder: Path) -> None:
+    if folder.exists():
+        marker = folder / "chainfold.toml"
+        if any(folder.iterdir()) and not marker.exists():
+            raise OperationError(
+                f"{folder} holds something else than a demo: choose another --dir."
+            )
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _settle(folder: Path, deployment: Deployment, port: int) -> Settings:
+    """Write the demo's settings and read them as any others."""
+    addresses = {
+        name: contract.address for name, contract in deployment.contracts.items()
+    }
+    (folder / "abis").mkdir()
+    for name in ("TestToken", "PairFactory", "Pair"):
+        (folder / "abis" / f"{name}.json").write_text(json.dumps(load_abi(name)))
+    path = folder / "chainfold.toml"
+    content = [
+        f'data_dir = "{folder.resolve()}"',
+        deployment.to_settings_toml(),
+        _BARE.format(**addresses),
+        f"[api]\nport = {port}",
+        '[redis]\nurl = "none"',
+    ]
+    path.write_text("\n".join(content) + "\n")
+    return load_settings(path)
+
+
+def _free(port: int, say: Say) -> int:
+    for wanted in (port, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", wanted))
+            except OSError:
+                say(f"port {port} is taken; using another")
+                continue
+            found: int = probe.getsockname()[1]
+            return found
+    raise OperationError("no free port on 127.0.0.1")
+
+
+def _explain(settings: Settings, folder: Path, say: Say) -> None:
+    base = f"http://{settings.api.host}:{settings.api.port}"
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((settings.api.host, settings.api.port), 1).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    say("")
+    say("indexing live. In another terminal:")
+    say(f"  curl -s '{base}/api/v1/campaigns?limit=3'")
+    say(f"  curl -s '{base}/api/v1/campaigns?stage=funded'")
+    say(f"  curl -s '{base}/api/v1/campaigns?as_of=60'")
+    say(
+        f"  curl -s '{base}/api/v1/events/token_transfer?limit=3'   (ABI only, no code)"
+    )
+    say(f"  curl -s {base}/health/ready")
+    say(f"  chainfold --config {folder / 'chainfold.toml'} status")
+    say(f"  a page of all routes: {base}/docs")
+    say("Ctrl-C ends it.")
+    say("")
