@@ -16,8 +16,8 @@ _ALL = 0
 def connect(url: str, *, pool_size: int = 5) -> Engine:
     """An engine on a database; connections are checked before they are used.
 
-    `postgresql://` means psycopg 3 to SQLAlchemy 2.1; here it means psycopg2, the driver
-    that is installed.
+    `postgresql://` means psycopg 3 to SQLAlchemy 2.1; here it means psycopg2, which is
+    installed.
     """
     parsed = make_url(url)
     if parsed.drivername in ("postgresql", "postgres"):

@@ -23,8 +23,8 @@ class ChangedEvent(DatabaseError):
     def __init__(self, event: str) -> None:
         super().__init__(
             f"event {event} changed, and its facts cannot be remade from the old ones. "
-            f"Run `chainfold migrate --refetch {event}`: its facts are dropped and read "
-            "from the chain again; other events are kept."
+            f"Run `chainfold migrate --refetch {event}`: its facts are dropped and "
+            "read from the chain again; other events are kept."
         )
 
 

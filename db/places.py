@@ -69,7 +69,8 @@ def take_follower_place(engine: Engine, source: int) -> FollowerPlace | str:
                 " ON CONFLICT (source) DO UPDATE SET owner = excluded.owner,"
                 " token = excluded.token, since = excluded.since,"
                 " seen_at = excluded.seen_at"
-                " WHERE f.seen_at < clock_timestamp() - make_interval(secs => :patience)"
+                " WHERE f.seen_at"
+                " < clock_timestamp() - make_interval(secs => :patience)"
                 " RETURNING token"
             ),
             {

@@ -11,7 +11,7 @@ MAX_ORDINAL = (1 << ORDINAL_BITS) - 1
 
 
 def position(height: int, ordinal: int) -> int:
-    """Pack a block height and an ordinal; raises OverflowError when one does not fit."""
+    """Pack a block height and an ordinal; raises OverflowError if one does not fit."""
     if not 0 <= height <= MAX_HEIGHT or not 0 <= ordinal <= MAX_ORDINAL:
         raise OverflowError(
             f"block {height}, ordinal {ordinal} does not fit a position"

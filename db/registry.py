@@ -59,7 +59,7 @@ class Registry:
         return cls.of(events, projections)
 
     def with_events(self, events: Iterable[type[Event]]) -> "Registry":
-        """This registry and the events of contracts that have no code."""
+        """The same registry with the events of contracts that have no code."""
         return Registry.of([*self.events.values(), *events], self.projections.values())
 
     @property

@@ -93,7 +93,7 @@ Outcome = Wrote | CaughtUp | Behind | Reorged
 
 
 async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
-    """Compare block 0 with the one remembered, or pinned; raise Permanent if changed."""
+    """Compare block 0 with the one remembered or pinned; raise if it changed."""
     genesis = await chain.source.header(0)
     if genesis is None:
         raise Retryable("the source has no block 0 yet; waiting for it")
@@ -103,9 +103,9 @@ async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
         expected = pinned or row.genesis
         if expected is not None and expected != genesis.hash:
             raise FinalityViolated(
-                f"block 0 is 0x{genesis.hash.hex()} and was 0x{expected.hex()}: this is "
-                "another chain, or it was started anew. Point the settings at the right "
-                "endpoint; for a new chain use another name or another database."
+                f"block 0 is 0x{genesis.hash.hex()} and was 0x{expected.hex()}: this "
+                "is another chain, or it was started anew. Point the settings at the "
+                "right endpoint; for a new chain use another name or another database."
             )
         sources.pin_genesis(connection, chain.id, genesis.hash)
 

@@ -16,8 +16,8 @@ class FinalityViolated(Permanent):
 async def find_fork(engine: Engine, source: Source, source_id: int, final: int) -> int:
     """The lowest height whose remembered block the source no longer has.
 
-    Walks down from the highest remembered block. Raises FinalityViolated when that would
-    undo a final block, Retryable when the source cannot tell (it lags behind).
+    Walks down from the highest remembered block. Raises FinalityViolated when that
+    would undo a final block, Retryable when the source cannot tell (it lags behind).
     """
     with engine.connect() as connection:
         top = blocks.tip(connection, source_id)

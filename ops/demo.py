@@ -72,9 +72,7 @@ def run_demo(
         say(f"a chain is up at {anvil.url} with the contracts on it; playing its past")
         traffic = Traffic(deployment, seed=seed)
         played = traffic.play(HISTORY_STEPS)
-        say(
-            f"{played.transactions} transactions, {played.logs} logs of made-up business"
-        )
+        say(f"{played.transactions} transactions, {played.logs} logs of business")
         settings = _settle(folder, deployment, _free(port, say))
         engine = stack.enter_context(open_engine(settings))
         registry = declared(settings)
@@ -127,12 +125,13 @@ def _line(settings: Settings, engine: Engine) -> str:
             return "not followed yet"
         now = chain_status(connection, row.id, plan)
         counts = connection.exec_driver_sql(
-            "SELECT (SELECT count(*) FROM campaigns), (SELECT count(*) FROM investments),"
-            " (SELECT count(*) FROM certificates), (SELECT count(*) FROM token_transfer)"
+            "SELECT (SELECT count(*) FROM campaigns),"
+            " (SELECT count(*) FROM investments), (SELECT count(*) FROM certificates),"
+            " (SELECT count(*) FROM token_transfer)"
         ).one()
     return (
         f"head {now.head}, indexed {now.checkpoint}: {counts[0]} campaigns, "
-        f"{counts[1]} investments, {counts[2]} certificates, {counts[3]} token transfers"
+        f"{counts[1]} investments, {counts[2]} certificates, {counts[3]} transfers"
     )
 
 

@@ -64,8 +64,8 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
     for name, deployments in chain.contracts.items():
         if name not in known:
             raise OperationError(
-                f"[chains.{chain.name}.contracts] {name}: no such contract is declared; "
-                f"there is {', '.join(sorted(known))}. To follow it by its ABI alone "
+                f"[chains.{chain.name}.contracts] {name}: no such contract "
+                f"is declared; there is {', '.join(sorted(known))}. To follow it by its ABI alone "
                 f"write [contracts.{name}] with abi and address."
             )
         addresses[name] = {
@@ -120,8 +120,8 @@ def evm_chain_number(chain: ChainSettings) -> int:
     namespace, _, number = chain.id.partition(":")
     if namespace != "eip155":
         raise OperationError(
-            f"[chains.{chain.name}] id = {chain.id!r}: only EVM chains (eip155:…) can be "
-            "followed by this version. Remove the chain from the settings."
+            f"[chains.{chain.name}] id = {chain.id!r}: only EVM chains (eip155:…) can "
+            "be followed by this version. Remove the chain from the settings."
         )
     return int(number)
 

@@ -1,8 +1,8 @@
 """The vocabulary: everything a domain may import.
 
-`fields` say what a value is, `events` what a chain can say, `folds` how facts become one
-value, `projections` which table they make. Each module's docstring is its part of the
-manual; a mistake raises `DeclarationError` at import, with file, name and remedy.
+`fields` say what a value is, `events` what a chain can say, `folds` how facts become
+one value, `projections` which table they make. Each module's docstring is its part of
+the manual; a mistake raises `DeclarationError` at import, with file, name and remedy.
 """
 
 from db.declare.errors import DeclarationError
@@ -38,7 +38,7 @@ from db.declare.projections import Key, Projection
 
 __all__ = [
     "Address", "Blob", "Bool", "Bytes32", "Contract", "Count", "CountDistinct",
-    "DeclarationError", "Event", "EventView", "Expression", "Field", "FieldRef", "First",
-    "FixedBytes", "Fold", "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min",
-    "Projection", "Replay", "Stage", "Sum", "Text", "Uint",
+    "DeclarationError", "Event", "EventView", "Expression", "Field", "FieldRef",
+    "First", "FixedBytes", "Fold", "Hash", "Int", "Json", "Key", "Kind", "Latest",
+    "Max", "Min", "Projection", "Replay", "Stage", "Sum", "Text", "Uint",
 ]  # fmt: skip

@@ -12,9 +12,10 @@
 
 Reading `InvestmentMade.amount` gives a `FieldRef`, the leaf that folds are built from.
 Every event also has `block_time` (seconds since the epoch), `height`, `position` and
-`transaction` (the transaction's id). `name = "…"` gives the name (or the full signature,
-for an overloaded event) on the chain when it is not the class's; `where = {param: value}`
-takes only the logs with those values, so one event on the chain may be several here.
+`transaction` (the transaction's id). `name = "…"` gives the name (or the full
+signature, for an overloaded event) on the chain when it is not the class's;
+`where = {param: value}` takes only the logs with those values, so one event on the
+chain may be several here.
 """
 
 import re
@@ -338,7 +339,7 @@ def _check_where(subject: str, where: dict[str, Any], abi: Mapping[str, Any]) ->
 
 
 def domain_of(module: str) -> str:
-    """`crowdfunding` for `db.domains.crowdfunding.events`, else the module's last name."""
+    """`crowdfunding` for `db.domains.crowdfunding.events`, else the last name."""
     parts = module.split(".")
     if parts[:2] == ["db", "domains"] and len(parts) > 2:
         return parts[2]

@@ -199,10 +199,7 @@ def _key_fields(
 
 def _check_values(subject: str, fold: Fold) -> None:
     """All contributions of a fold must have the type of the first."""
-    if isinstance(fold, CountDistinct):
-        expected = fold.member
-    else:
-        expected = fold.field
+    expected = fold.member if isinstance(fold, CountDistinct) else fold.field
     if fold.replayed or fold.kind is not expected.kind:
         return
     numbers = {"numeric", "bigint"}

@@ -29,7 +29,7 @@ def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
 def projection_columns(
     spec: ProjectionSpec, table: Any
 ) -> list[tuple[str, Field, ColumnElement[Any]]]:
-    """Name, field and SQL of every column that readers see, from a table or subquery."""
+    """Name, field and SQL of every column that readers see, of a table or query."""
 
     def leaf(expression: Expression) -> ColumnElement[Any]:
         assert isinstance(expression, Fold)

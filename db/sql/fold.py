@@ -310,7 +310,7 @@ def _run_stages(
     stages: Sequence[Stage],
     stored: Table | None,
 ) -> Select[Any]:
-    """Replace each Stage's list of moves by where they lead and how many are refused."""
+    """Replace each Stage's moves by where they lead and how many are refused."""
     rows = grouped.subquery("grouped")
     origin: FromClause = rows
     if stored is not None:

@@ -28,7 +28,7 @@ from db.sql.keys import among
 
 
 def recompute(connection: Connection, spec: ProjectionSpec, keys: Table) -> int:
-    """Make the rows of these keys what their facts fold to; how many keys there were."""
+    """Make the rows of these keys what their facts fold to; how many keys it was."""
     count = connection.execute(select(func.count()).select_from(keys)).scalar_one()
     if not count:
         return 0

@@ -49,8 +49,8 @@ class State:
         known = self.settings.chains
         if not known:
             raise OperationError(
-                "no chain is configured. Write [chains.<name>] in chainfold.toml, or try "
-                "`chainfold demo`, which brings its own."
+                "no chain is configured. Write [chains.<name>] in chainfold.toml, or "
+                "try `chainfold demo`, which brings its own."
             )
         for name in names:
             if name not in known:

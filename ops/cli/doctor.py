@@ -1,4 +1,4 @@
-"""`doctor`: check everything that can be checked before, or when, something is wrong."""
+"""`doctor`: check everything that can be checked, before or when it is wrong."""
 
 import sys
 

@@ -73,7 +73,7 @@ def backfill(
     state: State, name: str | None, first: int, last: int | None,
     workers: int | None, rq: bool | None,
 ) -> None:  # fmt: skip
-    """Write every missing block of a range; what is written already is not read again."""
+    """Write every missing block of a range; what is written is not read again."""
     if last is not None and last < first:
         raise OperationError(f"--to {last} is below --from {first}: swap them.")
     chains = state.chains((name,) if name else ())
@@ -93,8 +93,8 @@ def backfill(
             rq = redis_url is not None and has_workers(str(redis_url))
         if rq and redis_url is None:
             raise OperationError(
-                "--rq needs workers on a Redis of their own: set [redis] url, and start "
-                f"`rq worker {QUEUE}` on it."
+                "--rq needs workers on a Redis of their own: set [redis] url, and "
+                f"start `rq worker {QUEUE}` on it."
             )
         with _Display() as report:
             if rq:
@@ -139,7 +139,8 @@ class _Display:
     def update(self, done: Done) -> None:
         """Move the bar."""
         assert self.bar is not None
-        rate = f"{done.blocks_per_second:,.0f} blocks/s {done.facts_per_second:,.0f} events/s"
+        blocks, facts = done.blocks_per_second, done.facts_per_second
+        rate = f"{blocks:,.0f} blocks/s {facts:,.0f} events/s"
         self.bar.update(
             self.task, total=done.missing_blocks, completed=done.done_blocks, rate=rate
         )
@@ -161,7 +162,8 @@ class _Display:
 def _summary(name: str, done: Done) -> str:
     if not done.missing_blocks:
         return f"{name}: nothing was missing in blocks {done.window}"
+    rate = f"{done.facts_per_second:,.0f} events/s"
     return (
-        f"{name}: wrote {done.done_blocks:,} blocks and {done.facts:,} events of blocks "
-        f"{done.window} in {done.seconds:.1f} s ({done.facts_per_second:,.0f} events/s)"
+        f"{name}: wrote {done.done_blocks:,} blocks and {done.facts:,} events "
+        f"of blocks {done.window} in {done.seconds:.1f} s ({rate})"
     )

@@ -70,8 +70,8 @@ class Commands(click.Group):
             gist = str(error).split("\n", 1)[0]
             click.echo(
                 f"chainfold: the database cannot be reached: {gist}\n"
-                "Check [database] url in chainfold.toml (or CHAINFOLD_DATABASE_URL), or "
-                "leave it out to use the embedded Postgres.",
+                "Check [database] url in chainfold.toml (or CHAINFOLD_DATABASE_URL), "
+                "or leave it out to use the embedded Postgres.",
                 err=True,
             )
             sys.exit(2)

@@ -90,8 +90,8 @@ def rewind(state: State, chain: str, height: int, yes: bool) -> None:
     state.chains((chain,))
     if not yes:
         click.confirm(
-            f"Delete all facts of {chain} from block {height} on? They are read from the "
-            "chain again when it is followed",
+            f"Delete all facts of {chain} from block {height} on? They are read from "
+            "the chain again when it is followed",
             abort=True,
         )
     with state.database() as engine:
