@@ -148,8 +148,12 @@ class RpcClient:
 
     def limits(self, height: int | None = None) -> Limits:
         """The limits of the endpoint that would be asked now."""
-        usable = self._by_preference(height)
-        return usable[0].limits if usable else Limits()
+        endpoint = self.preferred(height)
+        return Limits() if endpoint is None else endpoint.limits
+
+    def preferred(self, height: int | None = None) -> Endpoint | None:
+        """The endpoint that would be asked now, None when all are on other chains."""
+        return next(iter(self._by_preference(height)), None)
 
     def usable(self) -> list[Endpoint]:
         """The endpoints that are not on another chain."""

@@ -19,8 +19,9 @@ from indexer.evm.limits import Limits, LimitsStore, RateControl, lowered
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 2.0  # for a block that must come soon
 LONGEST_WISH_SECONDS = 600.0  # of a Retry-After
-MAX_ANSWER_BYTES = 512 << 20
+MAX_ANSWER_BYTES = 128 << 20
 
 
 class Health(enum.Enum):
@@ -126,7 +127,10 @@ class Endpoint:
             self.era += 1
             self.failures += 1
             ceiling = FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 16)
-            pause = self._random() * min(ceiling, LONGEST_PAUSE_SECONDS)
+            longest = LONGEST_PAUSE_SECONDS
+            if health is Health.LAGGING:
+                longest = LONGEST_WAIT_SECONDS
+            pause = self._random() * min(ceiling, longest)
             if isinstance(error, Limited):
                 self.rate.refused()
         if isinstance(error, Limited) and error.pause_seconds is not None:
@@ -245,9 +249,12 @@ def _seconds(retry_after: str | None) -> float | None:
 def _secrets(url: str) -> list[str]:
     """Every part of a URL but its host, longest first, raw and unquoted."""
     parts = urlsplit(url)
-    found = {url, parts.netloc if "@" in parts.netloc else ""}
-    found |= {parts.path.strip("/"), parts.query, parts.username or ""}
-    found |= {parts.password or ""}
-    found |= set(re.split(r"[/&=?]", f"{parts.path}&{parts.query}"))
+    user = {parts.username or "", parts.password or ""}
+    pieces = re.split(r"[/&=?]", f"{parts.path}&{parts.query}")
+    found = {url, parts.path.strip("/"), parts.query, *pieces}
+    if "@" in parts.netloc:
+        found.add(parts.netloc)
     found |= {unquote(piece) for piece in found}
-    return sorted((s for s in found if len(s) >= 6), key=len, reverse=True)
+    user |= {unquote(piece) for piece in user}
+    secrets = {s for s in found if len(s) >= 6} | {s for s in user if len(s) >= 3}
+    return sorted(secrets, key=len, reverse=True)

@@ -16,7 +16,6 @@ class Limits:
     max_range: int | None = None  # blocks of one eth_getLogs, both ends included
     max_batch: int | None = None  # calls of one request
     max_results: int | None = None  # logs of one eth_getLogs
-    max_bytes: int | None = None  # bytes of one answer
 
 
 class LimitsStore(Protocol):

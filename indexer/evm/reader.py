@@ -8,7 +8,7 @@ once and handed on in order.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +34,12 @@ from indexer.evm.spans import SpanControl
 INCONSISTENT_ATTEMPTS = 3
 
 
+NOBODY = "0x" + "00" * 20  # the zero address has no code, so it has no logs
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which logs to ask for; `addresses` None means of any address."""
+    """Which logs to ask for; None means any address, or any topic."""
 
     addresses: Sequence[str] | None = None
     topics: Sequence[str] | None = None
@@ -44,9 +47,11 @@ class Filter:
     def call(self, first: int, last: int) -> Call:
         """The eth_getLogs of a range."""
         params: dict[str, Any] = {"fromBlock": hex(first), "toBlock": hex(last)}
-        if self.addresses is not None:
+        if self.addresses == [] or self.topics == []:
+            params["address"] = [NOBODY]  # nodes take an empty list for "any"
+        elif self.addresses is not None:
             params["address"] = list(self.addresses)
-        if self.topics is not None:
+        if self.topics:
             params["topics"] = [list(self.topics)]
         return Call("eth_getLogs", (params,), list[RpcLog], span=last - first + 1)
 
@@ -99,7 +104,7 @@ class Reader:
         self._max_parts = max_parts_inflight
         self.counters = ReadCounters()
 
-    async def read(self, wanted: BlockRange, plan: ReadPlan) -> AsyncIterator[Part]:
+    async def read(self, wanted: BlockRange, plan: ReadPlan) -> AsyncGenerator[Part, None]:
         """The parts of a range in order; at most a few are held at once."""
         tasks: list[asyncio.Task[list[Part]]] = []
         next_block = wanted.first

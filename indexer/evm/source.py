@@ -8,8 +8,10 @@ topics that are followed, for chains with much that is not ours; the ordinal is
 The two number facts differently, so a chain keeps its mode.
 """
 
+import asyncio
 import dataclasses
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import aclosing
 from typing import Any, Literal
 
 from db.blocks import Header
@@ -18,7 +20,7 @@ from indexer.errors import Permanent, Retryable
 from indexer.evm.answers import Call, Missing
 from indexer.evm.blocks import block_call, read_block
 from indexer.evm.client import RpcClient
-from indexer.evm.endpoint import Endpoint
+from indexer.evm.endpoint import Endpoint, Health
 from indexer.evm.filters import Followed, FollowedContract
 from indexer.evm.finality import Depth, Finality, Ibft, Tag, final_height
 from indexer.evm.messages import RpcHeader
@@ -74,6 +76,8 @@ class EvmSource:
         )
         self._seen: Header | None = None
         self._seen_at = 0.0  # when the head last moved, or was doubted
+        self._looked_at = -STILL_SECONDS
+        self._looking: set[asyncio.Task[Header | None]] = set()
         self.head_regressions = 0
 
     async def head(self) -> Header:
@@ -87,6 +91,7 @@ class EvmSource:
         head = read_block(reply.results[0]).header
         self._client.saw_head(reply.endpoint, head.height)
         now = self._client.clock()
+        self._look_after_lagging(now)
         if self._seen is None or head.height > self._seen.height:
             self._seen, self._seen_at = head, now
             return head
@@ -103,6 +108,17 @@ class EvmSource:
         if best.height >= self._seen.height or len(heads) == len(others) + 1:
             self._seen, self._seen_at = best, now
         return self._seen
+
+    def _look_after_lagging(self, now: float) -> None:
+        """Ask endpoints that were behind where they are now, and do not wait for it."""
+        lagging = [e for e in self._client.usable() if e.health is Health.LAGGING]
+        if not lagging or now - self._looked_at < STILL_SECONDS:
+            return
+        self._looked_at = now
+        for endpoint in lagging:
+            task = asyncio.create_task(self._head_of(endpoint))
+            self._looking.add(task)
+            task.add_done_callback(self._looking.discard)
 
     async def _head_of(self, endpoint: Endpoint) -> Header | None:
         try:
@@ -154,15 +170,16 @@ class EvmSource:
         headers: dict[int, Header] = {}
         transactions: list[SenderTransaction] = []
         received = logs = 0
-        async for part in self._reader.read(wanted, plan):
-            part = await self._with_children(part, plan, born, routed)
-            self._router.route(part.placed, routed)
-            headers |= {block.header.height: block.header for block in part.blocks}
-            transactions += await sender_transactions(
-                self._client, part.blocks, self.watch_senders
-            )
-            received += part.size_bytes
-            logs += len(part.placed.logs)
+        async with aclosing(self._reader.read(wanted, plan)) as parts:
+            async for part in parts:
+                part = await self._with_children(part, plan, born, routed)
+                self._router.route(part.placed, routed)
+                headers |= {block.header.height: block.header for block in part.blocks}
+                transactions += await sender_transactions(
+                    self._client, part.blocks, self.watch_senders
+                )
+                received += part.size_bytes
+                logs += len(part.placed.logs)
         stats = {
             "logs": logs,
             "received_bytes": received,
@@ -199,13 +216,17 @@ class EvmSource:
         )
         born = _Born.under(plan, self._followed.makers)
         routed = Routed()
-        async for part in self._reader.read(wanted, plan):
-            part = await self._with_children(part, plan, born, routed)
-            self._router.discover(part.placed, routed)
+        async with aclosing(self._reader.read(wanted, plan)) as parts:
+            async for part in parts:
+                part = await self._with_children(part, plan, born, routed)
+                self._router.discover(part.placed, routed)
         return routed.found()
 
     async def close(self) -> None:
         """Let go of connections."""
+        for task in list(self._looking):
+            task.cancel()
+        await asyncio.gather(*self._looking, return_exceptions=True)
         await self._client.close()
 
     def status(self) -> dict[str, Any]:

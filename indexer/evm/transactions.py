@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from db.position import position
-from indexer.errors import Permanent, Retryable
+from indexer.errors import Retryable
 from indexer.evm.answers import Call, RpcError
 from indexer.evm.blocks import Block, Inconsistent
 from indexer.evm.client import RpcClient
@@ -82,11 +82,14 @@ async def _replay(
     if sent.recipient is not None:
         call["to"] = sent.recipient
     parent = hex(max(block.header.height - 1, 0))
+    endpoint = client.preferred(block.header.height)
+    if endpoint is None:
+        return None
     try:
-        await client.call(Call("eth_call", (call, parent), str))
+        await client.ask(endpoint, Call("eth_call", (call, parent), str))
     except RpcError as error:
         return revert_data_in(error.body.data)
-    except (Retryable, Permanent):
+    except Retryable:
         return None
     return None
 

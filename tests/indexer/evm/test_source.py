@@ -505,6 +505,29 @@ def test_a_node_that_stands_still_is_checked_against_another():
         assert source._client.endpoints[0].health is Health.LAGGING
 
 
+def test_an_endpoint_that_caught_up_is_used_again():
+    chain = busy_chain(30)
+
+    async def work(source):
+        await source.head()
+        taken = chain.truncate(10)
+        await source.head()
+        health = [source._client.endpoints[0].health]
+        chain.restore(taken)
+        time.now += 11
+        await source.head()
+        await asyncio.gather(*source._looking)
+        health.append(source._client.endpoints[0].health)
+        before = first.requests
+        await source.head()
+        return health, first.requests - before
+
+    with FakeRpcServer(chain) as first, FakeRpcServer(busy_chain(30)) as second:
+        source = source_for(first.url, second.url)
+        time = source._client.clock.__self__
+        assert run(source, work) == ([Health.LAGGING, Health.OK], 1)
+
+
 def test_an_endpoint_that_fell_back_is_called_lagging():
     chain = busy_chain(30)
 
@@ -895,6 +918,18 @@ def test_a_configured_address_counts_from_its_first_block():
         with FakeRpcServer(chain) as node:
             batch = fetch(node.url, 0, 4, contracts=followed, mode=mode)
         assert [place[0] for place in places(batch, "Transfer")] == [3, 4]
+
+
+def test_nothing_followed_asks_for_no_logs():
+    """An empty list of addresses would mean all of them."""
+    with FakeRpcServer(busy_chain(20)) as node:
+        batch = fetch(node.url, 0, 20, mode="filtered", contracts=[])
+        assert (batch.facts, batch.stats["logs"]) == ([], 0)
+        assert [batch.headers[0].height, batch.headers[-1].height] == [0, 20]
+
+        late = [FollowedContract(token, {TOKEN: 50}, [Transfer])]
+        batch = fetch(node.url, 0, 20, mode="filtered", contracts=late)
+        assert batch.stats["logs"] == 0
 
 
 def test_a_contract_declared_by_two_domains_is_followed_once():
