@@ -64,7 +64,7 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
     for name, deployments in chain.contracts.items():
         if name not in known:
             raise OperationError(
-                f"[chains.{chain.name}.contracts] {name}: no such contract "
+        
                 f"is declared; there is {', '.join(sorted(known))}. To follow it by its ABI alone "
                 f"write [contracts.{name}] with abi and address."
             )
