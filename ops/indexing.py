@@ -63,10 +63,11 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
     known = registry.contracts
     for name, deployments in chain.contracts.items():
         if name not in known:
+            there = ", ".join(sorted(known))
             raise OperationError(
-        
-                f"is declared; there is {', '.join(sorted(known))}. To follow it by its ABI alone "
-                f"write [contracts.{name}] with abi and address."
+                f"[chains.{chain.name}.contracts] {name}: no such contract is declared. "
+                f"There is {there}. To follow it by its ABI alone write "
+                f"[contracts.{name}] with abi and address."
             )
         addresses[name] = {
             each.address: chain.start_block if each.start is None else each.start
