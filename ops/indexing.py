@@ -65,8 +65,8 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
         if name not in known:
             there = ", ".join(sorted(known))
             raise OperationError(
-                f"[chains.{chain.name}.contracts] {name}: no such contract is declared. "
-                f"There is {there}. To follow it by its ABI alone write "
+                f"[chains.{chain.name}.contracts] {name}: no such contract is declared."
+                f" There is {there}. To follow it by its ABI alone write "
                 f"[contracts.{name}] with abi and address."
             )
         addresses[name] = {
