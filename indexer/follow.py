@@ -254,7 +254,9 @@ async def _read(chain: Chain, planned: Planned) -> Batch:
 async def _read_ahead(chain: Chain, planned: Planned, head: int) -> None:
     """Start reading the range after this one, while this one is written."""
     following = await asyncio.to_thread(_plan, chain, head, planned)
-    if following is None or following[1] != planned[1]:
+    # Across a gap there may be children that nobody has looked for yet.
+    adjacent = following is not None and following[0].first == planned[0].last + 1
+    if following is None or not adjacent or following[1] != planned[1]:
         return
     fetch = chain.source.fetch(following[0], events_of(following[1]))
     task = asyncio.create_task(fetch)

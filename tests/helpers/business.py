@@ -27,6 +27,7 @@ from db.declare import (
     Uint,
 )
 from db.declare.events import signature
+from db.engine import connect
 from db.facts import Fact
 from db.position import position
 from db.registry import Registry
@@ -46,7 +47,9 @@ PEOPLE = [bytes([n]) * 20 for n in range(0x11, 0x19)]
 
 factory = Contract(
     "DealFactory",
-    abi=[abi_event("DealMade", deal="address", owner="indexed_address", title="string")],
+    abi=[
+        abi_event("DealMade", deal="address", owner="indexed_address", title="string")
+    ],
 )
 
 
@@ -258,3 +261,16 @@ async def open_business(
 
 async def _no_sleep(seconds):
     return None
+
+
+@asynccontextmanager
+async def reopen_business(database_url, url, blocks_per_range=10):
+    """Open the business in a worker process, which is given only texts."""
+    engine = connect(database_url, pool_size=2)
+    try:
+        async with open_business(
+            engine, url, blocks_per_range=blocks_per_range
+        ) as chain:
+            yield chain
+    finally:
+        engine.dispose()

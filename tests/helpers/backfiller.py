@@ -1,0 +1,14 @@
+"""A backfill as a process of its own, to be killed: backfiller.py DATABASE URL WORKERS."""
+
+import asyncio
+import sys
+from functools import partial
+
+from helpers.business import reopen_business
+from indexer.backfill import run_backfill
+
+if __name__ == "__main__":
+    database_url, url, workers = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    opener = partial(reopen_business, database_url, url, 4)
+    done = asyncio.run(run_backfill(opener, workers=workers))
+    print(done.facts)

@@ -1,0 +1,211 @@
+"""Backfills with real processes, some of which die."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from db import sources
+from db.places import lease_range, leased
+from db.position import BlockRange
+from db.schema import migrate
+from helpers import reference
+from helpers.business import (
+    REGISTRY,
+    facts_of,
+    open_business,
+    play,
+    reopen_business,
+)
+from helpers.rpc import FakeEvmChain, FakeRpcServer
+from helpers.tables import live_rows, problems
+from indexer.backfill import missing_ranges, run_backfill, split
+from indexer.errors import Permanent
+from indexer.follow import CaughtUp, step
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def engine(db_engine):
+    migrate(db_engine, REGISTRY)
+    return db_engine
+
+
+def check(engine, fake, source=1):
+    facts = facts_of(fake)
+    with engine.connect() as connection:
+        for projection in REGISTRY.projections.values():
+            expected = reference.fold(projection, facts)
+            assert live_rows(connection, projection, source) == expected
+        assert problems(connection, REGISTRY) == []
+
+
+def opener(database_url, node):
+    return partial(reopen_business, database_url, node.url)
+
+
+def test_two_workers_give_the_tables_of_one(engine, database_url):
+    fake = FakeEvmChain()
+    play(fake, 150, seed=21)
+    seen = []
+
+    with FakeRpcServer(fake) as node:
+        done = asyncio.run(
+            run_backfill(opener(database_url, node), workers=2, report=seen.append)
+        )
+
+    assert (done.missing_blocks, done.done_blocks) == (151, 151)
+    assert done.facts == len(facts_of(fake))
+    assert seen[-1].eta_seconds == 0
+    check(engine, fake)
+
+
+def test_what_is_written_is_not_asked_for_again(engine, database_url):
+    fake = FakeEvmChain()
+    play(fake, 40, seed=22)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(run_backfill(opener(database_url, node)))
+        before = node.calls["eth_getLogs"]
+        done = asyncio.run(run_backfill(opener(database_url, node)))
+        assert node.calls["eth_getLogs"] == before
+
+    assert done.missing_blocks == 0
+
+
+def test_a_window_leaves_the_rest_alone(engine, database_url):
+    fake = FakeEvmChain()
+    play(fake, 60, seed=23)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(run_backfill(opener(database_url, node), first=20, last=29))
+
+    inside = [f for f in facts_of(fake) if 20 <= f.position >> 32 <= 29]
+    with engine.connect() as connection:
+        total = sum(
+            connection.scalar(text(f"SELECT count(*) FROM facts.{event.spec.table}"))
+            for event in REGISTRY.events.values()
+        )
+    assert total == len(inside)
+
+
+def test_a_window_above_the_head_is_refused_with_the_remedy(engine, database_url):
+    with FakeRpcServer(FakeEvmChain()) as node, pytest.raises(Permanent) as error:
+        asyncio.run(run_backfill(opener(database_url, node), first=500))
+
+    assert "--from" in str(error.value)
+
+
+def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_doubled(
+    engine, database_url
+):
+    fake = FakeEvmChain()
+    play(fake, 260, seed=24)
+    rng = random.Random(24)
+    kills = 0
+
+    with FakeRpcServer(fake) as node:
+        while True:
+            process = start_backfill(database_url, node.url, workers=1 + kills % 2)
+            try:
+                process.wait(timeout=1.0 + rng.random() * 1.2)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                kills += 1
+                if kills < 6:
+                    continue
+                break
+            break
+        forget_leases(engine)
+        process = start_backfill(database_url, node.url, workers=1)
+        assert process.wait(timeout=60) == 0
+
+    check(engine, fake)
+
+
+def test_a_worker_that_dies_is_replaced(engine, database_url):
+    fake = FakeEvmChain()
+    play(fake, 200, seed=25)
+
+    with FakeRpcServer(fake) as node:
+        process = start_backfill(database_url, node.url, workers=2)
+        victim = wait_for_lease(engine)
+        os.kill(victim, signal.SIGKILL)
+        assert process.wait(timeout=60) == 0
+
+    check(engine, fake)
+    with engine.connect() as connection:
+        assert leased(connection, 1) == []
+
+
+def test_a_follower_leaves_leased_ranges_to_their_workers(engine):
+    fake = FakeEvmChain()
+    play(fake, 30, seed=26)
+
+    async def go(url):
+        async with open_business(engine, url) as chain:
+            lease = lease_range(engine, chain.id, BlockRange(10, 19))
+            while not isinstance(await step(chain), CaughtUp):
+                pass
+            left = missing_ranges(chain, BlockRange(0, 30))
+            lease.release(engine)
+            while not isinstance(await step(chain), CaughtUp):
+                pass
+            return left
+
+    with FakeRpcServer(fake) as node:
+        left = asyncio.run(go(node.url))
+
+    assert left == [BlockRange(10, 19)]
+    check(engine, fake)
+
+
+def test_gaps_are_split_into_chunks_that_cover_them_once():
+    gaps = [BlockRange(0, 99), BlockRange(500, 504)]
+
+    chunks = split(gaps, 8, 1000)
+
+    blocks = [n for each in chunks for n in range(each.first, each.last + 1)]
+    assert blocks == [*range(100), *range(500, 505)]
+    assert len(chunks) >= 8
+
+
+def start_backfill(database_url, url, *, workers):
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+    return subprocess.Popen(
+        [
+            sys.executable, ROOT / "tests/helpers/backfiller.py",
+            database_url, url, str(workers),
+        ],
+        env=environment,
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+
+
+def forget_leases(engine):
+    """As two minutes would."""
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM control.lease"))
+        assert sources.find(connection, "fake") is not None
+
+
+def wait_for_lease(engine):
+    """The process id of a worker that holds a lease."""
+    for _ in range(600):
+        with engine.connect() as connection:
+            owner = connection.scalar(text("SELECT owner FROM control.lease LIMIT 1"))
+        if owner:
+            return int(owner.rpartition(":")[2])
+        time.sleep(0.02)
+    raise AssertionError("no worker took a lease")
