@@ -41,15 +41,18 @@ from db.reads.values import (
     Form,
     fact_columns,
     fact_filters,
+    fact_version,
     parse,
     row_columns,
     row_filters,
+    row_version,
     sortable,
 )
 
 __all__ = [
     "BadCursor", "BadQuery", "Column", "DatabaseAway", "Form", "NotYetIndexed",
     "NothingIndexed", "Page", "ReadError", "Row", "SchemaChanged", "TooSlow",
-    "fact_columns", "fact_filters", "parse", "read", "read_engine", "row_columns",
-    "row_filters", "select_facts", "select_row", "select_rows", "sortable",
+    "fact_columns", "fact_filters", "fact_version", "parse", "read", "read_engine",
+    "row_columns", "row_filters", "row_version", "select_facts", "select_row",
+    "select_rows", "sortable",
 ]  # fmt: skip

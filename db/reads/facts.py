@@ -54,7 +54,7 @@ def select_facts(
         if name not in event.spec.fields and name not in _HEIGHTS:
             raise BadQuery(
                 f"{event.spec.table} cannot be filtered by {name!r}: "
-                f"use {', '.join([*event.spec.fields, *_HEIGHTS])}"
+                f"use {', '.join([*event.spec.fields, *_HEIGHTS])}."
             )
     if as_of is not None:
         check_height(as_of)

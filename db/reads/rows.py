@@ -98,7 +98,7 @@ def select_row(
 ) -> Row:
     """The row with these keys. Raises a ReadError."""
     if set(keys) != set(spec.keys):
-        raise BadQuery(f"{spec.name} is named by {', '.join(spec.keys)}, all of them")
+        raise BadQuery(f"{spec.name} is named by {', '.join(spec.keys)}, all of them.")
     _check(spec, {}, None, as_of)
     sort = Sort(_sort_columns(spec, None), False, after=False)
     prepared = _statement(
@@ -123,12 +123,12 @@ def _check(
         if name not in filters:
             raise BadQuery(
                 f"{spec.plural} cannot be filtered by {name!r}: "
-                f"use {', '.join(filters)}, or add it to `index`"
+                f"use {', '.join(filters)}, or add it to `index`."
             )
-    if order is not None and order not in sortable(spec) and order not in spec.keys:
+    if order is not None and order not in sortable(spec):
         raise BadQuery(
             f"{spec.plural} cannot be sorted by {order!r}: "
-            f"use {', '.join([*spec.keys, *sortable(spec)])}, or add it to `index`"
+            f"use {', '.join(sortable(spec))}, or add it to `index`."
         )
     if as_of is None:
         return
@@ -139,14 +139,14 @@ def _check(
             f"As of a block, {spec.plural} can be filtered by "
             f"{', '.join(spec.keys)} and sorted by {next(iter(spec.keys))} only: "
             f"leave out {', '.join([*folded, *([order] if order else [])])}, "
-            "or leave out as_of"
+            "or leave out as_of."
         )
 
 
 def check_height(as_of: int) -> None:
     """Refuse what cannot be the height of a block."""
     if not 0 <= as_of <= MAX_HEIGHT:
-        raise BadQuery(f"as_of: {as_of} is not the height of a block")
+        raise BadQuery(f"as_of: {as_of} is not the height of a block.")
 
 
 def _sort_columns(spec: ProjectionSpec, order: str | None) -> tuple[Column, ...]:

@@ -1,6 +1,7 @@
 """Columns as readers see them: their form in JSON, their SQL, and reading them back."""
 
 import enum
+import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from db.declare import (
 from db.declare.events import IMPLICIT
 from db.declare.projections import ProjectionSpec
 from db.reads.errors import BadQuery
+from db.registry import event_fingerprint
 from db.sql.ddl import readable
 
 MAX_DIGITS = 200  # more than any sum of uint256 will have
@@ -120,9 +122,25 @@ def fact_filters(
 
 
 def sortable(spec: ProjectionSpec) -> list[str]:
-    """The columns that rows may be sorted by, besides their keys."""
+    """The columns that rows may be sorted by: their first key and indexed columns."""
     columns = row_columns(spec)
-    return [name for name in spec.index if columns[name].form is not Form.JSON]
+    names = dict.fromkeys([next(iter(spec.keys)), *spec.index])
+    return [name for name in names if columns[name].form is not Form.JSON]
+
+
+@cache
+def row_version(spec: ProjectionSpec) -> str:
+    """Changes when rows would look different, though their facts be the same."""
+    columns = row_columns(spec).values()
+    shown = [(c.name, c.form.value, c.meaning) for c in columns]
+    return _digest(spec.fingerprint(), shown)
+
+
+@cache
+def fact_version(event: type[Event]) -> str:
+    """Changes when facts would look different."""
+    columns = fact_columns(event).values()
+    return _digest(event_fingerprint(event), [(c.name, c.form.value) for c in columns])
 
 
 def split_filter(name: str) -> tuple[str, str]:
@@ -161,7 +179,7 @@ def parse(column: Column, given: Any) -> Any:
         pattern = rf"-?[0-9]{{1,{MAX_DIGITS}}}"
         if isinstance(digits, str) and re.fullmatch(pattern, digits):
             return int(digits)
-        raise BadQuery(f"{column.name}: {_shown(given)} is not a whole number")
+        raise BadQuery(f"{column.name}: {_shown(given)} is not a whole number.")
     try:
         return column.field.check(given)
     except ValueError as error:
@@ -169,7 +187,11 @@ def parse(column: Column, given: Any) -> Any:
             Form.HEX: f"0x and {_digits(column.field)} hex digits",
             Form.BOOLEAN: "true or false",
         }.get(column.form, "text")
-        raise BadQuery(f"{column.name}: {_shown(given)} is not {expected}") from error
+        raise BadQuery(f"{column.name}: {_shown(given)} is not {expected}.") from error
+
+
+def _digest(*parts: Any) -> str:
+    return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
 
 
 def _digits(field: Field) -> str:

@@ -1,0 +1,70 @@
+"""Answers: the envelope around rows, and the tag that saves sending it again.
+
+    {"data": …, "next": …,
+     "block": {"chain", "height", "hash", "time", "final", "exact"}}
+
+The ETag follows from the question and the block, so that a client that has the answer
+is told so after one small read. An answer that is not exact has none: it changes while
+the checkpoint stands still. Nor has one whose block is neither remembered nor final: a
+reorg could change it under the same height.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import orjson
+from flask import Response, request
+
+from db.status import Block, Mark
+
+CACHE = "no-cache"  # keep it, but ask before using it again
+
+
+def page_answer(data: bytes, block: Block, following: str | None, tag: str) -> Response:
+    """A page of rows."""
+    named = orjson.dumps(block.as_json())
+    next_ = orjson.dumps(following)
+    return _answer(
+        b'{"data":' + data + b',"block":' + named + b',"next":' + next_ + b"}", tag
+    )
+
+
+def row_answer(data: bytes, block: Block, tag: str) -> Response:
+    """One row."""
+    named = orjson.dumps(block.as_json())
+    return _answer(b'{"data":' + data + b',"block":' + named + b"}", tag)
+
+
+def tag_of(block: Block, *versions: str) -> str:
+    """The ETag of this request's answer at a block, empty when it has none.
+
+    `versions` are what the columns and the table are made from.
+    """
+    if not block.exact or (block.hash is None and not block.final):
+        return ""
+    content = orjson.dumps([request.full_path, block.as_json(), versions])
+    return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+def not_modified(read_mark: Callable[[], Mark], *versions: str) -> Response | None:
+    """A 304 when the client has the answer already; None: make it."""
+    if "If-None-Match" not in request.headers:
+        return None
+    mark = read_mark()
+    if mark.block is None:
+        return None
+    tag = tag_of(mark.block, *versions, mark.built_at)
+    if not tag or not request.if_none_match.contains_weak(tag):
+        return None
+    answer = Response(status=304)
+    answer.set_etag(tag)
+    answer.headers["Cache-Control"] = CACHE
+    return answer
+
+
+def _answer(body: bytes, tag: str) -> Response:
+    answer = Response(body, mimetype="application/json")
+    if tag:
+        answer.set_etag(tag)
+    answer.headers["Cache-Control"] = CACHE
+    return answer

@@ -1,0 +1,91 @@
+"""The Flask app: every route, from what is declared.
+
+    app = create_app(read_engine(url), Registry.load(), page_size=20, plans=plans)
+
+`plans` are the streams planned for each chain, by name (`indexer.streams.plan_streams`,
+which the caller may import and we may not): with them it is certain how far a chain is
+read, even of an event that nobody has begun to read. The app is an ordinary WSGI
+application; granian with threads serves it best.
+"""
+
+from flask import Flask, Response
+from flask_smorest import Api  # type: ignore[import-untyped]
+from sqlalchemy import Engine
+
+from api.chains import Chains, Plans
+from api.docs import docs_blueprint
+from api.errors import register_errors
+from api.health import health_blueprint
+from api.index import index_blueprint
+from api.metrics import Metrics
+from api.reads import components, facts_blueprint, read_blueprint
+from api.service import PREFIX, Service
+from db.registry import Registry
+
+PAGE_SIZE_MAX = 200
+API_VERSION = "1"
+
+
+class _Api(Api):  # type: ignore[misc]
+    # Every route says itself how it fails.
+    DEFAULT_ERROR_RESPONSE_NAME = None
+
+
+def create_app(
+    engine: Engine,
+    registry: Registry,
+    *,
+    page_size: int = 20,
+    page_size_max: int = PAGE_SIZE_MAX,
+    plans: Plans | None = None,
+) -> Flask:
+    """An app that reads from `engine`, best one of `db.reads.read_engine`."""
+    service = Service(
+        engine=engine,
+        registry=registry,
+        chains=Chains(engine, plans),
+        page_size=page_size,
+        page_size_max=max(page_size, page_size_max),
+    )
+    app = Flask("chainfold", static_folder=None)
+    app.config.update(
+        API_TITLE="Chainfold",
+        API_VERSION=API_VERSION,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX=PREFIX,
+        OPENAPI_JSON_PATH="openapi.json",
+        MAX_CONTENT_LENGTH=1 << 20,
+    )
+    app.json.sort_keys = False
+    metrics = Metrics(service)
+    metrics.watch(app)
+    api = _Api(app)
+    _describe(api, service)
+    for projection in registry.projections.values():
+        api.register_blueprint(read_blueprint(service, projection.spec))
+    for event in registry.events.values():
+        api.register_blueprint(facts_blueprint(service, event))
+    app.register_blueprint(index_blueprint(service))
+    app.register_blueprint(health_blueprint(service, metrics))
+    app.register_blueprint(docs_blueprint(service))
+    register_errors(app)
+    app.after_request(_guard)
+    return app
+
+
+def _describe(api: Api, service: Service) -> None:
+    for name, schema in components(service).items():
+        api.spec.components.schema(name, schema)
+    problem = {"$ref": "#/components/schemas/Problem"}
+    api.spec.components.response(
+        "Problem",
+        {
+            "description": "It failed, and `type` says how.",
+            "content": {"application/problem+json": {"schema": problem}},
+        },
+    )
+
+
+def _guard(response: Response) -> Response:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response

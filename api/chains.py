@@ -1,0 +1,84 @@
+"""Which chain a request is about, and what is planned to be read of it."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from api.errors import Problem
+from db import sources
+from db.coverage import Stream
+from db.reads import NothingIndexed, read
+
+REFRESH_SECONDS = 5.0
+
+Plans = Mapping[str, Sequence[Stream]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """One chain that is followed; `plan` None: only coverage says what is read."""
+
+    id: int
+    name: str
+    chain_id: str
+    plan: Sequence[Stream] | None
+
+
+class Chains:
+    """The chains of a database; with plans, those that are planned.
+
+    Remembered for a few seconds: a chain keeps its number for ever, and a new one is
+    looked for at once when it is asked for.
+    """
+
+    def __init__(self, engine: Engine, plans: Plans | None) -> None:
+        self._engine = engine
+        self._plans = plans
+        self._known: dict[str, Chain] = {}
+        self._read_at = -REFRESH_SECONDS
+
+    def all(self, *, fresh: bool = False) -> dict[str, Chain]:
+        """The chains that the database knows, by name."""
+        now = time.monotonic()
+        if fresh or now - self._read_at >= REFRESH_SECONDS:
+            rows = read(self._engine, sources.all_sources)
+            self._known = {
+                row.name: Chain(row.id, row.name, row.chain_id, self._plan(row.name))
+                for row in rows
+                if self._plans is None or row.name in self._plans
+            }
+            self._read_at = now
+        return self._known
+
+    def awaited(self) -> list[str]:
+        """The chains that are planned and that nobody has begun to follow."""
+        known = self.all(fresh=True)
+        return sorted(set(self._plans or ()) - set(known))
+
+    def choose(self, name: str | None) -> Chain:
+        """The chain of this name, or the only one."""
+        known = self.all()
+        if name not in known and (name is not None or not known):
+            known = self.all(fresh=True)
+        choices = sorted({*known, *(self._plans or ())})
+        if name is None and len(choices) > 1:
+            raise Problem(
+                "chain_required",
+                f"Say which chain with ?chain=: {', '.join(choices)}.",
+                choices=choices,
+            )
+        wanted = name if name is not None else next(iter(choices), "any chain")
+        if name is not None and name not in choices:
+            raise Problem(
+                "unknown_chain",
+                f"Chain {name!r} is not followed. Use {', '.join(choices) or 'none'}.",
+                choices=choices,
+            )
+        if wanted not in known:
+            raise NothingIndexed(wanted)
+        return known[wanted]
+
+    def _plan(self, name: str) -> Sequence[Stream] | None:
+        return None if self._plans is None else self._plans[name]

@@ -1,0 +1,175 @@
+"""The documentation page: one HTML document, made from the declarations, no scripts."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+
+from flask import Blueprint, Response
+
+from api.errors import PROBLEMS
+from api.parameters import usable
+from api.service import PREFIX, Service
+from db import reads
+from db.declare import Event
+from db.declare.projections import ProjectionSpec
+
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8882 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto;
+  padding: 1rem 1.25rem 4rem }
+h2 { margin-top: 3rem; border-bottom: 1px solid var(--line) }
+h3 { margin: 2.5rem 0 .25rem }
+code { font: .9em ui-monospace, monospace; background: var(--soft);
+  padding: .1em .3em; border-radius: .2em; overflow-wrap: anywhere }
+pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto }
+pre code { background: none; padding: 0 }
+table { border-collapse: collapse; width: 100%; margin: .5rem 0 }
+th, td { text-align: left; vertical-align: top; padding: .3rem .75rem .3rem 0;
+  border-bottom: 1px solid var(--line) }
+.wide { overflow-x: auto }
+nav li { display: inline-block; margin-right: 1rem }
+nav ul { padding: 0 }
+"""
+_FORMS = {
+    reads.Form.HEX: "<code>0x…</code>",
+    reads.Form.DECIMAL: "decimal string",
+    reads.Form.NUMBER: "number",
+    reads.Form.BOOLEAN: "true, false",
+    reads.Form.TEXT: "text",
+    reads.Form.JSON: "JSON",
+}
+_READING = f"""
+<p>Everything here follows from what the chains say. Every answer names the block it is
+true for:</p>
+<pre><code>{{"data": […], "block": {{"chain": "devnet", "height": 812, "hash": "0x…",
+  "time": 1767225600, "final": true, "exact": true}}, "next": "…"}}</code></pre>
+<ul>
+<li><code>final</code>: the block cannot be undone.</li>
+<li><code>exact</code>: false while blocks above it are written in part, as during a
+backfill; the rows are then the state at no block. Ask with <code>as_of</code>.</li>
+<li><code>?as_of=&lt;height&gt;</code> answers as it was at the end of that block. A
+block that is not indexed yet is refused, never answered in part.</li>
+<li><code>?chain=&lt;name&gt;</code> is needed only where several chains are
+followed.</li>
+<li>Lists come in pages: give <code>next</code> back as <code>?after=</code>. Pages of
+the live state may be of different blocks; keep <code>as_of</code> the same for one
+moment.</li>
+<li><code>?sort=-column</code> sorts downwards; rows without a value come last either
+way.</li>
+<li>Amounts are decimal strings of any size, in the token's smallest unit. Counts,
+heights and times (seconds since 1970) are numbers.</li>
+<li>Send an answer's <code>ETag</code> back as <code>If-None-Match</code>: until there
+is a new block the answer is an empty 304.</li>
+</ul>
+<p>For programs: <a href="{PREFIX}/openapi.json">OpenAPI 3.1</a>,
+<a href="{PREFIX}/">an index</a>, <a href="{PREFIX}/chains">the chains</a>,
+<a href="/health/ready">health</a>, <a href="/metrics">metrics</a>.</p>
+"""
+
+
+def docs_blueprint(service: Service) -> Blueprint:
+    """`GET /docs`."""
+    blueprint = Blueprint("docs", __name__)
+    page = docs_page(service)
+
+    def show_docs() -> Response:
+        """The documentation."""
+        answer = Response(page, mimetype="text/html")
+        answer.headers["Content-Security-Policy"] = (
+            "default-src 'none'; style-src 'unsafe-inline'"
+        )
+        return answer
+
+    blueprint.add_url_rule("/docs", view_func=show_docs)
+    return blueprint
+
+
+def docs_page(service: Service) -> str:
+    """The documentation of everything that is declared, as HTML."""
+    specs = [p.spec for p in service.registry.projections.values()]
+    events = list(service.registry.events.values())
+    parts = [
+        "<!doctype html><html lang=en><meta charset=utf-8>",
+        "<meta name=viewport content='width=device-width'>",
+        f"<title>Chainfold API</title><style>{_STYLE}</style>",
+        "<h1>Chainfold API</h1>",
+        _contents("Tables", [spec.plural for spec in specs]),
+        _contents("Events", [event.spec.table for event in events]),
+        "<h2 id=reading>Reading</h2>",
+        _READING,
+        "<h2 id=tables>Tables</h2>",
+        *(_projection(spec) for spec in specs),
+        "<h2 id=events>Events</h2>",
+        *(_event(event, specs) for event in events),
+        "<h2 id=problems>Problems</h2>",
+        "<p>Failures are <code>application/problem+json</code> (RFC 9457).</p>",
+        _problems(),
+    ]
+    return "\n".join(parts)
+
+
+def _contents(title: str, names: Iterable[str]) -> str:
+    links = "".join(f"<li><a href='#{name}'>{name}</a></li>" for name in names)
+    return f"<nav><strong>{title}</strong><ul>{links}</ul></nav>"
+
+
+def _projection(spec: ProjectionSpec) -> str:
+    path = "/".join(f"&lt;{key}&gt;" for key in spec.keys)
+    return "\n".join(
+        [
+            f"<h3 id='{spec.plural}'>{spec.plural}</h3>",
+            _paragraphs(spec.doc),
+            f"<p><code>GET {PREFIX}/{spec.plural}</code><br>",
+            f"<code>GET {PREFIX}/{spec.plural}/{path}</code></p>",
+            _filters(usable(reads.row_filters(spec)), reads.sortable(spec)),
+            _columns(reads.row_columns(spec)),
+        ]
+    )
+
+
+def _event(event: type[Event], specs: list[ProjectionSpec]) -> str:
+    spec = event.spec
+    filters = usable(reads.fact_filters(event, specs))
+    return "\n".join(
+        [
+            f"<h3 id='{spec.table}'>{spec.table}</h3>",
+            _paragraphs(spec.doc),
+            f"<p>Written by {escape(spec.source.name)}.</p>",
+            f"<p><code>GET {PREFIX}/events/{spec.table}</code></p>",
+            _filters(filters, ["position"]),
+            _columns(reads.fact_columns(event)),
+        ]
+    )
+
+
+def _paragraphs(doc: str) -> str:
+    return "".join(f"<p>{escape(part.strip())}</p>" for part in doc.split("\n\n"))
+
+
+def _filters(filters: Mapping[str, reads.Column], sorts: Iterable[str]) -> str:
+    return (
+        f"<p>Filter by {_names(filters)}. Sort by {_names(sorts)}. "
+        "As of a block, rows are filtered and sorted by key only.</p>"
+    )
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"<code>{escape(name)}</code>" for name in names)
+
+
+def _columns(columns: Mapping[str, reads.Column]) -> str:
+    rows = "".join(
+        f"<tr><td><code>{escape(name)}</code><td>{_FORMS[column.form]}"
+        f"{' or null' if column.nullable else ''}<td>{escape(column.meaning)}"
+        for name, column in columns.items()
+    )
+    head = "<tr><th>column<th>value<th>from"
+    return f"<div class=wide><table>{head}{rows}</table></div>"
+
+
+def _problems() -> str:
+    rows = "".join(
+        f"<tr id='{name}'><td><code>{name}</code><td>{kind.status}<td>"
+        f"{escape(kind.meaning)}"
+        for name, kind in PROBLEMS.items()
+    )
+    return f"<table><tr><th>type<th>status<th>meaning{rows}</table>"

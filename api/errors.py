@@ -1,0 +1,171 @@
+"""One shape for every failure: RFC 9457 problem details, and nothing that leaks.
+
+    {"type": "/docs#not_yet_indexed", "title": "Not indexed yet", "status": 422,
+     "detail": "Block 90 is not indexed: …", "instance": "/api/v1/campaigns",
+     "checkpoint": 80}
+
+`type` names the problem and resolves to its entry in the docs; `detail` ends with what
+to do. What the database or Python said stays in the log.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from flask import Flask, Response, request
+from werkzeug.exceptions import HTTPException
+
+from db import reads
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_SECONDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemType:
+    """A kind of failure: its status, its title, and what it means."""
+
+    status: int
+    title: str
+    meaning: str
+
+
+PROBLEMS = {
+    "bad_parameter": ProblemType(
+        400, "Bad parameter", "A parameter has a value that it cannot have."
+    ),
+    "unknown_parameter": ProblemType(
+        400, "Unknown parameter", "The route has no such parameter; `choices` has them."
+    ),
+    "bad_query": ProblemType(
+        400, "Query not possible", "The parameters cannot be used together."
+    ),
+    "bad_cursor": ProblemType(
+        400, "Cursor of another query", "`after` is not `next` of this query's pages."
+    ),
+    "chain_required": ProblemType(
+        400, "Chain required", "Several chains are followed; `choices` has them."
+    ),
+    "unknown_chain": ProblemType(
+        400, "Unknown chain", "The chain is not followed; `choices` has those that are."
+    ),
+    "no_such_row": ProblemType(
+        404,
+        "No such row",
+        "Nothing on the chain has these keys, up to `block`.",
+    ),
+    "not_found": ProblemType(404, "Not found", "There is no such route."),
+    "method_not_allowed": ProblemType(
+        405, "Method not allowed", "The route answers other methods; see `Allow`."
+    ),
+    "not_yet_indexed": ProblemType(
+        422, "Not indexed yet", "`as_of` is above `checkpoint`, the last block indexed."
+    ),
+    "bad_request": ProblemType(400, "Bad request", "The request cannot be read."),
+    "internal_error": ProblemType(
+        500, "Internal error", "A mistake of ours; the log has it."
+    ),
+    "nothing_indexed": ProblemType(
+        503, "Nothing indexed yet", "The first blocks have not been written yet."
+    ),
+    "not_ready": ProblemType(503, "Not ready", "`causes` says what is amiss."),
+    "database_away": ProblemType(
+        503, "Database away", "The database does not answer at the moment."
+    ),
+    "schema_changed": ProblemType(
+        503, "Other tables", "The database was built by another version."
+    ),
+    "too_slow": ProblemType(
+        504, "Too slow", "The read took longer than is allowed; narrow it."
+    ),
+}
+
+
+class Problem(Exception):
+    """A failure with a name of `PROBLEMS`; extensions become members of the answer."""
+
+    def __init__(self, name: str, detail: str, **extensions: Any) -> None:
+        self.name = name
+        self.detail = detail
+        self.extensions = extensions
+        super().__init__(f"{name}: {detail}")
+
+
+def problem_response(
+    name: str, detail: str, *, status: int | None = None, **extensions: Any
+) -> Response:
+    """The answer that tells of a problem."""
+    kind = PROBLEMS[name]
+    status = status or kind.status
+    content = {
+        "type": f"/docs#{name}",
+        "title": kind.title,
+        "status": status,
+        "detail": detail,
+        "instance": request.path,
+        **extensions,
+    }
+    answer = Response(orjson.dumps(content), status, mimetype=MEDIA_TYPE)
+    answer.headers["Cache-Control"] = "no-store"
+    if status == 503:
+        answer.headers["Retry-After"] = str(RETRY_SECONDS)
+    return answer
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every failure of an app with a problem."""
+    app.register_error_handler(Problem, _problem)
+    app.register_error_handler(reads.ReadError, _read_error)
+    app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _problem(problem: Problem) -> Response:
+    return problem_response(problem.name, problem.detail, **problem.extensions)
+
+
+def _read_error(error: reads.ReadError) -> Response:
+    detail = str(error)
+    if isinstance(error, reads.NotYetIndexed):
+        return problem_response(
+            "not_yet_indexed", detail, chain=error.chain, checkpoint=error.checkpoint
+        )
+    if isinstance(error, reads.NothingIndexed):
+        return problem_response("nothing_indexed", detail, chain=error.chain)
+    names: dict[type[reads.ReadError], str] = {
+        reads.BadCursor: "bad_cursor",
+        reads.BadQuery: "bad_query",
+        reads.DatabaseAway: "database_away",
+        reads.SchemaChanged: "schema_changed",
+        reads.TooSlow: "too_slow",
+    }
+    name = names[type(error)]
+    if PROBLEMS[name].status >= 500:
+        log.warning("read_failed path=%s problem=%s", request.path, name)
+    return problem_response(name, detail)
+
+
+def _http_error(error: HTTPException) -> Response:
+    code = error.code or 500
+    names = {404: "not_found", 405: "method_not_allowed"}
+    name = names.get(code, "bad_request" if code < 500 else "internal_error")
+    details = {
+        "not_found": "There is no such route. GET /api/v1/ lists what there is.",
+        "internal_error": "Something went wrong; the log of the server says what.",
+    }
+    detail = details.get(name, error.description or PROBLEMS[name].meaning)
+    answer = problem_response(name, detail, status=code)
+    for header, value in error.get_headers():
+        if header.lower() in ("allow", "retry-after"):
+            answer.headers[header] = value
+    return answer
+
+
+def _unexpected(error: Exception) -> Response:
+    log.error("request_failed path=%s", request.path, exc_info=error)
+    return problem_response(
+        "internal_error", "Something went wrong; the log of the server says what."
+    )

@@ -1,0 +1,108 @@
+"""What there is: the resources, and the chains they are read from."""
+
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response
+
+from api.chains import Chain
+from api.parameters import usable
+from api.service import PREFIX, Service
+from db import reads
+from db.declare import Event
+from db.declare.projections import ProjectionSpec
+from db.status import ChainStatus, chain_status
+
+
+def index_blueprint(service: Service) -> Blueprint:
+    """`GET /api/v1/` and `GET /api/v1/chains`."""
+    blueprint = Blueprint("index", __name__, url_prefix=PREFIX)
+    content = _index(service)
+
+    def show_index() -> Response:
+        """What there is to read."""
+        return _json(content)
+
+    def list_chains() -> Response:
+        """How far each chain is read, and what is wrong with it."""
+        found = [
+            status_of(service, chain)
+            for chain in service.chains.all(fresh=True).values()
+        ]
+        return _json({"data": [_chain(status) for status in found]})
+
+    blueprint.add_url_rule("/", view_func=show_index)
+    blueprint.add_url_rule("/chains", view_func=list_chains)
+    return blueprint
+
+
+def status_of(service: Service, chain: Chain) -> ChainStatus:
+    """The status of a chain, read now."""
+    return reads.read(
+        service.engine,
+        lambda connection: chain_status(connection, chain.id, chain.plan),
+    )
+
+
+def _index(service: Service) -> dict[str, Any]:
+    projections = [p.spec for p in service.registry.projections.values()]
+    return {
+        "name": "Chainfold",
+        "docs": "/docs",
+        "openapi": f"{PREFIX}/openapi.json",
+        "chains": f"{PREFIX}/chains",
+        "projections": [_projection(spec) for spec in projections],
+        "events": [
+            _event(event, projections) for event in service.registry.events.values()
+        ],
+    }
+
+
+def _projection(spec: ProjectionSpec) -> dict[str, Any]:
+    return {
+        "name": spec.plural,
+        "domain": spec.domain,
+        "about": spec.doc.split("\n", 1)[0],
+        "url": f"{PREFIX}/{spec.plural}",
+        "keys": list(spec.keys),
+        "columns": list(reads.row_columns(spec)),
+        "filters": list(usable(reads.row_filters(spec))),
+        "sorts": reads.sortable(spec),
+    }
+
+
+def _event(event: type[Event], projections: list[ProjectionSpec]) -> dict[str, Any]:
+    return {
+        "name": event.spec.table,
+        "domain": event.spec.domain,
+        "contract": event.spec.source.name,
+        "about": event.spec.doc.split("\n", 1)[0],
+        "url": f"{PREFIX}/events/{event.spec.table}",
+        "columns": list(reads.fact_columns(event)),
+        "filters": list(usable(reads.fact_filters(event, projections))),
+    }
+
+
+def _chain(status: ChainStatus) -> dict[str, Any]:
+    polled = status.polled_at
+    return {
+        "name": status.name,
+        "chain_id": status.chain_id,
+        "head": status.head,
+        "head_time": status.head_time,
+        "final": status.final,
+        "checkpoint": status.checkpoint,
+        "lag_blocks": status.lag_blocks,
+        "gaps": [[gap.first, gap.last] for gap in status.gaps],
+        "state": status.state,
+        "cause": status.cause,
+        "incidents": list(status.incidents),
+        "polled_at": None if polled is None else polled.timestamp(),
+        "followed": status.followed_by is not None,
+    }
+
+
+def _json(content: Any) -> Response:
+    answer = Response(orjson.dumps(content), mimetype="application/json")
+    answer.headers["Cache-Control"] = "no-cache"
+    return answer

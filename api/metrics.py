@@ -1,0 +1,176 @@
+"""Every metric of the API, and what Postgres knows of the chains.
+
+The indexer is another process with metrics of its own; how far each chain is read is
+taken from the database when it is asked for, so that it is told even when no indexer
+runs. With several API processes on one port, each answers for the requests it served.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from flask import Flask, Response, g, request
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection
+
+from api.chains import Chain
+from api.index import status_of
+from api.service import Service
+from db.reads import ReadError, read
+from db.status import ChainStatus, checkpoint
+
+log = logging.getLogger(__name__)
+
+STATES = (
+    "new", "reading", "following", "behind", "retrying", "stalled", "halted", "stopped",
+)  # fmt: skip
+
+
+class Metrics:
+    """The metrics of one app, in a registry of its own."""
+
+    def __init__(self, service: Service) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "chainfold_api_requests_total",
+            "Requests answered.",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "chainfold_api_request_seconds",
+            "Time to answer a request.",
+            ["route"],
+            buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=self.registry,
+        )
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        self.registry.register(ChainCollector(service))
+
+    def watch(self, app: Flask) -> None:
+        """Count and time every request of an app."""
+        app.before_request(_start)
+        app.after_request(self._count)
+
+    def text(self) -> Response:
+        """Everything, as Prometheus reads it."""
+        return Response(
+            generate_latest(self.registry), content_type=CONTENT_TYPE_LATEST
+        )
+
+    def _count(self, response: Response) -> Response:
+        # The rule, not the path: a label must not have a value for every key.
+        rule = request.url_rule
+        route = "unmatched" if rule is None else rule.rule
+        self.requests.labels(request.method, route, response.status_code).inc()
+        started = g.get("started")
+        if started is not None:
+            self.seconds.labels(route).observe(time.perf_counter() - started)
+        return response
+
+
+class ChainCollector(Collector):
+    """How far each chain is read, from Postgres."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """The status of every chain, and whether the database answered."""
+        up = GaugeMetricFamily("chainfold_database_up", "1 when Postgres answers.")
+        try:
+            chains = list(self._chains())
+        except ReadError as error:
+            log.warning("metrics_without_database cause=%s", type(error).__name__)
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from _chain_metrics([status for status, _ in chains])
+        reached = GaugeMetricFamily(
+            "chainfold_projection_checkpoint_block",
+            "Last block up to which a projection's events are read without a gap.",
+            labels=["chain", "projection"],
+        )
+        for status, projections in chains:
+            for plural, height in projections.items():
+                if height is not None:
+                    reached.add_metric([status.name, plural], height)
+        yield reached
+
+    def _chains(self) -> Iterator[tuple[ChainStatus, dict[str, int | None]]]:
+        for chain in self._service.chains.all(fresh=True).values():
+            yield status_of(self._service, chain), self._checkpoints(chain)
+
+    def _checkpoints(self, chain: Chain) -> dict[str, int | None]:
+        projections = self._service.registry.projections
+
+        def reached(connection: Connection) -> dict[str, int | None]:
+            events = {
+                plural: [event.spec.id for event in projection.spec.events]
+                for plural, projection in projections.items()
+            }
+            return {
+                plural: checkpoint(connection, chain.id, ids, chain.plan)
+                for plural, ids in events.items()
+            }
+
+        return read(self._service.engine, reached)
+
+
+def _chain_metrics(chains: list[ChainStatus]) -> Iterator[Metric]:
+    gauges: dict[str, tuple[str, Callable[[ChainStatus], float | None]]] = {
+        "head_block": ("Highest block reported.", lambda s: s.head),
+        "checkpoint_block": ("Last block with no gap before it.", _checkpoint),
+        "final_block": ("Highest block that cannot be undone.", lambda s: s.final),
+        "lag_blocks": ("Head minus checkpoint.", lambda s: s.lag_blocks),
+        "gaps": ("Gaps below what is written, ten at most.", lambda s: len(s.gaps)),
+        "incidents": ("Open incidents.", lambda s: len(s.incidents)),
+        "followed": ("1 while a process follows it.", _followed),
+        "polled_seconds": ("When the head was last read, Unix time.", _polled),
+    }
+    for name, (help_, value_of) in gauges.items():
+        gauge = GaugeMetricFamily(f"chainfold_chain_{name}", help_, labels=["chain"])
+        for status in chains:
+            value = value_of(status)
+            if value is not None:
+                gauge.add_metric([status.name], value)
+        yield gauge
+    state = GaugeMetricFamily(
+        "chainfold_chain_state", "1 for the state it is in.", labels=["chain", "state"]
+    )
+    for status in chains:
+        for name in {*STATES, status.state}:
+            state.add_metric([status.name, name], int(name == status.state))
+    yield state
+
+
+def _checkpoint(status: ChainStatus) -> int | None:
+    return status.checkpoint
+
+
+def _followed(status: ChainStatus) -> int:
+    return int(status.followed_by is not None)
+
+
+def _polled(status: ChainStatus) -> float | None:
+    return None if status.polled_at is None else status.polled_at.timestamp()
+
+
+def _start() -> None:
+    g.started = time.perf_counter()

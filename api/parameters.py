@@ -1,0 +1,136 @@
+"""Query strings: what a route understands, and the refusal of everything else.
+
+A parameter that is not known is refused, because a filter misspelt would otherwise
+answer with all rows.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from werkzeug.datastructures import MultiDict
+
+from api.errors import Problem
+from db import reads
+from db.position import MAX_HEIGHT
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a request asks for; None: not said."""
+
+    chain: str | None = None
+    as_of: int | None = None
+    order: str | None = None
+    descending: bool = False
+    after: str | None = None
+    limit: int = 20
+    where: Mapping[str, Any] = field(default_factory=dict)
+
+
+COMMON = ("chain", "as_of")
+PAGING = ("sort", "limit", "after")
+RESERVED = frozenset({*COMMON, *PAGING})
+
+
+def usable(filters: Mapping[str, reads.Column]) -> dict[str, reads.Column]:
+    """The filters whose names no parameter has; the parameter goes first."""
+    return {name: c for name, c in filters.items() if name not in RESERVED}
+
+
+def read_query(
+    given: "MultiDict[str, str]",
+    *,
+    filters: Mapping[str, reads.Column] | None = None,
+    sorts: Iterable[str] = (),
+    page_size: int = 20,
+    page_size_max: int = 20,
+) -> Query:
+    """A query string read for a list, or for one row when there are no filters.
+
+    `filters` must be `usable`. Raises Problem for what cannot be understood.
+    """
+    known = [*COMMON, *(() if filters is None else (*PAGING, *filters))]
+    said: dict[str, str] = {}
+    for name, values in given.lists():
+        if name not in known:
+            raise _unknown(name, known)
+        if len(values) > 1:
+            raise _bad(name, f"{name} is given {len(values)} times: give it once.")
+        said[name] = values[0]
+    if not said:
+        return Query(limit=page_size)
+    order, descending = _sort(said.get("sort"), list(sorts))
+    return Query(
+        chain=said.get("chain"),
+        as_of=_height(said.get("as_of")),
+        order=order,
+        descending=descending,
+        after=said.get("after"),
+        limit=_limit(said.get("limit"), page_size, page_size_max),
+        where={
+            name: value_of(column, name, said[name])
+            for name, column in (filters or {}).items()
+            if name in said
+        },
+    )
+
+
+def value_of(column: reads.Column, name: str, text: str) -> Any:
+    """A value from a query string or a path."""
+    try:
+        return reads.parse(column, text)
+    except reads.BadQuery as error:
+        raise _bad(name, str(error)) from error
+
+
+def _bad(name: str, detail: str) -> Problem:
+    return Problem("bad_parameter", detail, parameter=name)
+
+
+def _unknown(name: str, known: list[str]) -> Problem:
+    close = difflib.get_close_matches(name, known, 1)
+    hint = f"Did you mean {close[0]}? " if close else ""
+    return Problem(
+        "unknown_parameter",
+        f"{_shown(name)} is not known. {hint}Use {', '.join(known)}.",
+        parameter=name,
+        choices=known,
+    )
+
+
+def _height(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= MAX_HEIGHT:
+        return int(text)
+    raise _bad("as_of", f"as_of: {_shown(text)} is not the height of a block.")
+
+
+def _limit(text: str | None, default: int, highest: int) -> int:
+    if text is None:
+        return default
+    if re.fullmatch(r"[0-9]{1,6}", text) and 1 <= int(text) <= highest:
+        return int(text)
+    raise _bad("limit", f"limit: {_shown(text)} is not a number from 1 to {highest}.")
+
+
+def _sort(text: str | None, choices: list[str]) -> tuple[str | None, bool]:
+    if text is None:
+        return None, False
+    name = text.removeprefix("-")
+    if name not in choices:
+        raise Problem(
+            "bad_parameter",
+            f"sort: {_shown(text)} is not sorted by. Use {', '.join(choices)}, with a "
+            "minus in front for descending order.",
+            parameter="sort",
+            choices=choices,
+        )
+    return name, text.startswith("-")
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:57]}…")

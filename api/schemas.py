@@ -1,0 +1,164 @@
+"""JSON schemas of what the API answers, generated from the declarations.
+
+They are plain JSON Schema 2020-12, as OpenAPI 3.1 takes it. Bodies are not made from
+them: rows come from Postgres as text.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from api.errors import PROBLEMS
+from db.declare import Event
+from db.declare.projections import ProjectionSpec
+from db.reads import Column, Form, fact_columns, row_columns
+
+Schema = dict[str, Any]
+
+BLOCK: Schema = {
+    "type": "object",
+    "description": "The block that the answer is true for.",
+    "required": ["chain", "height", "hash", "time", "final", "exact"],
+    "properties": {
+        "chain": {"type": "string"},
+        "height": {"type": "integer", "minimum": 0},
+        "hash": {
+            "type": ["string", "null"],
+            "pattern": "^0x[0-9a-f]{64}$",
+            "description": "null: the block's header was not remembered.",
+        },
+        "time": {"type": ["integer", "null"], "description": "Seconds since 1970."},
+        "final": {"type": "boolean", "description": "Whether it cannot be undone."},
+        "exact": {
+            "type": "boolean",
+            "description": "false: blocks above it are written in part, as during a "
+            "backfill, and the rows are the state at no block. Ask with `as_of` for "
+            "the exact state.",
+        },
+    },
+}
+PROBLEM: Schema = {
+    "type": "object",
+    "description": "What went wrong, as RFC 9457 has it.",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "enum": [f"/docs#{name}" for name in PROBLEMS],
+        },
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string"},
+    },
+}
+NEXT: Schema = {
+    "type": ["string", "null"],
+    "description": "Give it as `after` to get the next page; null at the end.",
+}
+
+
+def column_schema(column: Column) -> Schema:
+    """The schema of one value."""
+    schema = _form_schema(column)
+    if column.nullable and "type" in schema:
+        schema["type"] = [schema["type"], "null"]
+    schema["description"] = column.meaning
+    return schema
+
+
+def _form_schema(column: Column) -> Schema:
+    if column.form is Form.HEX:
+        size = column.field.size
+        digits = "([0-9a-f]{2})*" if size is None else f"[0-9a-f]{{{size * 2}}}"
+        return {"type": "string", "pattern": f"^0x{digits}$"}
+    if column.form is Form.DECIMAL:
+        return {"type": "string", "pattern": "^-?[0-9]+$"}
+    if column.form is Form.JSON:
+        return {}
+    types = {Form.NUMBER: "integer", Form.BOOLEAN: "boolean", Form.TEXT: "string"}
+    return {"type": types[column.form]}
+
+
+def object_schema(columns: Mapping[str, Column], doc: str) -> Schema:
+    """The schema of a row or of a fact."""
+    return {
+        "type": "object",
+        "description": doc,
+        "required": list(columns),
+        "additionalProperties": False,
+        "properties": {name: column_schema(c) for name, c in columns.items()},
+    }
+
+
+def row_schema(spec: ProjectionSpec) -> Schema:
+    """The schema of a projection's row."""
+    return object_schema(row_columns(spec), spec.doc)
+
+
+def fact_schema(event: type[Event]) -> Schema:
+    """The schema of an event's fact."""
+    return object_schema(fact_columns(event), event.spec.doc)
+
+
+def answer_schema(name: str, *, many: bool) -> Schema:
+    """The envelope around a row, or around a page, of a named schema."""
+    row: Schema = {"$ref": f"#/components/schemas/{name}"}
+    properties: Schema = {
+        "data": {"type": "array", "items": row} if many else row,
+        "block": {"$ref": "#/components/schemas/Block"},
+    }
+    if many:
+        properties["next"] = NEXT
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def parameters(
+    filters: Mapping[str, Column] | None,
+    sorts: Iterable[str],
+    page_size: int,
+    page_size_max: int,
+) -> list[Schema]:
+    """The query parameters of a list, or of one row when there are no filters."""
+    found = [
+        _parameter("chain", {"type": "string"}, "Required when several are followed."),
+        _parameter(
+            "as_of",
+            {"type": "integer", "minimum": 0},
+            "The height of the block whose end the answer is about; the checkpoint "
+            "when it is left out.",
+        ),
+    ]
+    if filters is None:
+        return found
+    choices = [f"{sign}{name}" for name in sorts for sign in ("", "-")]
+    limit = {"type": "integer", "minimum": 1, "maximum": page_size_max}
+    found += [
+        _parameter("sort", {"type": "string", "enum": choices}, "Minus: descending."),
+        _parameter("limit", {**limit, "default": page_size}, "How many at most."),
+        _parameter("after", {"type": "string"}, "`next` of the page before."),
+    ]
+    for name, column in filters.items():
+        schema = {k: v for k, v in _form_schema(column).items() if k != "pattern"}
+        found.append(_parameter(name, schema, _filter_meaning(name)))
+    return found
+
+
+def path_parameters(columns: Mapping[str, Column]) -> list[Schema]:
+    """The parts of the path that name one row."""
+    return [
+        {**_parameter(name, _form_schema(c), c.meaning), "in": "path", "required": True}
+        for name, c in columns.items()
+    ]
+
+
+def _parameter(name: str, schema: Schema, meaning: str) -> Schema:
+    return {"in": "query", "name": name, "schema": schema, "description": meaning}
+
+
+def _filter_meaning(name: str) -> str:
+    if name.endswith("__gte"):
+        return "At least this."
+    if name.endswith("__lte"):
+        return "At most this."
+    return "Exactly this."

@@ -1,0 +1,21 @@
+"""What every route of the API is given."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from api.chains import Chains
+from db.registry import Registry
+
+PREFIX = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The database to read from, what is declared, and how long pages may be."""
+
+    engine: Engine
+    registry: Registry
+    chains: Chains
+    page_size: int
+    page_size_max: int
