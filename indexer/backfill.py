@@ -20,8 +20,10 @@ from typing import Any
 from db import coverage
 from db.places import lease_range, release_leases_of
 from db.position import BlockRange
+from indexer.chain import Chain
 from indexer.errors import Permanent, Retryable
-from indexer.follow import CaughtUp, Chain, Wrote, backoff, know_children, step
+from indexer.follow import CaughtUp, Wrote, backoff, step
+from indexer.planning import know_children
 
 log = logging.getLogger(__name__)
 

@@ -10,52 +10,22 @@ import asyncio
 import logging
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from sqlalchemy import Engine
-
-from db import blocks, coverage, sources
+from db import blocks, sources
 from db.blocks import Header
-from db.coverage import Stream
 from db.engine import Unavailable
 from db.errors import DatabaseError
-from db.places import leased
-from db.position import BlockRange
-from db.registry import Registry
 from indexer import metrics
+from indexer.chain import Chain, Planned
 from indexer.errors import Permanent, Reorg, Retryable
+from indexer.planning import know_children, plan_range, resize
 from indexer.reorg import FinalityViolated, find_fork
-from indexer.source import Batch, Source
-from indexer.streams import CHILDREN, events_of
-from indexer.writer import Guard, Written, rewind, write_batch
+from indexer.source import Batch
+from indexer.streams import events_of
+from indexer.writer import Written, rewind, write_batch
 
 log = logging.getLogger(__name__)
-
-Planned = tuple[BlockRange, list[Stream]]
-
-
-@dataclass(slots=True)
-class Chain:
-    """Everything one loop needs, and the little that it remembers between steps."""
-
-    engine: Engine
-    registry: Registry
-    source: Source
-    id: int
-    streams: list[Stream]
-    guard: Guard | None = None
-    window: BlockRange | None = None  # only these blocks; None: up to the head
-    range_blocks: int = 1000
-    batch_facts: int = 50_000
-    blocks_per_range: int = 100
-    ahead: tuple[Planned, asyncio.Task[Batch]] | None = None
-    own_leases: list[BlockRange] = field(default_factory=list)
-    caught_up: bool = False
-
-    @property
-    def name(self) -> str:
-        """The chain's name in the settings."""
-        return self.source.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +89,7 @@ async def step(chain: Chain) -> Outcome:
         return await _rewind(chain, f"head {head.height} has another hash")
     if tip is not None and tip.height > head.height and chain.window is None:
         return Behind(head, tip.height)
-    planned = await asyncio.to_thread(_plan, chain, head.height, None)
+    planned = await asyncio.to_thread(plan_range, chain, head.height, None)
     if planned is None:
         chain.caught_up = True
         return CaughtUp(head)
@@ -136,7 +106,7 @@ async def step(chain: Chain) -> Outcome:
         )  # fmt: skip
     except Reorg as reorg:
         return await _rewind(chain, str(reorg))
-    _resize(chain, written)
+    resize(chain, written)
     _count(chain, written, head)
     return Wrote(written, head)
 
@@ -198,49 +168,6 @@ def _observe(
         return known, blocks.tip(connection, chain.id)
 
 
-def _plan(chain: Chain, head: int, done: Planned | None) -> Planned | None:
-    """The next range to read; `done` is one that is about to be written."""
-    last = head if chain.window is None else min(head, chain.window.last)
-    first = 0 if chain.window is None else chain.window.first
-    if last < first:
-        return None
-    with chain.engine.connect() as connection:
-        gaps = coverage.missing(
-            connection, chain.id, chain.streams, BlockRange(first, last)
-        )
-        others = [
-            each
-            for each in leased(connection, chain.id)
-            if each not in chain.own_leases
-        ]
-    if done is not None:
-        others.append(done[0])
-    free = {
-        stream: [part for each in found for part in _without(each, others)]
-        for stream, found in gaps.items()
-    }
-    limit = min(chain.blocks_per_range, chain.range_blocks)
-    if done is None and chain.ahead is not None:
-        limit = chain.ahead[0][0].blocks  # so that what was read ahead is used
-    return coverage.next_range(free, limit)
-
-
-def _without(each: BlockRange, taken: list[BlockRange]) -> list[BlockRange]:
-    parts = [each]
-    for other in taken:
-        rest = []
-        for part in parts:
-            if other.last < part.first or other.first > part.last:
-                rest.append(part)
-                continue
-            if part.first < other.first:
-                rest.append(BlockRange(part.first, other.first - 1))
-            if part.last > other.last:
-                rest.append(BlockRange(other.last + 1, part.last))
-        parts = rest
-    return parts
-
-
 async def _read(chain: Chain, planned: Planned) -> Batch:
     """The batch of a range: the one read ahead, or read now."""
     ahead, chain.ahead = chain.ahead, None
@@ -253,7 +180,7 @@ async def _read(chain: Chain, planned: Planned) -> Batch:
 
 async def _read_ahead(chain: Chain, planned: Planned, head: int) -> None:
     """Start reading the range after this one, while this one is written."""
-    following = await asyncio.to_thread(_plan, chain, head, planned)
+    following = await asyncio.to_thread(plan_range, chain, head, planned)
     # Across a gap there may be children that nobody has looked for yet.
     adjacent = following is not None and following[0].first == planned[0].last + 1
     if following is None or not adjacent or following[1] != planned[1]:
@@ -263,40 +190,6 @@ async def _read_ahead(chain: Chain, planned: Planned, head: int) -> None:
     # A failure is seen when the task is awaited, or dropped with it.
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     chain.ahead = (following, task)
-
-
-async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None:
-    """Find all contracts that factories made under a block, before reading from it.
-
-    Blocks whose children are known already are not asked for again.
-    """
-    needed = {
-        stream.filter.removeprefix("factory:")
-        for stream in reading
-        if stream.filter.startswith("factory:")
-    }
-    streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
-    streams = [s for s in streams if s.event.removeprefix(CHILDREN) in needed]
-    if not streams or below == 0:
-        return
-    window = BlockRange(0, below - 1)
-    while True:
-        with chain.engine.connect() as connection:
-            gaps = coverage.missing(connection, chain.id, streams, window)
-        found = coverage.next_range(gaps, chain.range_blocks)
-        if found is None:
-            return
-        children = await chain.source.discover(found[0])
-        rows = [
-            {"contract": c.contract, "address": c.address, "height": c.height}
-            for c in children
-        ]
-        with chain.engine.begin() as connection:
-            if chain.guard is not None:
-                chain.guard(connection)
-            sources.store_children(connection, chain.id, rows)
-            coverage.mark(connection, chain.id, found[1], found[0])
-        chain.source.learn_children(children)
 
 
 async def _rewind(chain: Chain, reason: str) -> Reorged:
@@ -317,14 +210,6 @@ async def _rewind(chain: Chain, reason: str) -> Reorged:
         chain.name, height, facts, reason,
     )  # fmt: skip
     return Reorged(height, facts)
-
-
-def _resize(chain: Chain, written: Written) -> None:
-    """Aim the next range at the wanted number of facts; at most double or halve."""
-    density = written.facts / written.blocks.blocks
-    ideal = chain.range_blocks if not density else int(chain.batch_facts / density)
-    now = chain.blocks_per_range
-    chain.blocks_per_range = max(1, min(ideal, now * 2, chain.range_blocks))
 
 
 def _count(chain: Chain, written: Written, head: Header) -> None:

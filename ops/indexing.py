@@ -14,13 +14,14 @@ from db.declare.bare import declare_events
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import Registry
+from indexer.chain import Chain
 from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
 from indexer.evm.limits import Limits
 from indexer.evm.source import EvmSource
-from indexer.follow import Chain, check_genesis
+from indexer.follow import check_genesis
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.errors import OperationError

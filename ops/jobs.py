@@ -20,7 +20,8 @@ from sqlalchemy import Engine
 from db.position import BlockRange
 from db.registry import Registry
 from indexer.backfill import Progress, missing_ranges, run_range, split
-from indexer.follow import Chain, know_children
+from indexer.chain import Chain
+from indexer.planning import know_children
 from ops.errors import OperationError
 from ops.indexing import open_chain, reopen_chain
 from ops.services import database

@@ -11,8 +11,9 @@ from sqlalchemy import Engine
 from db.places import FollowerPlace, take_follower_place
 from db.registry import Registry
 from db.schema import ensure_key_indexes
+from indexer.chain import Chain
 from indexer.errors import Retryable
-from indexer.follow import CaughtUp, Chain, backoff, follow, step
+from indexer.follow import CaughtUp, backoff, follow, step
 from ops.errors import OperationError
 from ops.indexing import open_chain
 from ops.settings import ChainSettings, Settings

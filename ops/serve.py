@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
-from api.app import create_app
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from api.app import create_app
 from db.reads import read_engine
 from ops.embedded.child import die_with_parent
 from ops.indexing import declared, streams
@@ -26,13 +26,12 @@ def build_app(path: str | None, url: str) -> Any:
     """The WSGI application of one worker process."""
     settings = load_settings(path)
     registry = declared(settings)
+    plans = {name: plan for name, (_, plan) in streams(settings, registry).items()}
     return create_app(
         read_engine(url, pool_size=THREADS),
         registry,
-        chains={
-            name: found for name, (_, found) in streams(settings, registry).items()
-        },
         page_size=settings.api.page_size,
+        plans=plans,
     )
 
 

@@ -14,11 +14,11 @@ from db import sources
 from db.engine import connect
 from db.schema import migrate
 from indexer.backfill import run_backfill
+from indexer.chain import Chain
 from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Ibft
 from indexer.evm.source import EvmSource
-from indexer.follow import Chain
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 

@@ -33,11 +33,12 @@ from db.position import position
 from db.registry import Registry
 from helpers.ledger import abi_event
 from helpers.rpc import FakeTx, log_for
+from indexer.chain import Chain
 from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Ibft
 from indexer.evm.source import EvmSource
-from indexer.follow import Chain, check_genesis
+from indexer.follow import check_genesis
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 

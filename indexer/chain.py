@@ -1,0 +1,38 @@
+"""A chain as the loops hold it: where it is read from, and written to."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from sqlalchemy import Engine
+
+from db.coverage import Stream
+from db.position import BlockRange
+from db.registry import Registry
+from indexer.source import Batch, Source
+from indexer.writer import Guard
+
+Planned = tuple[BlockRange, list[Stream]]
+
+
+@dataclass(slots=True)
+class Chain:
+    """Everything one loop needs, and the little that it remembers between steps."""
+
+    engine: Engine
+    registry: Registry
+    source: Source
+    id: int
+    streams: list[Stream]
+    guard: Guard | None = None
+    window: BlockRange | None = None  # only these blocks; None: up to the head
+    range_blocks: int = 1000
+    batch_facts: int = 50_000
+    blocks_per_range: int = 100
+    ahead: tuple[Planned, asyncio.Task[Batch]] | None = None
+    own_leases: list[BlockRange] = field(default_factory=list)
+    caught_up: bool = False
+
+    @property
+    def name(self) -> str:
+        """The chain's name in the settings."""
+        return self.source.name

@@ -1,0 +1,94 @@
+"""What to read next, and what must be known before it is read."""
+
+from db import coverage, sources
+from db.coverage import Stream
+from db.places import leased
+from db.position import BlockRange
+from indexer.chain import Chain, Planned
+from indexer.streams import CHILDREN
+from indexer.writer import Written
+
+
+def plan_range(chain: Chain, head: int, done: Planned | None) -> Planned | None:
+    """The next range to read; `done` is one that is about to be written."""
+    last = head if chain.window is None else min(head, chain.window.last)
+    first = 0 if chain.window is None else chain.window.first
+    if last < first:
+        return None
+    with chain.engine.connect() as connection:
+        gaps = coverage.missing(
+            connection, chain.id, chain.streams, BlockRange(first, last)
+        )
+        others = [
+            each
+            for each in leased(connection, chain.id)
+            if each not in chain.own_leases
+        ]
+    if done is not None:
+        others.append(done[0])
+    free = {
+        stream: [part for each in found for part in _without(each, others)]
+        for stream, found in gaps.items()
+    }
+    limit = min(chain.blocks_per_range, chain.range_blocks)
+    if done is None and chain.ahead is not None:
+        limit = chain.ahead[0][0].blocks  # so that what was read ahead is used
+    return coverage.next_range(free, limit)
+
+
+def _without(each: BlockRange, taken: list[BlockRange]) -> list[BlockRange]:
+    parts = [each]
+    for other in taken:
+        rest = []
+        for part in parts:
+            if other.last < part.first or other.first > part.last:
+                rest.append(part)
+                continue
+            if part.first < other.first:
+                rest.append(BlockRange(part.first, other.first - 1))
+            if part.last > other.last:
+                rest.append(BlockRange(other.last + 1, part.last))
+        parts = rest
+    return parts
+
+
+async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None:
+    """Find all contracts that factories made under a block, before reading from it.
+
+    Blocks whose children are known already are not asked for again.
+    """
+    needed = {
+        stream.filter.removeprefix("factory:")
+        for stream in reading
+        if stream.filter.startswith("factory:")
+    }
+    streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
+    streams = [s for s in streams if s.event.removeprefix(CHILDREN) in needed]
+    if not streams or below == 0:
+        return
+    window = BlockRange(0, below - 1)
+    while True:
+        with chain.engine.connect() as connection:
+            gaps = coverage.missing(connection, chain.id, streams, window)
+        found = coverage.next_range(gaps, chain.range_blocks)
+        if found is None:
+            return
+        children = await chain.source.discover(found[0])
+        rows = [
+            {"contract": c.contract, "address": c.address, "height": c.height}
+            for c in children
+        ]
+        with chain.engine.begin() as connection:
+            if chain.guard is not None:
+                chain.guard(connection)
+            sources.store_children(connection, chain.id, rows)
+            coverage.mark(connection, chain.id, found[1], found[0])
+        chain.source.learn_children(children)
+
+
+def resize(chain: Chain, written: Written) -> None:
+    """Aim the next range at the wanted number of facts; at most double or halve."""
+    density = written.facts / written.blocks.blocks
+    ideal = chain.range_blocks if not density else int(chain.batch_facts / density)
+    now = chain.blocks_per_range
+    chain.blocks_per_range = max(1, min(ideal, now * 2, chain.range_blocks))
