@@ -104,7 +104,9 @@ class Reader:
         self._max_parts = max_parts_inflight
         self.counters = ReadCounters()
 
-    async def read(self, wanted: BlockRange, plan: ReadPlan) -> AsyncGenerator[Part, None]:
+    async def read(
+        self, wanted: BlockRange, plan: ReadPlan
+    ) -> AsyncGenerator[Part, None]:
         """The parts of a range in order; at most a few are held at once."""
         tasks: list[asyncio.Task[list[Part]]] = []
         next_block = wanted.first

@@ -22,6 +22,7 @@ from helpers.rpc import (
     FakeRpcServer,
     FakeTx,
     Faults,
+    RpcFault,
     log_for,
 )
 from indexer.errors import Permanent, Retryable
@@ -449,6 +450,29 @@ def test_the_header_of_the_last_block_is_asked_before_the_logs_in_one_request():
         "eth_getLogs",
     ]
     assert body[0]["params"][0] == "0x5"
+
+
+def test_the_header_and_the_logs_are_of_one_endpoint():
+    """Also when they cannot travel together: what failed half-way starts anew."""
+    chain = FakeEvmChain()
+    for n in range(10):
+        chain.mine(transfer(n))
+    trouble = [3]
+
+    def stumble(method, params, result):
+        if method == "eth_getLogs" and trouble[0]:
+            trouble[0] -= 1
+            raise RpcFault(-32000, "please wait")
+        return result
+
+    with (
+        FakeRpcServer(chain, max_batch=1, alter=stumble) as first,
+        FakeRpcServer(chain, lags=[5]) as behind,
+    ):
+        batch = fetch([first.url, behind.url], 1, 10, mode="filtered", attempts=20)
+        assert behind.calls["eth_getLogs"] > 0
+
+    assert len(places(batch, "Transfer")) == 10
 
 
 def test_logs_past_the_head_are_a_wait_and_never_a_range_without_logs():
@@ -995,6 +1019,21 @@ def test_a_receipt_that_is_late_is_waited_for():
 
         node.late_receipts = 10**6
         with pytest.raises(Retryable):
+            fetch(node.url, 0, 1, watch_senders={us})
+
+
+def test_a_receipt_of_another_block_is_not_believed():
+    us = bytes([0x51]) * 20
+    chain = FakeEvmChain()
+    chain.mine(FakeTx(sender=us))
+
+    def lie(method, params, result):
+        if method == "eth_getTransactionReceipt":
+            return {**result, "blockHash": "0x" + "00" * 32}
+        return result
+
+    with FakeRpcServer(chain, alter=lie) as node:
+        with pytest.raises(Retryable, match="receipt"):
             fetch(node.url, 0, 1, watch_senders={us})
 
 
