@@ -8,6 +8,7 @@ read, even of an event that nobody has begun to read. The app is an ordinary WSG
 application; granian with threads serves it best.
 """
 
+import orjson
 from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
 from sqlalchemy import Engine
@@ -29,6 +30,13 @@ API_VERSION = "1"
 class _Api(Api):  # type: ignore[misc]
     # Every route says itself how it fails.
     DEFAULT_ERROR_RESPONSE_NAME = None
+    _document: bytes | None = None
+
+    def _openapi_json(self) -> Response:
+        """The document, made once: a hundred routes take a while to describe."""
+        if self._document is None:
+            self._document = orjson.dumps(self.spec.to_dict())
+        return Response(self._document, mimetype="application/json")
 
 
 def create_app(

@@ -1,7 +1,7 @@
 """Routes that read: lists and rows of every projection, facts of every event."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
@@ -17,64 +17,33 @@ from db.declare import Event
 from db.declare.projections import ProjectionSpec
 from db.status import Mark, read_mark
 
+View = Callable[..., Response]
+
 
 def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
     """`GET /<plural>` and `GET /<plural>/<key>…` of one projection."""
     blueprint = _blueprint(spec.plural, spec.doc)
-    filters, sorts = usable(reads.row_filters(spec)), reads.sortable(spec)
-    columns = reads.row_columns(spec)
-    keys = {key: columns[key] for key in spec.keys}
-    read = _Resource(service, spec.plural, [e.spec.id for e in spec.events])
-    version = reads.row_version(spec)
-
-    def list_rows() -> Response:
-        query = read.query(filters, sorts)
-        chain = service.chains.choose(query.chain)
-        known = not_modified(lambda: read.mark(chain, query.as_of), version)
-        if known is not None:
-            return known
-        page = reads.read(
-            service.engine,
-            lambda connection: reads.select_rows(
-                connection, spec, chain.id, plan=chain.plan, **_asked(query)
-            ),
-        )
-        tag = tag_of(page.block, version, page.built_at)
-        return page_answer(page.data, page.block, page.next, tag)
-
-    def get_row(**path: str) -> Response:
-        query = read.query(None)
-        values = {name: value_of(c, name, path[name]) for name, c in keys.items()}
-        chain = service.chains.choose(query.chain)
-        known = not_modified(lambda: read.mark(chain, query.as_of), version)
-        if known is not None:
-            return known
-        row = reads.read(
-            service.engine,
-            lambda connection: reads.select_row(
-                connection, spec, chain.id, values, as_of=query.as_of, plan=chain.plan
-            ),
-        )
-        if row.data is None:
-            raise Problem(
-                "no_such_row",
-                f"No {spec.name} has these keys at block {row.block.height} of "
-                f"{row.block.chain}. Check them, or ask again after the next block.",
-                block=row.block.as_json(),
-            )
-        tag = tag_of(row.block, version, row.built_at)
-        return row_answer(row.data, row.block, tag)
-
-    _add(
-        blueprint, f"/{spec.plural}", f"list_{spec.plural}", list_rows,
-        summary=f"{spec.name} rows", answer=f"{spec.name}Page",
-        parameters=_parameters(service, filters, sorts),
-    )  # fmt: skip
+    resource = _Resource(
+        service,
+        relation=spec.plural,
+        events=[event.spec.id for event in spec.events],
+        filters=usable(reads.row_filters(spec)),
+        sorts=reads.sortable(spec),
+        version=reads.row_version(spec),
+    )
+    keys = {key: reads.row_columns(spec)[key] for key in spec.keys}
     path = "/".join(f"<{key}>" for key in keys)
     _add(
-        blueprint, f"/{spec.plural}/{path}", f"get_{spec.plural}", get_row,
+        blueprint, f"/{spec.plural}", f"list_{spec.plural}",
+        _rows_view(resource, spec),
+        summary=f"{spec.name} rows", answer=f"{spec.name}Page",
+        parameters=resource.parameters(many=True),
+    )  # fmt: skip
+    _add(
+        blueprint, f"/{spec.plural}/{path}", f"get_{spec.plural}",
+        _row_view(resource, spec, keys),
         summary=f"One {spec.name}", answer=f"{spec.name}Answer",
-        parameters=_parameters(service, None, ()), path=schemas.path_parameters(keys),
+        parameters=resource.parameters(many=False), path=schemas.path_parameters(keys),
     )  # fmt: skip
     return blueprint
 
@@ -84,31 +53,19 @@ def facts_blueprint(service: Service, event: type[Event]) -> Blueprint:
     spec = event.spec
     blueprint = _blueprint(f"event_{spec.table}", spec.doc)
     projections = [p.spec for p in service.registry.projections.values()]
-    filters = usable(reads.fact_filters(event, projections))
-    read = _Resource(service, "", [spec.id])
-    version = reads.fact_version(event)
-
-    def list_facts() -> Response:
-        query = read.query(filters, ["position"])
-        chain = service.chains.choose(query.chain)
-        known = not_modified(lambda: read.mark(chain, query.as_of), version)
-        if known is not None:
-            return known
-        asked = _asked(query)
-        del asked["order"]  # there is only one
-        page = reads.read(
-            service.engine,
-            lambda connection: reads.select_facts(
-                connection, event, chain.id, plan=chain.plan, **asked
-            ),
-        )
-        tag = tag_of(page.block, version, page.built_at)
-        return page_answer(page.data, page.block, page.next, tag)
-
+    resource = _Resource(
+        service,
+        relation="",
+        events=[spec.id],
+        filters=usable(reads.fact_filters(event, projections)),
+        sorts=["position"],
+        version=reads.fact_version(event),
+    )
     _add(
-        blueprint, f"/events/{spec.table}", f"facts_{spec.table}", list_facts,
+        blueprint, f"/events/{spec.table}", f"facts_{spec.table}",
+        _facts_view(resource, event),
         summary=f"{spec.name} facts", answer=f"{spec.table}_page",
-        parameters=_parameters(service, filters, ["position"]),
+        parameters=resource.parameters(many=True),
     )  # fmt: skip
     return blueprint
 
@@ -130,42 +87,122 @@ def components(service: Service) -> dict[str, schemas.Schema]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
 class _Resource:
     """What the routes of one projection or event have in common."""
 
-    def __init__(self, service: Service, relation: str, events: Sequence[str]) -> None:
-        self._service = service
-        self._relation = relation
-        self._events = events
+    service: Service
+    relation: str  # the projection's name, "" for an event
+    events: Sequence[str]
+    filters: Mapping[str, reads.Column]
+    sorts: Sequence[str]
+    version: str
 
-    def query(
-        self, filters: Mapping[str, reads.Column] | None, sorts: Sequence[str] = ()
-    ) -> Query:
+    def parameters(self, *, many: bool) -> list[schemas.Schema]:
+        """What the routes understand, for the OpenAPI document."""
+        sizes = self.service.page_size, self.service.page_size_max
+        return schemas.parameters(self.filters if many else None, self.sorts, *sizes)
+
+    def query(self, *, many: bool) -> Query:
         """What the request asks for."""
         return read_query(
             request.args,
-            filters=filters,
-            sorts=sorts,
-            page_size=self._service.page_size,
-            page_size_max=self._service.page_size_max,
+            filters=self.filters if many else None,
+            sorts=self.sorts,
+            page_size=self.service.page_size,
+            page_size_max=self.service.page_size_max,
         )
 
-    def mark(self, chain: Chain, as_of: int | None) -> Mark:
-        """How far the events are read, and nothing else."""
-        return reads.read(
-            self._service.engine,
-            lambda connection: read_mark(
-                connection, chain.id, self._events, chain.plan,
-                as_of=as_of, relation=self._relation,
-            ),
+    def unchanged(self, chain: Chain, query: Query) -> Response | None:
+        """A 304 when the client has the answer already."""
+
+        def mark() -> Mark:
+            return reads.read(
+                self.service.engine,
+                lambda connection: read_mark(
+                    connection, chain.id, self.events, chain.plan,
+                    as_of=query.as_of, relation=self.relation,
+                ),
+            )  # fmt: skip
+
+        return not_modified(mark, self.version)
+
+    def page(self, found: reads.Page) -> Response:
+        """The answer that holds a page."""
+        tag = tag_of(found.block, self.version, found.built_at)
+        return page_answer(found.data, found.block, found.next, tag)
+
+
+def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
+    service = resource.service
+
+    def list_rows() -> Response:
+        query = resource.query(many=True)
+        chain = service.chains.choose(query.chain)
+        return resource.unchanged(chain, query) or resource.page(
+            reads.read(
+                service.engine,
+                lambda connection: reads.select_rows(
+                    connection, spec, chain.id,
+                    where=query.where, order=query.order, descending=query.descending,
+                    after=query.after, limit=query.limit, as_of=query.as_of,
+                    plan=chain.plan,
+                ),
+            )
         )  # fmt: skip
 
+    return list_rows
 
-def _asked(query: Query) -> dict[str, Any]:
-    return {
-        "where": query.where, "order": query.order, "descending": query.descending,
-        "after": query.after, "limit": query.limit, "as_of": query.as_of,
-    }  # fmt: skip
+
+def _row_view(
+    resource: _Resource, spec: ProjectionSpec, keys: Mapping[str, reads.Column]
+) -> View:
+    service = resource.service
+
+    def get_row(**path: str) -> Response:
+        query = resource.query(many=False)
+        values = {name: value_of(c, name, path[name]) for name, c in keys.items()}
+        chain = service.chains.choose(query.chain)
+        known = resource.unchanged(chain, query)
+        if known is not None:
+            return known
+        row = reads.read(
+            service.engine,
+            lambda connection: reads.select_row(
+                connection, spec, chain.id, values, as_of=query.as_of, plan=chain.plan
+            ),
+        )
+        if row.data is None:
+            raise Problem(
+                "no_such_row",
+                f"No {spec.name} has these keys at block {row.block.height} of "
+                f"{row.block.chain}. Check them, or ask again after the next block.",
+                block=row.block.as_json(),
+            )
+        tag = tag_of(row.block, resource.version, row.built_at)
+        return row_answer(row.data, row.block, tag)
+
+    return get_row
+
+
+def _facts_view(resource: _Resource, event: type[Event]) -> View:
+    service = resource.service
+
+    def list_facts() -> Response:
+        query = resource.query(many=True)
+        chain = service.chains.choose(query.chain)
+        return resource.unchanged(chain, query) or resource.page(
+            reads.read(
+                service.engine,
+                lambda connection: reads.select_facts(
+                    connection, event, chain.id,
+                    where=query.where, descending=query.descending, after=query.after,
+                    limit=query.limit, as_of=query.as_of, plan=chain.plan,
+                ),
+            )
+        )  # fmt: skip
+
+    return list_facts
 
 
 def _blueprint(name: str, doc: str) -> Blueprint:
@@ -173,17 +210,11 @@ def _blueprint(name: str, doc: str) -> Blueprint:
     return Blueprint(name, __name__, url_prefix=PREFIX, description=first_line)
 
 
-def _parameters(
-    service: Service, filters: Mapping[str, reads.Column] | None, sorts: Sequence[str]
-) -> list[schemas.Schema]:
-    return schemas.parameters(filters, sorts, service.page_size, service.page_size_max)
-
-
 def _add(
     blueprint: Blueprint,
     rule: str,
     endpoint: str,
-    view: Callable[..., Response],
+    view: View,
     *,
     summary: str,
     answer: str,

@@ -18,10 +18,13 @@ from db.declare import (
     Field,
     Fold,
     Kind,
+    Replay,
     Stage,
     Sum,
 )
 from db.declare.events import IMPLICIT
+from db.declare.expressions import Constant
+from db.declare.folds import Contribution
 from db.declare.projections import ProjectionSpec
 from db.reads.errors import BadQuery
 from db.registry import event_fingerprint
@@ -209,18 +212,25 @@ def _nullable(leaf: Expression) -> bool:
 
 def _meaning(fold: Fold) -> str:
     """`Sum(InvestmentMade.amount)`, and what narrows it."""
-    parts = []
-    for contribution in fold.contributions:
-        view = contribution.view
-        part = view.event.spec.name
-        value = contribution.value.describe()
-        if not isinstance(fold, Count) and not fold.replayed:
-            part = value.replace(f"{view.event.spec.id}.", f"{part}.")
-        if view.condition is not None:
-            narrowed = view.condition.describe()
-            part += " where " + narrowed.replace(f"{view.event.spec.domain}.", "")
-        parts.append(part)
+    if isinstance(fold, Stage):
+        states = dict.fromkeys(target for _, _, target in fold.moves)
+        events = dict.fromkeys(c.view.event.spec.name for c in fold.contributions)
+        return f"one of {', '.join(states)}; moved by {', '.join(events)}"
+    parts = [_contribution(fold, each) for each in fold.contributions]
     return f"{type(fold).__name__}({', '.join(dict.fromkeys(parts))})"
+
+
+def _contribution(fold: Fold, contribution: Contribution) -> str:
+    view, value = contribution.view, contribution.value
+    part = view.event.spec.name
+    if isinstance(value, Constant) and not isinstance(fold, Count | Replay):
+        part = f"{part}: {value.describe()}"
+    elif not isinstance(fold, Count | Replay):
+        part = value.describe()
+    if view.condition is not None:
+        part += f" where {view.condition.describe()}"
+    part = part.replace(f"{view.event.spec.id}.", f"{view.event.spec.name}.")
+    return part.replace("\\x00", "")  # a bytes32 that holds a word
 
 
 def _origin(field: Field) -> str:
