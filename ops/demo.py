@@ -10,7 +10,6 @@ import logging
 import shutil
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -207,13 +206,6 @@ def _free(port: int, say: Say) -> int:
 
 def _explain(settings: Settings, folder: Path, say: Say) -> None:
     base = f"http://{settings.api.host}:{settings.api.port}"
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        try:
-            socket.create_connection((settings.api.host, settings.api.port), 1).close()
-            break
-        except OSError:
-            time.sleep(0.1)
     say("")
     say("indexing live. In another terminal:")
     say(f"  curl -s '{base}/api/v1/campaigns?limit=3'")

@@ -1,11 +1,15 @@
 """The API as a process of its own, under granian."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from granian import Granian
@@ -15,11 +19,13 @@ from granian.log import LogLevels
 from api.app import create_app
 from db.reads import read_engine
 from ops.embedded.child import die_with_parent
+from ops.errors import OperationError
 from ops.indexing import declared, streams
 from ops.settings import Settings, load_settings
 
 WORKERS = 1
-THREADS = 8
+THREADS = 4
+START_SECONDS = 30
 
 
 def build_app(path: str | None, url: str) -> Any:
@@ -47,7 +53,6 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         blocking_threads=THREADS,
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
-        process_name="chainfold-api",
     )
     server.serve(target_loader=partial(_load, path, url), wrap_loader=False)
 
@@ -60,9 +65,11 @@ def _load(path: str | None, url: str, *_: Any) -> Any:
 def start_api(settings: Settings, url: str) -> Iterator[None]:
     """The API in a process beside this one, which ends it; it also ends with us."""
     context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_serve_quietly, args=(settings, url))
+    path = None if settings.path is None else str(settings.path)
+    process = context.Process(target=_serve_quietly, args=(path, url))
     process.start()
     try:
+        _await_listening(settings, process)
         yield
     finally:
         process.terminate()
@@ -72,8 +79,22 @@ def start_api(settings: Settings, url: str) -> Iterator[None]:
             process.join()
 
 
-def _serve_quietly(settings: Settings, url: str) -> None:
+def _await_listening(settings: Settings, process: BaseProcess) -> None:
+    api = settings.api
+    deadline = time.monotonic() + START_SECONDS
+    while process.is_alive() and time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            socket.create_connection((api.host, api.port), 1).close()
+            return
+        time.sleep(0.05)
+    raise OperationError(
+        f"the API did not start on {api.host}:{api.port}; its own message is above. If "
+        "the port is taken, set [api] port."
+    )
+
+
+def _serve_quietly(path: str | None, url: str) -> None:
     """Leave Ctrl-C to the parent, which ends this process in good order."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(os.getppid(), signal.SIGTERM)
-    serve_api(settings, url)
+    serve_api(load_settings(path), url)
