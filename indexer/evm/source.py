@@ -75,7 +75,7 @@ class EvmSource:
             max_parts_inflight=max_parts_inflight,
         )
         self._seen: Header | None = None
-        self._seen_at = 0.0  # when the head last moved, or was doubted
+        self._moved_at = 0.0  # when the head last moved
         self._looked_at = -STILL_SECONDS
         self._looking: set[asyncio.Task[Header | None]] = set()
         self.head_regressions = 0
@@ -84,38 +84,43 @@ class EvmSource:
         """The highest block the source reports.
 
         A head below one seen before is first doubted: the other endpoints are asked,
-        and only if all of them answer, and none is higher, is it believed. One that
-        stands still is doubted as well: perhaps only its node does.
+        and only if all of them answer, and none is higher, is it believed. While it
+        stands still the others are asked too, without waiting for them: perhaps only
+        its node does, and then the next head is theirs.
         """
         reply = await self._client.batch([LATEST])
         head = read_block(reply.results[0]).header
         self._client.saw_head(reply.endpoint, head.height)
         now = self._client.clock()
-        self._look_after_lagging(now)
-        if self._seen is None or head.height > self._seen.height:
-            self._seen, self._seen_at = head, now
-            return head
-        regressed = head.height < self._seen.height
-        if regressed:
-            self.head_regressions += 1
-        elif now - self._seen_at < STILL_SECONDS:
+        if self._seen is None or head.height >= self._seen.height:
+            if self._seen is None or head.height > self._seen.height:
+                self._moved_at = now
+            self._look_around(reply.endpoint, now)
             self._seen = head
             return head
+        self.head_regressions += 1
         others = [e for e in self._client.usable() if e is not reply.endpoint]
         answers = await gather([self._head_of(endpoint) for endpoint in others])
         heads = [head, *[answer for answer in answers if answer is not None]]
         best = max(heads, key=lambda header: header.height)
         if best.height >= self._seen.height or len(heads) == len(others) + 1:
-            self._seen, self._seen_at = best, now
+            self._seen, self._moved_at = best, now
         return self._seen
 
-    def _look_after_lagging(self, now: float) -> None:
-        """Ask endpoints that were behind where they are now, and do not wait for it."""
-        lagging = [e for e in self._client.usable() if e.health is Health.LAGGING]
-        if not lagging or now - self._looked_at < STILL_SECONDS:
+    def _look_around(self, asked: Endpoint, now: float) -> None:
+        """Ask endpoints that were behind, and all while the head stands still."""
+        if now - self._looked_at < STILL_SECONDS:
+            return
+        still = now - self._moved_at >= STILL_SECONDS
+        others = [
+            e
+            for e in self._client.usable()
+            if e is not asked and (still or e.health is Health.LAGGING)
+        ]
+        if not others:
             return
         self._looked_at = now
-        for endpoint in lagging:
+        for endpoint in others:
             task = asyncio.create_task(self._head_of(endpoint))
             self._looking.add(task)
             task.add_done_callback(self._looking.discard)
@@ -135,17 +140,23 @@ class EvmSource:
     async def header(self, height: int) -> Header | None:
         """The header at a height, None when no endpoint has such a block (yet)."""
         call = block_call(height, nullable=True)
-        reply = await self._client.batch([call], height=height)
-        if reply.results[0] is not None:
-            return read_block(reply.results[0], height).header
+        asked: Endpoint | None = None
+        try:
+            reply = await self._client.batch([call], height=height)
+            asked = reply.endpoint
+            if reply.results[0] is not None:
+                return read_block(reply.results[0], height).header
+        except Missing:
+            pass  # some nodes say it with an error
         for endpoint in self._client.usable():
-            if endpoint is not reply.endpoint:
-                try:
-                    answer = await self._client.ask(endpoint, call)
-                except Missing:
-                    continue
-                if answer is not None:
-                    return read_block(answer, height).header
+            if endpoint is asked:
+                continue
+            try:
+                answer = await self._client.ask(endpoint, call)
+            except Missing:
+                continue
+            if answer is not None:
+                return read_block(answer, height).header
         return None
 
     def learn_children(self, children: Iterable[Child]) -> None:

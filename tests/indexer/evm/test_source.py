@@ -519,13 +519,14 @@ def test_a_node_that_stands_still_is_checked_against_another():
         heads.append((await source.head()).height)
         time.now += 11
         heads.append((await source.head()).height)
+        await asyncio.gather(*source._looking)
         heads.append((await source.head()).height)
         return heads
 
     with FakeRpcServer(frozen) as first, FakeRpcServer(moving) as second:
         source = source_for(first.url, second.url)
         time = source._client.clock.__self__
-        assert run(source, work) == [30, 30, 50, 50]
+        assert run(source, work) == [30, 30, 30, 50]
         assert source._client.endpoints[0].health is Health.LAGGING
 
 
@@ -1052,6 +1053,16 @@ def test_headers_by_height():
     assert genesis.hash == chain.blocks[0].hash
     assert last.parent_hash == chain.blocks[4].hash
     assert beyond is None
+
+
+def test_a_block_that_is_denied_with_an_error_is_not_there():
+    def deny(method, params, result):
+        if result is None:
+            raise RpcFault(-32000, "header not found")
+        return result
+
+    with FakeRpcServer(busy_chain(3), alter=deny) as node:
+        assert run(source_for(node.url), lambda s: s.header(8)) is None
 
 
 def test_a_header_that_only_the_second_endpoint_has_is_found():
