@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import psycopg2
 from sqlalchemy import (
     BigInteger,
     Connection,
@@ -24,6 +25,7 @@ from sqlalchemy import (
     Column as SqlColumn,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 
 from db.declare import Event
@@ -114,9 +116,12 @@ def delete_facts(
 
 
 def _copy(connection: Connection, statement: str, content: bytes) -> None:
+    """COPY past SQLAlchemy, which has no word for it, but raise its errors."""
     cursor: Any = connection.connection.cursor()
     try:
         cursor.copy_expert(statement, io.BytesIO(content), 1 << 20)
+    except psycopg2.Error as error:
+        raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
     finally:
         cursor.close()
 

@@ -6,14 +6,27 @@ working side by side cannot deadlock.
 
 from collections.abc import Collection, Mapping, Sequence
 
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, select
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    SmallInteger,
+    Table,
+    bindparam,
+    column,
+    delete,
+    select,
+    table,
+)
 
+from db.control import declaration
 from db.copy import delete_facts
 from db.declare.events import EventView
 from db.declare.projections import ProjectionSpec
 from db.engine import lock_projection
 from db.position import BlockRange, position
 from db.registry import Registry
+from db.sql.columns import FACTS
 from db.sql.keys import touched_keys
 from db.sql.merge import merge
 from db.sql.repair import recompute
@@ -63,8 +76,32 @@ def unfold_from(
         delete_facts(connection, event, source, lowest)
         for event in registry.events.values()
     )
+    deleted += _delete_undeclared(connection, registry, source, lowest)
     for spec, keys in touched:
         recompute(connection, spec, keys)
+    return deleted
+
+
+def _delete_undeclared(
+    connection: Connection, registry: Registry, source: int, lowest: int
+) -> int:
+    """Delete facts of events that are kept though no longer declared.
+
+    Their coverage is forgotten with all the rest: declared again, the event is read
+    anew, and must not meet facts of blocks that are gone.
+    """
+    query = select(declaration.c.relation).where(
+        declaration.c.kind == "event",
+        declaration.c.name.not_in(list(registry.events)),
+    )
+    deleted = 0
+    for relation in connection.execute(query).scalars().all():
+        columns = column("source", SmallInteger), column("position", BigInteger)
+        facts = table(relation, *columns, schema=FACTS)
+        result = connection.execute(
+            delete(facts).where(facts.c.source == source, facts.c.position >= lowest)
+        )
+        deleted += int(result.rowcount)
     return deleted
 
 
@@ -75,11 +112,11 @@ def _repair_added(
     events: Collection[str],
     added: Mapping[str, Table],
 ) -> None:
-    def only_added(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]:
+    def only_added(view: EventView, facts: Table) -> Sequence[ColumnElement[bool]]:
         positions = added[view.event.spec.id]
         return [
-            table.c.source == bindparam("source", type_=table.c.source.type),
-            table.c.position.in_(select(positions.c.position)),
+            facts.c.source == bindparam("source", type_=facts.c.source.type),
+            facts.c.position.in_(select(positions.c.position)),
         ]
 
     keys = touched_keys(connection, spec, {"source": source}, events, only_added)

@@ -5,6 +5,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -14,6 +15,7 @@ import db.domains
 from db.declare import Contract, DeclarationError, Event, Projection
 
 T = TypeVar("T")
+Declared = type[Event] | type[Projection]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +31,18 @@ class Registry:
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
-        tables: dict[str, str] = {}
+        tables: dict[str, Declared] = {}
         for event in events:
             spec = event.spec
-            _claim(tables, spec.table, spec.id)
+            _claim(tables, spec.table, event)
             by_id[spec.id] = event
         by_plural: dict[str, type[Projection]] = {}
         for projection in projections:
-            _claim(tables, projection.spec.plural, projection.spec.name)
+            _claim(tables, projection.spec.plural, projection)
             by_plural[projection.spec.plural] = projection
             for event in projection.spec.events:
                 if event.spec.id not in by_id:
-                    _claim(tables, event.spec.table, event.spec.id)
+                    _claim(tables, event.spec.table, event)
                     by_id[event.spec.id] = event
         return cls(dict(sorted(by_id.items())), dict(sorted(by_plural.items())))
 
@@ -78,18 +80,29 @@ def event_fingerprint(event: type[Event]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _claim(taken: dict[str, str], name: str, owner: str) -> None:
+def _claim(taken: dict[str, Declared], name: str, owner: Declared) -> None:
     if name in taken:
+        other = taken[name]
         raise DeclarationError(
-            owner,
-            f"the name {name!r} is already taken by {taken[name]}",
+            f"{owner.spec.domain}.{owner.spec.name}",
+            f"the name {name!r} is already taken by {other.spec.domain}."
+            f"{other.spec.name} ({_file_of(other)})",
             "rename one of them (or give the projection another `plural`)",
+            _file_of(owner),
         )
     if len(name) > 45:
         raise DeclarationError(
-            owner, f"the name {name!r} is longer than 45 characters", "shorten it"
+            f"{owner.spec.domain}.{owner.spec.name}",
+            f"the name {name!r} is longer than 45 characters",
+            "shorten it",
+            _file_of(owner),
         )
     taken[name] = owner
+
+
+def _file_of(owner: Declared) -> str:
+    module = sys.modules.get(owner.__module__)
+    return getattr(module, "__file__", None) or owner.__module__
 
 
 def _declared(module: ModuleType, base: type[T]) -> list[type[T]]:

@@ -68,26 +68,37 @@ def migrate(
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(7362001)"))
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS control"))
-    with engine.begin() as connection:
         _upgrade_control(connection)
     with engine.begin() as connection:
         lock_declarations(connection, alone=True)
         known = _known(connection)
         for event in registry.events.values():
             _ensure_event(connection, event, known, refetch, report)
+        retired: list[str] = []
         for projection in registry.projections.values():
-            _ensure_projection(connection, projection.spec, known, report)
+            retired += _ensure_projection(connection, projection.spec, known, report)
         _drop_undeclared(connection, registry, known, report)
+        # Last, because whoever reads a view waits from here to the commit.
+        _replace_views(connection, registry)
+        _drop_tables(connection, retired)
     return report
 
 
 def check_declarations(connection: Connection, registry: Registry) -> None:
-    """Until commit: hold the declarations as they are; raise if they are not ours."""
+    """Until commit: hold the declarations as they are; raise if they are not ours.
+
+    A projection that another version added would be left behind by what we write, so it
+    is refused too. An event that we do not know is not: its facts stay as they are.
+    """
     lock_declarations(connection, alone=False)
     known = _known(connection)
     wrong = [
         name for kind, name, print_, _ in _wanted(registry)
         if known.get((kind, name), ("", ""))[0] != print_
+    ]  # fmt: skip
+    wrong += [
+        name for kind, name in known
+        if kind == "projection" and name not in registry.projections
     ]  # fmt: skip
     if wrong:
         raise StaleDeclarations(wrong)
@@ -202,7 +213,6 @@ def _ensure_event(
     else:
         report.created.append(spec.id)
     table.create(connection)
-    _replace_view(connection, "public", spec.table, fact_view(event), spec.doc)
     _record(connection, "event", spec.id, fingerprint, spec.table)
 
 
@@ -211,30 +221,39 @@ def _ensure_projection(
     spec: ProjectionSpec,
     known: dict[tuple[str, str], tuple[str, str]],
     report: Report,
-) -> None:
+) -> Sequence[str]:
+    """Build a projection's tables if they are not; those that they take over from."""
     built = known.get(("projection", spec.plural))
     emptied = {event.spec.id for event in spec.events} & set(report.emptied)
     if built is not None and built[0] == spec.fingerprint() and not emptied:
-        _replace_projection_views(connection, spec)
-        return
+        return []
     for name in _tables_of(connection, state_name(spec)):
         connection.execute(text(f'DROP TABLE {STATE}."{name}" CASCADE'))
     state_table(spec).create(connection)
     for fold in member_folds(spec):
         member_table(spec, fold).create(connection)
     refill(connection, spec, None)
-    _replace_projection_views(connection, spec)
-    if built is not None and built[1] != state_name(spec):
-        for name in _tables_of(connection, built[1]):
-            connection.execute(text(f'DROP TABLE {STATE}."{name}"'))
     _record(connection, "projection", spec.plural, spec.fingerprint(), state_name(spec))
     (report.created if built is None else report.rebuilt).append(spec.plural)
+    if built is None or built[1] == state_name(spec):
+        return []
+    return _tables_of(connection, built[1])
 
 
-def _replace_projection_views(connection: Connection, spec: ProjectionSpec) -> None:
-    raw = select(*state_table(spec).columns)
-    _replace_view(connection, STATE, spec.plural, raw, spec.doc)
-    _replace_view(connection, "public", spec.plural, projection_view(spec), spec.doc)
+def _replace_views(connection: Connection, registry: Registry) -> None:
+    for event in registry.events.values():
+        spec = event.spec
+        _replace_view(connection, "public", spec.table, fact_view(event), spec.doc)
+    for projection in registry.projections.values():
+        row = projection.spec
+        raw = select(*state_table(row).columns)
+        _replace_view(connection, STATE, row.plural, raw, row.doc)
+        _replace_view(connection, "public", row.plural, projection_view(row), row.doc)
+
+
+def _drop_tables(connection: Connection, names: Sequence[str]) -> None:
+    for name in names:
+        connection.execute(text(f'DROP TABLE {STATE}."{name}"'))
 
 
 def _drop_undeclared(
@@ -249,8 +268,7 @@ def _drop_undeclared(
             continue
         _drop_view(connection, "public", name)
         _drop_view(connection, STATE, name)
-        for table in _tables_of(connection, relation):
-            connection.execute(text(f'DROP TABLE {STATE}."{table}"'))
+        _drop_tables(connection, _tables_of(connection, relation))
         connection.execute(
             delete(declaration).where(
                 declaration.c.kind == kind, declaration.c.name == name

@@ -53,6 +53,8 @@ def declare_events(
     """Declare every event of an ABI under a contract's name in the settings."""
     named = [_with_names(item) for item in abi if item.get("type") == "event"]
     named = [item for item in named if not item.get("anonymous")]
+    # A proxy's ABI often has the events of what it stands for once more.
+    named = list({signature(item): item for item in reversed(named)}.values())[::-1]
     contract = Contract(name, created_by, abi=named or [{"type": "none"}])
     counts = Counter(snake_case(_clean(item["name"])) for item in named)
     return [
@@ -71,14 +73,16 @@ def _declare(
     topic = keccak(text=text).hex()[:8]
     if overloaded:
         name = f"{name}_{topic}"
-    if len(contract.name) + len(snake_case(name)) > 43:
-        name = f"{name[: max(1, 30 - len(contract.name))]}_{topic}"
+    domain = snake_case(_clean(contract.name))
+    if len(domain) + len(snake_case(name)) > 43:
+        # Each letter may be a word, and get an underscore in front of it.
+        name = f"{name[: max(1, (35 - len(domain)) // 2)].rstrip('_')}_{topic}"
     fields = _fields(abi)
     body = {
         "source": contract,
         "name": text,
         "__doc__": f"{text} of {contract.name}.",
-        "__domain__": snake_case(_clean(contract.name)),
+        "__domain__": domain,
         "__module__": __name__,
         **fields,
     }

@@ -7,11 +7,14 @@ from types import FrameType
 class DeclarationError(Exception):
     """A declaration is wrong; raised at import, before anything can run on it."""
 
-    def __init__(self, subject: str, problem: str, remedy: str) -> None:
+    def __init__(
+        self, subject: str, problem: str, remedy: str, place: str | None = None
+    ) -> None:
         self.subject = subject
         self.problem = problem
         self.remedy = remedy
-        super().__init__(f"{_declared_in()}: {subject}: {problem}. Remedy: {remedy}.")
+        place = place or _declared_in()
+        super().__init__(f"{place}: {subject}: {problem}. Remedy: {remedy}.")
 
 
 def _declared_in() -> str:

@@ -26,7 +26,8 @@ from typing import Any, cast
 from abis import load_abi
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
-from db.declare.fields import Field, FixedBytes, Uint, is_reference_type
+from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
+from db.declare.values import value_field
 
 Abi = list[dict[str, Any]]
 
@@ -57,6 +58,7 @@ KEYS = frozenset({"position", "transaction"})  # those that may be a projection'
 RESERVED = frozenset(
     {*IMPLICIT, "chain", "source", "name", "where", "spec", "as_of"}
     | {"keyed", "only", "event", "keys", "condition", "identity", "field_for_key"}
+    | {"mro"}
 )
 
 
@@ -178,6 +180,12 @@ class EventView:
 
     def only(self, condition: Expression) -> "EventView":
         """Narrow to the facts for which the condition holds."""
+        if not isinstance(condition, Expression):
+            raise DeclarationError(
+                f"{self.event.spec.name}: where {condition!r}",
+                "it is not a condition",
+                "compare fields of the event, as in Event.amount > 0",
+            )
         for leaf in condition.leaves():
             if not isinstance(leaf, FieldRef) or leaf.view.event is not self.event:
                 raise DeclarationError(
@@ -185,6 +193,12 @@ class EventView:
                     "a condition may read only fields of the event it narrows",
                     f"use fields of {self.event.spec.name}",
                 )
+        if value_field(condition).kind is not Kind.BOOLEAN:
+            raise DeclarationError(
+                f"{self.event.spec.name}: where {condition.describe()}",
+                "it is not a condition",
+                "compare it with something, as in Event.amount > 0",
+            )
         both = (
             condition
             if self.condition is None

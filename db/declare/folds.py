@@ -16,7 +16,9 @@ position, for each key touched. Both give the same answer in any order of arriva
 
 A value may come from several events: `Latest(a.x, b.y)`, and may be a constant or an
 expression: `Latest({Registered: True, Deactivated: False})`, `Sum(a.x, -b.y)`.
-`where=` narrows the facts that count.
+`where=` narrows the facts that count. Of two values that one fact brings (an event read
+under two keys), `First` keeps the least and `Latest` the greatest; a `Stage` takes its
+moves in the order they are written.
 """
 
 import hashlib
@@ -27,8 +29,9 @@ from typing import Any
 
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView, FieldRef
-from db.declare.expressions import COMPARISONS, LOGIC, Binary, Constant, Expression
-from db.declare.fields import Bool, Field, Int, Kind, Text, Uint
+from db.declare.expressions import Constant, Expression, as_expression
+from db.declare.fields import Field, Int, Json, Kind, Text, Uint
+from db.declare.values import common_field, value_field
 
 Reducer = Callable[[Any, Any], Any]
 
@@ -68,7 +71,7 @@ class Fold(Expression):
     @property
     def field(self) -> Field:
         """The field whose type the fold's value has."""
-        return value_field(self.contributions[0].value)
+        return common_field([value_field(c.value) for c in self.contributions])
 
     @property
     def kind(self) -> Kind:
@@ -145,7 +148,7 @@ class CountDistinct(Fold):
     @property
     def member(self) -> Field:
         """The field of the values counted."""
-        return value_field(self.contributions[0].value)
+        return common_field([value_field(c.value) for c in self.contributions])
 
 
 class Min(Fold):
@@ -175,6 +178,7 @@ class Stage(Fold):
 
     def __init__(self, *moves: tuple[list[str], Any, str]) -> None:
         self.moves = moves
+        _check_origins(moves)
         views: dict[Any, EventView] = {}
         for _, source, _ in moves:
             view = _view(source)
@@ -222,8 +226,6 @@ class Replay(Fold):
 
     @property
     def field(self) -> Field:
-        from db.declare.fields import Json
-
         return Json()
 
     @property
@@ -235,30 +237,34 @@ class Replay(Fold):
         return [*super().definition(), hashlib.sha256(source.encode()).hexdigest()]
 
 
+def _check_origins(moves: tuple[tuple[list[str], Any, str], ...]) -> None:
+    reached = {"", *(target for _, _, target in moves)}
+    for origins, _, target in moves:
+        if isinstance(origins, str):
+            raise DeclarationError(
+                f"Stage: the move to {target!r}",
+                "the states it starts from are not a list",
+                f"write [{origins!r}]",
+            )
+        for origin in origins:
+            if origin not in reached:
+                raise DeclarationError(
+                    f"Stage: the move to {target!r}",
+                    f"no move leads to the state {origin!r} it starts from",
+                    f"use one of {', '.join(map(repr, sorted(reached)))}",
+                )
+
+
 def as_value(value: Any) -> Expression:
     """A constant or an expression, from the right side of `{Event: value}`."""
-    return value if isinstance(value, Expression) else Constant(value)
-
-
-def value_field(value: Expression) -> Field:
-    """The field whose type an expression over event fields or folds has."""
-    if isinstance(value, FieldRef):
-        return value.field
-    if isinstance(value, Fold):
-        return value.field
-    if isinstance(value, Binary):
-        return Bool() if value.operator in COMPARISONS | LOGIC else Int()
-    if isinstance(value, Constant):
-        return _constant_field(value.value)
-    raise TypeError(f"{value!r} has no type")
-
-
-def _constant_field(value: Any) -> Field:
-    if isinstance(value, bool):
-        return Bool()
-    if isinstance(value, int):
-        return Int()
-    return Text()
+    try:
+        return as_expression(value)
+    except TypeError:
+        raise DeclarationError(
+            repr(value),
+            "it cannot be a folded value",
+            "give a whole number, a text, bytes, True, False or an expression",
+        ) from None
 
 
 def _view(source: Any) -> EventView:

@@ -14,8 +14,8 @@
 Every event a projection reads has a field with each key's name, or is `keyed`. A row
 exists for a key as soon as one fact of any of its events has that key. Arithmetic and
 comparisons of folds are row expressions: computed on read, never stored. `plural`
-overrides the name of the view and the route; `order` and `index` name columns that
-readers may sort and filter by.
+overrides the name of the view and the route; `index` names the stored columns that
+readers sort and filter by.
 """
 
 import hashlib
@@ -28,8 +28,12 @@ from typing import Any
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView, domain_of, snake_case
 from db.declare.expressions import Expression
-from db.declare.fields import Field
-from db.declare.folds import CountDistinct, First, Fold, Latest, Stage, value_field
+from db.declare.fields import Field, Kind
+from db.declare.folds import First, Fold, Latest, Max, Min, Stage, Sum
+from db.declare.values import NUMBERS, alike, type_name, value_field
+
+# Columns of every row, and what a class body says otherwise than by a column.
+_RESERVED = frozenset({"source", "chain", "as_of", "spec", "plural", "index"})
 
 
 class Key:
@@ -84,7 +88,7 @@ class ProjectionSpec:
     def fingerprint(self) -> str:
         """Changes exactly when the stored rows would: 12 hex digits."""
         content = {
-            "compiler": 1,
+            "compiler": 2,
             "name": self.name,
             "keys": {key: item.describe() for key, item in self.keys.items()},
             "folds": {name: fold.definition() for name, fold in self.folds.items()},
@@ -112,7 +116,7 @@ class Projection:
         _check_names(cls.__name__, keys, folds, expressions)
         cls.spec = ProjectionSpec(
             name=cls.__name__,
-            plural=body.get("plural", _plural(snake_case(cls.__name__))),
+            plural=_plural_of(cls),
             domain=body.get("__domain__", domain_of(cls.__module__)),
             doc=(cls.__doc__ or "").strip(),
             keys=_key_fields(cls.__name__, keys, folds),
@@ -143,12 +147,18 @@ def _check_names(
         )
     hidden = set()
     for name, fold in folds.items():
+        if fold.name != name:
+            raise DeclarationError(
+                f"{subject}.{name}",
+                f"it is the same fold as {fold.name}",
+                "write the fold once, or twice in full",
+            )
         if isinstance(fold, (First, Latest)) or fold.replayed:
             hidden.add(f"{name}_at")
         if isinstance(fold, Stage):
             hidden.add(f"{name}_refused")
     for name in [*keys, *folds, *expressions]:
-        if name in hidden or name in ("source", "chain", "as_of"):
+        if name in hidden or name in _RESERVED:
             raise DeclarationError(
                 f"{subject}.{name}",
                 "the name is taken by a column that Chainfold keeps",
@@ -168,6 +178,7 @@ def _check_names(
                     "a row expression may read only folds of the same projection",
                     "give the value a name of its own first",
                 )
+        value_field(item)
 
 
 def _key_fields(
@@ -198,20 +209,40 @@ def _key_fields(
 
 
 def _check_values(subject: str, fold: Fold) -> None:
-    """All contributions of a fold must have the type of the first."""
-    expected = fold.member if isinstance(fold, CountDistinct) else fold.field
-    if fold.replayed or fold.kind is not expected.kind:
+    """All contributions must have one type, and one that the fold can work with."""
+    if fold.replayed:
         return
-    numbers = {"numeric", "bigint"}
-    for contribution in fold.contributions:
-        kind = value_field(contribution.value).kind.value
-        if kind != expected.kind.value and not {kind, expected.kind.value} <= numbers:
+    fields = [value_field(c.value) for c in fold.contributions]
+    wanted = NUMBERS if isinstance(fold, Sum) else None
+    if isinstance(fold, (Min, Max)):
+        wanted = NUMBERS | {Kind.TEXT}
+    for contribution, field in zip(fold.contributions, fields, strict=True):
+        if wanted is not None and field.kind not in wanted:
+            kind = type(fold).__name__
             raise DeclarationError(
                 f"{subject}.{fold.name}",
-                f"{contribution.view.event.spec.name} brings {kind}, "
-                f"others {expected.kind.value}",
+                f"{kind} cannot work with {type_name(field)}",
+                f"give {kind} numbers; other values go with First, Latest or "
+                "CountDistinct",
+            )
+        if not alike(fields[0], field):
+            raise DeclarationError(
+                f"{subject}.{fold.name}",
+                f"{contribution.view.event.spec.name} brings {type_name(field)}, "
+                f"others {type_name(fields[0])}",
                 "fold values of one type",
             )
+
+
+def _plural_of(cls: type[Projection]) -> str:
+    given = cls.__dict__.get("plural", _plural(snake_case(cls.__name__)))
+    if not isinstance(given, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,44}", given):
+        raise DeclarationError(
+            f"{cls.__name__}.plural",
+            f"{given!r} cannot name a table",
+            "use lower case with underscores, 45 characters at most",
+        )
+    return given
 
 
 def _plural(name: str) -> str:

@@ -2,9 +2,10 @@
 
 facts.<domain>_<event>   source, position, block_time, transaction, <fields>
 state.<name>_<print>     source, <keys>, <folds>, <fold>_at, <fold>_refused
-state.<name>_<print>__<fold>   source, <keys>, value     (values of a CountDistinct)
+state.<name>_<print>__<fold>   source, <keys>, _value    (values of a CountDistinct)
 """
 
+import hashlib
 from functools import cache
 from typing import Any
 
@@ -41,6 +42,7 @@ from db.declare.projections import ProjectionSpec
 
 FACTS = "facts"
 STATE = "state"
+VALUE = "_value"  # no column of a declaration begins with an underscore
 
 
 @cache
@@ -53,7 +55,7 @@ def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[Any]:
         Kind.BIGINT: BigInteger(),
         Kind.BOOLEAN: Boolean(),
         Kind.TEXT: Text(),
-        Kind.JSON: JSONB(),
+        Kind.JSON: JSONB(none_as_null=True),
     }
     return types[kind]
 
@@ -86,7 +88,7 @@ def fact_table(event: type[Event]) -> Table:
 @cache
 def state_name(spec: ProjectionSpec) -> str:
     """The name of the table that holds this version of a projection."""
-    return f"{spec.plural}_{spec.fingerprint()}"
+    return f"{fit(spec.plural, 36)}_{spec.fingerprint()}"
 
 
 @cache
@@ -113,21 +115,21 @@ def _state_table(spec: ProjectionSpec, name: str) -> Table:
     for column in spec.index:
         # The key follows, so that keyset paging by the column needs no sort.
         keys = [table.c[key] for key in spec.keys if key != column]
-        Index(f"{name}_by_{column}", table.c.source, table.c[column], *keys)
+        Index(fit(f"{name}_by_{column}"), table.c.source, table.c[column], *keys)
     return table
 
 
 @cache
 def member_table(spec: ProjectionSpec, fold: CountDistinct) -> Table:
     """The values that a CountDistinct has seen, by key."""
-    name = f"{state_name(spec)}__{fold.name}"
+    name = fit(f"{state_name(spec)}__{fold.name}", 60)  # `_pk` follows
     return Table(
         name,
         MetaData(schema=STATE),
         Column("source", SmallInteger, nullable=False),
         *(Column(k, field_type(f), nullable=False) for k, f in spec.keys.items()),
-        Column("value", field_type(fold.member), nullable=False),
-        PrimaryKeyConstraint("source", *spec.keys, "value", name=f"{name}_pk"),
+        Column(VALUE, field_type(fold.member), nullable=False),
+        PrimaryKeyConstraint("source", *spec.keys, VALUE, name=f"{name}_pk"),
     )
 
 
@@ -153,6 +155,14 @@ def fold_columns(fold: Fold) -> list[Column[Any]]:
     if isinstance(fold, (First, Latest, Replay)):
         columns.append(Column(f"{name}_at", BigInteger))
     return columns
+
+
+def fit(name: str, most: int = 63) -> str:
+    """A name that Postgres does not cut: the end of a longer one becomes a digest."""
+    if len(name) <= most:
+        return name
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    return name[: most - 9] + digest[:9]
 
 
 def first_line(doc: str) -> str:

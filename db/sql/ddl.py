@@ -8,14 +8,23 @@ that readers never see a table being built.
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Index, Label, Select, func, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Index,
+    Label,
+    MetaData,
+    Select,
+    func,
+    literal_column,
+    select,
+)
 
 from db.control import source as source_table
 from db.declare import Event, Field, Kind, Stage
 from db.declare.expressions import Expression
 from db.declare.folds import Fold
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import fact_table, state_table
+from db.sql.columns import fact_table, fit, state_table
 from db.sql.expressions import to_sql
 
 
@@ -85,10 +94,11 @@ def key_indexes(specs: Iterable[ProjectionSpec]) -> list[Index]:
     found: dict[str, Index] = {}
     for spec in specs:
         for view in spec.views:
-            table = fact_table(view.event)
+            # A copy: an index belongs to its table, which others create.
+            table = fact_table(view.event).to_metadata(MetaData())
             fields = [view.field_for_key(key) for key in spec.keys]
             names = [field.name for field in fields if field is not None]
-            name = f"{view.event.spec.table}_by_{'_'.join(names)}"[:63]
+            name = fit(f"{view.event.spec.table}_by_{'_'.join(names)}")
             if names != ["position"] and name not in found:
                 columns = [table.c.source, *(table.c[n] for n in names)]
                 found[name] = Index(name, *columns, table.c.position)

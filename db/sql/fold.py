@@ -21,6 +21,7 @@ from sqlalchemy import (
     Boolean,
     ColumnElement,
     FromClause,
+    Integer,
     LargeBinary,
     Numeric,
     Select,
@@ -30,6 +31,7 @@ from sqlalchemy import (
     bindparam,
     case,
     cast,
+    collate,
     func,
     literal,
     literal_column,
@@ -110,6 +112,12 @@ def within_range(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]
     ]
 
 
+def just_written(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]:
+    """Facts in a range that this transaction wrote, and no other that ran beside it."""
+    own = literal_column("xmin") == literal_column("pg_current_xact_id()::xid")
+    return [*within_range(view, table), own]
+
+
 def everything(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]:
     """All facts of all sources."""
     return []
@@ -138,10 +146,10 @@ def facts_union(
 ) -> FromClause:
     """The union of the arms, as a subquery named `facts`."""
     selects = []
-    for number, branch in enumerate(arms):
+    for branch in arms:
         table = fact_table(branch.view.event)
         values = [
-            _branch_value(fold, branch, number).label(f"v_{fold.name}")
+            _branch_value(fold, branch).label(f"v_{fold.name}")
             for fold in spec.folds.values()
         ]
         selects.append(
@@ -149,7 +157,6 @@ def facts_union(
                 table.c.source,
                 *key_columns(branch.view, spec.keys),
                 table.c.position,
-                literal_column(str(number)).label("branch"),
                 *values,
             ).where(*view_condition(branch.view), *restrict(branch.view, table))
         )
@@ -191,7 +198,7 @@ def _field_column(leaf: Expression) -> ColumnElement[Any]:
     return table.c[leaf.field.name]
 
 
-def _branch_value(fold: Fold, branch: Branch, number: int) -> ColumnElement[Any]:
+def _branch_value(fold: Fold, branch: Branch) -> ColumnElement[Any]:
     """What one arm brings to one fold, NULL when it brings nothing."""
     kind = sql_type(_value_kind(fold))
     if fold.name not in branch.values:
@@ -237,10 +244,9 @@ def _aggregates(
         return [func.count(value.distinct()).label(fold.name)]
     if isinstance(fold, Count):
         return [func.count(value).label(fold.name)]
-    if isinstance(fold, Min):
-        return [func.min(value).label(fold.name)]
-    if isinstance(fold, Max):
-        return [func.max(value).label(fold.name)]
+    if isinstance(fold, (Min, Max)):
+        best = func.min if isinstance(fold, Min) else func.max
+        return [best(ordered(fold, value)).label(fold.name)]
     present = value.is_not(None)
     if isinstance(fold, (First, Latest)):
         extreme = func.min if isinstance(fold, First) else func.max
@@ -252,18 +258,21 @@ def _aggregates(
             unpack(fold.kind, packed).label(fold.name),
             at.label(f"{fold.name}_at"),
         ]
-    ordered = aggregate_order_by(value, facts.c.position, facts.c.branch)
-    collected = func.jsonb_agg if isinstance(fold, Replay) else func.array_agg
-    history: Any = collected(ordered).filter(present)
-    at = func.max(facts.c.position).filter(present)
     if isinstance(fold, Replay):
-        return [history.label(fold.name), at.label(f"{fold.name}_at")]
-    first = func.min(facts.c.position).filter(present)
-    return [
-        history.label(fold.name),
-        first.label(f"{fold.name}_first"),
-        at.label(f"{fold.name}_at"),
-    ]
+        by_position = aggregate_order_by(value, facts.c.position)
+        history: Any = func.jsonb_agg(by_position).filter(present)
+    else:
+        # Of one fact's moves, the one that was written first.
+        tag = cast(value, Integer)
+        history = func.array_agg(aggregate_order_by(value, facts.c.position, tag))
+        history = history.filter(present)
+    at = func.max(facts.c.position).filter(present)
+    return [history.label(fold.name), at.label(f"{fold.name}_at")]
+
+
+def ordered(fold: Fold, value: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A value to be compared: text by code points, whatever the database's order."""
+    return collate(value, "C") if fold.kind is Kind.TEXT else value
 
 
 def _only_value(fold: Fold) -> Expression | None:

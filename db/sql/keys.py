@@ -1,8 +1,8 @@
 """Sets of keys that statements work on: those touched by facts, those that came late.
 
-A set stands in a temporary table (source, keys, first: the lowest position of the facts
-that touched the key), dropped at commit; its name is fixed, so that statements over it
-are compiled once.
+A set stands in a temporary table (source, keys, _first: the lowest position of the
+facts that touched the key), dropped at commit; its name is fixed, so that statements
+over it are compiled once.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -36,6 +36,8 @@ from db.sql.columns import field_type, state_table
 from db.sql.fold import Restrict, branches, facts_union, key_columns, within_range
 from db.sql.statements import create_temporary, fill_statement
 
+FIRST = "_first"  # no column of a declaration begins with an underscore
+
 
 @cache
 def key_table(spec: ProjectionSpec, prefix: str) -> Table:
@@ -45,7 +47,7 @@ def key_table(spec: ProjectionSpec, prefix: str) -> Table:
         MetaData(),
         Column("source", SmallInteger),
         *(Column(key, field_type(field)) for key, field in spec.keys.items()),
-        Column("first", BigInteger),
+        Column(FIRST, BigInteger),
         prefixes=["TEMPORARY"],
         postgresql_on_commit="DROP",
     )
@@ -104,7 +106,7 @@ def _keep_late(spec: ProjectionSpec) -> Delete:
     touched, state = key_table(spec, "late"), state_table(spec)
     same = [state.c[name] == touched.c[name] for name in ("source", *spec.keys)]
     stamps = [state.c[f"{f.name}_at"] for f in spec.folds.values() if f.replayed]
-    after = [or_(at.is_(None), touched.c.first > at) for at in stamps]
+    after = [or_(at.is_(None), touched.c[FIRST] > at) for at in stamps]
     in_order = exists().where(and_(*same, *after))
     unseen = not_(exists().where(and_(*same)))
     return delete(touched).where(or_(in_order, unseen))

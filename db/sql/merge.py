@@ -28,8 +28,8 @@ from db.declare import Count, CountDistinct, First, Fold, Latest, Max, Min, Stag
 from db.declare.projections import ProjectionSpec
 from db.position import BlockRange
 from db.sql import keys, repair, replay
-from db.sql.columns import member_folds, member_table, state_table
-from db.sql.fold import branches, facts_union, fold_select, within_range
+from db.sql.columns import VALUE, member_folds, member_table, state_table
+from db.sql.fold import branches, facts_union, fold_select, just_written, ordered
 
 
 def merge(
@@ -55,7 +55,7 @@ def merge(
 @cache
 def merge_statement(spec: ProjectionSpec, events: frozenset[str]) -> Insert:
     """The upsert of what a range folds to; binds source, lowest, highest."""
-    return _upsert(spec, fold_select(spec, within_range, events=events))
+    return _upsert(spec, fold_select(spec, just_written, events=events))
 
 
 def _upsert(spec: ProjectionSpec, rows: Select[Any]) -> Insert:
@@ -99,11 +99,11 @@ def member_statement(
     if not arms:
         return None
     names = ["source", *spec.keys]
-    facts = facts_union(spec, arms, within_range)
+    facts = facts_union(spec, arms, just_written)
     value = facts.c[f"v_{fold.name}"]
     members = member_table(spec, fold)
     fresh = insert(members).from_select(
-        [*names, "value"],
+        [*names, VALUE],
         select(*(facts.c[name] for name in names), value)
         .where(value.is_not(None))
         .distinct()
@@ -116,7 +116,7 @@ def member_statement(
     )
     table = state_table(spec)
     grouped = (
-        select(*(added.c[name] for name in names), func.count().label("n"))
+        select(*(added.c[name] for name in names), func.count().label("_new"))
         .group_by(*(added.c[name] for name in names))
         .order_by(*(added.c[name] for name in names))
     )
@@ -149,7 +149,7 @@ def _go_on_statement(
     spec: ProjectionSpec, events: frozenset[str], late: Table
 ) -> Insert:
     """The upsert for the keys that are not late, Stages going on from their rows."""
-    restrict = keys.outside(spec, late, within_range)
+    restrict = keys.outside(spec, late, just_written)
     rows = fold_select(spec, restrict, events=events, stored=state_table(spec))
     return _upsert(spec, rows)
 
@@ -164,9 +164,9 @@ def _combine(
     if isinstance(fold, (Sum, Count)):
         return {name: old + new}
     if isinstance(fold, Min):
-        return {name: func.least(old, new)}
+        return {name: func.least(ordered(fold, old), new)}
     if isinstance(fold, Max):
-        return {name: func.greatest(old, new)}
+        return {name: func.greatest(ordered(fold, old), new)}
     old_at: Any = table.c[f"{name}_at"]
     new_at: Any = statement.excluded[f"{name}_at"]
     if isinstance(fold, Stage):

@@ -22,9 +22,9 @@ from sqlalchemy import (
 
 from db.declare.projections import ProjectionSpec
 from db.sql import replay
-from db.sql.columns import member_folds, member_table, state_table
+from db.sql.columns import VALUE, member_folds, member_table, state_table
 from db.sql.fold import branches, everything, facts_union, fold_select
-from db.sql.keys import among
+from db.sql.keys import FIRST, among
 
 
 def recompute(connection: Connection, spec: ProjectionSpec, keys: Table) -> int:
@@ -49,7 +49,7 @@ def refill(connection: Connection, spec: ProjectionSpec, keys: Table | None) -> 
 
 @cache
 def _delete_rows(table: Table, keys: Table) -> Delete:
-    names = [c.name for c in keys.columns if c.name != "first"]
+    names = [c.name for c in keys.columns if c.name != FIRST]
     wanted = select(*(keys.c[name] for name in names))
     return delete(table).where(tuple_(*(table.c[n] for n in names)).in_(wanted))
 
@@ -73,6 +73,6 @@ def _refill(spec: ProjectionSpec, keys: Table | None) -> list[Insert]:
             value.is_not(None)
         )
         members = member_table(spec, fold)
-        statement = insert(members).from_select([*names, "value"], values.distinct())
+        statement = insert(members).from_select([*names, VALUE], values.distinct())
         statements.append(statement)
     return statements

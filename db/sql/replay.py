@@ -20,7 +20,7 @@ from sqlalchemy import (
 from db.declare import Replay
 from db.declare.projections import ProjectionSpec
 from db.sql.columns import state_table
-from db.sql.fold import everything, fold_select, within_range
+from db.sql.fold import everything, fold_select, just_written
 from db.sql.keys import among, outside
 
 _PAGE = 1000  # keys reduced at a time, so that memory does not grow with the table
@@ -62,7 +62,7 @@ def rebuild(connection: Connection, spec: ProjectionSpec, keys: Table | None) ->
 def _new_facts(
     spec: ProjectionSpec, events: frozenset[str], late: Table
 ) -> Select[Any]:
-    restrict = outside(spec, late, within_range)
+    restrict = outside(spec, late, just_written)
     return _with_state(spec, fold_select(spec, restrict, events=events))
 
 

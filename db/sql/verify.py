@@ -31,7 +31,7 @@ class Difference:
 
 
 def verify_select(spec: ProjectionSpec) -> Select[Any]:
-    """The rows that differ, both sides' columns prefixed `stored_` and `folded_`."""
+    """The rows that differ, both sides' columns prefixed `_stored_` and `_folded_`."""
     table = state_table(spec)
     names = ["source", *spec.keys]
     folded = fold_select(spec, everything).subquery("folded")
@@ -45,8 +45,8 @@ def verify_select(spec: ProjectionSpec) -> Select[Any]:
         *(table.c[n].is_distinct_from(folded.c[n]) for n in compared),
     )
     selected = [func.coalesce(table.c[n], folded.c[n]).label(n) for n in names]
-    selected += [table.c[n].label(f"stored_{n}") for n in ["source", *columns]]
-    selected += [folded.c[n].label(f"folded_{n}") for n in ["source", *columns]]
+    selected += [table.c[n].label(f"_stored_{n}") for n in ["source", *columns]]
+    selected += [folded.c[n].label(f"_folded_{n}") for n in ["source", *columns]]
     rows = select(*selected).select_from(table.join(folded, on, full=True))
     # A replayed state is compared in Python, so every row that has one is fetched.
     return rows if skipped else rows.where(differs)
@@ -63,10 +63,10 @@ def differences(connection: Connection, spec: ProjectionSpec) -> Iterator[Differ
     for row in result.mappings():
         stored = None
         expected = None
-        if row["stored_source"] is not None:
-            stored = {name: row[f"stored_{name}"] for name in columns}
-        if row["folded_source"] is not None:
-            expected = {name: row[f"folded_{name}"] for name in columns}
+        if row["_stored_source"] is not None:
+            stored = {name: row[f"_stored_{name}"] for name in columns}
+        if row["_folded_source"] is not None:
+            expected = {name: row[f"_folded_{name}"] for name in columns}
             for name, fold in replays.items():
                 expected[name] = replay.reduce_facts(fold, None, expected[name])
         if stored != expected:
@@ -84,20 +84,20 @@ def _member_differences(
     table, members = state_table(spec), member_table(spec, fold)
     names = ["source", *spec.keys]
     counted = (
-        select(*(members.c[n] for n in names), func.count().label("n"))
+        select(*(members.c[n] for n in names), func.count().label("_n"))
         .group_by(*(members.c[n] for n in names))
         .subquery("counted")
     )
     on = and_(*(table.c[n] == counted.c[n] for n in names))
-    kept, seen = table.c[name], func.coalesce(counted.c.n, 0)
+    kept, seen = table.c[name], func.coalesce(counted.c["_n"], 0)
     query = (
         select(*(func.coalesce(table.c[n], counted.c[n]).label(n) for n in names))
-        .add_columns(kept.label("kept"), seen.label("seen"))
+        .add_columns(kept.label("_kept"), seen.label("_seen"))
         .select_from(table.join(counted, on, full=True))
         .where(kept.is_distinct_from(seen))
     )
     for row in connection.execute(query).mappings():
         keys = {n: row[n] for n in names}
         yield Difference(
-            spec.name, keys, {f"{name}__values": row["seen"]}, {name: row["kept"]}
+            spec.name, keys, {f"{name}__values": row["_seen"]}, {name: row["_kept"]}
         )

@@ -1,8 +1,12 @@
 """Random histories of the ledger, as a chain of blocks that can fork."""
 
 import hashlib
+import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from hypothesis import HealthCheck, settings
 
 from db.blocks import Header
 from db.facts import Fact, columns_from_facts
@@ -67,12 +71,49 @@ class History:
         """Every fact, in order."""
         return [fact for height in sorted(self.facts) for fact in self.facts[height]]
 
-    def batch(self, blocks: BlockRange) -> Batch:
-        """What a source would read for a range."""
+    def batch(
+        self, blocks: BlockRange, keep: Callable[[Fact], bool] = lambda fact: True
+    ) -> Batch:
+        """What a source would read for a range; `keep` is its filter."""
         heights = range(blocks.first, blocks.last + 1)
-        facts = [fact for height in heights for fact in self.facts.get(height, [])]
+        facts = [
+            fact
+            for height in heights
+            for fact in self.facts.get(height, [])
+            if keep(fact)
+        ]
         headers = [self.header(height) for height in heights]
         return Batch(blocks, headers, columns_from_facts(facts))
+
+
+def rounds(max_examples: int) -> settings:
+    """How often a property is tried; CHAINFOLD_TEST_EXAMPLES multiplies it."""
+    times = float(os.environ.get("CHAINFOLD_TEST_EXAMPLES", "1"))
+    return settings(
+        max_examples=max(1, round(max_examples * times)),
+        deadline=None,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+        print_blob=True,
+    )
+
+
+def cut(
+    history: History, rng: random.Random, *, overlap: bool, pieces: int = 6
+) -> list[BlockRange]:
+    """The blocks of a history as ranges in random order, some twice, overlapping."""
+    count = min(pieces, history.height)
+    edges = sorted(rng.sample(range(1, history.height + 1), count))
+    firsts = [0, *edges]
+    ranges = [
+        BlockRange(first, last - 1)
+        for first, last in zip(firsts, [*edges, history.height + 1], strict=True)
+    ]
+    if overlap:
+        for _ in range(3):
+            first = rng.randint(0, history.height)
+            ranges.append(BlockRange(first, rng.randint(first, history.height)))
+    rng.shuffle(ranges)
+    return ranges
 
 
 def _fact(rng: random.Random, height: int, ordinal: int) -> Fact:

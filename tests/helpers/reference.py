@@ -43,7 +43,7 @@ def fold(
                 ):
                     continue
                 renamed = dict(view.keys)
-                key = tuple(fact.values[renamed.get(k, k)] for k in spec.keys)
+                key = tuple(_named(renamed.get(k, k), fact) for k in spec.keys)
                 value = contribution.value.evaluate(
                     lambda leaf, fact=fact: _value(leaf, fact)
                 )
@@ -59,13 +59,24 @@ def _row(projection, columns):
     spec = projection.spec
     row = {}
     for name, fold_ in spec.folds.items():
-        entries = sorted(columns[name], key=lambda entry: entry[:2])
+        entries = sorted(columns[name], key=_order(fold_))
         row[name] = _folded(fold_, [value for _, _, value in entries])
         if isinstance(fold_, Stage):
             row[name], row[f"{name}_refused"] = row[name]
     for name, expression in spec.expressions.items():
         row[name] = expression.evaluate(lambda leaf: row[leaf.name])
     return row
+
+
+def _order(fold_):
+    """By position; of one fact, Stage as written, First and Latest by value."""
+    if isinstance(fold_, Stage | Replay):
+        return lambda entry: entry[:2]
+    return lambda entry: (entry[0], _comparable(entry[2]))
+
+
+def _comparable(value):
+    return value.encode() if isinstance(value, str) else value
 
 
 def _folded(fold_, values):
@@ -117,7 +128,10 @@ def _identity(source):
 
 
 def _value(leaf, fact):
-    name = leaf.field.name
+    return _named(leaf.field.name, fact)
+
+
+def _named(name, fact):
     if name == "position":
         return fact.position
     if name == "height":

@@ -1,20 +1,74 @@
-"""Reading whole projections back, in the form the reference gives."""
+"""Whole projections read back as the reference gives them, and compared with it."""
 
 from decimal import Decimal
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 
+from db import coverage, sources
 from db.coverage import Stream
-from db.declare import Replay, Stage
+from db.declare import Stage
+from db.position import BlockRange
 from db.sql import as_of, replay
 from db.sql.columns import state_table
 from db.sql.ddl import projection_columns
 from db.sql.verify import differences
+from helpers import reference
+from indexer.writer import write_batch
 
 
-def streams(registry, filter_="test", start=0):
-    """One stream for every event."""
-    return [Stream(event, filter_, start) for event in registry.events]
+def streams(registry, filter_="test", start=0, events=None):
+    """One stream for every event, or for those with these ids."""
+    return [
+        Stream(event, filter_, start)
+        for event in registry.events
+        if events is None or event in events
+    ]
+
+
+def empty(engine, *names):
+    """Forget all chains, and begin one for each name; the id of one, or a list."""
+    with engine.begin() as connection:
+        tables = connection.execute(
+            text(
+                "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
+                " WHERE schemaname IN ('facts', 'state') OR (schemaname = 'control'"
+                " AND tablename NOT IN ('alembic_version', 'declaration'))"
+            )
+        ).scalars()
+        connection.execute(text(f"TRUNCATE {', '.join(tables)}"))
+        ids = [
+            sources.register(
+                connection, name=name, chain_id=f"eip155:{number}", ordinals="rank"
+            ).id
+            for number, name in enumerate(names or ("test",), start=1)
+        ]
+    return ids if names else ids[0]
+
+
+def fill_gaps(engine, registry, source, history, wanted, limit=7):
+    """Write what coverage lacks, range by range, as a follower does."""
+    within = BlockRange(0, history.height)
+    while True:
+        with engine.connect() as connection:
+            gaps = coverage.missing(connection, source, wanted, within)
+        following = coverage.next_range(gaps, limit)
+        if following is None:
+            return
+        blocks, lacking = following
+        write_batch(engine, registry, source, history.batch(blocks), lacking)
+
+
+def check(engine, registry, source, history, rng):
+    """Live rows, rows as of some blocks, and verify, against the reference."""
+    facts = history.all_facts()
+    with engine.connect() as connection:
+        for projection in registry.projections.values():
+            expected = reference.fold(projection, facts)
+            assert expected == live_rows(connection, projection, source)
+            for height in (rng.randint(0, history.height), history.height):
+                expected = reference.fold(projection, facts, as_of=height)
+                assert expected == rows_as_of(connection, projection, source, height)
+        assert [] == problems(connection, registry)
 
 
 def live_rows(connection, projection, source):
@@ -58,20 +112,18 @@ def _visible(spec, table):
 
 def _as_dict(spec, result):
     return {
-        tuple(_plain(row[key]) for key in spec.keys): {
-            name: _plain(value) for name, value in row.items() if name not in spec.keys
+        tuple(plain(row[key]) for key in spec.keys): {
+            name: plain(value) for name, value in row.items() if name not in spec.keys
         }
         for row in result
     }
 
 
-def _plain(value):
+def plain(value):
+    """A value as the reference has it."""
     if isinstance(value, memoryview):
         return bytes(value)
     if isinstance(value, Decimal):
         assert value == int(value)
         return int(value)
     return value
-
-
-__all__ = ["Replay", "live_rows", "problems", "rows_as_of", "streams"]
