@@ -15,7 +15,7 @@ from api.service import PREFIX, Service
 from db import reads
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
-from db.status import Mark, read_mark
+from db.status import Mark
 
 View = Callable[..., Response]
 
@@ -119,7 +119,7 @@ class _Resource:
         def mark() -> Mark:
             return reads.read(
                 self.service.engine,
-                lambda connection: read_mark(
+                lambda connection: reads.read_mark(
                     connection, chain.id, self.events, chain.plan,
                     as_of=query.as_of, relation=self.relation,
                 ),

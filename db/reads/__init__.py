@@ -34,6 +34,7 @@ from db.reads.errors import (
     TooSlow,
 )
 from db.reads.facts import select_facts
+from db.reads.marks import read_mark
 from db.reads.pages import Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
@@ -53,6 +54,6 @@ __all__ = [
     "BadCursor", "BadQuery", "Column", "DatabaseAway", "Form", "NotYetIndexed",
     "NothingIndexed", "Page", "ReadError", "Row", "SchemaChanged", "TooSlow",
     "fact_columns", "fact_filters", "fact_version", "parse", "read", "read_engine",
-    "row_columns", "row_filters", "row_version", "select_facts", "select_row",
-    "select_rows", "sortable",
+    "read_mark", "row_columns", "row_filters", "row_version", "select_facts",
+    "select_row", "select_rows", "sortable",
 ]  # fmt: skip

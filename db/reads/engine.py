@@ -12,6 +12,7 @@ from db.reads.errors import DatabaseAway, ReadError, SchemaChanged, TooSlow
 
 T = TypeVar("T")
 
+_READS = "chainfold_reads"  # marks an engine that is in autocommit already
 _QUERY_CANCELED = "57014"
 _PASSING = {"40001", "40P01"}  # serialization failure, deadlock: the other one went on
 _STARTING = ("57P01", "57P02", "57P03")  # shut down, crashed, cannot connect now
@@ -35,6 +36,7 @@ def read_engine(
     return create_engine(
         parsed,
         isolation_level="AUTOCOMMIT",
+        execution_options={_READS: True},
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=statement_timeout_seconds,
@@ -52,7 +54,8 @@ def read(engine: Engine, work: Callable[[Connection], T]) -> T:
 
     What the driver raises comes out as a `ReadError`.
     """
-    engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+    if not engine.get_execution_options().get(_READS):
+        engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     try:
         return _once(engine, work)
     except DBAPIError as error:

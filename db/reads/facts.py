@@ -11,10 +11,10 @@ from db.declare import Event
 from db.position import MAX_ORDINAL, ORDINAL_BITS, position
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
+from db.reads.marks import Statement
 from db.reads.pages import (
     Page,
     Sort,
-    Statement,
     finish,
     mark_cte,
     run,

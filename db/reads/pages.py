@@ -34,14 +34,13 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import psycopg2
 
 from db.reads.cursor import encode_cursor
 from db.reads.errors import NothingIndexed, NotYetIndexed
+from db.reads.marks import Statement, compiled, known
 from db.reads.values import Column, as_json
 from db.status import Block, Mark, mark_of, mark_select
 
-_DIALECT = psycopg2.dialect()  # type: ignore[no-untyped-call]
 _MARK_COLUMNS = 7
 
 
@@ -62,14 +61,6 @@ class Row:
     data: bytes | None
     block: Block
     built_at: str
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement as the driver takes it; `constants` are not given with each query."""
-
-    sql: str
-    constants: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +119,12 @@ def sorted_rows(
     terms = [values[name] for name in sort.names]
     first, keys = sort.columns[0], terms[1:]
     if not first.nullable:
-        begin = [_beyond(terms, sort, 0)] if sort.after else []
+        begin = [beyond(terms, sort, 0)] if sort.after else []
         rows = [_part(origin, columns, [*conditions, *begin], terms, sort)]
     else:
-        begin = [_beyond(terms, sort, 0)] if sort.after else [terms[0].is_not(None)]
+        begin = [beyond(terms, sort, 0)] if sort.after else [terms[0].is_not(None)]
         rows = [_part(origin, columns, [*conditions, *begin], terms, sort)]
-        begin = [_beyond(keys, sort, 1)] if sort.after_null else []
+        begin = [beyond(keys, sort, 1)] if sort.after_null else []
         begin.append(terms[0].is_(None))
         last = _part(origin, columns, [*conditions, *begin], terms, sort)
         rows = [last] if sort.after_null else [*rows, last]
@@ -152,10 +143,10 @@ def _part(
     return visible_rows(origin, columns, conditions, terms, descending=sort.descending)
 
 
-def _beyond(
+def beyond(
     terms: Sequence[ColumnElement[Any]], sort: Sort, first: int
 ) -> ColumnElement[bool]:
-    """After the cursor, its values bound as after_0, after_1 and so on."""
+    """After the cursor, whose values are bound as after_0, after_1 and so on."""
     binds = [
         bindparam(f"after_{number}", type_=term.type)
         for number, term in enumerate(terms, first)
@@ -182,24 +173,14 @@ def statement(mark: CTE, rows: Select[Any], sort: Sort) -> Statement:
         .select_from(mark.join(page, true(), isouter=True))
         .order_by(*order)
     )
-    compiled = query.compile(dialect=_DIALECT)
-    constants = {}
-    for name, bind in compiled.binds.items():
-        if not bind.required:
-            process = bind.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
-            constants[name] = bind.value if process is None else process(bind.value)
-    return Statement(str(compiled), constants)
+    return compiled(query)
 
 
 def run(
     connection: Connection, prepared: Statement, values: Mapping[str, Any]
 ) -> tuple[Mark, list[str]]:
     """The mark, and the bodies of the rows."""
-    result = connection.exec_driver_sql(
-        prepared.sql, {**prepared.constants, **values}
-    ).all()
-    if not result:
-        raise LookupError(f"no chain has the number {values['source']}")
+    result = known(prepared.run(connection, values), values["source"])
     mark = mark_of(result[0][:_MARK_COLUMNS], values["as_of"])
     return mark, [row[_MARK_COLUMNS] for row in result if row[_MARK_COLUMNS]]
 

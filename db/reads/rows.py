@@ -2,30 +2,38 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any
 
-from sqlalchemy import Column as TableColumn
 from sqlalchemy import (
+    CTE,
     ColumnElement,
     Connection,
     MetaData,
+    Select,
     SmallInteger,
     Table,
     bindparam,
+    literal_column,
+    or_,
+    select,
+    tuple_,
 )
+from sqlalchemy import Column as TableColumn
 
 from db.coverage import Stream
-from db.declare import Stage
+from db.declare import EventView, Stage
 from db.declare.projections import ProjectionSpec
 from db.position import MAX_HEIGHT, BlockRange
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
+from db.reads.marks import Statement
 from db.reads.pages import (
     Page,
     Row,
     Sort,
-    Statement,
+    beyond,
     finish,
     mark_cte,
     require_block,
@@ -36,8 +44,9 @@ from db.reads.pages import (
 from db.reads.values import Column, row_columns, row_filters, sortable, split_filter
 from db.sql import replay
 from db.sql.as_of import as_of_select
-from db.sql.columns import STATE, field_type, fold_columns
+from db.sql.columns import STATE, fact_table, field_type, fold_columns
 from db.sql.ddl import projection_columns
+from db.sql.fold import Restrict, fold_select, key_columns, view_condition
 from db.status import mark_binds
 
 _SHAPES = 1000  # statements kept: a query string may combine filters as it likes
@@ -163,12 +172,18 @@ def _binds(
     as_of: int | None,
     plan: Sequence[Stream] | None,
 ) -> dict[str, Any]:
-    events = [event.spec.id for event in spec.events]
-    binds = mark_binds(source, events, plan, as_of=as_of, relation=spec.plural)
+    binds = mark_binds(
+        source, _event_ids(spec), plan, as_of=as_of, relation=spec.plural
+    )
     binds |= {f"where_{name}": value for name, value in where.items()}
     if as_of is not None:
         binds["highest"] = BlockRange(as_of, as_of).highest
     return binds
+
+
+@cache
+def _event_ids(spec: ProjectionSpec) -> tuple[str, ...]:
+    return tuple(event.spec.id for event in spec.events)
 
 
 @lru_cache(_SHAPES)
@@ -181,25 +196,83 @@ def _statement(
 ) -> Statement:
     mark = mark_cte(planned=planned)
     if past:
-        origin: Any = _as_of(spec, where)
-        conditions = _conditions(
-            origin, [name for name in where if name not in spec.keys]
-        )
-    else:
-        origin = _live(spec)
-        conditions = [origin.c.source == bindparam("source")]
-        conditions += _conditions(origin, where)
-    rows = sorted_rows(origin, _visible(spec, origin), conditions, sort)
+        return statement(mark, _rows_as_of(spec, where, sort), sort)
+    live = _live(spec)
+    conditions = [live.c.source == bindparam("source"), *_conditions(live, where)]
+    rows = sorted_rows(live, _visible(spec, live), conditions, sort)
     return statement(mark, rows, sort)
 
 
-def _as_of(spec: ProjectionSpec, where: Sequence[str]) -> Any:
-    keys = {
-        name: bindparam(f"where_{name}", type_=field_type(spec.keys[name]))
-        for name in where
-        if name in spec.keys
-    }
-    return as_of_select(spec, keys).subquery("folded")
+def _rows_as_of(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> Select[Any]:
+    """The rows of a page, folded from the facts up to the block.
+
+    The keys of the page are chosen before anything is folded.
+    """
+    if set(spec.keys) == set(where):
+        keys = {
+            name: bindparam(f"where_{name}", type_=field_type(field))
+            for name, field in spec.keys.items()
+        }
+        rows = as_of_select(spec, keys)
+    else:
+        rows = fold_select(spec, _among(spec, _chosen(spec, where, sort)))
+    folded = rows.subquery("folded")
+    begun = replace(sort, after=False)
+    return sorted_rows(folded, _visible(spec, folded), [], begun)
+
+
+def _chosen(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> CTE:
+    """The keys of a page as of a block, in order.
+
+    They are among those of the live table, which has every key that has ever had a
+    fact; an index says for each whether it had one by then.
+    """
+    live = _live(spec)
+    terms = [live.c[name] for name in sort.names]
+    conditions = [live.c.source == bindparam("source"), *_conditions(live, where)]
+    if sort.after:
+        conditions.append(beyond(terms, sort, 0))
+    conditions.append(or_(*(_had_a_fact(spec, live, view) for view in spec.views)))
+    order = [term.desc() if sort.descending else term.asc() for term in terms]
+    return (
+        select(*(live.c[key] for key in spec.keys))
+        .where(*conditions)
+        .order_by(*order)
+        .limit(bindparam("limit"))
+        .cte("chosen")
+    )
+
+
+def _had_a_fact(
+    spec: ProjectionSpec, live: Table, view: EventView
+) -> ColumnElement[bool]:
+    table = fact_table(view.event)
+    same = [
+        column.element == live.c[column.name] for column in key_columns(view, spec.keys)
+    ]
+    # Not EXISTS, which Postgres may turn into reading the whole table once.
+    fact = select(table.c.position).where(
+        *_by_then(table), *same, *view_condition(view)
+    )
+    return fact.limit(literal_column("1")).scalar_subquery().is_not(None)
+
+
+def _by_then(table: Table) -> list[ColumnElement[bool]]:
+    return [
+        table.c.source == bindparam("source"),
+        table.c.position <= bindparam("highest"),
+    ]
+
+
+def _among(spec: ProjectionSpec, chosen: CTE) -> Restrict:
+    """The facts by then of the chosen keys."""
+
+    def restrict(view: EventView, table: Table) -> list[ColumnElement[bool]]:
+        columns = [column.element for column in key_columns(view, spec.keys)]
+        wanted = select(*(chosen.c[key] for key in spec.keys))
+        return [*_by_then(table), tuple_(*columns).in_(wanted)]
+
+    return restrict
 
 
 def _live(spec: ProjectionSpec) -> Table:
