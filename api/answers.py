@@ -15,7 +15,7 @@ from collections.abc import Callable
 import orjson
 from flask import Response, request
 
-from db.status import Block, Mark
+from db.reads import Block, Mark
 
 CACHE = "no-cache"  # keep it, but ask before using it again
 

@@ -25,8 +25,8 @@ from sqlalchemy import Connection
 from api.chains import Chain
 from api.index import status_of
 from api.service import Service
-from db.reads import ReadError, read
-from db.status import ChainStatus, checkpoint
+from db.reads import ReadError, checkpoint, read
+from db.status import ChainStatus
 
 log = logging.getLogger(__name__)
 

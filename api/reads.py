@@ -15,7 +15,6 @@ from api.service import PREFIX, Service
 from db import reads
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
-from db.status import Mark
 
 View = Callable[..., Response]
 
@@ -116,7 +115,7 @@ class _Resource:
     def unchanged(self, chain: Chain, query: Query) -> Response | None:
         """A 304 when the client has the answer already."""
 
-        def mark() -> Mark:
+        def mark() -> reads.Mark:
             return reads.read(
                 self.service.engine,
                 lambda connection: reads.read_mark(

@@ -34,7 +34,7 @@ from db.reads.errors import (
     TooSlow,
 )
 from db.reads.facts import select_facts
-from db.reads.marks import read_mark
+from db.reads.marks import BLOCKS, Block, Mark, checkpoint, read_mark
 from db.reads.pages import Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
@@ -51,9 +51,34 @@ from db.reads.values import (
 )
 
 __all__ = [
-    "BadCursor", "BadQuery", "Column", "DatabaseAway", "Form", "NotYetIndexed",
-    "NothingIndexed", "Page", "ReadError", "Row", "SchemaChanged", "TooSlow",
-    "fact_columns", "fact_filters", "fact_version", "parse", "read", "read_engine",
-    "read_mark", "row_columns", "row_filters", "row_version", "select_facts",
-    "select_row", "select_rows", "sortable",
+    "BLOCKS",
+    "BadCursor",
+    "BadQuery",
+    "Block",
+    "Column",
+    "DatabaseAway",
+    "Form",
+    "Mark",
+    "NotYetIndexed",
+    "NothingIndexed",
+    "Page",
+    "ReadError",
+    "Row",
+    "SchemaChanged",
+    "TooSlow",
+    "checkpoint",
+    "fact_columns",
+    "fact_filters",
+    "fact_version",
+    "parse",
+    "read",
+    "read_engine",
+    "read_mark",
+    "row_columns",
+    "row_filters",
+    "row_version",
+    "select_facts",
+    "select_row",
+    "select_rows",
+    "sortable",
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from db.declare import Event
 from db.position import MAX_ORDINAL, ORDINAL_BITS, position
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
-from db.reads.marks import Statement
+from db.reads.marks import mark_binds
 from db.reads.pages import (
     Page,
     Sort,
@@ -22,9 +22,9 @@ from db.reads.pages import (
     statement,
 )
 from db.reads.rows import check_height
+from db.reads.statements import Statement
 from db.reads.values import Column, fact_columns
 from db.sql.columns import fact_table
-from db.status import mark_binds
 
 _SHAPES = 1000
 _HEIGHTS = ("height__gte", "height__lte")

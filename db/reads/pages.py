@@ -37,9 +37,9 @@ from sqlalchemy import (
 
 from db.reads.cursor import encode_cursor
 from db.reads.errors import NothingIndexed, NotYetIndexed
-from db.reads.marks import Statement, compiled, known
+from db.reads.marks import Block, Mark, known, mark_of, mark_select
+from db.reads.statements import Statement, compiled
 from db.reads.values import Column, as_json
-from db.status import Block, Mark, mark_of, mark_select
 
 _MARK_COLUMNS = 7
 

@@ -28,7 +28,7 @@ from db.declare.projections import ProjectionSpec
 from db.position import MAX_HEIGHT, BlockRange
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
-from db.reads.marks import Statement
+from db.reads.marks import mark_binds
 from db.reads.pages import (
     Page,
     Row,
@@ -41,13 +41,13 @@ from db.reads.pages import (
     sorted_rows,
     statement,
 )
+from db.reads.statements import Statement
 from db.reads.values import Column, row_columns, row_filters, sortable, split_filter
 from db.sql import replay
 from db.sql.as_of import as_of_select
 from db.sql.columns import STATE, fact_table, field_type, fold_columns
 from db.sql.ddl import projection_columns
 from db.sql.fold import Restrict, fold_select, key_columns, view_condition
-from db.status import mark_binds
 
 _SHAPES = 1000  # statements kept: a query string may combine filters as it likes
 

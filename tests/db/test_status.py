@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from db import coverage, sources, status
+from db import coverage, reads, sources, status
 from db.coverage import Stream
 from db.places import take_follower_place
 from db.position import BlockRange
@@ -40,11 +40,11 @@ def cover(engine, source, event, *ranges, filter_="a"):
 
 def checkpoint(engine, source, events, plan=None):
     with engine.connect() as connection:
-        return status.checkpoint(connection, source, events, plan)
+        return reads.checkpoint(connection, source, events, plan)
 
 
 def test_the_chain_s_own_stream_is_the_indexer_s():
-    assert indexer_streams.BLOCKS == status.BLOCKS
+    assert indexer_streams.BLOCKS == reads.BLOCKS
 
 
 def test_nothing_is_indexed_at_first(engine, source):
@@ -73,20 +73,20 @@ def test_every_filter_and_every_event_counts(engine, source):
 
 def test_no_block_is_named_that_was_not_read(engine, source):
     """A contract that begins later says nothing about the blocks before."""
-    cover(engine, source, status.BLOCKS, (0, 7), filter_="")
-    plan = [Stream(status.BLOCKS, "", 0), Stream(PAID, "a", 100)]
+    cover(engine, source, reads.BLOCKS, (0, 7), filter_="")
+    plan = [Stream(reads.BLOCKS, "", 0), Stream(PAID, "a", 100)]
 
     assert checkpoint(engine, source, [PAID], plan) == 7
 
-    cover(engine, source, status.BLOCKS, (8, 300), filter_="")
+    cover(engine, source, reads.BLOCKS, (8, 300), filter_="")
     assert checkpoint(engine, source, [PAID], plan) == 99
 
 
 def test_an_event_that_is_not_on_the_chain_is_as_far_as_the_chain(engine, source):
-    cover(engine, source, status.BLOCKS, (3, 30), filter_="")
+    cover(engine, source, reads.BLOCKS, (3, 30), filter_="")
 
     assert checkpoint(engine, source, [PAID]) == 30
-    assert checkpoint(engine, source, [PAID], [Stream(status.BLOCKS, "", 3)]) == 30
+    assert checkpoint(engine, source, [PAID], [Stream(reads.BLOCKS, "", 3)]) == 30
 
 
 class TestOnlyThePlanKnows:
@@ -126,7 +126,7 @@ def test_a_rewind_to_before_the_beginning_leaves_nothing(engine, source):
 def test_exact_is_what_no_later_block_has_touched(engine, source):
     def exact(events, as_of=None):
         with engine.connect() as connection:
-            mark = status.read_mark(connection, source, events, as_of=as_of)
+            mark = reads.read_mark(connection, source, events, as_of=as_of)
         return mark.block.exact
 
     cover(engine, source, PAID, (0, 20))
@@ -147,11 +147,11 @@ def test_the_mark_knows_its_block(engine, source):
         )
 
     with engine.connect() as connection:
-        live = status.read_mark(connection, source, [PAID])
-        past = status.read_mark(connection, source, [PAID], as_of=12)
-        above = status.read_mark(connection, source, [PAID], as_of=21)
-    assert live.block == status.Block("test", 20, b"\xaa", 77, False, True)
-    assert past.block == status.Block("test", 12, None, None, True, True)
+        live = reads.read_mark(connection, source, [PAID])
+        past = reads.read_mark(connection, source, [PAID], as_of=12)
+        above = reads.read_mark(connection, source, [PAID], as_of=21)
+    assert live.block == reads.Block("test", 20, b"\xaa", 77, False, True)
+    assert past.block == reads.Block("test", 12, None, None, True, True)
     assert (above.checkpoint, above.block) == (20, None)
 
 
