@@ -1,6 +1,7 @@
 """Following all chains in one process, until told to stop."""
 
 import asyncio
+import contextlib
 import logging
 import signal
 from collections.abc import Sequence
@@ -8,12 +9,13 @@ from collections.abc import Sequence
 from prometheus_client import start_http_server
 from sqlalchemy import Engine
 
+from db.engine import Unavailable
 from db.places import FollowerPlace, take_follower_place
 from db.registry import Registry
 from db.schema import ensure_key_indexes
 from indexer.chain import Chain
 from indexer.errors import Retryable
-from indexer.follow import CaughtUp, backoff, follow, step
+from indexer.follow import CaughtUp, backoff, first_line, follow, step
 from ops.errors import OperationError
 from ops.indexing import open_chain
 from ops.settings import ChainSettings, Settings
@@ -110,11 +112,14 @@ async def _follow_chain(
                     )
                 finally:
                     indexes.cancel()
-                    await asyncio.to_thread(place.leave, engine)
+                    with contextlib.suppress(*Unavailable):  # it is free in 30 s anyway
+                        await asyncio.to_thread(place.leave, engine)
             return
-        except Retryable as error:
+        except (Retryable, *Unavailable) as error:
             failures += 1
-            log.warning("chain_not_open chain=%s cause=%s", chain.name, error)
+            log.warning(
+                "chain_not_open chain=%s cause=%s", chain.name, first_line(error)
+            )
             await _sleep(stop, backoff(failures))
 
 
@@ -155,9 +160,12 @@ async def _index_keys(chain: Chain, stop: asyncio.Event) -> None:
     while not stop.is_set():
         await asyncio.sleep(0.5)
         if chain.caught_up:
-            made = await asyncio.to_thread(
-                ensure_key_indexes, chain.engine, chain.registry
-            )
+            try:
+                made = await asyncio.to_thread(
+                    ensure_key_indexes, chain.engine, chain.registry
+                )
+            except Unavailable:
+                continue
             if made:
                 log.info("indexes_made chain=%s count=%d", chain.name, len(made))
             return

@@ -1,14 +1,22 @@
 """The servers a command needs: those in the settings, or embedded ones of our own."""
 
+import logging
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, make_url
 
 from db.engine import connect
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.embedded.redis import EmbeddedRedis
+from ops.embedded.supervisor import EmbeddedError
 from ops.settings import Settings
+
+WATCH_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -21,8 +29,44 @@ def database(settings: Settings) -> Iterator[str]:
     if settings.database.url is not None:
         yield str(settings.database.url)
         return
-    with EmbeddedPostgres(settings.data_dir) as url:
+    server = EmbeddedPostgres(settings.data_dir)
+    with server as url, _kept(server, url):
         yield url
+
+
+@contextmanager
+def _kept(server: EmbeddedPostgres, url: str) -> Iterator[None]:
+    """Start the server again if it ends while we need it.
+
+    It belongs to the process that started it, which may be a short one that we joined.
+    """
+    address = make_url(url)
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(WATCH_SECONDS):
+            if server.owner or _listens(str(address.host), int(address.port or 0)):
+                continue
+            try:
+                server.start()
+            except EmbeddedError as error:
+                log.warning("postgres_not_restarted error=%s", error)
+
+    thread = threading.Thread(target=watch, name="embedded-postgres-watch", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

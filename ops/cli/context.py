@@ -1,5 +1,6 @@
 """What every verb shares: settings, declarations, and a migrated database."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from pathlib import Path
 import click
 from sqlalchemy import Engine
 
+from db.engine import Unavailable
 from db.registry import Registry
 from db.schema import migrate
 from ops.errors import OperationError
 from ops.indexing import declared
 from ops.services import engine
 from ops.settings import ChainSettings, Settings, load_settings
+
+RESTART_SECONDS = 10.0
 
 
 @dataclass
@@ -41,8 +45,25 @@ class State:
         """An engine on the database, brought up to date first unless told not to."""
         with engine(self.settings) as opened:
             if migrated:
-                migrate(opened, self.registry)
+                self._migrate(opened)
             yield opened
+
+    def _migrate(self, engine: Engine) -> None:
+        """Bring the database up to date.
+
+        The embedded server may have been joined just before its owner ended; it is
+        started again then, and a moment later all is well.
+        """
+        embedded = self.settings.database.url is None
+        deadline = time.monotonic() + (RESTART_SECONDS if embedded else 0)
+        while True:
+            try:
+                migrate(engine, self.registry)
+                return
+            except Unavailable:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.25)
 
     def chains(self, names: tuple[str, ...]) -> list[ChainSettings]:
         """The chains named, or all; raises OperationError when there is none."""

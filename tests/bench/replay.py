@@ -1,4 +1,4 @@
-"""An endpoint that serves a recorded chain as fast as Python can: bytes joined, not made.
+"""An endpoint that serves a recorded chain as fast as Python can, by joining bytes.
 
 python replay.py RECORDING PORT_FILE
 """

@@ -1,4 +1,4 @@
-"""A backfill as a process of its own, to be killed: backfiller.py DATABASE URL WORKERS."""
+"""A backfill as a process, to be killed: backfiller.py DATABASE URL WORKERS."""
 
 import asyncio
 import sys
