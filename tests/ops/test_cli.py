@@ -88,7 +88,11 @@ class Place:
         )
         done = subprocess.run(
             [sys.executable, "-c", script, query],
-            cwd=self.folder, env=clean(None), capture_output=True, text=True, check=True,
+            cwd=self.folder,
+            env=clean(None),
+            capture_output=True,
+            text=True,
+            check=True,
         )  # fmt: skip
         return done.stdout
 
