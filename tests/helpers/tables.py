@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from db import coverage, sources
 from db.coverage import Stream
@@ -56,6 +56,24 @@ def fill_gaps(engine, registry, source, history, wanted, limit=7):
             return
         blocks, lacking = following
         write_batch(engine, registry, source, history.batch(blocks), lacking)
+
+
+def write_both(engine, registry, source, ours, theirs):
+    """Write two batches with their streams, the second in the middle of the first.
+
+    In the middle: after the first has read which blocks are covered.
+    """
+    waiting = [theirs]
+
+    def interfere(connection, cursor, statement, parameters, context, many):
+        if "control.coverage" in statement and waiting:
+            write_batch(engine, registry, source, *waiting.pop())
+
+    event.listen(engine, "after_cursor_execute", interfere)
+    try:
+        write_batch(engine, registry, source, *ours)
+    finally:
+        event.remove(engine, "after_cursor_execute", interfere)
 
 
 def check(engine, registry, source, history, rng):
