@@ -22,7 +22,7 @@ from db.declare import (
 from db.registry import Registry
 
 
-def abi_event(name, **inputs):
+def abi_event(name, /, **inputs):
     """An ABI entry; `indexed_` in front of a type makes it indexed."""
     return {
         "type": "event",

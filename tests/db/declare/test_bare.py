@@ -1,0 +1,188 @@
+"""Contracts that have an ABI and no code: every event becomes a table."""
+
+import pytest
+
+from db.declare import DeclarationError, Event
+from db.declare.bare import declare_events
+from db.declare.events import RESERVED
+from db.registry import Registry
+from db.schema import migrate
+from helpers.ledger import abi_event
+
+
+def by_name(abi, name="Token"):
+    return {event.spec.name: event for event in declare_events(name, abi)}
+
+
+def columns(event):
+    return {name: field.describe() for name, field in event.spec.fields.items()}
+
+
+def test_a_plain_event():
+    (event,) = declare_events(
+        "TestToken",
+        [abi_event("Transfer", sender="indexed_address", tokenId="uint256")],
+    )
+
+    assert issubclass(event, Event)
+    assert "test_token_transfer" == event.spec.table
+    assert "test_token.Transfer" == event.spec.id
+    assert "Transfer(address,uint256) of TestToken." == event.spec.doc
+    assert {
+        "sender": "Address:bytea(20)",
+        "token_id": "Uint:numeric/256",
+        "contract": "Address:bytea(20)",
+    } == columns(event)
+    assert event.spec.fields["contract"].emitter
+
+
+def test_overloaded_events_have_their_topic_in_the_name():
+    found = by_name(
+        [
+            abi_event("Transfer", a="address", b="address", c="uint256"),
+            abi_event("Transfer", a="address"),
+            abi_event("Other"),
+        ]
+    )
+
+    assert {"Transfer_ddf252ad", "Transfer_2d339b1e", "Other"} == set(found)
+    assert "token_transfer_ddf252ad" == found["Transfer_ddf252ad"].spec.table
+
+
+def test_events_whose_names_differ_by_case_are_told_apart():
+    found = by_name([abi_event("transfer", a="address"), abi_event("Transfer")])
+
+    tables = {event.spec.table for event in found.values()}
+    assert 2 == len(tables)
+    assert all(table.startswith("token_transfer_") for table in tables)
+    Registry.of(found.values())
+
+
+def test_an_event_that_is_there_twice_is_declared_once():
+    """Proxies' ABIs are often put together from two."""
+    upgraded = abi_event("Upgraded", implementation="indexed_address")
+
+    assert ["Upgraded"] == list(by_name([upgraded, dict(upgraded)]))
+
+
+def test_names_that_sql_or_chainfold_reserve():
+    names = "from to user order position height name source mro block_time chain"
+    inputs = dict.fromkeys([*names.split(), "contract"], "uint256")
+    (event,) = declare_events("Token", [abi_event("Odd", **inputs)])
+
+    fields = event.spec.fields
+    assert RESERVED.isdisjoint(fields)
+    assert {"from_", "to_", "user_", "order_", "position_", "contract"} <= set(fields)
+    assert "from" == fields["from_"].param
+    assert "contract" == fields["contract"].param
+    assert fields["contract_"].emitter
+
+
+def test_parameters_without_a_name_or_with_the_same_one():
+    item = abi_event("Odd")
+    item["inputs"] = [
+        {"name": "", "type": "uint256"},
+        {"type": "address", "indexed": True},
+        {"name": "_value", "type": "bool"},
+        {"name": "value", "type": "bool"},
+        {"name": "Value", "type": "bool"},
+        {"name": "$x", "type": "bool"},
+        {"name": "9lives", "type": "bool"},
+        {"name": "__", "type": "bool"},
+        {"name": "naïve", "type": "bool"},
+    ]
+    (event,) = declare_events("Token", [item])
+
+    names = list(event.spec.fields)
+    assert ["arg0", "arg1", "value", "value_", "value__", "x", "arg_9lives"] == names[
+        :7
+    ]
+    assert ["arg", "na_ve", "contract"] == names[7:]
+
+
+def test_arrays_structs_and_indexed_dynamic_types():
+    item = abi_event(
+        "Odd", ids="uint256[]", pair="bytes32[2]", title="indexed_string",
+        blob="indexed_bytes", list="indexed_uint8[]", raw="bytes", call="function",
+        level="int24", tag="bytes4",
+    )  # fmt: skip
+    item["inputs"].append(
+        {
+            "name": "order",
+            "type": "tuple",
+            "indexed": False,
+            "components": [{"name": "x", "type": "uint256"}],
+        }
+    )
+    (event,) = declare_events("Token", [item])
+
+    assert {
+        "ids": "Json:jsonb",
+        "pair": "Json:jsonb",
+        "title": "Hash:bytea(32)",
+        "blob": "Hash:bytea(32)",
+        "list": "Hash:bytea(32)",
+        "raw": "Blob:bytea",
+        "call": "Blob:bytea",
+        "level": "Int:bigint/24",
+        "tag": "FixedBytes:bytea(4)",
+        "order_": "Json:jsonb",
+        "contract": "Address:bytea(20)",
+    } == columns(event)
+
+
+def test_anonymous_events_are_left_out():
+    hidden = abi_event("Hidden", a="uint256") | {"anonymous": True}
+
+    assert ["Seen"] == list(by_name([hidden, abi_event("Seen")]))
+
+
+def test_an_abi_without_events():
+    assert [] == declare_events("Token", [{"type": "function", "name": "f"}])
+
+
+def test_a_type_that_solidity_does_not_have():
+    with pytest.raises(ValueError, match="a: ABI type 'fixed128x18' is not known"):
+        declare_events("Token", [abi_event("Odd", a="fixed128x18")])
+
+
+LONG = "VeryLongEventNameThatSomebodyThoughtWasAGoodIdea"
+
+
+@pytest.mark.parametrize("contract", ["T", "UniswapV2FactoryOfFactories", "A" * 30])
+def test_long_names_are_cut_and_stay_different(contract):
+    events = declare_events(
+        contract,
+        [
+            abi_event(LONG + "One", **{"p" * 60: "uint256", "p" * 59: "uint256"}),
+            abi_event(LONG + "Two"),
+            abi_event("ALLCAPS" * 8, a="uint256"),
+            abi_event("Short"),
+        ],
+    )
+
+    registry = Registry.of(events)
+    assert 4 == len(registry.events)
+    assert all(len(event.spec.table) <= 45 for event in events)
+    assert all(len(name) <= 41 for name in events[0].spec.fields)
+
+
+def test_a_contract_name_that_leaves_no_room():
+    with pytest.raises(DeclarationError, match="longer than 45"):
+        Registry.of(declare_events("A" * 44, [abi_event("Short")]))
+
+
+def test_the_tables_can_be_made(db_engine):
+    """Reserved words, two keys of one name, long names: Postgres takes them all."""
+    words = ["select", "table", "user", "ctid", "xmin", "from", "limit", "Offset"]
+    events = declare_events(
+        "Odd",
+        [
+            abi_event("Select", **dict.fromkeys(words, "uint256")),
+            abi_event(LONG, **{"p" * 60: "string", "P" * 60: "string"}),
+            abi_event("Empty"),
+        ],
+    )
+    registry = Registry.of(events)
+
+    assert set(registry.events) == set(migrate(db_engine, registry).created)
