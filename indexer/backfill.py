@@ -21,6 +21,7 @@ from db import coverage
 from db.places import lease_range, release_leases_of
 from db.position import BlockRange
 from indexer.chain import Chain
+from indexer.collector import settle_collector
 from indexer.errors import Permanent, Retryable
 from indexer.follow import CaughtUp, Wrote, backoff, step
 from indexer.planning import know_children
@@ -76,6 +77,7 @@ async def run_backfill(
     Raises Permanent when a range cannot be read; what was written stays.
     """
     started = time.monotonic()
+    settle_collector()
     async with open_chain() as chain:
         head = await chain.source.head()
         top = head.height if last is None else min(last, head.height)
@@ -265,6 +267,7 @@ def _next_news(news: Any) -> tuple[str, int, Any]:
 def _worker(open_chain: OpenChain, todo: Any, news: Any) -> None:
     """One worker process: chunks until it is told to stop."""
     pid = multiprocessing.current_process().pid or 0
+    settle_collector()
     try:
         asyncio.run(_work(open_chain, todo, news, pid))
     except Exception as error:  # the outer loop of a process: tell the parent

@@ -14,6 +14,7 @@ from db.places import FollowerPlace, take_follower_place
 from db.registry import Registry
 from db.schema import ensure_key_indexes
 from indexer.chain import Chain
+from indexer.collector import settle_collector
 from indexer.errors import Retryable
 from indexer.follow import CaughtUp, backoff, first_line, follow, step
 from ops.errors import OperationError
@@ -45,6 +46,7 @@ async def follow_chains(
     A chain that cannot be followed further is stopped alone; the others go on, and so
     does this process, so that its metrics keep saying so.
     """
+    settle_collector()
     if metrics_port is not None:
         start_http_server(metrics_port, addr="127.0.0.1")
     loops = [

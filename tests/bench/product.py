@@ -1,7 +1,6 @@
 """(b) Chainfold's backfill, as a process: product.py URL DATABASE_URL WORKERS."""
 
 import asyncio
-import gc
 import json
 import resource
 import sys
@@ -55,7 +54,6 @@ def main():
     engine = connect(database_url)
     migrate(engine, REGISTRY)
     engine.dispose()
-    gc.freeze()
     done = asyncio.run(
         run_backfill(partial(open_chain, url, database_url), workers=workers)
     )
