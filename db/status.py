@@ -8,7 +8,7 @@ from sqlalchemy import Connection, func, select, text
 
 from db import coverage
 from db.control import coverage as coverage_table
-from db.control import declaration, follower, incident
+from db.control import declaration, follower, incident, undecodable_log
 from db.control import source as source_table
 from db.coverage import Stream
 from db.places import FOLLOWER_SECONDS
@@ -34,6 +34,7 @@ class ChainStatus:
     state: str
     cause: str
     incidents: tuple[str, ...]
+    undecodable: int  # logs of followed contracts that are not what their ABI says
     polled_at: datetime | None
     followed_by: str | None  # None: no process follows it now
 
@@ -70,6 +71,11 @@ def chain_status(
         incidents=tuple(
             str(details.get("cause") or kind) for kind, details in open_incidents
         ),
+        undecodable=connection.execute(
+            select(func.count())
+            .select_from(undecodable_log)
+            .where(undecodable_log.c.source == source)
+        ).scalar_one(),
         polled_at=row.polled_at,
         followed_by=_follower(connection, source),
     )

@@ -140,7 +140,7 @@ async def follow(
             await _pause(stop, backoff(failures))
             continue
         except (Permanent, DatabaseError) as error:
-            await _stop(chain, error)
+            await stop_chain(chain, error)
             raise
         failures = 0
         if isinstance(outcome, (Wrote, Reorged)):
@@ -257,7 +257,8 @@ async def _trouble(chain: Chain, state: str, cause: str) -> None:
     await asyncio.to_thread(_set_state, chain, state, cause)
 
 
-async def _stop(chain: Chain, error: Exception) -> None:
+async def stop_chain(chain: Chain, error: Exception) -> None:
+    """Record that a chain must not be followed further, and why."""
     log.error("chain_stopped chain=%s cause=%s", chain.name, error)
     metrics.STOPPED.labels(chain.name).set(1)
     await asyncio.to_thread(_set_state, chain, "stopped", str(error))

@@ -15,13 +15,14 @@ from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import Registry
 from indexer.chain import Chain
+from indexer.errors import Permanent
 from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
 from indexer.evm.limits import Limits
 from indexer.evm.source import EvmSource
-from indexer.follow import check_genesis
+from indexer.follow import check_genesis, stop_chain
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.errors import OperationError
@@ -172,7 +173,11 @@ async def open_chain(
         batch_facts=settings.limits.batch_facts,
     )
     try:
-        await check_genesis(opened, chain.genesis)
+        try:
+            await check_genesis(opened, chain.genesis)
+        except Permanent as error:
+            await stop_chain(opened, error)
+            raise
         yield opened
     finally:
         if opened.ahead is not None:

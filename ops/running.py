@@ -43,8 +43,8 @@ async def follow_chains(
 ) -> int:
     """Follow every chain until `stop`; returns how many had to be given up.
 
-    A chain that cannot be followed further is stopped alone; the others go on, and so
-    does this process, so that its metrics keep saying so.
+    A chain that cannot be followed further is stopped alone, and the others go on;
+    this returns when none is left.
     """
     settle_collector()
     if metrics_port is not None:

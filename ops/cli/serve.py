@@ -33,10 +33,14 @@ def run(state: State, metrics_port: int | None) -> None:
         async def loop() -> int:
             stop = asyncio.Event()
             stop_on_signals(stop)
-            return await follow_chains(
+            failed = await follow_chains(
                 state.settings, chains, engine, state.registry,
                 stop=stop, metrics_port=metrics_port,
             )  # fmt: skip
+            if failed and not stop.is_set():
+                click.echo("no chain is followed any more; the API goes on", err=True)
+                await stop.wait()
+            return failed
 
         with start_api(state.settings, url):
             click.echo(_where(state))

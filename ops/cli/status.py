@@ -72,6 +72,12 @@ def _show(each: ChainStatus) -> None:
     click.echo(f"  gaps      {gaps}")
     if each.followed_by:
         click.echo(f"  followed  by {each.followed_by}")
+    if each.undecodable:
+        click.secho(
+            f"  odd logs  {each.undecodable:,} are not what their ABI says: see "
+            "control.undecodable_log",
+            fg="yellow",
+        )
     for incident in each.incidents:
         click.secho(f"  incident  {incident}", fg="red")
 

@@ -231,6 +231,7 @@ async def open_business(
     """The business as a chain that can be followed, on a migrated database."""
     number = f"eip155:{chain_id}"
     mode = options.pop("mode", "all")
+    watch = frozenset(options.pop("watch_senders", ()))
     with engine.begin() as connection:
         row = sources.register(
             connection, name="fake", chain_id=number,
@@ -247,9 +248,9 @@ async def open_business(
     )
     source = EvmSource(
         "fake", number, client, followed, finality or Ibft(), mode=mode,
-        known_children=known,
+        known_children=known, watch_senders=watch,
     )  # fmt: skip
-    streams = plan_streams(REGISTRY, Wanted(0, addresses))
+    streams = plan_streams(REGISTRY, Wanted(0, addresses, watch))
     chain = Chain(engine, REGISTRY, source, row.id, streams, **options)
     try:
         await check_genesis(chain)

@@ -12,9 +12,26 @@ from db.errors import LostPlace
 from db.places import FollowerPlace, take_follower_place
 from db.position import BlockRange
 from db.schema import migrate
+from db.status import chain_status
 from helpers import reference
-from helpers.business import REGISTRY, facts_of, open_business, play
-from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer, Faults
+from helpers.business import (
+    FACTORY,
+    REGISTRY,
+    TOKEN,
+    Moved,
+    facts_of,
+    open_business,
+    play,
+)
+from helpers.rpc import (
+    EDGE,
+    FakeEvmChain,
+    FakeLog,
+    FakeRpcServer,
+    FakeTx,
+    Faults,
+    log_for,
+)
 from helpers.tables import live_rows, problems
 from indexer.errors import Permanent, Retryable
 from indexer.evm.finality import Depth
@@ -205,6 +222,63 @@ def test_another_genesis_stops_the_chain_before_anything_is_read(engine):
         run(go(node.url))
 
     check(engine, fake)
+
+
+def test_logs_that_are_not_what_the_abi_says_are_kept_raw_and_stop_nothing(engine):
+    """Another contract at the address, or another version of it."""
+    fake = FakeEvmChain()
+    play(fake, 20, seed=17)
+    good = facts_of(fake)
+    topic = log_for(Moved, TOKEN, **{"from": FACTORY, "to": TOKEN}, value=1).topics
+    odd = [
+        FakeLog(TOKEN, topic, b"\x01"),  # too short
+        FakeLog(TOKEN, [*topic, topic[1]], b""),  # indexed otherwise: an ERC-721
+        FakeLog(TOKEN, [topic[0], b"\xff" * 32, topic[2]], bytes(32)),  # no address
+    ]
+    fake.mine(FakeTx(logs=odd))
+    play(fake, 5, seed=18)
+
+    async def go(url):
+        async with open_business(engine, url) as chain:
+            await catch_up(chain)
+
+    with FakeRpcServer(fake) as node:
+        run(go(node.url))
+
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT data, reason FROM control.undecodable_log ORDER BY position")
+        ).all()
+        assert [bytes(row.data) for row in rows] == [log.data for log in odd]
+        assert all(row.reason for row in rows)
+        assert chain_status(connection, 1).undecodable == 3
+        moved = connection.scalar(text("SELECT count(*) FROM facts.business_moved"))
+        assert moved >= len([f for f in good if f.event is Moved])
+        assert problems(connection, REGISTRY) == []
+
+
+def test_transactions_of_watched_senders_are_kept_with_their_fate(engine):
+    fake = FakeEvmChain()
+    ours = b"\x0a" * 20
+    fake.mine(FakeTx(sender=ours, nonce=0), FakeTx(nonce=7))
+    fake.mine(FakeTx(sender=ours, nonce=1, reverted=b"\x08\xc3\x79\xa0"))
+
+    async def go(url):
+        async with open_business(engine, url, watch_senders={ours}) as chain:
+            await catch_up(chain)
+
+    with FakeRpcServer(fake) as node:
+        run(go(node.url))
+
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT nonce, succeeded, revert_data FROM control.sender_transaction"
+                " ORDER BY position"
+            )
+        ).all()
+    assert [(int(r.nonce), r.succeeded) for r in rows] == [(0, True), (1, False)]
+    assert bytes(rows[1].revert_data) == b"\x08\xc3\x79\xa0"
 
 
 def test_a_node_that_falls_back_is_waited_for(engine):
