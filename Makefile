@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$name; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install devchain demo test check lint fast bench lock clean
+.PHONY: help install devchain demo test check lint fast docs bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ lint: $(STAMP)  ## format, lint, types, architecture
 
 fast: $(STAMP)  ## run the tests that need no chain and little time
 	$(BIN)/python -m pytest -m "$(FAST)" -n 2 --dist loadscope -q
+
+docs: $(STAMP)  ## make docs/reference from the code
+	$(BIN)/python -m ops.docs
 
 bench: devchain  ## print the figures
 	$(BIN)/python -m pytest tests/bench -m bench -s

@@ -1,0 +1,253 @@
+"""The page of the settings: every key, where it goes and what it means."""
+
+import enum
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ops.docs.markdown import block, code, page, table
+from ops.settings import (
+    ApiSettings,
+    ChainSettings,
+    ContractSettings,
+    DatabaseSettings,
+    Finality,
+    LimitSettings,
+    Logs,
+    RedisSettings,
+    Settings,
+    SignerKind,
+    SignerSettings,
+)
+from ops.settings.tree import SHORT_NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What one key takes, and what it means."""
+
+    form: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of `chainfold.toml`: its keys, and what each of them means."""
+
+    name: str
+    meaning: str
+    model: type | None
+    keys: Mapping[str, Key]
+    attributes: Mapping[str, str] = field(default_factory=dict)  # when named otherwise
+
+    def default(self, key: str) -> str:
+        """What holds when the key is not given, as TOML writes it."""
+        if self.model is None:
+            return ""
+        wanted = self.attributes.get(key, key)
+        found = {item.name: item for item in fields(self.model)}[wanted]
+        if found.default is not MISSING:
+            return _toml(found.default)
+        return "" if found.default_factory is not MISSING else "**required**"
+
+
+def _choices(options: type[enum.Enum]) -> str:
+    return ", ".join(code(f'"{option.value}"') for option in options)
+
+
+ADDRESSES = "address, or a list"
+SECTIONS = (
+    Section(
+        "",
+        "At the top of the file, before any section.",
+        Settings,
+        {
+            "data_dir": Key(
+                "path",
+                "Where the embedded Postgres and Redis keep their data; relative to "
+                "the file.",
+            )
+        },
+    ),
+    Section(
+        "database",
+        "Without a URL, a Postgres of our own runs under `data_dir`.",
+        DatabaseSettings,
+        {
+            "url": Key(
+                "URL", "`postgresql://user:password@host:5432/name`; 14 or newer."
+            )
+        },
+    ),
+    Section(
+        "redis",
+        "The queue of RQ workers.",
+        RedisSettings,
+        {
+            "url": Key(
+                "URL",
+                '`redis://host:6379/0`, or `"none"`; absent: an embedded one where '
+                "one is needed. `backfill --rq` needs a URL, for its workers run "
+                "elsewhere.",
+            )
+        },
+    ),
+    Section(
+        "chains.<name>",
+        "A chain to follow; the name is yours, and stays with what was read.",
+        ChainSettings,
+        {
+            "id": Key("CAIP-2 id", "`eip155:<chain id>`; checked at every endpoint."),
+            "rpc": Key("URL, or a list", "The endpoints; all of one chain."),
+            "finality": Key(
+                _choices(Finality),
+                "How blocks become final: at once, as the node's `finalized` tag "
+                "says, or after `finality_depth` blocks (`commitment`: Solana).",
+            ),
+            "finality_depth": Key("integer", 'Goes with `finality = "depth"` only.'),
+            "start_block": Key("integer", "The first block worth reading."),
+            "logs": Key(
+                _choices(Logs),
+                "Every log of a block, or only those of our contracts; a chain keeps "
+                "its way, for it numbers the facts.",
+            ),
+            "genesis": Key("block hash", "Of block 0; another chain is refused."),
+            "poll_seconds": Key("number", "How often the head is asked for."),
+            "stall_seconds": Key("number", "A head unchanged for longer is a stall."),
+            "watch_senders": Key(
+                ADDRESSES, "Accounts whose transactions are kept too."
+            ),
+            "contracts": Key("section", "See below."),
+            "programs": Key("section", "See below."),
+        },
+    ),
+    Section(
+        "chains.<name>.contracts",
+        "Where the declared contracts are, by the name of their declaration; those "
+        "that a factory makes are found by themselves.",
+        None,
+        {
+            "<contract>": Key(
+                f"{ADDRESSES}; or `{{ address, start }}`",
+                "Its address, and the first block worth reading for it.",
+            )
+        },
+    ),
+    Section(
+        "chains.<name>.programs",
+        "The programs of a Solana chain, by the name of their declaration.",
+        None,
+        {"<program>": Key("address in base58", "The program's address.")},
+    ),
+    Section(
+        "contracts.<name>",
+        "A contract declared by its ABI alone; its events become tables whose names "
+        "begin with the name. Either `address` or `factory` is needed.",
+        ContractSettings,
+        {
+            "abi": Key("path", "A JSON list, or `{abi: [...]}`; relative to the file."),
+            "address": Key(ADDRESSES, "Where it is."),
+            "factory": Key(
+                "`{ contract, event, param }`",
+                "The contract and the event parameter that announce its addresses.",
+            ),
+            "chain": Key(
+                "text", "The chain it is on; not needed when there is only one."
+            ),
+            "start": Key("integer", "The first block worth reading for it."),
+        },
+        {"abi": "abi_path", "address": "addresses"},
+    ),
+    Section(
+        "signers.<name>",
+        "A key, by where it is kept; never the key itself.",
+        SignerSettings,
+        {
+            "kind": Key(_choices(SignerKind), "Where the key is kept."),
+            "path": Key("path", 'The keystore file; with `"keystore"`.'),
+            "password_env": Key("text", "The variable with the keystore's password."),
+            "env": Key("text", 'The variable with the key; with `"env"`.'),
+            "url": Key("URL", 'The remote signer; with `"remote"`.'),
+            "address": Key("address", "The account that is expected."),
+        },
+    ),
+    Section(
+        "limits",
+        "How much is done at a time.",
+        LimitSettings,
+        {
+            "batch_facts": Key(
+                "integer", "About how many facts are written at a time."
+            ),
+            "range_blocks": Key("integer", "The most blocks read at a time."),
+            "backfill_workers": Key("integer", "Processes of `backfill`."),
+            "request_timeout_seconds": Key("number", "For one request to an endpoint."),
+            "max_inflight_requests": Key("integer", "Requests to an endpoint at once."),
+        },
+    ),
+    Section(
+        "api",
+        "Where the API listens.",
+        ApiSettings,
+        {
+            "host": Key("text", "The address to listen at; `0.0.0.0` for all."),
+            "port": Key("integer", "The port; 0: one that is free."),
+            "page_size": Key("integer", "Rows of a page when `limit` is not given."),
+        },
+    ),
+)
+EXAMPLE = """\
+[chains.edge]
+id = "eip155:100"
+rpc = "http://10.0.0.5:8545"
+finality = "ibft"
+
+[chains.edge.contracts]
+IssuerRegistry = "0x5fbdb2315678afecb367f032d93f642f64180aa3\""""
+
+
+def settings_page() -> str:
+    """Every key of the settings."""
+    short = [
+        (code(name), code(".".join(path)) if path else "the settings file itself")
+        for name, path in SHORT_NAMES.items()
+    ]
+    return page(
+        "Settings",
+        "Read from `chainfold.toml` in the working directory, or the file that "
+        "`--config` or `CHAINFOLD_CONFIG` names. Everything wrong is reported at once; "
+        "a key that is not known is an error that names the nearest one that is.",
+        block(EXAMPLE, "toml"),
+        "Any key may be given by the environment instead, its sections parted by two "
+        "underscores: `CHAINFOLD_CHAINS__EDGE__RPC` is `rpc` in `[chains.edge]`. A "
+        "list is parted by commas. The environment wins over the file.",
+        table(["variable", "is short for"], short),
+        *(_section(section) for section in SECTIONS),
+    )
+
+
+def documented() -> Iterator[str]:
+    """The full name of every key on the page."""
+    for section in SECTIONS:
+        for key in section.keys:
+            yield f"{section.name}.{key}" if section.name else key
+
+
+def _section(section: Section) -> str:
+    title = f"`[{section.name}]`" if section.name else "Top"
+    rows = [
+        (code(name), key.form, section.default(name), key.meaning)
+        for name, key in section.keys.items()
+    ]
+    head = ["key", "form", "default", "means"]
+    return f"## {title}\n\n{section.meaning}\n\n{table(head, rows)}"
+
+
+def _toml(value: Any) -> str:
+    """A default as one would write it."""
+    if value is None or value == ():
+        return ""
+    if isinstance(value, enum.Enum):
+        value = value.value
+    return code(f'"{value}"' if isinstance(value, (str, Path)) else f"{value}")
