@@ -26,6 +26,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from db.control import coverage, declaration
 from db.declare import Event
@@ -44,6 +45,9 @@ from db.sql.columns import (
 )
 from db.sql.ddl import fact_view, key_indexes, projection_view
 from db.sql.repair import refill
+
+# Renders statements without parameters, and so without doubling each `%`.
+_DDL = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
 @dataclass(slots=True)
@@ -293,9 +297,7 @@ def _replace_view(
     connection: Connection, schema: str, name: str, rows: Select[Any], doc: str
 ) -> None:
     """Make a view what it should be; one that is already is not touched."""
-    compiled = rows.compile(
-        dialect=connection.dialect, compile_kwargs={"literal_binds": True}
-    )
+    compiled = rows.compile(dialect=_DDL, compile_kwargs={"literal_binds": True})
     digest = hashlib.sha256(str(compiled).encode()).hexdigest()[:12]
     comment = f"{doc.split(chr(10), 1)[0]} [{digest}]"
     quote = connection.dialect.identifier_preparer.quote
@@ -307,9 +309,13 @@ def _replace_view(
     if current == comment:
         return
     _drop_view(connection, schema, name)
-    connection.exec_driver_sql(f"CREATE VIEW {target} AS {compiled}".replace("%", "%%"))
-    literal = comment.replace("'", "''").replace("%", "%%")
-    connection.exec_driver_sql(f"COMMENT ON VIEW {target} IS '{literal}'")
+    literal = comment.replace("'", "''")
+    for statement in (
+        f"CREATE VIEW {target} AS {compiled}",
+        f"COMMENT ON VIEW {target} IS '{literal}'",
+    ):
+        # As it is written: a `%` in it is no parameter.
+        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
 
 
 def _drop_view(connection: Connection, schema: str, name: str) -> None:

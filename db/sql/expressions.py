@@ -3,7 +3,17 @@
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Numeric, and_, cast, func, literal, or_
+from sqlalchemy import (
+    ColumnElement,
+    LargeBinary,
+    Numeric,
+    and_,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+)
 
 from db.declare.expressions import Binary, Constant, Expression
 
@@ -13,12 +23,19 @@ Leaf = Callable[[Expression], ColumnElement[Any]]
 def to_sql(expression: Expression, leaf: Leaf) -> ColumnElement[Any]:
     """The SQL of an expression, `leaf` giving the SQL of each leaf."""
     if isinstance(expression, Constant):
-        return literal(expression.value)
+        return _constant(expression.value)
     if isinstance(expression, Binary):
         left = to_sql(expression.left, leaf)
         right = to_sql(expression.right, leaf)
         return _binary(expression.operator, left, right)
     return leaf(expression)
+
+
+def _constant(value: Any) -> ColumnElement[Any]:
+    """A bound value, but bytes in full: in a view they could not be bound."""
+    if isinstance(value, bytes):
+        return cast(literal_column(f"'\\x{value.hex()}'"), LargeBinary)
+    return literal(value)
 
 
 def _binary(

@@ -4,6 +4,7 @@ It shares no code with the compiler; it reads only the declarations. The fast pa
 give what this gives, on any history.
 """
 
+import json
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -68,6 +69,12 @@ def _row(projection, columns):
     return row
 
 
+def _hashable(value):
+    """JSON as text that is equal when it is."""
+    plain = isinstance(value, bytes | str | int)
+    return value if plain else json.dumps(value, sort_keys=True)
+
+
 def _order(fold_):
     """By position; of one fact, Stage as written, First and Latest by value."""
     if isinstance(fold_, Stage | Replay):
@@ -85,7 +92,7 @@ def _folded(fold_, values):
     if isinstance(fold_, Count):
         return len(values)
     if isinstance(fold_, CountDistinct):
-        return len(set(values))
+        return len({_hashable(value) for value in values})
     if isinstance(fold_, Stage):
         return _stage(fold_, values)
     if isinstance(fold_, Replay):
