@@ -34,7 +34,7 @@ from db.declare.events import EventView
 from db.declare.projections import ProjectionSpec
 from db.sql.columns import field_type, state_table
 from db.sql.fold import Restrict, branches, facts_union, key_columns, within_range
-from db.sql.statements import create_temporary, fill_statement
+from db.sql.statements import cached_by_events, create_temporary, fill_statement
 
 FIRST = "_first"  # no column of a declaration begins with an underscore
 
@@ -85,7 +85,7 @@ def late_keys(
     return table
 
 
-@cache
+@cached_by_events
 def _fill_touched(
     spec: ProjectionSpec, prefix: str, events: frozenset[str] | None
 ) -> Insert:

@@ -8,7 +8,6 @@ the first has locked, so merges of any number of workers cannot deadlock. The ca
 holds the projection's lock (`db.locks`): shared, or alone for a replayed projection.
 """
 
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -30,6 +29,7 @@ from db.position import BlockRange
 from db.sql import keys, repair, replay
 from db.sql.columns import VALUE, member_folds, member_table, state_table
 from db.sql.fold import branches, facts_union, fold_select, just_written, ordered
+from db.sql.statements import cached_by_events
 
 
 def merge(
@@ -52,7 +52,7 @@ def merge(
             connection.execute(statement, bounds)
 
 
-@cache
+@cached_by_events
 def merge_statement(spec: ProjectionSpec, events: frozenset[str]) -> Insert:
     """The upsert of what a range folds to; binds source, lowest, highest."""
     return _upsert(spec, fold_select(spec, just_written, events=events))
@@ -90,7 +90,7 @@ def _upsert(spec: ProjectionSpec, rows: Select[Any]) -> Insert:
     return statement.on_conflict_do_update(index_elements=names, set_=changes)
 
 
-@cache
+@cached_by_events
 def member_statement(
     spec: ProjectionSpec, fold: CountDistinct, events: frozenset[str]
 ) -> Insert | None:
@@ -144,7 +144,7 @@ def _merge_replayed(
     repair.recompute(connection, spec, late)
 
 
-@cache
+@cached_by_events
 def _go_on_statement(
     spec: ProjectionSpec, events: frozenset[str], late: Table
 ) -> Insert:

@@ -22,6 +22,7 @@ from db.declare.projections import ProjectionSpec
 from db.sql.columns import state_table
 from db.sql.fold import everything, fold_select, just_written
 from db.sql.keys import among, outside
+from db.sql.statements import cached_by_events
 
 _PAGE = 1000  # keys reduced at a time, so that memory does not grow with the table
 
@@ -58,7 +59,7 @@ def rebuild(connection: Connection, spec: ProjectionSpec, keys: Table | None) ->
         _run(connection, spec, _all_facts(spec, keys), {}, resume=False)
 
 
-@cache
+@cached_by_events
 def _new_facts(
     spec: ProjectionSpec, events: frozenset[str], late: Table
 ) -> Select[Any]:

@@ -167,8 +167,9 @@ class Certificate(Projection):
     index = ("campaign", "owner")
 
 
-given = e.CertificateTransferred.keyed(owner="recipient")
-taken = e.CertificateTransferred.keyed(owner="sender")
+transfer = e.CertificateTransferred
+given = transfer.keyed(owner="recipient").only(transfer.recipient != NOBODY)
+taken = transfer.keyed(owner="sender").only(transfer.sender != NOBODY)
 
 
 class CertificateOwner(Projection):
@@ -176,12 +177,7 @@ class CertificateOwner(Projection):
 
     owner = Key()
 
-    certificates = Sum(
-        {
-            given.only(e.CertificateTransferred.recipient != NOBODY): 1,
-            taken.only(e.CertificateTransferred.sender != NOBODY): -1,
-        }
-    )
+    certificates = Sum({given: 1, taken: -1})
     received_last_at = Max(given.block_time)
 
 

@@ -31,7 +31,7 @@ from db.declare import (
     Uint,
 )
 from db.registry import Registry
-from db.sql import as_of, fold, keys, merge, repair, verify
+from db.sql import as_of, fold, keys, merge, repair, replay, verify
 from db.sql.columns import fact_table, member_table, state_name, state_table
 from db.sql.ddl import key_indexes, projection_view
 from helpers.ledger import REGISTRY, abi_event
@@ -167,7 +167,8 @@ def folded(value, column="price", facts="facts.t_sold"):
             "good",
             (
                 "CAST((coalesce(max(ARRAY[facts.position,"
-                " CASE WHEN facts.v_v THEN 1 ELSE 0 END]), NULL))[2] = 1 AS BOOLEAN) AS v, max(facts.position) AS v_at"
+                " CASE WHEN facts.v_v THEN 1 ELSE 0 END]), NULL))[2] = 1"
+                " AS BOOLEAN) AS v, max(facts.position) AS v_at"
             ),
         ),
         (
@@ -572,6 +573,22 @@ def test_key_indexes_leave_the_tables_of_facts_alone():
 
     assert {"t_sold_by_item", "t_left_by_buyer"} == names
     assert before == set(fact_table(Sold).indexes)
+
+
+def test_statements_for_sets_of_events_do_not_pile_up():
+    """A projection of fourteen events may meet thousands of sets of them."""
+    declared = spec(v=CountDistinct(Sold.kind), stage=stage())
+    late = keys.key_table(declared, "late")
+    merge._go_on_statement(declared, ALL, late)
+
+    for function in (
+        merge.merge_statement,
+        merge.member_statement,
+        merge._go_on_statement,
+        keys._fill_touched,
+        replay._new_facts,
+    ):
+        assert function.cache_info().maxsize <= 1000
 
 
 # Every function that statements call, with the version of Postgres that brought it.
