@@ -9,6 +9,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Identity,
+    Index,
     LargeBinary,
     MetaData,
     Numeric,
@@ -147,6 +148,8 @@ sender_transaction = Table(
     Column("gas_used", BigInteger, nullable=False),
     Column("revert_data", LargeBinary),
     PrimaryKeyConstraint("source", "position"),
+    Index("sender_transaction_by_hash", "hash"),
+    Index("sender_transaction_by_nonce", "source", "sender", "nonce"),
 )
 
 # What an endpoint refused once and need not be asked again.

@@ -10,7 +10,7 @@ from sqlalchemy.sql.selectable import Select
 
 T = TypeVar("T", bound=Callable[..., Any])
 
-# Statements depend on which of a projection's events a range has. There may be thousands
+# Statements depend on which events of a projection a range has. There may be thousands
 # of such sets in the life of a follower: those not met for long are compiled again.
 _KEPT = 256
 
