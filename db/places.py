@@ -17,6 +17,7 @@ from db.position import BlockRange
 
 FOLLOWER_SECONDS = 30  # a follower not seen for so long has lost its place
 LEASE_SECONDS = 120
+_LEASES = 0x63666C65  # the class of the advisory locks taken to lease: "cfle"
 
 
 def owner_name() -> str:
@@ -127,6 +128,11 @@ def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None
     """Lease a range; None when part of it is leased to another that is alive."""
     try:
         with engine.begin() as connection:
+            # One after another: two inserts checked against each other would deadlock.
+            connection.execute(
+                text("SELECT pg_advisory_xact_lock(:space, :source)"),
+                {"space": _LEASES, "source": source},
+            )
             connection.execute(
                 text(
                     "DELETE FROM control.lease WHERE source = :source"
