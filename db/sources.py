@@ -7,7 +7,14 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.control import child, incident, sender_transaction, source, undecodable_log
+from db.control import (
+    block,
+    child,
+    incident,
+    sender_transaction,
+    source,
+    undecodable_log,
+)
 from db.errors import WrongChain
 from db.position import BlockRange, position
 
@@ -80,14 +87,22 @@ def pin_genesis(connection: Connection, source_id: int, genesis: bytes) -> None:
 def observe(
     connection: Connection, source_id: int, *, head: int, head_time: int, final: int
 ) -> None:
-    """Record what the chain reports; finality never moves backwards."""
+    """Record what the chain reports; finality never moves backwards.
+
+    It is not recorded above the blocks that were written: a head that an endpoint made
+    up must not make final, for ever, what comes after.
+    """
+    written = select(func.coalesce(func.max(block.c.height), -1)).where(
+        block.c.source == source_id
+    )
+    reached = func.least(final, written.scalar_subquery())
     connection.execute(
         update(source)
         .where(source.c.id == source_id)
         .values(
             head=head,
             head_time=head_time,
-            final=func.greatest(source.c.final, final),
+            final=func.greatest(source.c.final, reached),
             polled_at=func.now(),
         )
     )
@@ -166,10 +181,10 @@ def store_children(
         connection.execute(statement, [{"source": source_id, **row} for row in rows])
 
 
-def children(connection: Connection, source_id: int) -> list[Any]:
-    """All children known, as (contract, address, height)."""
+def children(connection: Connection, source_id: int, since: int = 0) -> list[Any]:
+    """The children made at or above a height, as (contract, address, height)."""
     query = select(child.c.contract, child.c.address, child.c.height).where(
-        child.c.source == source_id
+        child.c.source == source_id, child.c.height >= since
     )
     return [(r.contract, bytes(r.address), r.height) for r in connection.execute(query)]
 

@@ -29,6 +29,9 @@ class Chain:
     batch_facts: int = 50_000
     blocks_per_range: int = 100
     ahead: tuple[Planned, asyncio.Task[Batch]] | None = None
+    # By stream of children: under which block the source knows all that the database
+    # has. Empty: it must be told them anew.
+    known: dict[str, int] = field(default_factory=dict)
     own_leases: list[BlockRange] = field(default_factory=list)
     caught_up: bool = False
 

@@ -19,7 +19,13 @@ from db.errors import DatabaseError
 from indexer import metrics
 from indexer.chain import Chain, Planned
 from indexer.errors import Permanent, Reorg, Retryable
-from indexer.planning import know_children, plan_range, resize
+from indexer.planning import (
+    forget_unwritten,
+    know_children,
+    know_written,
+    plan_range,
+    resize,
+)
 from indexer.reorg import FinalityViolated, find_fork
 from indexer.source import Batch
 from indexer.streams import events_of
@@ -86,26 +92,27 @@ async def step(chain: Chain) -> Outcome:
     final = await chain.source.final_height(head)
     known, tip = await asyncio.to_thread(_observe, chain, head, final)
     if known is not None and known.hash != head.hash:
-        return await _rewind(chain, f"head {head.height} has another hash")
+        reason = f"head {head.height} has another hash"
+        return await _rewind(chain, head.height, reason)
     if tip is not None and tip.height > head.height and chain.window is None:
         return Behind(head, tip.height)
-    planned = await asyncio.to_thread(plan_range, chain, head.height, None)
+    # A backfill leaves to the follower what may yet be undone.
+    reach = head.height if chain.window is None else min(head.height, final)
+    planned = await asyncio.to_thread(plan_range, chain, reach, None)
     if planned is None:
         chain.caught_up = True
         return CaughtUp(head)
+    if chain.ahead is not None and chain.ahead[0] != planned:
+        forget_unwritten(chain)
     await know_children(chain, planned[0].first, planned[1])
-    started = time.monotonic()
-    batch = await _read(chain, planned)
-    metrics.FETCH_SECONDS.labels(chain.name).observe(time.monotonic() - started)
-    chain.source.learn_children(batch.children)
-    await _read_ahead(chain, planned, head.height)
     try:
-        written = await asyncio.to_thread(
-            write_batch,
-            chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
-        )  # fmt: skip
+        written = await _read_and_write(chain, planned, reach)
     except Reorg as reorg:
-        return await _rewind(chain, str(reorg))
+        return await _rewind(chain, reorg.height, str(reorg))
+    except BaseException:
+        forget_unwritten(chain)
+        raise
+    know_written(chain, planned)
     resize(chain, written)
     _count(chain, written, head)
     return Wrote(written, head)
@@ -168,13 +175,23 @@ def _observe(
         return known, blocks.tip(connection, chain.id)
 
 
+async def _read_and_write(chain: Chain, planned: Planned, reach: int) -> Written:
+    started = time.monotonic()
+    batch = await _read(chain, planned)
+    metrics.FETCH_SECONDS.labels(chain.name).observe(time.monotonic() - started)
+    chain.source.learn_children(batch.children)
+    await _read_ahead(chain, planned, reach)
+    return await asyncio.to_thread(
+        write_batch,
+        chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
+    )  # fmt: skip
+
+
 async def _read(chain: Chain, planned: Planned) -> Batch:
     """The batch of a range: the one read ahead, or read now."""
     ahead, chain.ahead = chain.ahead, None
-    if ahead is not None and ahead[0] == planned:
-        return await ahead[1]
     if ahead is not None:
-        ahead[1].cancel()
+        return await ahead[1]
     return await chain.source.fetch(planned[0], events_of(planned[1]))
 
 
@@ -192,18 +209,15 @@ async def _read_ahead(chain: Chain, planned: Planned, head: int) -> None:
     chain.ahead = (following, task)
 
 
-async def _rewind(chain: Chain, reason: str) -> Reorged:
-    if chain.ahead is not None:
-        chain.ahead[1].cancel()
-        chain.ahead = None
+async def _rewind(chain: Chain, suspect: int, reason: str) -> Reorged:
+    forget_unwritten(chain)
     with chain.engine.connect() as connection:
         row = sources.find(connection, chain.name)
     final = -1 if row is None else row.final
-    height = await find_fork(chain.engine, chain.source, chain.id, final)
+    height = await find_fork(chain.engine, chain.source, chain.id, final, suspect)
     facts = await asyncio.to_thread(
         rewind, chain.engine, chain.registry, chain.id, height, chain.guard
     )
-    chain.source.forget_children(height)
     metrics.REORGS.labels(chain.name).inc()
     log.warning(
         "reorg_rewound chain=%s block=%d facts=%d reason=%s",

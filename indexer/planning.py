@@ -1,10 +1,14 @@
 """What to read next, and what must be known before it is read."""
 
+import asyncio
+from collections.abc import Sequence
+
 from db import coverage, sources
 from db.coverage import Stream
 from db.places import leased
-from db.position import BlockRange
+from db.position import MAX_HEIGHT, BlockRange
 from indexer.chain import Chain, Planned
+from indexer.source import Child
 from indexer.streams import CHILDREN
 from indexer.writer import Written
 
@@ -55,7 +59,8 @@ def _without(each: BlockRange, taken: list[BlockRange]) -> list[BlockRange]:
 async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None:
     """Find all contracts that factories made under a block, before reading from it.
 
-    Blocks whose children are known already are not asked for again.
+    Blocks whose children are known already are not asked for again; those that another
+    process found, or that were found before this one began, come from the database.
     """
     needed = {
         stream.filter.removeprefix("factory:")
@@ -64,26 +69,73 @@ async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None
     }
     streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
     streams = [s for s in streams if s.event.removeprefix(CHILDREN) in needed]
-    if not streams or below == 0:
+    if all(chain.known.get(stream.event, -1) >= below for stream in streams):
         return
-    window = BlockRange(0, below - 1)
     while True:
-        with chain.engine.connect() as connection:
-            gaps = coverage.missing(connection, chain.id, streams, window)
-        found = coverage.next_range(gaps, chain.range_blocks)
+        found = await asyncio.to_thread(_undiscovered, chain, streams, below)
         if found is None:
-            return
+            break
         children = await chain.source.discover(found[0])
-        rows = [
-            {"contract": c.contract, "address": c.address, "height": c.height}
-            for c in children
-        ]
-        with chain.engine.begin() as connection:
-            if chain.guard is not None:
-                chain.guard(connection)
-            sources.store_children(connection, chain.id, rows)
-            coverage.mark(connection, chain.id, found[1], found[0])
-        chain.source.learn_children(children)
+        await asyncio.to_thread(_keep_children, chain, found, children)
+    since = min(chain.known.values(), default=0)
+    known, rows = await asyncio.to_thread(_children_since, chain, since)
+    if not chain.known:
+        chain.source.forget_children(0)
+    chain.source.learn_children(rows)
+    chain.known |= known
+
+
+def know_written(chain: Chain, written: Planned) -> None:
+    """The children of a range that was written are known to the source already."""
+    blocks, streams = written
+    for stream in streams:
+        if chain.known.get(stream.event, -1) >= blocks.first:
+            upper = blocks.last + 1
+            chain.known[stream.event] = max(chain.known[stream.event], upper)
+
+
+def forget_unwritten(chain: Chain) -> None:
+    """Forget what was learnt from ranges that were read and not written.
+
+    Their blocks may be others when they are read again, with other children.
+    """
+    chain.known.clear()
+    if chain.ahead is not None:
+        chain.ahead[1].cancel()
+        chain.ahead = None
+
+
+def _undiscovered(chain: Chain, streams: list[Stream], below: int) -> Planned | None:
+    if below == 0:
+        return None
+    with chain.engine.connect() as connection:
+        gaps = coverage.missing(connection, chain.id, streams, BlockRange(0, below - 1))
+    return coverage.next_range(gaps, chain.range_blocks)
+
+
+def _keep_children(chain: Chain, found: Planned, children: Sequence[Child]) -> None:
+    rows = [
+        {"contract": c.contract, "address": c.address, "height": c.height}
+        for c in children
+    ]
+    with chain.engine.begin() as connection:
+        if chain.guard is not None:
+            chain.guard(connection)
+        sources.store_children(connection, chain.id, rows)
+        coverage.mark(connection, chain.id, found[1], found[0])
+
+
+def _children_since(chain: Chain, height: int) -> tuple[dict[str, int], list[Child]]:
+    """For each stream of children its first gap, and the children from a height on."""
+    streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
+    with chain.engine.connect() as connection:
+        # First up to where they are known: what is found meanwhile does no harm.
+        gaps = coverage.missing(
+            connection, chain.id, streams, BlockRange(0, MAX_HEIGHT)
+        )
+        rows = sources.children(connection, chain.id, height)
+    known = {stream.event: found[0].first for stream, found in gaps.items()}
+    return known, [Child(*row) for row in rows]
 
 
 def resize(chain: Chain, written: Written) -> None:

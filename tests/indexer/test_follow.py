@@ -23,6 +23,7 @@ from helpers.business import (
     open_business,
     play,
 )
+from helpers.following import catch_up, check
 from helpers.rpc import (
     EDGE,
     FakeEvmChain,
@@ -33,7 +34,7 @@ from helpers.rpc import (
     log_for,
 )
 from helpers.tables import live_rows, problems
-from indexer.errors import Permanent, Retryable
+from indexer.errors import Permanent
 from indexer.evm.finality import Depth
 from indexer.follow import Behind, CaughtUp, Reorged, Wrote, follow, step
 from indexer.reorg import FinalityViolated
@@ -43,29 +44,6 @@ from indexer.reorg import FinalityViolated
 def engine(db_engine):
     migrate(db_engine, REGISTRY)
     return db_engine
-
-
-async def catch_up(chain):
-    """Step until nothing is missing; returns the outcomes, retrying what may be."""
-    outcomes = []
-    for _ in range(200):
-        try:
-            outcomes.append(await step(chain))
-        except Retryable:
-            continue
-        if isinstance(outcomes[-1], CaughtUp):
-            return outcomes
-    raise AssertionError(f"never caught up: {outcomes[-3:]}")
-
-
-def check(engine, fake, source=1):
-    """Every table is what the reference makes of the chain."""
-    facts = facts_of(fake)
-    with engine.connect() as connection:
-        for projection in REGISTRY.projections.values():
-            expected = reference.fold(projection, facts)
-            assert live_rows(connection, projection, source) == expected
-        assert problems(connection, REGISTRY) == []
 
 
 def run(coroutine):

@@ -1,0 +1,137 @@
+"""What a process knows of children that another process found, or that are no more."""
+
+import asyncio
+
+import pytest
+
+from db.coverage import Stream
+from db.position import BlockRange
+from db.schema import migrate
+from helpers.business import (
+    FACTORY,
+    PEOPLE,
+    REGISTRY,
+    DealMade,
+    Paid,
+    open_business,
+    play,
+)
+from helpers.following import catch_up, check
+from helpers.rpc import FakeEvmChain, FakeRpcServer, log_for
+from indexer.errors import Retryable
+from indexer.evm.finality import Depth
+from indexer.follow import step
+from indexer.planning import know_children
+
+DEAL = b"\xdd" * 20
+
+
+@pytest.fixture
+def engine(db_engine):
+    migrate(db_engine, REGISTRY)
+    return db_engine
+
+
+def made(title="a deal", deal=DEAL):
+    return log_for(
+        DealMade, FACTORY, deal="0x" + deal.hex(), owner=PEOPLE[0], title=title
+    )
+
+
+def paid(amount=1):
+    return log_for(Paid, DEAL, payer=PEOPLE[1], amount=amount)
+
+
+def test_one_that_waited_for_its_place_knows_the_children_made_meanwhile(engine):
+    fake = FakeEvmChain()
+    play(fake, 10, seed=41)
+
+    async def go(url):
+        async with open_business(engine, url) as waiting:
+            async with open_business(engine, url) as first:
+                await catch_up(first)
+                fake.mine(made())
+                await catch_up(first)
+            fake.mine(paid())
+            await catch_up(waiting)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(go(node.url))
+
+    check(engine, fake)
+
+
+def test_children_that_another_process_found_are_known_after_its_blocks(engine):
+    """A backfill writes blocks 0..20 while the follower goes on above them."""
+    fake = FakeEvmChain()
+    fake.mine(made())
+    fake.mine_many(25)
+    fake.mine(paid())
+
+    async def go(url):
+        async with (
+            open_business(engine, url) as follower,
+            open_business(engine, url, window=BlockRange(0, 20)) as worker,
+        ):
+            await know_children(worker, 21, worker.streams)
+            await catch_up(worker)
+            await catch_up(follower)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(go(node.url))
+
+    check(engine, fake)
+
+
+def test_a_child_of_a_range_that_was_never_written_is_not_followed(engine):
+    """The write fails, and when it is tried again the block is another one."""
+    fake = FakeEvmChain()
+    fake.mine_many(4)
+    failing = [True]
+
+    def guard(connection):
+        if failing:
+            failing.clear()
+            raise Retryable("not now")
+
+    async def go(url):
+        async with open_business(engine, url, finality=Depth(30)) as chain:
+            await catch_up(chain)
+            fake.mine(made())
+            chain.guard = guard
+            with pytest.raises(Retryable, match="not now"):
+                await step(chain)
+            fake.reorg(1)
+            fake.mine(paid())  # of a contract that nobody has announced
+            await catch_up(chain)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(go(node.url))
+
+    check(engine, fake)
+
+
+def test_a_child_that_was_only_read_ahead_is_not_followed(engine):
+    fake = FakeEvmChain()
+    fake.mine_many(10)
+    fake.mine(made())
+
+    async def go(url):
+        async with open_business(
+            engine, url, finality=Depth(30), blocks_per_range=5, range_blocks=5
+        ) as chain:
+            await step(chain)
+            await step(chain)
+            assert chain.ahead is not None
+            await asyncio.wait([chain.ahead[1]])  # block 11, with the child
+            fake.reorg(1)
+            fake.mine(paid())
+            fake.mine_many(3)
+            chain.range_blocks = chain.blocks_per_range = 3
+            chain.streams.append(Stream("chain.blocks", "another", 0))
+            await catch_up(chain)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(go(node.url))
+
+    check(engine, fake)
