@@ -7,14 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.control import (
-    block,
-    child,
-    incident,
-    sender_transaction,
-    source,
-    undecodable_log,
-)
+from db.control import child, incident, sender_transaction, source, undecodable_log
 from db.errors import WrongChain
 from db.position import BlockRange, position
 
@@ -87,22 +80,14 @@ def pin_genesis(connection: Connection, source_id: int, genesis: bytes) -> None:
 def observe(
     connection: Connection, source_id: int, *, head: int, head_time: int, final: int
 ) -> None:
-    """Record what the chain reports; finality never moves backwards.
-
-    It is not recorded above the blocks that were written: a head that an endpoint made
-    up must not make final, for ever, what comes after.
-    """
-    written = select(func.coalesce(func.max(block.c.height), -1)).where(
-        block.c.source == source_id
-    )
-    reached = func.least(final, written.scalar_subquery())
+    """Record what the chain reports; finality never moves backwards."""
     connection.execute(
         update(source)
         .where(source.c.id == source_id)
         .values(
             head=head,
             head_time=head_time,
-            final=func.greatest(source.c.final, reached),
+            final=func.greatest(source.c.final, final),
             polled_at=func.now(),
         )
     )

@@ -164,15 +164,21 @@ async def follow(
 def _observe(
     chain: Chain, head: Header, final: int
 ) -> tuple[Header | None, Header | None]:
-    """Record the head; our block at its height and our highest block."""
-    metrics.HEAD.labels(chain.name).set(head.height)
-    metrics.FINAL.labels(chain.name).set(final)
+    """Record the head; our block at its height and our highest block.
+
+    Finality is recorded for blocks that were written: a head that an endpoint made up
+    must not make final, for ever, whatever comes after.
+    """
     with chain.engine.begin() as connection:
+        known = blocks.stored(connection, chain.id, [head.height]).get(head.height)
+        tip = blocks.tip(connection, chain.id)
+        final = min(final, -1 if tip is None else tip.height)
         sources.observe(
             connection, chain.id, head=head.height, head_time=head.time, final=final
         )
-        known = blocks.stored(connection, chain.id, [head.height]).get(head.height)
-        return known, blocks.tip(connection, chain.id)
+    metrics.HEAD.labels(chain.name).set(head.height)
+    metrics.FINAL.labels(chain.name).set(final)
+    return known, tip
 
 
 async def _read_and_write(chain: Chain, planned: Planned, reach: int) -> Written:
