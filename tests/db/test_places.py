@@ -205,7 +205,7 @@ def test_leases_asked_for_all_at_once_are_apart(migrated_url):
 
     engine = create_engine(migrated_url, pool_size=8)
     rng = random.Random(7)
-    for _ in range(40):
+    for _ in range(20):
         asked = []
         for _ in range(8):
             first = rng.randint(0, 30)
