@@ -117,10 +117,13 @@ def delete_facts(
 
 def _copy(connection: Connection, statement: str, content: bytes) -> None:
     """COPY past SQLAlchemy, which has no word for it, but raise its errors."""
-    cursor: Any = connection.connection.cursor()
+    raw: Any = connection.connection
+    cursor = raw.cursor()
     try:
         cursor.copy_expert(statement, io.BytesIO(content), 1 << 20)
     except psycopg2.Error as error:
+        if raw.dbapi_connection.closed:
+            connection.invalidate(error)
         raise DBAPIError.instance(statement, None, error, psycopg2.Error) from error
     finally:
         cursor.close()
