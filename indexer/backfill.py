@@ -79,14 +79,7 @@ async def run_backfill(
     started = time.monotonic()
     settle_collector()
     async with open_chain() as chain:
-        head = await chain.source.head()
-        top = head.height if last is None else min(last, head.height)
-        if top < first:
-            raise Permanent(
-                f"nothing to backfill: the chain's head is {head.height}, below block "
-                f"{first}. Choose a lower --from."
-            )
-        window = BlockRange(first, top)
+        window = await backfill_window(chain, first, last)
         gaps = missing_ranges(chain, window)
         total = sum(gap.blocks for gap in gaps)
         tally = _Tally(window, total, started, report)
@@ -114,6 +107,18 @@ async def run_range(open_chain: OpenChain, blocks: BlockRange) -> int:
     async with open_chain() as chain:
         await _work_chunk(chain, blocks, add)
     return facts
+
+
+async def backfill_window(chain: Chain, first: int, last: int | None) -> BlockRange:
+    """The blocks first..last (None: the head of now) that the chain has."""
+    head = await chain.source.head()
+    top = head.height if last is None else min(last, head.height)
+    if top < first:
+        raise Permanent(
+            f"nothing to backfill: the chain's head is {head.height}, below block "
+            f"{first}. Choose a lower --from."
+        )
+    return BlockRange(first, top)
 
 
 def missing_ranges(chain: Chain, window: BlockRange) -> list[BlockRange]:

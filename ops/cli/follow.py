@@ -13,7 +13,7 @@ from indexer.backfill import run_backfill
 from ops.cli.context import State, pass_state
 from ops.errors import OperationError
 from ops.indexing import reopen_chain
-from ops.jobs import QUEUE, backfill_by_jobs, has_workers
+from ops.jobs import QUEUE, NobodyWorks, backfill_by_jobs, has_workers
 from ops.running import catch_up, follow_chains, stop_on_signals
 
 
@@ -89,24 +89,31 @@ def backfill(
         url = engine.url.render_as_string(hide_password=False)
         opener = partial(reopen_chain, path, url, chain.name)
         redis_url = state.settings.redis.url
-        if rq is None:
-            rq = redis_url is not None and has_workers(str(redis_url))
         if rq and redis_url is None:
             raise OperationError(
                 "--rq needs workers on a Redis of their own: set [redis] url, and "
                 f"start `rq worker {QUEUE}` on it."
             )
+        use_jobs = redis_url is not None and (
+            rq or (rq is None and has_workers(str(redis_url)))
+        )
         with _Display() as report:
-            if rq:
-                work = backfill_by_jobs(
-                    state.settings, chain.name, engine, state.registry,
-                    url=str(redis_url), first=first, last=last, report=report,
-                )  # fmt: skip
-            else:
-                work = run_backfill(
-                    opener, first=first, last=last, workers=count, report=report
-                )
-            done = asyncio.run(work)
+            by_processes = partial(
+                run_backfill,
+                opener, first=first, last=last, workers=count, report=report,
+            )  # fmt: skip
+            by_jobs = partial(
+                backfill_by_jobs,
+                state.settings, chain.name, engine, state.registry,
+                url=str(redis_url), first=first, last=last, report=report,
+            )  # fmt: skip
+            try:
+                done = asyncio.run(by_jobs() if use_jobs else by_processes())
+            except NobodyWorks:
+                if rq:
+                    raise
+                click.echo("the RQ workers have left: going on without them", err=True)
+                done = asyncio.run(by_processes())
     click.echo(_summary(chain.name, done))
 
 
