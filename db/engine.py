@@ -4,10 +4,12 @@ import zlib
 
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 
 # What a statement raises when the database is away, and may be tried again for.
 Unavailable = (OperationalError, InterfaceError)
+# Whatever else a statement may raise: two writers met, a disk is full, a bug.
+Refused = SQLAlchemyError
 
 _DECLARATIONS = 0x63666C64  # the class of all our advisory locks: "cfld"
 _ALL = 0

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from db import blocks, sources
 from db.blocks import Header
-from db.engine import Unavailable
-from db.errors import DatabaseError
+from db.engine import Refused
+from db.errors import DatabaseError, LostPlace
 from indexer import metrics
 from indexer.chain import Chain, Planned
 from indexer.errors import Permanent, Reorg, Retryable
@@ -129,34 +129,28 @@ async def follow(
     failures = 0
     moved = time.monotonic()
     while not stop.is_set():
+        quiet = time.monotonic() - moved > stall_seconds
         try:
             outcome = await step(chain)
-        except Retryable as error:
+            if isinstance(outcome, (Wrote, Reorged)):
+                moved = time.monotonic()
+                quiet = False
+            await _settle(chain, outcome, quiet)
+        except LostPlace:
+            raise  # whoever has the place now speaks for the chain
+        except (Retryable, Refused) as error:
             failures += 1
-            state = (
-                "stalled" if time.monotonic() - moved > stall_seconds else "retrying"
-            )
-            await _trouble(chain, state, str(error))
-            await _pause(stop, backoff(failures))
-            continue
-        except Unavailable as error:
-            failures += 1
-            log.warning(
-                "database_away chain=%s error=%s", chain.name, first_line(error)
-            )
+            await _trouble(chain, "stalled" if quiet else "retrying", error)
             await _pause(stop, backoff(failures))
             continue
         except (Permanent, DatabaseError) as error:
             await stop_chain(chain, error)
             raise
+        except Exception as error:
+            log.exception("chain_broken chain=%s", chain.name)
+            await stop_chain(chain, error, f"{type(error).__name__}: {error}")
+            raise
         failures = 0
-        if isinstance(outcome, (Wrote, Reorged)):
-            moved = time.monotonic()
-            state = "reading"
-        else:
-            state = "following" if isinstance(outcome, CaughtUp) else "behind"
-        quiet = time.monotonic() - moved > stall_seconds
-        await _settle(chain, outcome, "halted" if quiet else state)
         if not isinstance(outcome, (Wrote, Reorged)):
             await _pause(stop, poll_seconds)
 
@@ -257,49 +251,62 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
         return
 
 
-async def _settle(chain: Chain, outcome: Outcome, state: str) -> None:
-    cause = ""
+async def _settle(chain: Chain, outcome: Outcome, quiet: bool) -> None:
+    """Record how it goes, and renew the place."""
+    state, cause = "reading", ""
     if isinstance(outcome, Behind):
+        state = "halted" if quiet else "behind"
         cause = (
             f"the endpoint is at block {outcome.head.height}, "
             f"block {outcome.written} is written"
         )
-    elif state == "halted":
-        cause = f"no new block since {outcome.head.height}" if not isinstance(
-            outcome, Reorged
-        ) else ""  # fmt: skip
+    elif isinstance(outcome, CaughtUp):
+        state = "halted" if quiet else "following"
+        cause = f"no new block since {outcome.head.height}" if quiet else ""
     await asyncio.to_thread(_set_state, chain, state, cause)
 
 
-async def _trouble(chain: Chain, state: str, cause: str) -> None:
+async def _trouble(chain: Chain, state: str, error: Retryable | Refused) -> None:
+    """Record why there must be another try; a database that is away is met later."""
+    cause = str(error)
+    if isinstance(error, Refused):
+        cause = f"database: {first_line(error)}"
     metrics.RETRIES.labels(chain.name).inc()
     log.warning("step_retried chain=%s state=%s cause=%s", chain.name, state, cause)
-    await asyncio.to_thread(_set_state, chain, state, cause)
+    try:
+        await asyncio.to_thread(_set_state, chain, state, cause)
+    except Refused as unrecorded:
+        log.warning(
+            "state_not_recorded chain=%s error=%s", chain.name, first_line(unrecorded)
+        )
 
 
-async def stop_chain(chain: Chain, error: Exception) -> None:
-    """Record that a chain must not be followed further, and why."""
-    log.error("chain_stopped chain=%s cause=%s", chain.name, error)
+async def stop_chain(chain: Chain, error: Exception, cause: str = "") -> None:
+    """Record that a chain must not be followed further, and why.
+
+    Raises when the database cannot take it down: a stop that nobody would hear of is
+    none, the chain is to be opened again and comes to the same verdict.
+    """
+    cause = cause or str(error)
+    log.error("chain_stopped chain=%s cause=%s", chain.name, cause)
+    await asyncio.to_thread(_record_stop, chain, error, cause)
     metrics.STOPPED.labels(chain.name).set(1)
-    await asyncio.to_thread(_set_state, chain, "stopped", str(error))
-    if isinstance(error, FinalityViolated):
-        with chain.engine.begin() as connection:
+
+
+def _record_stop(chain: Chain, error: Exception, cause: str) -> None:
+    with chain.engine.begin() as connection:
+        sources.set_state(connection, chain.id, "stopped", cause)
+        if isinstance(error, FinalityViolated):
             sources.report_incident(
-                connection, chain.id, "finality_violated", {"cause": str(error)}
+                connection, chain.id, "finality_violated", {"cause": cause}
             )
 
 
 def _set_state(chain: Chain, state: str, cause: str) -> None:
-    """Record the state and renew the place; a database that is away is met later."""
-    try:
-        with chain.engine.begin() as connection:
-            if chain.guard is not None and state != "stopped":
-                chain.guard(connection)
-            sources.set_state(connection, chain.id, state, cause)
-    except Unavailable as error:
-        log.warning(
-            "state_not_recorded chain=%s error=%s", chain.name, first_line(error)
-        )
+    with chain.engine.begin() as connection:
+        if chain.guard is not None:
+            chain.guard(connection)
+        sources.set_state(connection, chain.id, state, cause)
 
 
 def first_line(error: Exception) -> str:

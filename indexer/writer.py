@@ -75,6 +75,8 @@ def write_batch(
         _store_rest(connection, source, batch)
         coverage.mark(connection, source, streams, batch.range)
         sources.notify(connection, source, batch.range)
+        if guard is not None:
+            guard(connection)  # renewed at the end too: writing may take long
     return Written(
         batch.range,
         sum(len(facts) for facts in batch.facts),
