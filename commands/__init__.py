@@ -1,1 +1,5 @@
-"""Intent to signed transaction to proof."""
+"""Intent to signed transaction to proof.
+
+`db.commands` has the transitions; here are the parts that touch the world: keys, nodes,
+and the loop that carries every open nonce forward until the index has shown its end.
+"""

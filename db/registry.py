@@ -2,32 +2,37 @@
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
 import json
 import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TypeVar
 
 import db.domains
-from db.declare import Contract, DeclarationError, Event, Projection
+from db.declare import Command, Contract, DeclarationError, Event, Projection
 
 T = TypeVar("T")
-Declared = type[Event] | type[Projection]
+Declared = type[Event] | type[Projection] | type[Command]
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """All events by id, and all projections by plural name, in order of name."""
+    """Events by id, projections by plural name, commands by slug; in order of name."""
 
     events: Mapping[str, type[Event]]
     projections: Mapping[str, type[Projection]]
+    commands: Mapping[str, type[Command]] = field(default_factory=dict)
 
     @classmethod
     def of(
-        cls, events: Iterable[type[Event]], projections: Iterable[type[Projection]] = ()
+        cls,
+        events: Iterable[type[Event]],
+        projections: Iterable[type[Projection]] = (),
+        commands: Iterable[type[Command]] = (),
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
@@ -44,13 +49,22 @@ class Registry:
                 if event.spec.id not in by_id:
                     _claim(tables, event.spec.table, event)
                     by_id[event.spec.id] = event
-        return cls(dict(sorted(by_id.items())), dict(sorted(by_plural.items())))
+        by_slug: dict[str, type[Command]] = {}
+        for command in commands:
+            _claim(tables, command.spec.slug, command)
+            by_slug[command.spec.slug] = command
+        return cls(
+            dict(sorted(by_id.items())),
+            dict(sorted(by_plural.items())),
+            dict(sorted(by_slug.items())),
+        )
 
     @classmethod
     def load(cls) -> "Registry":
         """Import every domain under `db.domains`."""
         events: list[type[Event]] = []
         projections: list[type[Projection]] = []
+        commands: list[type[Command]] = []
         for found in pkgutil.iter_modules(db.domains.__path__):
             if not found.ispkg:
                 continue
@@ -58,11 +72,18 @@ class Registry:
                 module = importlib.import_module(f"db.domains.{found.name}.{name}")
                 events += _declared(module, Event)
                 projections += _declared(module, Projection)
-        return cls.of(events, projections)
+            name = f"db.domains.{found.name}.commands"
+            if importlib.util.find_spec(name) is not None:
+                commands += _declared(importlib.import_module(name), Command)
+        return cls.of(events, projections, commands)
 
     def with_events(self, events: Iterable[type[Event]]) -> "Registry":
         """The same registry with the events of contracts that have no code."""
-        return Registry.of([*self.events.values(), *events], self.projections.values())
+        return Registry.of(
+            [*self.events.values(), *events],
+            self.projections.values(),
+            self.commands.values(),
+        )
 
     @property
     def contracts(self) -> dict[str, Contract]:

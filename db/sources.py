@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy import Connection, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.control import child, incident, sender_transaction, source, undecodable_log
@@ -38,11 +38,18 @@ def register(
     """
     known = find(connection, name)
     if known is None:
+        # Two processes may see a chain first at the same time.
         connection.execute(
-            insert(source).values(name=name, chain_id=chain_id, ordinals=ordinals)
+            upsert(source)
+            .values(name=name, chain_id=chain_id, ordinals=ordinals)
+            .on_conflict_do_nothing()
         )
         known = find(connection, name)
-        assert known is not None
+    if known is None:
+        raise WrongChain(
+            f"{chain_id} is followed under another name already. Give the chain that "
+            f"name instead of {name!r}, or use another database."
+        )
     if known.chain_id != chain_id:
         raise WrongChain(
             f"chain {name!r} was indexed as {known.chain_id} and the settings say "

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Engine
 
+from commands.signers import signer_from_key
 from db import sources
 from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
@@ -26,7 +27,15 @@ from indexer.follow import check_genesis, stop_chain
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.errors import OperationError
-from ops.settings import ChainSettings, Factory, Finality, Logs, Settings, load_settings
+from ops.settings import (
+    ChainSettings,
+    Factory,
+    Finality,
+    Logs,
+    Settings,
+    SignerKind,
+    load_settings,
+)
 
 
 def declared(settings: Settings) -> Registry:
@@ -79,7 +88,24 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
         if contract.chain == chain.name:
             start = max(contract.start, chain.start_block)
             addresses[contract.name] = dict.fromkeys(contract.addresses, start)
-    return Wanted(chain.start_block, addresses, frozenset(chain.watch_senders))
+    watched = frozenset(chain.watch_senders) | _signer_addresses(settings)
+    return Wanted(chain.start_block, addresses, watched)
+
+
+def _signer_addresses(settings: Settings) -> frozenset[bytes]:
+    """Our own signers: their transactions are what commands are proved by."""
+    found = set()
+    for signer in settings.signers.values():
+        if signer.address is not None:
+            found.add(signer.address)
+        elif signer.kind is SignerKind.ENV and signer.secret is not None:
+            found.add(signer_from_key(signer.name, signer.secret.value).address)
+        else:
+            raise OperationError(
+                f"[signers.{signer.name}] address: it is needed, so that the indexer "
+                "can follow what the signer sends"
+            )
+    return frozenset(found)
 
 
 def streams(

@@ -1,10 +1,12 @@
 """The vocabulary: everything a domain may import.
 
 `fields` say what a value is, `events` what a chain can say, `folds` how facts become
-one value, `projections` which table they make. Each module's docstring is its part of
+one value, `projections` which table they make,
+`commands` what may be asked of a chain. Each module's docstring is its part of
 the manual; a mistake raises `DeclarationError` at import, with file, name and remedy.
 """
 
+from db.declare.commands import Call, Command
 from db.declare.errors import DeclarationError
 from db.declare.events import Contract, Event, EventView, FieldRef
 from db.declare.expressions import Expression
@@ -37,8 +39,8 @@ from db.declare.folds import (
 from db.declare.projections import Key, Projection
 
 __all__ = [
-    "Address", "Blob", "Bool", "Bytes32", "Contract", "Count", "CountDistinct",
-    "DeclarationError", "Event", "EventView", "Expression", "Field", "FieldRef",
-    "First", "FixedBytes", "Fold", "Hash", "Int", "Json", "Key", "Kind", "Latest",
-    "Max", "Min", "Projection", "Replay", "Stage", "Sum", "Text", "Uint",
+    "Address", "Blob", "Bool", "Bytes32", "Call", "Command", "Contract", "Count",
+    "CountDistinct", "DeclarationError", "Event", "EventView", "Expression", "Field",
+    "FieldRef", "First", "FixedBytes", "Fold", "Hash", "Int", "Json", "Key", "Kind",
+    "Latest", "Max", "Min", "Projection", "Replay", "Stage", "Sum", "Text", "Uint",
 ]  # fmt: skip

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import click
 
+from commands.errors import CommandError
 from db.declare import DeclarationError
 from db.engine import Unavailable
 from db.errors import DatabaseError
@@ -18,6 +19,7 @@ from ops.logs import configure_logging
 from ops.settings import SettingsError
 
 KNOWN = (
+    CommandError,
     DatabaseError,
     DeclarationError,
     EmbeddedError,
@@ -32,6 +34,7 @@ class Commands(click.Group):
 
     modules: ClassVar[dict[str, str]] = {
         "backfill": "ops.cli.follow",
+        "command": "ops.cli.commanding",
         "demo": "ops.cli.demo",
         "describe": "ops.cli.describe",
         "devnet": "ops.cli.devnet",
@@ -44,6 +47,7 @@ class Commands(click.Group):
         "serve": "ops.cli.serve",
         "status": "ops.cli.status",
         "verify": "ops.cli.tables",
+        "work": "ops.cli.commanding",
     }
 
     def list_commands(self, ctx: click.Context) -> list[str]:

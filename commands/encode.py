@@ -1,0 +1,116 @@
+"""Calls as bytes: arguments by the ABI, with the command's id behind them.
+
+The id rides as a suffix of the calldata, which contracts do not read: 16 bytes of the
+id and a marker, in the manner of ERC-8021. So the chain itself says which command a
+transaction was for, whoever kept the database.
+"""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from eth_abi.abi import decode, encode
+from eth_utils.crypto import keccak
+
+from abis import load_abi
+from commands.errors import CommandError
+from db.declare.commands import CommandSpec
+from db.declare.events import canonical_type
+
+MARKER = bytes.fromhex("c4a1f01d80218021c4a1f01d80218021")
+_ERROR = keccak(text="Error(string)")[:4]
+_PANIC = keccak(text="Panic(uint256)")[:4]
+
+PANICS = {
+    0x01: "assertion failed", 0x11: "arithmetic overflow", 0x12: "division by zero",
+    0x21: "not a value of the enum", 0x31: "pop of an empty array",
+    0x32: "index out of bounds", 0x41: "out of memory",
+}  # fmt: skip
+
+
+class BadArguments(CommandError):
+    """The arguments of a request are not what the command takes."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("; ".join(problems))
+
+
+def check_arguments(spec: CommandSpec, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments in canonical Python form; raises BadArguments with every reason."""
+    problems = [
+        f"{name}: no such argument; there is {', '.join(spec.fields)}"
+        for name in given
+        if name not in spec.fields
+    ]
+    checked: dict[str, Any] = {}
+    for name, field in spec.fields.items():
+        if name not in given:
+            problems.append(f"{name}: it is required")
+            continue
+        try:
+            checked[name] = field.check(given[name])
+        except ValueError as error:
+            problems.append(str(error))
+    if problems:
+        raise BadArguments(problems)
+    return checked
+
+
+def as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments as they are stored and shown: bytes as `0x…`, integers as strings."""
+    return {
+        name: "0x" + value.hex()
+        if isinstance(value, bytes)
+        else str(value)
+        if isinstance(value, int) and not isinstance(value, bool)
+        else value
+        for name, value in arguments.items()
+    }
+
+
+def calldata(
+    spec: CommandSpec, arguments: Mapping[str, Any], command_id: uuid.UUID
+) -> bytes:
+    """The bytes of the call, with the command's id behind them."""
+    types = [canonical_type(part) for part in spec.function["inputs"]]
+    values = [
+        arguments[spec.arguments[part["name"]]] for part in spec.function["inputs"]
+    ]
+    selector = keccak(text=spec.signature)[:4]
+    return selector + encode(types, values) + command_id.bytes + MARKER
+
+
+def command_id_of(data: bytes) -> uuid.UUID | None:
+    """The command that a transaction's calldata says it is for."""
+    if len(data) < 32 or data[-16:] != MARKER:
+        return None
+    return uuid.UUID(bytes=data[-32:-16])
+
+
+def explain_revert(contract: str, data: bytes, message: str) -> str:
+    """Why a call reverts, with the names and arguments of the contract's own errors."""
+    selector, body = data[:4], data[4:]
+    try:
+        if selector == _ERROR:
+            return str(decode(["string"], body)[0])
+        if selector == _PANIC:
+            code = int(decode(["uint256"], body)[0])
+            return f"panic: {PANICS.get(code, hex(code))}"
+        for item in load_abi(contract):
+            if item.get("type") != "error":
+                continue
+            types = [canonical_type(part) for part in item["inputs"]]
+            if keccak(text=f"{item['name']}({','.join(types)})")[:4] == selector:
+                return f"{item['name']}({_arguments(item, decode(types, body))})"
+    except Exception:  # a contract may revert with any bytes
+        return f"{message} (0x{data.hex()})"
+    return f"{message} (0x{data.hex()})" if data else message
+
+
+def _arguments(item: Mapping[str, Any], values: tuple[Any, ...]) -> str:
+    shown = []
+    for part, value in zip(item["inputs"], values, strict=True):
+        text = "0x" + value.hex() if isinstance(value, bytes) else str(value)
+        shown.append(f"{part['name']}={text}")
+    return ", ".join(shown)

@@ -1,0 +1,17 @@
+"""What can be wrong with a command before anything is signed."""
+
+
+class CommandError(Exception):
+    """Base: every message ends with what to do."""
+
+
+class Refused(CommandError):
+    """The chain would revert the call: a final answer, and no nonce is spent on it."""
+
+
+class NodeAway(CommandError):
+    """The node did not answer; nothing may be concluded from that."""
+
+
+class SigningRefused(CommandError):
+    """The signer will not sign this: not allowed, over its limit, or stopped."""

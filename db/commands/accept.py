@@ -1,0 +1,275 @@
+"""T1: a request becomes a command, exactly once for each idempotency key."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db.commands.states import TERMINAL, Closing, State, check_move
+from db.control import command, command_event, slot
+from db.errors import DatabaseError
+
+
+class KeyReused(DatabaseError):
+    """The idempotency key was used for another request."""
+
+
+class TooManyWaiting(DatabaseError):
+    """The signer has more commands waiting than may be promised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of the chain, checked and encoded; amounts in wei."""
+
+    tenant: str
+    idempotency_key: str
+    kind: str
+    arguments: Mapping[str, Any]
+    source: int
+    signer: str
+    target: bytes
+    data: bytes
+    value: int
+    gas_limit: int
+    valid_until: datetime | None = None
+
+    def fingerprint(self) -> bytes:
+        """Equal for two requests that ask for the same."""
+        content = [
+            self.kind, self.arguments, self.source, self.signer,
+            self.target.hex(), str(self.value),
+        ]  # fmt: skip
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRow:
+    """A command as it is stored."""
+
+    id: uuid.UUID
+    kind: str
+    arguments: dict[str, Any]
+    source: int
+    signer: str
+    target: bytes
+    data: bytes
+    value: int
+    gas_limit: int
+    valid_until: datetime | None
+    state: State
+    reason: str
+    version: int
+    created_at: datetime
+    transaction: bytes | None
+    height: int | None
+
+
+def accept(
+    connection: Connection,
+    request: Request,
+    now: datetime,
+    *,
+    command_id: uuid.UUID,
+    most_waiting: int = 10_000,
+) -> tuple[CommandRow, bool]:
+    """Store a command, or find the one that its key stands for; whether it is new.
+
+    Raises KeyReused when the key stands for another request, TooManyWaiting when the
+    signer's queue is full.
+    """
+    values = {
+        "id": command_id,
+        "tenant": request.tenant,
+        "idempotency_key": request.idempotency_key,
+        "fingerprint": request.fingerprint(),
+        "kind": request.kind,
+        "arguments": dict(request.arguments),
+        "source": request.source,
+        "signer": request.signer,
+        "target": request.target,
+        "data": request.data,
+        "value": request.value,
+        "gas_limit": request.gas_limit,
+        "valid_until": request.valid_until,
+        "state": State.ACCEPTED,
+        "next_action_at": now,
+        "created_at": now,
+    }
+    statement = upsert(command).values(values).on_conflict_do_nothing()
+    fresh = connection.execute(statement.returning(command.c.id)).scalar() is not None
+    row = known(connection, request)
+    assert row is not None
+    if fresh:
+        _check_queue(connection, request.signer, most_waiting)
+        record(connection, command_id, State.ACCEPTED, {}, now)
+    return row, fresh
+
+
+def known(connection: Connection, request: Request) -> CommandRow | None:
+    """The command that a request's key stands for already, if any.
+
+    Raises KeyReused when it stands for another request.
+    """
+    query = select(command).where(
+        command.c.tenant == request.tenant,
+        command.c.idempotency_key == request.idempotency_key,
+    )
+    row = connection.execute(query).first()
+    if row is not None and bytes(row.fingerprint) != request.fingerprint():
+        raise KeyReused(
+            f"the key {request.idempotency_key!r} was used for another request, "
+            f"command {row.id}. Use a new key for a new request."
+        )
+    return None if row is None else as_row(row)
+
+
+def _check_queue(connection: Connection, name: str, most: int) -> None:
+    waiting = connection.execute(
+        select(func.count()).where(
+            command.c.signer == name, command.c.state == State.ACCEPTED
+        )
+    ).scalar_one()
+    if waiting > most:
+        raise TooManyWaiting(
+            f"signer {name} has {waiting - 1} commands waiting. Ask again later."
+        )
+
+
+def find(connection: Connection, command_id: uuid.UUID) -> CommandRow | None:
+    """The command with an id."""
+    row = connection.execute(select(command).where(command.c.id == command_id)).first()
+    return None if row is None else as_row(row)
+
+
+def history(connection: Connection, command_id: uuid.UUID) -> list[dict[str, Any]]:
+    """What happened to a command, in order: at, state, details."""
+    query = (
+        select(command_event.c.at, command_event.c.state, command_event.c.details)
+        .where(command_event.c.command == command_id)
+        .order_by(command_event.c.id)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> CommandRow:
+    """Ask for an end: at once before a nonce is taken, else by a cancel transaction.
+
+    A command whose call is mined first succeeds all the same.
+    """
+    # The slot is locked before its command, as by everything that has a slot in hand.
+    connection.execute(
+        select(slot.c.nonce)
+        .where(slot.c.command == command_id, slot.c.open)
+        .with_for_update()
+    )
+    row = lock(connection, command_id)
+    if row.state in TERMINAL:
+        return row
+    reason = "cancelled by request"
+    if row.state in (State.ACCEPTED, State.HELD):
+        return move(connection, row, State.CANCELLED, now, reason=reason)
+    return close(connection, row, now, Closing.CANCEL, reason)
+
+
+def close(
+    connection: Connection,
+    row: CommandRow,
+    now: datetime,
+    closing: Closing,
+    reason: str,
+) -> CommandRow:
+    """Have the nonce of a locked command used by a transaction that does nothing."""
+    connection.execute(
+        update(slot)
+        .where(slot.c.command == row.id, slot.c.open, slot.c.closing == "")
+        .values(closing=closing)
+    )
+    if row.state in (State.INCLUDED, State.CLOSING):
+        return row
+    return move(connection, row, State.CLOSING, now, reason=reason)
+
+
+def lock(connection: Connection, command_id: uuid.UUID) -> CommandRow:
+    """The command, locked until commit."""
+    query = select(command).where(command.c.id == command_id).with_for_update()
+    return as_row(connection.execute(query).one())
+
+
+def move(
+    connection: Connection,
+    row: CommandRow,
+    new: State,
+    now: datetime,
+    *,
+    reason: str = "",
+    **values: Any,
+) -> CommandRow:
+    """Put a locked command into another state, and write it into its history."""
+    check_move(row.state, new)
+    changed = {
+        "state": new,
+        "reason": reason,
+        "version": row.version + 1,
+        "next_action_at": None if new in TERMINAL else now,
+        **values,
+    }
+    updated = connection.execute(
+        update(command)
+        .where(command.c.id == row.id)
+        .values(changed)
+        .returning(*command.columns)
+    ).one()
+    details = {"reason": reason} if reason else {}
+    for name in ("transaction", "height"):
+        if (value := values.get(name)) is not None:
+            details[name] = "0x" + value.hex() if isinstance(value, bytes) else value
+    record(connection, row.id, new, details, now)
+    return as_row(updated)
+
+
+def record(
+    connection: Connection,
+    command_id: uuid.UUID,
+    state: State,
+    details: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Write into a command's history, and wake whoever waits for it."""
+    connection.execute(
+        insert(command_event).values(
+            command=command_id, at=now, state=state, details=dict(details)
+        )
+    )
+    connection.execute(
+        select(func.pg_notify("chainfold_command", f"{command_id}:{state}"))
+    )
+
+
+def as_row(row: Any) -> CommandRow:
+    """A command from a row of its table."""
+    return CommandRow(
+        id=row.id,
+        kind=row.kind,
+        arguments=row.arguments,
+        source=row.source,
+        signer=row.signer,
+        target=bytes(row.target),
+        data=bytes(row.data),
+        value=int(row.value),
+        gas_limit=row.gas_limit,
+        valid_until=row.valid_until,
+        state=State(row.state),
+        reason=row.reason,
+        version=row.version,
+        created_at=row.created_at,
+        transaction=None if row.transaction is None else bytes(row.transaction),
+        height=row.height,
+    )

@@ -1,0 +1,69 @@
+"""The states of a command, and the one table of legal moves."""
+
+import enum
+
+
+class State(enum.StrEnum):
+    """Where a command stands; the last six are final and are never left."""
+
+    ACCEPTED = "accepted"
+    HELD = "held"
+    SLOTTED = "slotted"
+    SIGNED = "signed"
+    INCLUDED = "included"
+    CLOSING = "closing"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUCCEEDED = "succeeded"
+    REVERTED = "reverted"
+    CANCELLED = "cancelled"
+    DROPPED = "dropped"
+
+
+class Closing(enum.StrEnum):
+    """Why a slot is to be used up by a transaction that does nothing."""
+
+    NO = ""
+    CANCEL = "cancel"
+    DEADLINE = "deadline"
+
+
+TERMINAL = frozenset(
+    {
+        State.REJECTED,
+        State.EXPIRED,
+        State.SUCCEEDED,
+        State.REVERTED,
+        State.CANCELLED,
+        State.DROPPED,
+    }
+)
+
+_ENDS = {State.SUCCEEDED, State.REVERTED, State.CANCELLED, State.EXPIRED}
+
+MOVES: dict[State, frozenset[State]] = {
+    State.ACCEPTED: frozenset(
+        {State.HELD, State.SLOTTED, State.REJECTED, State.EXPIRED, State.CANCELLED}
+    ),
+    State.HELD: frozenset({State.ACCEPTED, State.CANCELLED, State.EXPIRED}),
+    State.SLOTTED: frozenset(
+        {State.SIGNED, State.CLOSING, State.ACCEPTED, State.INCLUDED, *_ENDS}
+    ),
+    State.SIGNED: frozenset(
+        {State.INCLUDED, State.CLOSING, State.ACCEPTED, State.DROPPED, *_ENDS}
+    ),
+    State.CLOSING: frozenset({State.INCLUDED, State.ACCEPTED, State.DROPPED, *_ENDS}),
+    State.INCLUDED: frozenset(
+        {State.SIGNED, State.CLOSING, State.ACCEPTED, State.DROPPED, *_ENDS}
+    ),
+}
+
+
+class IllegalMove(Exception):
+    """A bug: a transition that the table of moves does not know."""
+
+
+def check_move(old: State, new: State) -> None:
+    """Raise IllegalMove unless a command may go from one state to the other."""
+    if new not in MOVES.get(old, frozenset()):
+        raise IllegalMove(f"a command cannot go from {old} to {new}")

@@ -1,0 +1,143 @@
+"""`work` and `command`: changing the chain, and following what was asked."""
+
+import json
+import signal
+import sys
+import threading
+import time
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import click
+from sqlalchemy import Engine
+
+from commands.submit import Submission, submit
+from db.commands.accept import CommandRow, cancel, find, history
+from db.commands.slots import find_signer
+from db.commands.states import TERMINAL
+from ops.cli.context import State, pass_state
+from ops.commanding import contract_addresses, now, open_desk, work_until
+from ops.errors import OperationError
+
+TENANT = "cli"
+
+
+@click.command()
+@pass_state
+def work(state: State) -> None:
+    """Sign, send and settle the commands of every signer, until stopped.
+
+    Any number of these may run: they meet in the database.
+    """
+    if not state.settings.signers:
+        raise OperationError("no signer is configured: write [signers.<name>]")
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with state.database() as engine:
+        work_until(state.settings, engine, stop)
+
+
+@click.group()
+def command() -> None:
+    """Ask for a change of the chain, and see what became of it."""
+
+
+@command.command(name="submit")
+@click.argument("kind")
+@click.argument("arguments", nargs=-1)
+@click.option("--key", help="Idempotency key; the same key asks for nothing twice.")
+@click.option("--valid-seconds", type=int, help="Give up when not mined by then.")
+@click.option("--wait", type=float, default=0.0, help="Seconds to wait for the end.")
+@pass_state
+def command_submit(
+    state: State,
+    kind: str,
+    arguments: tuple[str, ...],
+    key: str | None,
+    valid_seconds: int | None,
+    wait: float,
+) -> None:
+    """Ask for a command of this KIND, with ARGUMENTS as name=value."""
+    known = state.registry.commands
+    if kind not in known:
+        raise OperationError(f"no command {kind!r}; there is {', '.join(known)}.")
+    spec = known[kind].spec
+    with state.database() as engine:
+        desk = open_desk(state.settings, engine, spec.signer)
+        with engine.connect() as connection:
+            row = find_signer(connection, spec.signer)
+        assert row is not None
+        until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
+        asked = Submission(TENANT, key or str(uuid.uuid4()), _pairs(arguments), until)
+        accepted, fresh = submit(
+            engine, spec, asked,
+            signer=row, node=desk.node, now=now(),
+            addresses=contract_addresses(state.settings),
+        )  # fmt: skip
+        click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")
+        if wait:
+            ended = _await_end(engine, accepted.id, wait)
+            _show(engine, ended)
+            sys.exit(0 if ended.state == "succeeded" else 1)
+
+
+@command.command(name="show")
+@click.argument("command_id", type=click.UUID)
+@pass_state
+def command_show(state: State, command_id: uuid.UUID) -> None:
+    """Show a command and its history."""
+    with state.database() as engine:
+        _show(engine, _find(engine, command_id))
+
+
+@command.command(name="cancel")
+@click.argument("command_id", type=click.UUID)
+@pass_state
+def command_cancel(state: State, command_id: uuid.UUID) -> None:
+    """Ask for a command's end; one that is mined first succeeds all the same."""
+    with state.database() as engine:
+        _find(engine, command_id)
+        with engine.begin() as connection:
+            row = cancel(connection, command_id, now())
+        click.echo(f"{row.id} {row.state}")
+
+
+def _pairs(arguments: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for each in arguments:
+        name, separator, value = each.partition("=")
+        if not separator:
+            raise OperationError(f"{each!r} is not name=value")
+        pairs[name] = value
+    return pairs
+
+
+def _find(engine: Engine, command_id: uuid.UUID) -> CommandRow:
+    with engine.connect() as connection:
+        row = find(connection, command_id)
+    if row is None:
+        raise OperationError(f"no command {command_id}: look at what submit printed")
+    return row
+
+
+def _await_end(engine: Engine, command_id: uuid.UUID, seconds: float) -> CommandRow:
+    deadline = time.monotonic() + seconds
+    row = _find(engine, command_id)
+    while row.state not in TERMINAL and time.monotonic() < deadline:
+        time.sleep(0.1)
+        row = _find(engine, command_id)
+    return row
+
+
+def _show(engine: Engine, row: CommandRow) -> None:
+    click.echo(f"{row.kind} {row.id}: {row.state}")
+    click.echo(f"  arguments  {json.dumps(row.arguments)}")
+    if row.transaction is not None:
+        click.echo(f"  transaction 0x{row.transaction.hex()}, block {row.height}")
+    with engine.connect() as connection:
+        events: list[dict[str, Any]] = history(connection, row.id)
+    for event in events:
+        details = " ".join(f"{k}={v}" for k, v in event["details"].items())
+        click.echo(f"  {event['at']:%H:%M:%S.%f} {event['state']:<10} {details}")
