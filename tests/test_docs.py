@@ -26,7 +26,15 @@ from test_architecture import ROOT, report
 REFERENCE = ROOT / "docs" / "reference"
 README = (ROOT / "README.md").read_text()
 # The manual: what an author of declarations reads.
-MANUAL = ("fields", "events", "folds", "projections", "expressions", "errors")
+MANUAL = (
+    "commands",
+    "fields",
+    "events",
+    "folds",
+    "projections",
+    "expressions",
+    "errors",
+)
 # Names that say what a function is given; nobody writes them in a declaration.
 TYPES = {"EventView", "Expression", "Field", "Fold", "Kind"}
 # Which of our own ABIs stands for one that an example names.
