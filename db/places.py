@@ -170,6 +170,38 @@ def release_leases_of(engine: Engine, source: int, pid: int) -> None:
         )
 
 
+def release_leases_of_the_dead(engine: Engine, source: int) -> int:
+    """Free the leases of processes of this host that are no more; how many.
+
+    Should one be alive after all, in another container of the same name, its next
+    write finds that it has no lease, and writes nothing.
+    """
+    host = f"{socket.gethostname()}:"
+    with engine.begin() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT id, owner FROM control.lease"
+                " WHERE source = :source AND starts_with(owner, :host)"
+            ),
+            {"source": source, "host": host},
+        ).all()
+        dead = [row.id for row in rows if not _lives(row.owner.removeprefix(host))]
+        connection.execute(
+            text("DELETE FROM control.lease WHERE id = ANY(:dead)"), {"dead": dead}
+        )
+    return len(dead)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def leased(connection: Connection, source: int) -> list[BlockRange]:
     """The ranges that live workers hold."""
     rows = connection.execute(

@@ -11,19 +11,25 @@ import multiprocessing
 import queue
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from db import coverage
-from db.places import lease_range, release_leases_of
+from db.engine import Refused
+from db.errors import LostPlace
+from db.places import (
+    lease_range,
+    release_leases_of,
+    release_leases_of_the_dead,
+)
 from db.position import BlockRange
 from indexer.chain import Chain
 from indexer.collector import settle_collector
 from indexer.errors import Permanent, Retryable
-from indexer.follow import CaughtUp, Wrote, backoff, step
+from indexer.follow import CaughtUp, Wrote, backoff, first_line, step
 from indexer.planning import know_children
 
 log = logging.getLogger(__name__)
@@ -72,7 +78,7 @@ async def run_backfill(
     workers: int = 1,
     report: Report = lambda progress: None,
 ) -> Progress:
-    """Write every missing block in first..last (None: the head of now).
+    """Write every missing block in first..last (None: the last that is final).
 
     Raises Permanent when a range cannot be read; what was written stays.
     """
@@ -84,8 +90,8 @@ async def run_backfill(
         total = sum(gap.blocks for gap in gaps)
         tally = _Tally(window, total, started, report)
         if workers == 1 or total < 2 * workers:
-            chain.window = window
-            await _run_window(chain, tally.add)
+            if gaps:
+                await _work_chunk(chain, window, tally.add)
             return tally.progress()
         if chain.streams and gaps:
             await know_children(chain, gaps[-1].last, chain.streams)
@@ -110,15 +116,19 @@ async def run_range(open_chain: OpenChain, blocks: BlockRange) -> int:
 
 
 async def backfill_window(chain: Chain, first: int, last: int | None) -> BlockRange:
-    """The blocks first..last (None: the head of now) that the chain has."""
+    """The blocks first..last (None: all) that are final.
+
+    What may yet be undone is the follower's, so that none but it has to undo anything.
+    """
     head = await chain.source.head()
-    top = head.height if last is None else min(last, head.height)
-    if top < first:
+    final = min(await chain.source.final_height(head), head.height)
+    if final < first:
         raise Permanent(
-            f"nothing to backfill: the chain's head is {head.height}, below block "
-            f"{first}. Choose a lower --from."
+            f"nothing to backfill: the chain's head is {head.height} and block {final} "
+            f"the last that is final, below block {first}. Choose a lower --from; "
+            "`chainfold index` reads what is above."
         )
-    return BlockRange(first, top)
+    return BlockRange(first, final if last is None else min(last, final))
 
 
 def missing_ranges(chain: Chain, window: BlockRange) -> list[BlockRange]:
@@ -172,14 +182,15 @@ async def _run_window(chain: Chain, add: Callable[[int, int], None]) -> None:
     while True:
         try:
             outcome = await step(chain)
-        except Retryable as error:
+        except (Retryable, Refused) as error:
             failures += 1
+            cause = first_line(error)
             if failures > _MAX_FAILURES:
                 raise Permanent(
-                    f"gave up after {failures} tries: {error}. Run the backfill again "
-                    "when the endpoint is well; it goes on where it stopped."
+                    f"gave up after {failures} tries: {cause}. Run the backfill again "
+                    "when that is mended; it goes on where it stopped."
                 ) from error
-            log.warning("step_retried chain=%s cause=%s", chain.name, error)
+            log.warning("step_retried chain=%s cause=%s", chain.name, cause)
             await asyncio.sleep(backoff(failures))
             continue
         failures = 0
@@ -297,11 +308,27 @@ async def _work(open_chain: OpenChain, todo: Any, news: Any, pid: int) -> None:
 async def _work_chunk(
     chain: Chain, chunk: BlockRange, add: Callable[[int, int], None]
 ) -> None:
-    """Write a chunk under a lease; waits while another backfill holds part of it."""
-    while (lease := lease_range(chain.engine, chain.id, chunk)) is None:
-        await asyncio.sleep(1.0)
-    try:
+    """Write a chunk under a lease; waits while another backfill holds part of it.
+
+    A lease that ran out, as when a node does not answer for minutes, is taken anew.
+    """
+    while True:
+        lease = await asyncio.to_thread(lease_range, chain.engine, chain.id, chunk)
+        if lease is None:
+            if not await asyncio.to_thread(_free_dead, chain):
+                log.info("chunk_waiting chain=%s blocks=%s", chain.name, chunk)
+                await asyncio.sleep(1.0)
+            continue
         chain.window, chain.guard, chain.own_leases = chunk, lease.guard, [chunk]
-        await _run_window(chain, add)
-    finally:
-        lease.release(chain.engine)
+        try:
+            await _run_window(chain, add)
+            return
+        except LostPlace as error:
+            log.warning("lease_lost chain=%s cause=%s", chain.name, error)
+        finally:
+            with suppress(Refused):  # it runs out by itself
+                await asyncio.to_thread(lease.release, chain.engine)
+
+
+def _free_dead(chain: Chain) -> int:
+    return release_leases_of_the_dead(chain.engine, chain.id)

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from db import sources
+from db.blocks import tip
 from db.places import lease_range, leased
 from db.position import BlockRange
 from db.schema import migrate
@@ -27,8 +28,9 @@ from helpers.business import (
 )
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from helpers.tables import live_rows, problems
-from indexer.backfill import missing_ranges, run_backfill, split
+from indexer.backfill import missing_ranges, run_backfill, run_range, split
 from indexer.errors import Permanent
+from indexer.evm.finality import Depth
 from indexer.follow import CaughtUp, step
 
 ROOT = Path(__file__).parents[2]
@@ -117,7 +119,7 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_doubled(
         while True:
             process = start_backfill(database_url, node.url, workers=1 + kills % 2)
             try:
-                process.wait(timeout=1.0 + rng.random() * 1.2)
+                process.wait(timeout=1.2 + rng.random() * 2)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -126,11 +128,13 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_doubled(
                     continue
                 break
             break
-        forget_leases(engine)
+        # It does not wait for the leases of those that were killed.
         process = start_backfill(database_url, node.url, workers=1)
         assert process.wait(timeout=60) == 0
 
-    check(engine, fake)
+    with engine.connect() as connection:
+        source = sources.find(connection, "fake").id  # not always 1: ids are skipped
+    check(engine, fake, source)
 
 
 def test_a_worker_that_dies_is_replaced(engine, database_url):
@@ -209,3 +213,92 @@ def wait_for_lease(engine):
             return int(owner.rpartition(":")[2])
         time.sleep(0.02)
     raise AssertionError("no worker took a lease")
+
+
+def in_process(engine, url, **options):
+    """Opens the business for a backfill with one worker, in this process."""
+    return partial(open_business, engine, url, **options)
+
+
+def test_what_may_yet_be_undone_is_left_to_the_follower(engine):
+    fake = FakeEvmChain()
+    play(fake, 40, seed=27)
+
+    with FakeRpcServer(fake) as node:
+        opener = in_process(engine, node.url, finality=Depth(10))
+        done = asyncio.run(run_backfill(opener))
+        assert done.window == BlockRange(0, 30)
+        asyncio.run(run_range(opener, BlockRange(0, 40)))
+        with pytest.raises(Permanent, match="final"):
+            asyncio.run(run_backfill(opener, first=31))
+
+    with engine.connect() as connection:
+        assert tip(connection, 1).height == 30
+
+
+def test_one_worker_holds_its_window_too(engine):
+    """A follower would write the same blocks beside it."""
+    fake = FakeEvmChain()
+    play(fake, 30, seed=28)
+    held = []
+
+    def look(_):
+        with engine.connect() as connection:
+            held.append(leased(connection, 1))
+
+    with FakeRpcServer(fake) as node:
+        opener = in_process(engine, node.url, blocks_per_range=5)
+        asyncio.run(run_backfill(opener, last=19, report=look))
+
+    assert held[0] == [BlockRange(0, 19)]
+    with engine.connect() as connection:
+        assert leased(connection, 1) == []
+
+
+def test_a_lease_that_ran_out_while_the_node_was_away_is_taken_again(engine):
+    fake = FakeEvmChain()
+    play(fake, 30, seed=29)
+    cut = []
+
+    def lose(_):
+        if not cut:
+            cut.append(True)
+            forget_leases(engine)
+
+    with FakeRpcServer(fake) as node:
+        opener = in_process(engine, node.url, blocks_per_range=5)
+        asyncio.run(run_backfill(opener, report=lose))
+
+    check(engine, fake)
+
+
+def test_a_backfill_outlives_its_connections(engine):
+    fake = FakeEvmChain()
+    play(fake, 30, seed=30)
+
+    def cut(_):
+        with engine.connect() as connection:
+            connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE pid <> pg_backend_pid() AND datname = current_database()"
+                )
+            )
+
+    failing = [True, True]
+
+    def interfere(connection, cursor, statement, parameters, context, many):
+        if failing and "INSERT INTO control.coverage" in statement:
+            failing.pop()
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    event.listen(engine, "before_cursor_execute", interfere)
+    try:
+        with FakeRpcServer(fake) as node:
+            opener = in_process(engine, node.url, blocks_per_range=5)
+            asyncio.run(run_backfill(opener, report=cut))
+    finally:
+        event.remove(engine, "before_cursor_execute", interfere)
+
+    assert not failing
+    check(engine, fake)
