@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import click
+from psycopg2.errors import InsufficientPrivilege
+from sqlalchemy.exc import ProgrammingError
 
 from commands.errors import CommandError
 from db.declare import DeclarationError
@@ -76,6 +78,17 @@ class Commands(click.Group):
                 f"chainfold: the database cannot be reached: {gist}\n"
                 "Check [database] url in chainfold.toml (or CHAINFOLD_DATABASE_URL), "
                 "or leave it out to use the embedded Postgres.",
+                err=True,
+            )
+            sys.exit(2)
+        except ProgrammingError as error:
+            if not isinstance(error.orig, InsufficientPrivilege):
+                raise
+            gist = str(error.orig).split("\n", 1)[0]
+            click.echo(
+                f"chainfold: the database's user may not do this: {gist}\n"
+                "Let it own the database, for tables and views are its to make: "
+                "ALTER DATABASE <name> OWNER TO <user>.",
                 err=True,
             )
             sys.exit(2)
