@@ -88,7 +88,7 @@ class ProjectionSpec:
     def fingerprint(self) -> str:
         """Changes exactly when the stored rows would: 12 hex digits."""
         content = {
-            "compiler": 2,
+            "compiler": 3,
             "name": self.name,
             "keys": {key: item.describe() for key, item in self.keys.items()},
             "folds": {name: fold.definition() for name, fold in self.folds.items()},

@@ -128,8 +128,20 @@ def member_table(spec: ProjectionSpec, fold: CountDistinct) -> Table:
         MetaData(schema=STATE),
         Column("source", SmallInteger, nullable=False),
         *(Column(k, field_type(f), nullable=False) for k, f in spec.keys.items()),
-        Column(VALUE, field_type(fold.member), nullable=False),
+        Column(
+            VALUE,
+            LargeBinary() if is_digested(fold) else field_type(fold.member),
+            nullable=False,
+        ),
         PrimaryKeyConstraint("source", *spec.keys, VALUE, name=f"{name}_pk"),
+    )
+
+
+def is_digested(fold: CountDistinct) -> bool:
+    """Whether its values may be longer than an index takes: their SHA-256 is kept."""
+    field = fold.member
+    return field.kind in (Kind.TEXT, Kind.JSON) or (
+        field.kind is Kind.BYTES and field.size is None
     )
 
 

@@ -57,7 +57,7 @@ from db.declare import (
 )
 from db.declare.events import EventView, FieldRef
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import fact_table, sql_type
+from db.sql.columns import fact_table, is_digested, sql_type
 from db.sql.expressions import to_sql
 
 Restrict = Callable[[EventView, Table], Sequence[ColumnElement[bool]]]
@@ -188,6 +188,16 @@ def fold_select(
     grouped = select(*group, *columns).group_by(*group)
     stages = [fold for fold in spec.folds.values() if isinstance(fold, Stage)]
     return _run_stages(spec, grouped, stages, stored) if stages else grouped
+
+
+def member_value(fold: CountDistinct, facts: FromClause) -> ColumnElement[Any]:
+    """A value to be counted, as the table of values holds it."""
+    value: ColumnElement[Any] = facts.c[f"v_{fold.name}"]
+    if not is_digested(fold):
+        return value
+    if fold.member.kind is not Kind.BYTES:
+        value = func.convert_to(cast(value, Text), "UTF8")
+    return func.sha256(value, type_=LargeBinary)
 
 
 def _field_column(leaf: Expression) -> ColumnElement[Any]:

@@ -28,7 +28,14 @@ from db.declare.projections import ProjectionSpec
 from db.position import BlockRange
 from db.sql import keys, repair, replay
 from db.sql.columns import VALUE, member_folds, member_table, state_table
-from db.sql.fold import branches, facts_union, fold_select, just_written, ordered
+from db.sql.fold import (
+    branches,
+    facts_union,
+    fold_select,
+    just_written,
+    member_value,
+    ordered,
+)
 from db.sql.statements import cached_by_events
 
 
@@ -100,12 +107,12 @@ def member_statement(
         return None
     names = ["source", *spec.keys]
     facts = facts_union(spec, arms, just_written)
-    value = facts.c[f"v_{fold.name}"]
+    value = member_value(fold, facts)
     members = member_table(spec, fold)
     fresh = insert(members).from_select(
         [*names, VALUE],
         select(*(facts.c[name] for name in names), value)
-        .where(value.is_not(None))
+        .where(facts.c[f"v_{fold.name}"].is_not(None))
         .distinct()
         .order_by(*(facts.c[name] for name in names), value),
     )

@@ -23,7 +23,13 @@ from sqlalchemy import (
 from db.declare.projections import ProjectionSpec
 from db.sql import replay
 from db.sql.columns import VALUE, member_folds, member_table, state_table
-from db.sql.fold import branches, everything, facts_union, fold_select
+from db.sql.fold import (
+    branches,
+    everything,
+    facts_union,
+    fold_select,
+    member_value,
+)
 from db.sql.keys import FIRST, among
 
 
@@ -68,10 +74,9 @@ def _refill(spec: ProjectionSpec, keys: Table | None) -> list[Insert]:
     for fold in member_folds(spec):
         arms = [arm for arm in branches(spec) if fold.name in arm.values]
         facts = facts_union(spec, arms, restrict)
-        value = facts.c[f"v_{fold.name}"]
-        values = select(*(facts.c[name] for name in names), value).where(
-            value.is_not(None)
-        )
+        values = select(
+            *(facts.c[name] for name in names), member_value(fold, facts)
+        ).where(facts.c[f"v_{fold.name}"].is_not(None))
         members = member_table(spec, fold)
         statement = insert(members).from_select([*names, VALUE], values.distinct())
         statements.append(statement)

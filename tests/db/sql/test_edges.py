@@ -1,5 +1,7 @@
 """Folds at the edges of their types, on a real Postgres, against the reference."""
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -280,6 +282,21 @@ def test_the_character_that_postgres_lacks_is_replaced(engine):
     rows = folded(engine, (Said, {"item": ITEMS[0], "words": "a\0b"}))
 
     assert "a\ufffdb" == rows.of(Edge)[ITEMS[0]]["last_words"]
+
+
+def test_values_longer_than_an_index_takes_are_counted(engine):
+    """Whoever may emit a long text could otherwise stop the indexer."""
+    long = random.Random(1).randbytes(50_000).hex()
+    words = [long, long + "x", long, "x", ""]
+    facts = [
+        {"item": ITEMS[0], "words": w, "raw": w.encode(), "tree": [w]} for w in words
+    ]
+    rows = folded(engine, *[(Said, each) for each in facts])
+
+    row = rows.of(Edge)[ITEMS[0]]
+    assert (4, 4, 4) == (
+        row["different_words"], row["different_raw"], row["different_trees"]
+    )  # fmt: skip
 
 
 def test_small_and_large_numbers_share_a_column(engine):
