@@ -103,8 +103,12 @@ class MempoolChain:
         self.salt += 1
         digest = hashlib.sha256(f"outside {self.salt}".encode()).hexdigest()
         self.pool[nonce] = {
-            "nonce": nonce, "price": self.base + 50, "to": "", "data": "", "hash": digest
-        }  # fmt: skip
+            "nonce": nonce,
+            "price": self.base + 50,
+            "to": "",
+            "data": "",
+            "hash": digest,
+        }
 
     def index(self, engine, source, *, finality=FINAL_DEPTH):
         """Bring the index one block nearer to the chain, or undo one that is gone."""
