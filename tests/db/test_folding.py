@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import create_engine, text
 
+from db.engine import lock_projection
 from db.folding import unfold_from
 from db.position import BlockRange
 from db.schema import migrate
@@ -141,8 +142,6 @@ def test_a_projection_of_other_events_is_not_even_locked(engine, source):
     chain = Chain()
     chain.emit(Opened, deal=A)
     with engine.begin() as connection:
-        from db.engine import lock_projection
-
         lock_projection(connection, "balances", alone=True)
         lock_projection(connection, "payers", alone=True)
         write(engine, REGISTRY, source, chain)

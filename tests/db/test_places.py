@@ -7,7 +7,7 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
 
 from db.errors import LostPlace
 from db.places import (
@@ -115,8 +115,6 @@ def test_a_place_that_was_left_is_free(migrated_engine):
 
 
 def test_of_many_that_want_a_place_one_gets_it(migrated_url):
-    from sqlalchemy import create_engine
-
     engine = create_engine(migrated_url, pool_size=8)
     for _ in range(3):
         with ThreadPoolExecutor(8) as pool:
@@ -201,8 +199,6 @@ def test_the_leases_of_a_process_that_died_are_freed(migrated_engine):
 
 def test_leases_asked_for_all_at_once_are_apart(migrated_url):
     """No deadlock either: Postgres would end one of two that wait for each other."""
-    from sqlalchemy import create_engine
-
     engine = create_engine(migrated_url, pool_size=8)
     rng = random.Random(7)
     for _ in range(20):

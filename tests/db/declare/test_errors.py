@@ -162,8 +162,8 @@ def test_a_parameter_that_the_event_does_not_have():
 
 @pytest.mark.parametrize(
     "name",
-    "position height block_time transaction chain as_of spec keyed only event condition "
-    "identity mro".split(),
+    "position height block_time transaction chain as_of spec keyed only event "
+    "condition identity mro".split(),
 )
 def test_field_names_that_the_vocabulary_uses(name):
     with refused(

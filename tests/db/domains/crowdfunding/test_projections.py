@@ -18,7 +18,9 @@ from db.domains.crowdfunding.projections import (
     IssuerYear,
     PlatformAccount,
 )
+from db.registry import Registry
 from helpers.stories import Chain
+from helpers.tables import rows_as_of
 
 ISSUER, OTHER, ANNA, BEN, FACTORY = (bytes([n]) * 20 for n in range(1, 6))
 A, B = b"\xaa" * 20, b"\xbb" * 20
@@ -641,9 +643,6 @@ def test_the_terms_of_new_campaigns_are_the_latest(chain, index):
 
 def test_a_campaign_as_it_stood_before_its_refunds(chain, index):
     """A read as of a block tells what was known then."""
-    from db.registry import Registry
-    from helpers.tables import rows_as_of
-
     created(chain)
     invested(chain, ANNA, 5)
     chain.mine()
