@@ -141,6 +141,24 @@ def unmark_from(connection: Connection, source: int, height: int) -> None:
     )
 
 
+def unmark_children(
+    connection: Connection, source: int, event: str, factory: str, height: int
+) -> None:
+    """Forget that an event of a factory's children was read from a height on."""
+    connection.execute(
+        text(
+            "UPDATE control.coverage"
+            " SET blocks = blocks - int8multirange(int8range(:first, NULL))"
+            " WHERE source = :source AND event = :event AND filter = :filter"
+            " AND blocks && int8range(:first, NULL)"
+        ),
+        {
+            "source": source, "event": event, "filter": f"factory:{factory}",
+            "first": height,
+        },
+    )  # fmt: skip
+
+
 def checkpoint(
     connection: Connection, source: int, streams: Collection[Stream]
 ) -> int | None:

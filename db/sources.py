@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.control import child, incident, sender_transaction, source, undecodable_log
 from db.errors import WrongChain
-from db.position import BlockRange, position
+from db.position import MAX_HEIGHT, BlockRange, position
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +173,39 @@ def store_children(
         connection.execute(statement, [{"source": source_id, **row} for row in rows])
 
 
-def children(connection: Connection, source_id: int, since: int = 0) -> list[Any]:
-    """The children made at or above a height, as (contract, address, height)."""
+def children(connection: Connection, source_id: int) -> list[Any]:
+    """All children known, as (contract, address, height)."""
     query = select(child.c.contract, child.c.address, child.c.height).where(
-        child.c.source == source_id, child.c.height >= since
+        child.c.source == source_id
     )
     return [(r.contract, bytes(r.address), r.height) for r in connection.execute(query)]
+
+
+def count_children(connection: Connection, source_id: int) -> int:
+    """How many children are known."""
+    query = select(func.count()).select_from(child).where(child.c.source == source_id)
+    return int(connection.execute(query).scalar_one())
+
+
+def late_children(
+    connection: Connection, source_id: int, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Those of some children that are not stored, or only from a later height."""
+    if not rows:
+        return []
+    query = select(child.c.contract, child.c.address, child.c.height).where(
+        child.c.source == source_id,
+        child.c.address.in_([row["address"] for row in rows]),
+    )
+    known = {
+        (found.contract, bytes(found.address)): found.height
+        for found in connection.execute(query)
+    }
+    return [
+        row
+        for row in rows
+        if known.get((row["contract"], row["address"]), MAX_HEIGHT) > row["height"]
+    ]
 
 
 def store_oddities(

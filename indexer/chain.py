@@ -29,9 +29,13 @@ class Chain:
     batch_facts: int = 50_000
     blocks_per_range: int = 100
     ahead: tuple[Planned, asyncio.Task[Batch]] | None = None
+    ahead_final: int = -1  # the last final block when that reading began
+    # The last of our blocks that was final already when it was read.
+    sure: int = -1
     # By stream of children: under which block the source knows all that the database
-    # has. Empty: it must be told them anew.
+    # has, and how many these are. Empty: it must be told them anew.
     known: dict[str, int] = field(default_factory=dict)
+    children: int = 0
     own_leases: list[BlockRange] = field(default_factory=list)
     caught_up: bool = False
 

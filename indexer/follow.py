@@ -12,10 +12,13 @@ import random
 import time
 from dataclasses import dataclass
 
-from db import blocks, sources
+from sqlalchemy import Connection
+
+from db import blocks, coverage, sources
 from db.blocks import Header
 from db.engine import Refused
 from db.errors import DatabaseError, LostPlace
+from db.position import BlockRange
 from indexer import metrics
 from indexer.chain import Chain, Planned
 from indexer.errors import Permanent, Reorg, Retryable
@@ -28,7 +31,7 @@ from indexer.planning import (
 )
 from indexer.reorg import FinalityViolated, find_fork
 from indexer.source import Batch
-from indexer.streams import events_of
+from indexer.streams import BLOCKS, events_of
 from indexer.writer import Written, rewind, write_batch
 
 log = logging.getLogger(__name__)
@@ -106,13 +109,13 @@ async def step(chain: Chain) -> Outcome:
         forget_unwritten(chain)
     await know_children(chain, planned[0].first, planned[1])
     try:
-        written = await _read_and_write(chain, planned, reach)
+        written = await _read_and_write(chain, planned, reach, final)
     except Reorg as reorg:
         return await _rewind(chain, reorg.height, str(reorg))
     except BaseException:
         forget_unwritten(chain)
         raise
-    know_written(chain, planned)
+    know_written(chain, planned, written)
     resize(chain, written)
     _count(chain, written, head)
     return Wrote(written, head)
@@ -160,31 +163,52 @@ def _observe(
 ) -> tuple[Header | None, Header | None]:
     """Record the head; our block at its height and our highest block.
 
-    Finality is recorded for blocks that were written: a head that an endpoint made up
-    must not make final, for ever, whatever comes after.
+    A block is recorded as final when it was final already as it was read, or when the
+    head is one that we have too, and if nothing is missing below: all of it hangs
+    together then. What was read before it was final may since have been replaced, and
+    a head may be made up.
     """
     with chain.engine.begin() as connection:
         known = blocks.stored(connection, chain.id, [head.height]).get(head.height)
         tip = blocks.tip(connection, chain.id)
-        final = min(final, -1 if tip is None else tip.height)
+        sure = chain.sure
+        if known is not None and known.hash == head.hash:
+            sure = max(sure, final)
+        if chain.window is not None or _gap_below(connection, chain, sure):
+            sure = -1
         sources.observe(
-            connection, chain.id, head=head.height, head_time=head.time, final=final
+            connection, chain.id, head=head.height, head_time=head.time, final=sure
         )
     metrics.HEAD.labels(chain.name).set(head.height)
-    metrics.FINAL.labels(chain.name).set(final)
+    if sure >= 0:
+        metrics.FINAL.labels(chain.name).set(sure)
     return known, tip
 
 
-async def _read_and_write(chain: Chain, planned: Planned, reach: int) -> Written:
+def _gap_below(connection: Connection, chain: Chain, height: int) -> bool:
+    if height < 0:
+        return False
+    streams = [stream for stream in chain.streams if stream.event == BLOCKS]
+    within = BlockRange(0, height)
+    return bool(coverage.missing(connection, chain.id, streams, within))
+
+
+async def _read_and_write(
+    chain: Chain, planned: Planned, reach: int, final: int
+) -> Written:
     started = time.monotonic()
+    was_final = final if chain.ahead is None else chain.ahead_final
     batch = await _read(chain, planned)
     metrics.FETCH_SECONDS.labels(chain.name).observe(time.monotonic() - started)
     chain.source.learn_children(batch.children)
     await _read_ahead(chain, planned, reach)
-    return await asyncio.to_thread(
+    chain.ahead_final = final
+    written = await asyncio.to_thread(
         write_batch,
         chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
     )  # fmt: skip
+    chain.sure = max(chain.sure, min(was_final, planned[0].last))
+    return written
 
 
 async def _read(chain: Chain, planned: Planned) -> Batch:
@@ -211,6 +235,7 @@ async def _read_ahead(chain: Chain, planned: Planned, head: int) -> None:
 
 async def _rewind(chain: Chain, suspect: int, reason: str) -> Reorged:
     forget_unwritten(chain)
+    chain.sure = -1
     with chain.engine.connect() as connection:
         row = sources.find(connection, chain.name)
     final = -1 if row is None else row.final

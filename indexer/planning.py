@@ -69,6 +69,10 @@ async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None
     }
     streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
     streams = [s for s in streams if s.event.removeprefix(CHILDREN) in needed]
+    if not streams:
+        return
+    if await asyncio.to_thread(_count_children, chain) != chain.children:
+        chain.known.clear()  # another process found some, or undid some
     if all(chain.known.get(stream.event, -1) >= below for stream in streams):
         return
     while True:
@@ -77,17 +81,16 @@ async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None
             break
         children = await chain.source.discover(found[0])
         await asyncio.to_thread(_keep_children, chain, found, children)
-    since = min(chain.known.values(), default=0)
-    known, rows = await asyncio.to_thread(_children_since, chain, since)
-    if not chain.known:
-        chain.source.forget_children(0)
+    known, rows = await asyncio.to_thread(_load_children, chain)
+    chain.source.forget_children(0)
     chain.source.learn_children(rows)
-    chain.known |= known
+    chain.known, chain.children = known, len(rows)
 
 
-def know_written(chain: Chain, written: Planned) -> None:
+def know_written(chain: Chain, planned: Planned, written: Written) -> None:
     """The children of a range that was written are known to the source already."""
-    blocks, streams = written
+    chain.children += written.children
+    blocks, streams = planned
     for stream in streams:
         if chain.known.get(stream.event, -1) >= blocks.first:
             upper = blocks.last + 1
@@ -125,15 +128,20 @@ def _keep_children(chain: Chain, found: Planned, children: Sequence[Child]) -> N
         coverage.mark(connection, chain.id, found[1], found[0])
 
 
-def _children_since(chain: Chain, height: int) -> tuple[dict[str, int], list[Child]]:
-    """For each stream of children its first gap, and the children from a height on."""
+def _count_children(chain: Chain) -> int:
+    with chain.engine.connect() as connection:
+        return sources.count_children(connection, chain.id)
+
+
+def _load_children(chain: Chain) -> tuple[dict[str, int], list[Child]]:
+    """For each stream of children its first gap, and all children."""
     streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
     with chain.engine.connect() as connection:
         # First up to where they are known: what is found meanwhile does no harm.
         gaps = coverage.missing(
             connection, chain.id, streams, BlockRange(0, MAX_HEIGHT)
         )
-        rows = sources.children(connection, chain.id, height)
+        rows = sources.children(connection, chain.id)
     known = {stream.event: found[0].first for stream, found in gaps.items()}
     return known, [Child(*row) for row in rows]
 

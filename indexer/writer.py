@@ -35,6 +35,7 @@ class Written:
     facts: int
     undecodable: int
     seconds: float
+    children: int = 0  # that were not known before
 
 
 def write_batch(
@@ -73,6 +74,7 @@ def write_batch(
             added={event: table for event, table in added.items() if table is not None},
         )
         _store_rest(connection, source, batch)
+        children = _store_children(connection, registry, source, batch)
         coverage.mark(connection, source, streams, batch.range)
         sources.notify(connection, source, batch.range)
         if guard is not None:
@@ -82,6 +84,7 @@ def write_batch(
         sum(len(facts) for facts in batch.facts),
         len(batch.undecodable),
         time.monotonic() - started,
+        children,
     )
 
 
@@ -135,11 +138,31 @@ def _split(
 
 def _store_rest(connection: Connection, source: int, batch: Batch) -> None:
     blocks.remember(connection, source, batch.headers)
-    sources.store_children(
-        connection, source, [asdict(child) for child in batch.children]
-    )
     undecodable = [
         {**asdict(log), "topics": list(log.topics)} for log in batch.undecodable
     ]
     transactions = [asdict(transaction) for transaction in batch.transactions]
     sources.store_oddities(connection, source, undecodable, transactions)
+
+
+def _store_children(
+    connection: Connection, registry: Registry, source: int, batch: Batch
+) -> int:
+    """Remember the children that a range announced; how many were not known.
+
+    Where later blocks were read without one of them, they are to be read again: a node
+    may have held it back when it was asked for the children alone, which nothing
+    proves, while all logs of a block must fit its bloom.
+    """
+    rows = [asdict(child) for child in batch.children]
+    late = sources.late_children(connection, source, rows)
+    sources.store_children(connection, source, late)
+    for name in sorted({row["contract"] for row in late}):
+        height = min(row["height"] for row in late if row["contract"] == name)
+        for event in registry.events_of(name):
+            factory = event.spec.source.factory
+            if factory is not None:
+                coverage.unmark_children(
+                    connection, source, event.spec.id, factory.spec.id, height
+                )
+    return len({(row["contract"], row["address"]) for row in late})

@@ -135,3 +135,30 @@ def test_a_child_that_was_only_read_ahead_is_not_followed(engine):
         asyncio.run(go(node.url))
 
     check(engine, fake)
+
+
+def test_a_child_that_the_node_held_back_is_found_when_its_block_is_read(engine):
+    """Nothing proves that an answer about the children alone is complete."""
+    fake = FakeEvmChain()
+    fake.mine(made())
+    fake.mine_many(25)
+    fake.mine(paid())
+    hiding = [True]
+
+    def alter(method, params, result):
+        return [] if method == "eth_getLogs" and hiding else result
+
+    async def go(url):
+        async with (
+            open_business(engine, url) as follower,
+            open_business(engine, url, window=BlockRange(20, 30)) as worker,
+        ):
+            await know_children(worker, 20, worker.streams)
+            hiding.clear()
+            await catch_up(worker)
+            await catch_up(follower)
+
+    with FakeRpcServer(fake, alter=alter) as node:
+        asyncio.run(go(node.url))
+
+    check(engine, fake)
