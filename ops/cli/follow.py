@@ -61,7 +61,9 @@ def index(
 @click.command()
 @click.option("--chain", "name", help="Which chain; needed when there are several.")
 @click.option("--from", "first", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--to", "last", type=click.IntRange(0), help="Last block; default: the last final.")
+@click.option(
+    "--to", "last", type=click.IntRange(0), help="Last block; default: the last final."
+)
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; see [limits].")
 @click.option(
     "--rq/--no-rq",
