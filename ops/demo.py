@@ -9,6 +9,7 @@ import json
 import logging
 import shutil
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -215,7 +216,9 @@ def _explain(settings: Settings, folder: Path, say: Say) -> None:
         f"  curl -s '{base}/api/v1/events/token_transfer?limit=3'   (ABI only, no code)"
     )
     say(f"  curl -s {base}/health/ready")
-    say(f"  chainfold --config {folder / 'chainfold.toml'} status")
+    # Out of `make demo` it is in a virtual environment that no shell looks into.
+    command = "chainfold" if shutil.which("chainfold") else sys.argv[0]
+    say(f"  {command} --config {folder / 'chainfold.toml'} status")
     say(f"  a page of all routes: {base}/docs")
     say("Ctrl-C ends it.")
     say("")
