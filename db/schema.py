@@ -8,7 +8,8 @@ changed needs the chain to be read again, which is done only when asked for.
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ from db.sql.repair import refill
 
 # Renders statements without parameters, and so without doubling each `%`.
 _DDL = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+
+INDEXING_LOCK = 7362002
+INDEXING_PATIENCE_SECONDS = 30
 
 
 @dataclass(slots=True)
@@ -126,16 +130,27 @@ def rebuild(engine: Engine, registry: Registry, plural: str) -> int:
     return int(rows)
 
 
-def ensure_key_indexes(engine: Engine, registry: Registry) -> list[str]:
+def ensure_key_indexes(
+    engine: Engine,
+    registry: Registry,
+    *,
+    begin: Callable[[int], bool] = lambda pid: True,
+) -> list[str]:
     """Index facts by the keys of the projections that read them; returns new names.
 
     Made concurrently, so that writing goes on; an index left invalid by a crash is
-    made again.
+    made again. Only one process does it at a time, others leave it to that one.
+    `begin` is given the number of the database process before each index, so that it
+    can be ended, and says whether to go on. Raises OperationalError when somebody's
+    old transaction is in the way for long.
     """
     specs = [projection.spec for projection in registry.projections.values()]
     made = []
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for index in key_indexes(specs):
+    with (
+        engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection,
+        _indexing_alone(connection) as alone,
+    ):
+        for index in key_indexes(specs) if alone else ():
             valid = connection.execute(
                 text(
                     "SELECT i.indisvalid FROM pg_index i"
@@ -143,15 +158,40 @@ def ensure_key_indexes(engine: Engine, registry: Registry) -> list[str]:
                 ),
                 {"name": f'{FACTS}."{index.name}"'},
             ).scalar()
-            if valid:
+            pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+            if valid or not begin(pid):
                 continue
-            if valid is False:
-                index.drop(connection)
             assert index.table is not None
             index.dialect_options["postgresql"]["concurrently"] = True
+            if valid is False:
+                index.drop(connection)
             index.create(connection)
             made.append(str(index.name))
     return made
+
+
+@contextmanager
+def _indexing_alone(connection: Connection) -> Iterator[bool]:
+    """Whether no other process makes indexes; waits for old transactions end in time.
+
+    It must not be waited for: who waits is an old transaction to the other.
+    """
+    lock = {"key": INDEXING_LOCK}
+    alone = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), lock).scalar()
+    connection.execute(text(f"SET lock_timeout = '{INDEXING_PATIENCE_SECONDS}s'"))
+    try:
+        yield bool(alone)
+    finally:
+        if not connection.invalidated:
+            connection.execute(text("RESET lock_timeout"))
+            if alone:
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), lock)
+
+
+def cancel_statement(engine: Engine, pid: int) -> None:
+    """End what a database process is doing."""
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": pid})
 
 
 def _upgrade_control(connection: Connection) -> None:

@@ -38,6 +38,7 @@ class Chain:
     children: int = 0
     own_leases: list[BlockRange] = field(default_factory=list)
     caught_up: bool = False
+    stepping_since: float = 0.0  # on the monotonic clock
 
     @property
     def name(self) -> str:

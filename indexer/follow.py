@@ -132,7 +132,8 @@ async def follow(
     failures = 0
     moved = time.monotonic()
     while not stop.is_set():
-        quiet = time.monotonic() - moved > stall_seconds
+        chain.stepping_since = time.monotonic()
+        quiet = chain.stepping_since - moved > stall_seconds
         try:
             outcome = await step(chain)
             if isinstance(outcome, (Wrote, Reorged)):

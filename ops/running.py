@@ -4,22 +4,37 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Sequence
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 
 from prometheus_client import start_http_server
 from sqlalchemy import Engine
 
-from db.engine import Unavailable
-from db.places import FollowerPlace, take_follower_place
+from db.engine import Refused
+from db.errors import LostPlace
+from db.places import FOLLOWER_SECONDS, FollowerPlace, take_follower_place
 from db.registry import Registry
-from db.schema import ensure_key_indexes
+from db.schema import cancel_statement, ensure_key_indexes
 from indexer.chain import Chain
 from indexer.collector import settle_collector
-from indexer.errors import Retryable
-from indexer.follow import CaughtUp, backoff, first_line, follow, step
+from indexer.errors import Permanent, Retryable
+from indexer.follow import (
+    Behind,
+    CaughtUp,
+    backoff,
+    first_line,
+    follow,
+    step,
+    stop_chain,
+)
 from ops.errors import OperationError
 from ops.indexing import open_chain
 from ops.settings import ChainSettings, Settings
+
+HANGING_SECONDS = 600  # a step that takes longer hangs: another may take over
+INDEX_AGAIN_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +90,20 @@ async def catch_up(
         try:
             while True:
                 try:
-                    if isinstance(await step(opened), CaughtUp):
+                    outcome = await step(opened)
+                    if isinstance(outcome, CaughtUp):
                         break
+                    if isinstance(outcome, Behind):
+                        await asyncio.sleep(chain.poll_seconds)
                 except Retryable as error:
                     failures += 1
                     if failures > 20:
                         raise
                     log.warning("step_retried chain=%s cause=%s", chain.name, error)
                     await asyncio.sleep(backoff(failures))
+        except Permanent as error:
+            await stop_chain(opened, error)
+            raise
         finally:
             place.leave(engine)
 
@@ -104,25 +125,55 @@ async def _follow_chain(
                 if place is None:
                     return
                 opened.guard = place.guard
-                indexes = asyncio.create_task(_index_keys(opened, stop))
-                try:
-                    await follow(
-                        opened,
-                        stop,
-                        poll_seconds=chain.poll_seconds,
-                        stall_seconds=chain.stall_seconds,
-                    )
-                finally:
-                    indexes.cancel()
-                    with contextlib.suppress(*Unavailable):  # it is free in 30 s anyway
-                        await asyncio.to_thread(place.leave, engine)
+                async with _beside(_index_keys(opened, stop), _keep_place(opened)):
+                    try:
+                        await follow(
+                            opened,
+                            stop,
+                            poll_seconds=chain.poll_seconds,
+                            stall_seconds=chain.stall_seconds,
+                        )
+                    finally:
+                        with contextlib.suppress(Refused):  # it is free in 30 s anyway
+                            await asyncio.to_thread(place.leave, engine)
             return
-        except (Retryable, *Unavailable) as error:
+        except LostPlace as error:
+            if not wait:
+                raise
+            log.warning("place_lost chain=%s cause=%s", chain.name, error)
+        except (Retryable, Refused) as error:
             failures += 1
             log.warning(
                 "chain_not_open chain=%s cause=%s", chain.name, first_line(error)
             )
             await _sleep(stop, backoff(failures))
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Run these for the length of the block, and see them end."""
+    tasks = [asyncio.create_task(each) for each in work]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep_place(chain: Chain) -> None:
+    """Renew the place while a step takes long, unless it hangs."""
+    while True:
+        await asyncio.sleep(FOLLOWER_SECONDS / 3)
+        if time.monotonic() - chain.stepping_since < HANGING_SECONDS:
+            with contextlib.suppress(Refused, LostPlace):  # the next write sees it
+                await asyncio.to_thread(_renew_place, chain)
+
+
+def _renew_place(chain: Chain) -> None:
+    assert chain.guard is not None
+    with chain.engine.begin() as connection:
+        chain.guard(connection)
 
 
 def take_place_now(engine: Engine, source: int, name: str) -> FollowerPlace:
@@ -158,19 +209,36 @@ async def _take_place(
 
 
 async def _index_keys(chain: Chain, stop: asyncio.Event) -> None:
-    """Index facts by key once most of the chain is read."""
+    """Index facts by key once most of the chain is read; given up at the end."""
+    working: list[int] = []
+    ending = False
+
+    def begin(pid: int) -> bool:
+        working[:] = [pid]
+        return not ending
+
     while not stop.is_set():
         await asyncio.sleep(0.5)
-        if chain.caught_up:
-            try:
-                made = await asyncio.to_thread(
-                    ensure_key_indexes, chain.engine, chain.registry
-                )
-            except Unavailable:
-                continue
-            if made:
-                log.info("indexes_made chain=%s count=%d", chain.name, len(made))
-            return
+        if not chain.caught_up:
+            continue
+        make = partial(ensure_key_indexes, chain.engine, chain.registry, begin=begin)
+        try:
+            made = await asyncio.to_thread(make)
+        except Refused as error:
+            log.warning(
+                "indexes_not_made chain=%s cause=%s", chain.name, first_line(error)
+            )
+            await _sleep(stop, INDEX_AGAIN_SECONDS)
+            continue
+        except asyncio.CancelledError:
+            ending = True  # or the process could not end before the index is made
+            for pid in working:
+                with contextlib.suppress(Refused):
+                    await asyncio.to_thread(cancel_statement, chain.engine, pid)
+            raise
+        if made:
+            log.info("indexes_made chain=%s count=%d", chain.name, len(made))
+        return
 
 
 async def _sleep(stop: asyncio.Event, seconds: float) -> None:

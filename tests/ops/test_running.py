@@ -1,0 +1,232 @@
+"""The process that follows: places, indexes made beside the loop, a quick end."""
+
+import asyncio
+import threading
+import time
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import OperationalError
+
+from db import schema, sources
+from db.places import FollowerPlace, take_follower_place
+from db.schema import ensure_key_indexes, migrate
+from helpers.business import REGISTRY, open_business, play
+from helpers.following import catch_up as read_all
+from helpers.following import check
+from helpers.rpc import FakeEvmChain, FakeRpcServer
+from indexer.evm.finality import Depth
+from indexer.reorg import FinalityViolated
+from ops import running
+from ops.errors import OperationError
+
+CHAIN = SimpleNamespace(name="fake", poll_seconds=0.02, stall_seconds=30.0)
+
+
+@pytest.fixture
+def engine(db_engine):
+    migrate(db_engine, REGISTRY)
+    return db_engine
+
+
+@pytest.fixture
+def node(engine, monkeypatch):
+    fake = FakeEvmChain()
+    play(fake, 20, seed=71)
+    with FakeRpcServer(fake) as node:
+        opener = lambda *_: open_business(engine, node.url, finality=Depth(5))  # noqa: E731
+        monkeypatch.setattr(running, "open_chain", opener)
+        yield node
+
+
+def follow(engine, stop, **options):
+    return running.follow_chains(None, [CHAIN], engine, REGISTRY, stop=stop, **options)
+
+
+async def until(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        await asyncio.sleep(0.02)
+
+
+def state(engine):
+    with engine.connect() as connection:
+        row = sources.find(connection, "fake")
+    return row and row.state
+
+
+def indexes(engine):
+    with engine.connect() as connection:
+        return connection.scalar(
+            text(
+                "SELECT count(*) FROM pg_index i"
+                " JOIN pg_class c ON c.oid = i.indexrelid"
+                " WHERE c.relnamespace = 'facts'::regnamespace AND i.indisvalid"
+                " AND NOT i.indisprimary"
+            )
+        )
+
+
+def test_one_whose_place_was_taken_waits_until_it_is_free(engine, node):
+    async def go():
+        stop = asyncio.Event()
+        loop = asyncio.create_task(follow(engine, stop))
+        await until(lambda: state(engine) == "following")
+        with engine.begin() as connection:
+            connection.execute(
+                text("UPDATE control.follower SET seen_at = now() - interval '1h'")
+            )
+        other = await asyncio.to_thread(take_follower_place, engine, 1)
+        assert isinstance(other, FollowerPlace)
+        play(node.chain, 5, seed=72)
+        await asyncio.sleep(0.3)
+        assert not loop.done()
+        await asyncio.to_thread(other.leave, engine)
+        play(node.chain, 5, seed=73)
+        await until(lambda: reached(engine) == node.chain.head)
+        stop.set()
+        return await loop
+
+    assert asyncio.run(go()) == 0
+    check(engine, node.chain)
+
+
+def reached(engine):
+    with engine.connect() as connection:
+        return connection.scalar(text("SELECT max(height) FROM control.block"))
+
+
+def test_a_place_is_kept_while_a_step_takes_long(engine, node, monkeypatch):
+    monkeypatch.setattr(running, "FOLLOWER_SECONDS", 0.3)
+
+    async def seen():
+        with engine.connect() as connection:
+            return connection.scalar(text("SELECT seen_at FROM control.follower"))
+
+    async def go():
+        stop = asyncio.Event()
+        loop = asyncio.create_task(follow(engine, stop))
+        await until(lambda: state(engine) == "following")
+        node.hang_seconds = 1.0
+        node.faults = SimpleNamespace(next=lambda body: "hang")
+        await asyncio.sleep(0.3)
+        before = await seen()
+        await asyncio.sleep(0.5)
+        after = await seen()
+        node.faults = None
+        stop.set()
+        await loop
+        return before, after
+
+    before, after = asyncio.run(go())
+    assert after > before
+
+
+def test_reading_once_waits_for_a_node_that_fell_back(engine, node):
+    async def go():
+        await running.catch_up(None, CHAIN, engine, REGISTRY)
+        kept = node.chain.truncate(10)
+        before = node.requests
+        once = asyncio.create_task(running.catch_up(None, CHAIN, engine, REGISTRY))
+        await asyncio.sleep(0.5)
+        asked = node.requests - before
+        node.chain.restore(kept)
+        await once
+        return asked
+
+    assert asyncio.run(go()) < 60
+    check(engine, node.chain)
+
+
+def test_reading_once_records_that_a_final_block_changed(engine, node):
+    async def go():
+        await running.catch_up(None, CHAIN, engine, REGISTRY)
+        node.chain.reorg(10, 12)
+        await running.catch_up(None, CHAIN, engine, REGISTRY)
+
+    with pytest.raises(FinalityViolated):
+        asyncio.run(go())
+
+    assert state(engine) == "stopped"
+
+
+def test_a_forgotten_transaction_of_a_reader_does_not_keep_the_process_alive(
+    engine, node
+):
+    """Indexes are made concurrently, which waits for every old transaction."""
+
+    async def go():
+        stop = asyncio.Event()
+        loop = asyncio.create_task(follow(engine, stop))
+        await until(lambda: making(engine))
+        stop.set()
+        return await loop
+
+    with engine.connect().execution_options(
+        isolation_level="REPEATABLE READ"
+    ) as reader:
+        reader.execute(text("SELECT count(*) FROM control.coverage"))
+        started = time.monotonic()
+        assert asyncio.run(go()) == 0
+        assert time.monotonic() - started < 15
+    assert ensure_key_indexes(engine, REGISTRY)
+    assert ensure_key_indexes(engine, REGISTRY) == []
+
+
+def making(engine):
+    with engine.connect() as connection:
+        return connection.scalar(
+            text(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CREATE INDEX%'"
+                " AND state = 'active' AND wait_event_type = 'Lock'"
+            )
+        )
+
+
+def test_waiting_for_a_forgotten_transaction_ends(engine, node, monkeypatch):
+    monkeypatch.setattr(schema, "INDEXING_PATIENCE_SECONDS", 1)
+    with engine.connect().execution_options(
+        isolation_level="REPEATABLE READ"
+    ) as reader:
+        reader.execute(text("SELECT count(*) FROM control.coverage"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            ensure_key_indexes(engine, REGISTRY)
+
+    assert ensure_key_indexes(engine, REGISTRY)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW lock_timeout")) == "0"
+
+
+def test_many_that_make_indexes_at_once_do_not_meet(engine, node):
+    """As two chains in one process do when both have caught up."""
+    asyncio.run(running.catch_up(None, CHAIN, engine, REGISTRY))
+    made, failed = [], []
+
+    def work():
+        try:
+            made.extend(ensure_key_indexes(engine, REGISTRY))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failed == []
+    assert len(made) == len(set(made)) == indexes(engine) > 0
+
+
+def test_a_place_that_is_taken_is_refused_when_told_not_to_wait(engine, node):
+    async def go():
+        async with open_business(engine, node.url) as chain:
+            await read_all(chain)
+            assert isinstance(take_follower_place(engine, chain.id), FollowerPlace)
+        with pytest.raises(OperationError):
+            await partial(running.catch_up, None, CHAIN, engine, REGISTRY)()
+
+    asyncio.run(go())
