@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     delete,
+    exists,
     select,
 )
 from sqlalchemy import (
@@ -102,6 +103,16 @@ def insert_missing_facts(
     statement = insert(added).from_select(["position"], select(fresh.c.position))
     result: Any = connection.execute(statement)
     return added if result.rowcount else None
+
+
+def has_facts(connection: Connection, source: int, facts: FactColumns) -> bool:
+    """Whether any fact of the event is stored between the first and last of these."""
+    table = fact_table(facts.event)
+    first, last = int(facts.positions[0]), int(facts.positions[-1])
+    query = select(
+        exists().where(table.c.source == source, table.c.position.between(first, last))
+    )
+    return bool(connection.execute(query).scalar())
 
 
 def delete_facts(

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Engine
 
 from db import blocks, coverage, sources
-from db.copy import copy_facts, insert_missing_facts
+from db.copy import copy_facts, has_facts, insert_missing_facts
 from db.coverage import Stream
 from db.facts import FactColumns
 from db.folding import fold_in, unfold_from
@@ -124,7 +124,10 @@ def _check_links(connection: Connection, source: int, batch: Batch) -> None:
 def _split(
     connection: Connection, source: int, batch: Batch, streams: Collection[Stream]
 ) -> tuple[list[FactColumns], list[FactColumns]]:
-    """The facts of events with no coverage at all in the range, and the others."""
+    """The facts of events of which nothing was written in the range, and the others.
+
+    What was written may have to be read again, and is not covered then; its facts stay.
+    """
     wanted = {stream.event for stream in streams}
     covered = coverage.events_covered(connection, source, batch.range)
     fresh: list[FactColumns] = []
@@ -132,7 +135,8 @@ def _split(
     for facts in batch.facts:
         if not len(facts) or facts.event.spec.id not in wanted:
             continue
-        (seen if facts.event.spec.id in covered else fresh).append(facts)
+        known = facts.event.spec.id in covered or has_facts(connection, source, facts)
+        (seen if known else fresh).append(facts)
     return fresh, seen
 
 

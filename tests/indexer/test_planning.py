@@ -140,9 +140,11 @@ def test_a_child_that_was_only_read_ahead_is_not_followed(engine):
 def test_a_child_that_the_node_held_back_is_found_when_its_block_is_read(engine):
     """Nothing proves that an answer about the children alone is complete."""
     fake = FakeEvmChain()
+    other = b"\xde" * 20
     fake.mine(made())
-    fake.mine_many(25)
-    fake.mine(paid())
+    fake.mine_many(21)
+    fake.mine(made(deal=other), log_for(Paid, other, payer=PEOPLE[2], amount=5))
+    fake.mine(paid(), log_for(Paid, other, payer=PEOPLE[2], amount=6))
     hiding = [True]
 
     def alter(method, params, result):

@@ -93,6 +93,7 @@ class World:
         await asyncio.gather(*self.backfills)
         self.addresses = ADDRESSES
         self.mine(1)
+        self.node.lags = (0,)
         await self.persist(self.finish)
 
     def open(self, **options):
