@@ -37,7 +37,7 @@ def examine(
 ) -> Iterator[Finding]:
     """Run every check, one after the other."""
     yield _checked("packages", _packages)
-    yield _checked("postgres", lambda: _postgres(engine))
+    yield _checked("postgres", lambda: _postgres(settings, engine))
     yield _checked("declarations", lambda: _declarations(engine, registry))
     if not settings.chains:
         yield Finding("chains", False, "none: write [chains.<name>] in chainfold.toml")
@@ -77,7 +77,8 @@ def _packages() -> str:
     return f"{', '.join(PACKAGES)} are ours"
 
 
-def _postgres(engine: Engine) -> str:
+def _postgres(settings: Settings, engine: Engine) -> str:
+    """Its version, and where to reach it with a client of one's own."""
     with engine.connect() as connection:
         number, version, writable = connection.execute(
             text(
@@ -89,7 +90,12 @@ def _postgres(engine: Engine) -> str:
         raise OperationError(f"Postgres {version} is too old: use 14 or later")
     if not writable:
         raise OperationError("the database is a replica: give the primary's URL")
-    return f"Postgres {version}"
+    where = engine.url.set(drivername="postgresql")
+    found = f"Postgres {version} at {where.render_as_string()}"
+    if settings.database.url is None:
+        secret = settings.data_dir / "postgres" / "password"
+        found += f", while a command runs; its password is in {secret}"
+    return found
 
 
 def _declarations(engine: Engine, registry: Registry) -> str:
