@@ -191,7 +191,7 @@ def _gap_below(connection: Connection, chain: Chain, height: int) -> bool:
         return False
     streams = [stream for stream in chain.streams if stream.event == BLOCKS]
     within = BlockRange(0, height)
-    return bool(coverage.missing(connection, chain.id, streams, within))
+    return bool(coverage.first_missing(connection, chain.id, streams, within))
 
 
 async def _read_and_write(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from db import coverage, sources
 from db.coverage import Stream
 from db.places import leased
-from db.position import MAX_HEIGHT, BlockRange
+from db.position import BlockRange
 from indexer.chain import Chain, Planned
 from indexer.source import Child
 from indexer.streams import CHILDREN
@@ -19,41 +19,22 @@ def plan_range(chain: Chain, head: int, done: Planned | None) -> Planned | None:
     first = 0 if chain.window is None else chain.window.first
     if last < first:
         return None
+    limit = min(chain.blocks_per_range, chain.range_blocks)
+    if done is None and chain.ahead is not None:
+        limit = chain.ahead[0][0].blocks  # so that what was read ahead is used
     with chain.engine.connect() as connection:
-        gaps = coverage.missing(
-            connection, chain.id, chain.streams, BlockRange(first, last)
-        )
-        others = [
+        taken = [
             each
             for each in leased(connection, chain.id)
             if each not in chain.own_leases
         ]
-    if done is not None:
-        others.append(done[0])
-    free = {
-        stream: [part for each in found for part in _without(each, others)]
-        for stream, found in gaps.items()
-    }
-    limit = min(chain.blocks_per_range, chain.range_blocks)
-    if done is None and chain.ahead is not None:
-        limit = chain.ahead[0][0].blocks  # so that what was read ahead is used
-    return coverage.next_range(free, limit)
-
-
-def _without(each: BlockRange, taken: list[BlockRange]) -> list[BlockRange]:
-    parts = [each]
-    for other in taken:
-        rest = []
-        for part in parts:
-            if other.last < part.first or other.first > part.last:
-                rest.append(part)
-                continue
-            if part.first < other.first:
-                rest.append(BlockRange(part.first, other.first - 1))
-            if part.last > other.last:
-                rest.append(BlockRange(other.last + 1, part.last))
-        parts = rest
-    return parts
+        if done is not None:
+            taken.append(done[0])
+        within = BlockRange(first, last)
+        gaps = coverage.first_missing(
+            connection, chain.id, chain.streams, within, taken, span=limit
+        )
+    return coverage.next_range(gaps, limit)
 
 
 async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None:
@@ -138,11 +119,11 @@ def _load_children(chain: Chain) -> tuple[dict[str, int], list[Child]]:
     streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
     with chain.engine.connect() as connection:
         # First up to where they are known: what is found meanwhile does no harm.
-        gaps = coverage.missing(
-            connection, chain.id, streams, BlockRange(0, MAX_HEIGHT)
-        )
+        known = {
+            stream.event: coverage.reached(connection, chain.id, stream)
+            for stream in streams
+        }
         rows = sources.children(connection, chain.id)
-    known = {stream.event: found[0].first for stream, found in gaps.items()}
     return known, [Child(*row) for row in rows]
 
 

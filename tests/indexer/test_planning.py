@@ -1,9 +1,13 @@
 """What a process knows of children that another process found, or that are no more."""
 
 import asyncio
+import random
+import time
 
 import pytest
+from sqlalchemy import text
 
+from db import coverage
 from db.coverage import Stream
 from db.position import BlockRange
 from db.schema import migrate
@@ -164,3 +168,68 @@ def test_a_child_that_the_node_held_back_is_found_when_its_block_is_read(engine)
         asyncio.run(go(node.url))
 
     check(engine, fake)
+
+
+def test_the_next_range_is_that_of_all_gaps(engine):
+    """Looked for near the lowest open block only; told from all gaps here."""
+    rng = random.Random(7)
+    for _ in range(150):
+        streams = [Stream(f"e{n}", "", rng.choice([0, 0, 3, 40])) for n in range(4)]
+        taken = [BlockRange(at, at + 2) for at in (0, 9, 30) if rng.random() < 0.3]
+        within = BlockRange(rng.choice([0, 0, 7]), rng.choice([25, 60]))
+        limit = rng.choice([1, 3, 10, 100])
+        with engine.connect() as connection:
+            for stream in streams:
+                for _ in range(rng.randrange(6)):
+                    first = rng.randrange(60)
+                    part = BlockRange(first, min(first + rng.randrange(20), 70))
+                    coverage.mark(connection, 1, [stream], part)
+            gaps = coverage.missing(connection, 1, streams, within)
+            near = coverage.first_missing(
+                connection, 1, streams, within, taken, span=limit
+            )
+        left = {
+            stream: [BlockRange(at, at) for at in blocks]
+            for stream, found in gaps.items()
+            if (blocks := heights(found) - heights(taken))
+        }
+        assert coverage.next_range(near, limit) == slow_next_range(left, limit)
+
+
+def heights(ranges):
+    return {at for each in ranges for at in range(each.first, each.last + 1)}
+
+
+def slow_next_range(gaps, limit):
+    """The lowest block that is missing, and those after it that the same lack."""
+    lacking = {s: {each.first for each in found} for s, found in gaps.items()}
+    if not lacking:
+        return None
+    first = last = min(min(blocks) for blocks in lacking.values())
+    who = sorted(s for s, blocks in lacking.items() if first in blocks)
+    while last + 1 < first + limit and who == sorted(
+        s for s, blocks in lacking.items() if last + 1 in blocks
+    ):
+        last += 1
+    return BlockRange(first, last), who
+
+
+def test_ten_thousand_gaps_in_each_of_a_hundred_streams_are_planned_at_once(engine):
+    streams = [Stream(f"e{n}", "", 0) for n in range(100)]
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO control.coverage SELECT 1, 'e' || n, '', ("
+                " SELECT range_agg(int8range(g * 10, g * 10 + 9))"
+                " FROM generate_series(0, 9999) g) FROM generate_series(0, 99) n"
+            )
+        )
+    with engine.connect() as connection:
+        started = time.monotonic()
+        gaps = coverage.first_missing(
+            connection, 1, streams, BlockRange(0, 200_000), span=1000
+        )
+        seconds = time.monotonic() - started
+
+    assert coverage.next_range(gaps, 1000) == (BlockRange(9, 9), sorted(streams))
+    assert seconds < 1  # it was 16
