@@ -95,7 +95,8 @@ _FIRST_MISSING = text(
     SELECT g.event, g.filter, lower(r) AS first, upper(r) - 1 AS last
     FROM (SELECT s.event, s.filter,
         int8multirange(int8range(greatest(s.start, :first), :last, '[]'))
-        - coalesce(c.blocks, '{}') - cast(:taken AS int8multirange) AS blocks WANTED) AS g,
+        - coalesce(c.blocks, '{}') - cast(:taken AS int8multirange) AS blocks
+        WANTED) AS g,
     LATERAL (SELECT unnest(g.blocks) AS r LIMIT 1) AS one
     """.replace("WANTED", _STREAMS)
 ).bindparams(*_BIND_STREAMS)
