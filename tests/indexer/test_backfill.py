@@ -35,6 +35,8 @@ from indexer.follow import CaughtUp, step
 
 ROOT = Path(__file__).parents[2]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def engine(db_engine):

@@ -30,6 +30,8 @@ from indexer.writer import rewind, write_batch
 
 SEEDS = range(1, 9)
 
+pytestmark = pytest.mark.slow
+
 
 def life(engine, seed):
     """A chain's life in little: filters, overlaps, a reorg, and what verify sees."""
