@@ -1,0 +1,135 @@
+"""Tables of the write side: signers, commands, nonces, attempts, history."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from db.control.base import metadata
+
+# A key that signs, by name. Nonces below `first_nonce` are not ours; `next_nonce` moves
+# only in the transaction that makes a slot; nothing is signed before `gate_height` is
+# indexed.
+signer = Table(
+    "signer",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("source", SmallInteger, ForeignKey("control.source.id"), nullable=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("first_nonce", BigInteger, nullable=False),
+    Column("next_nonce", BigInteger, nullable=False),
+    Column("gate_height", BigInteger, nullable=False),
+    Column("paused", Boolean, nullable=False, server_default="false"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("max_in_flight", Integer, nullable=False),
+    UniqueConstraint("source", "address"),
+)
+
+# What somebody asked for, once; `next_action_at` is when the sweeper looks at it.
+command = Table(
+    "command",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("idempotency_key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("arguments", JSONB, nullable=False),
+    Column("source", SmallInteger, ForeignKey("control.source.id"), nullable=False),
+    Column("signer", Text, ForeignKey("control.signer.name"), nullable=False),
+    Column("target", LargeBinary, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Column("value", Numeric(78, 0), nullable=False, server_default="0"),
+    Column("gas_limit", BigInteger, nullable=False),
+    Column("valid_until", DateTime(timezone=True)),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("version", Integer, nullable=False, server_default="1"),
+    Column("next_action_at", DateTime(timezone=True)),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("transaction", LargeBinary),
+    Column("height", BigInteger),
+    UniqueConstraint("tenant", "idempotency_key"),
+)
+Index(
+    "command_due",
+    command.c.next_action_at,
+    postgresql_where=command.c.next_action_at.is_not(None),
+)
+Index(
+    "command_waiting",
+    command.c.signer,
+    command.c.id,
+    postgresql_where=command.c.state == "accepted",
+)
+
+# A nonce of a signer, and the command it was taken for; None: only to fill a gap.
+slot = Table(
+    "slot",
+    metadata,
+    Column("signer", Text, ForeignKey("control.signer.name"), nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("command", Uuid, ForeignKey("control.command.id")),
+    Column("open", Boolean, nullable=False, server_default="true"),
+    Column("closing", Text, nullable=False, server_default=""),
+    Column("resolution", Text, nullable=False, server_default=""),
+    Column("taken_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("signer", "nonce"),
+)
+
+Index(
+    "slot_one_open_for_a_command",
+    slot.c.command,
+    unique=True,
+    postgresql_where=slot.c.open & slot.c.command.is_not(None),
+)
+Index("slot_open", slot.c.signer, slot.c.nonce, postgresql_where=slot.c.open)
+
+# Signed bytes for a slot, stored before they leave.
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("signer", Text, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False, unique=True),
+    Column("gas_price", Numeric(78, 0), nullable=False),
+    Column("signed_at", DateTime(timezone=True), nullable=False),
+    Column("sent_count", Integer, nullable=False, server_default="0"),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("answer", Text, nullable=False, server_default=""),
+    PrimaryKeyConstraint("signer", "nonce", "number"),
+    ForeignKeyConstraint(
+        ["signer", "nonce"], ["control.slot.signer", "control.slot.nonce"]
+    ),
+)
+
+# What happened to a command, in order; never updated.
+command_event = Table(
+    "command_event",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("command", Uuid, ForeignKey("control.command.id"), nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+)
+Index("command_event_by_command", command_event.c.command, command_event.c.id)

@@ -1,0 +1,13 @@
+"""Roles: who may ask for what. An account has one or more of them."""
+
+import enum
+
+
+class Role(enum.StrEnum):
+    """What an account is to the platform."""
+
+    ISSUER = "issuer"
+    INVESTOR = "investor"
+    COMPLIANCE = "compliance_officer"
+    OPERATOR = "operator"
+    AUDITOR = "auditor"
