@@ -13,6 +13,8 @@ from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
 from sqlalchemy import Engine
 
+from api.auth.options import AuthOptions
+from api.auth.tokens import use_tokens
 from api.chains import Chains, Plans
 from api.docs import docs_blueprint
 from api.errors import register_errors
@@ -25,6 +27,11 @@ from db.registry import Registry
 
 PAGE_SIZE_MAX = 200
 API_VERSION = "1"
+# A route that needs to know who asks names these in its `security`.
+SECURITY_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+}
 
 
 class _Api(Api):  # type: ignore[misc]
@@ -46,16 +53,24 @@ def create_app(
     page_size: int = 20,
     page_size_max: int = PAGE_SIZE_MAX,
     plans: Plans | None = None,
+    writer: Engine | None = None,
+    auth: AuthOptions | None = None,
 ) -> Flask:
-    """An app that reads from `engine`, best one of `db.reads.read_engine`."""
+    """An app that reads from `engine`, best one of `db.reads.read_engine`.
+
+    With `writer` and `auth` people can sign in and change things.
+    """
     service = Service(
         engine=engine,
         registry=registry,
         chains=Chains(engine, plans),
         page_size=page_size,
         page_size_max=max(page_size, page_size_max),
+        writer=writer,
+        auth=auth,
     )
     app = Flask("chainfold", static_folder=None)
+    app.extensions["chainfold"] = service
     app.config.update(
         API_TITLE="Chainfold",
         API_VERSION=API_VERSION,
@@ -65,6 +80,8 @@ def create_app(
         MAX_CONTENT_LENGTH=1 << 20,
     )
     app.json.sort_keys = False
+    if auth is not None:
+        use_tokens(app, auth)
     metrics = Metrics(service)
     metrics.watch(app)
     api = _Api(app)
@@ -82,6 +99,9 @@ def create_app(
 
 
 def _describe(api: Api, service: Service) -> None:
+    if service.auth is not None:
+        for name, scheme in SECURITY_SCHEMES.items():
+            api.spec.components.security_scheme(name, scheme)
     for name, schema in components(service).items():
         api.spec.components.schema(name, schema)
     problem = {"$ref": "#/components/schemas/Problem"}

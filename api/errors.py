@@ -17,6 +17,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from db import reads
+from db.engine import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,12 @@ PROBLEMS = {
         404,
         "No such row",
         "Nothing on the chain has these keys, up to `block`.",
+    ),
+    "not_signed_in": ProblemType(
+        401, "Not signed in", "The request does not show who makes it, or not well."
+    ),
+    "not_allowed": ProblemType(
+        403, "Not allowed", "Whoever asks may not do this; `roles` has those that may."
     ),
     "not_found": ProblemType(404, "Not found", "There is no such route."),
     "method_not_allowed": ProblemType(
@@ -110,6 +117,8 @@ def problem_response(
     }
     answer = Response(orjson.dumps(content), status, mimetype=MEDIA_TYPE)
     answer.headers["Cache-Control"] = "no-store"
+    if status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="chainfold"'
     if status == 503:
         answer.headers["Retry-After"] = str(RETRY_SECONDS)
     return answer
@@ -119,6 +128,8 @@ def register_errors(app: Flask) -> None:
     """Answer every failure of an app with a problem."""
     app.register_error_handler(Problem, _problem)
     app.register_error_handler(reads.ReadError, _read_error)
+    for kind in Unavailable:
+        app.register_error_handler(kind, _away)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _unexpected)
 
@@ -146,6 +157,12 @@ def _read_error(error: reads.ReadError) -> Response:
     if PROBLEMS[name].status >= 500:
         log.warning("read_failed path=%s problem=%s", request.path, name)
     return problem_response(name, detail)
+
+
+def _away(error: Exception) -> Response:
+    """A write met no database; what is not committed was not done."""
+    log.warning("write_failed path=%s cause=%s", request.path, type(error).__name__)
+    return _read_error(reads.DatabaseAway())
 
 
 def _http_error(error: HTTPException) -> Response:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
+from api.auth.options import AuthOptions
 from api.chains import Chains
 from db.registry import Registry
 
@@ -12,10 +13,15 @@ PREFIX = "/api/v1"
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The database to read from, what is declared, and how long pages may be."""
+    """The database to read from, what is declared, and how long pages may be.
+
+    Without `writer` and `auth` it only reads, and nobody can sign in.
+    """
 
     engine: Engine
     registry: Registry
     chains: Chains
     page_size: int
     page_size_max: int
+    writer: Engine | None = None
+    auth: AuthOptions | None = None

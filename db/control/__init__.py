@@ -3,6 +3,15 @@
 One module for each part of the product that keeps books: import a table from here.
 """
 
+from db.control.accounts import (
+    account,
+    api_key,
+    refresh_token,
+    session,
+    sign_in_attempt,
+    sign_in_nonce,
+    wallet,
+)
 from db.control.base import metadata
 from db.control.commands import attempt, command, command_event, signer, slot
 from db.control.indexing import (
@@ -20,6 +29,8 @@ from db.control.indexing import (
 )
 
 __all__ = [
+    "account",
+    "api_key",
     "attempt",
     "block",
     "child",
@@ -32,9 +43,14 @@ __all__ = [
     "incident",
     "lease",
     "metadata",
+    "refresh_token",
     "sender_transaction",
+    "session",
+    "sign_in_attempt",
+    "sign_in_nonce",
     "signer",
     "slot",
     "source",
     "undecodable_log",
+    "wallet",
 ]

@@ -1,0 +1,50 @@
+"""Random secrets as people see them, and the digests that are stored of them.
+
+    cfk_3f9a1c0b_<43 characters>    an API key; the middle part is its prefix
+    cfr_<43 characters>             a refresh token
+
+Each holds 256 random bits, so SHA-256 is enough: there is nothing to guess from. The
+first letters let scanners of leaked secrets recognise them.
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+
+_KEY = re.compile(r"cfk_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+_REFRESH = re.compile(r"cfr_[A-Za-z0-9_-]{43}")
+
+
+def new_api_key() -> tuple[str, str]:
+    """A key, and the prefix that it is known by."""
+    prefix = secrets.token_hex(4)
+    return f"cfk_{prefix}_{secrets.token_urlsafe(32)}", prefix
+
+
+def is_api_key(text: str) -> bool:
+    """Whether a text has the form of a key."""
+    return _KEY.fullmatch(text) is not None
+
+
+def new_refresh_token() -> str:
+    """The first refresh token of a session."""
+    return f"cfr_{secrets.token_urlsafe(32)}"
+
+
+def is_refresh_token(text: str) -> bool:
+    """Whether a text has the form of a refresh token."""
+    return _REFRESH.fullmatch(text) is not None
+
+
+def next_refresh_token(token: str, secret: bytes) -> str:
+    """The successor of a refresh token: always the same, and ours alone to derive."""
+    key = hashlib.sha256(b"chainfold refresh token\0" + secret).digest()
+    made = hmac.new(key, token.encode(), hashlib.sha256).digest()
+    return "cfr_" + base64.urlsafe_b64encode(made).decode().rstrip("=")
+
+
+def digest(secret: str) -> bytes:
+    """What is stored of a secret."""
+    return hashlib.sha256(secret.encode()).digest()
