@@ -14,7 +14,7 @@ from eth_utils.crypto import keccak
 
 from abis import load_abi
 from commands.errors import CommandError
-from db.declare.commands import CommandSpec
+from db.declare.commands import CallSpec, CommandSpec
 from db.declare.events import canonical_type
 
 MARKER = bytes.fromhex("c4a1f01d80218021c4a1f01d80218021")
@@ -70,14 +70,13 @@ def as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def calldata(
-    spec: CommandSpec, arguments: Mapping[str, Any], command_id: uuid.UUID
+    call: CallSpec, arguments: Mapping[str, Any], command_id: uuid.UUID
 ) -> bytes:
     """The bytes of the call, with the command's id behind them."""
-    types = [canonical_type(part) for part in spec.function["inputs"]]
-    values = [
-        arguments[spec.arguments[part["name"]]] for part in spec.function["inputs"]
-    ]
-    selector = keccak(text=spec.signature)[:4]
+    inputs = call.function["inputs"]
+    types = [canonical_type(part) for part in inputs]
+    values = [arguments[call.arguments[part["name"]]] for part in inputs]
+    selector = keccak(text=call.signature)[:4]
     return selector + encode(types, values) + command_id.bytes + MARKER
 
 

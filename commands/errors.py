@@ -15,3 +15,7 @@ class NodeAway(CommandError):
 
 class SigningRefused(CommandError):
     """The signer will not sign this: not allowed, over its limit, or stopped."""
+
+
+class BadTransaction(CommandError):
+    """Signed bytes that are no transaction, or not the one that was asked for."""

@@ -1,21 +1,26 @@
-"""From a request to a stored command: checked, simulated, and only then accepted."""
+"""From a request to a stored command: checked, ruled on, simulated, then accepted."""
 
 import secrets
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from commands.encode import as_json, calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
 from commands.node import Node, Reverted
 from db.commands.accept import CommandRow, Request, accept, known
-from db.commands.slots import SignerRow
-from db.declare.commands import CommandSpec
+from db.commands.slots import find_signer
+from db.coverage import Stream
+from db.declare import Command, Refusal
+from db.declare.commands import CallSpec, CommandSpec
+from db.reads import read
+from db.reads.tables import ReadTables
+from db.sources import SourceRow, by_id
 
 GAS_MARGIN_PERCENT = 20
 
@@ -24,56 +29,160 @@ class NoContract(CommandError):
     """The contract that a command calls has no address in the settings."""
 
 
+class NoSigner(CommandError):
+    """The signer of a command has never been at work on this database."""
+
+
+class NoWallet(CommandError):
+    """The command is signed by the caller's wallet, and it is not said which."""
+
+
+class RulesBroken(CommandError):
+    """The indexed state speaks against the command; all reasons are told."""
+
+    def __init__(self, refusals: Sequence[Refusal]) -> None:
+        self.refusals = tuple(refusals)
+        reasons = "; ".join(each.reason for each in refusals)
+        super().__init__(f"{reasons}. Nothing was sent.")
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Who asks for what, under which idempotency key."""
+    """Who asks for what, under which idempotency key.
+
+    `sender` is the wallet that signs a command of the caller's.
+    """
 
     tenant: str
     idempotency_key: str
     arguments: Mapping[str, Any]
     valid_until: datetime | None = None
+    sender: bytes | None = None
+    asked_by: str = ""
+    cause: str = ""
 
 
-def submit(
-    engine: Engine,
-    spec: CommandSpec,
-    submission: Submission,
-    *,
-    signer: SignerRow,
-    node: Node,
-    addresses: Mapping[str, bytes],
-    now: datetime,
-) -> tuple[CommandRow, bool]:
-    """Accept a command, or return the one its key stands for; whether it is new.
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """Everything that taking commands for one chain needs."""
 
-    Raises BadArguments, NoContract, Refused (the chain would revert it, with the
-    contract's own reason), KeyReused, TooManyWaiting, NodeAway. No nonce is taken here.
-    """
-    arguments = check_arguments(spec, submission.arguments)
-    command_id = new_id()
-    data = calldata(spec, arguments, command_id)
-    target = _target(spec, arguments, addresses)
-    value = 0 if spec.value is None else int(arguments[spec.value])
-    request = Request(
-        tenant=submission.tenant,
-        idempotency_key=submission.idempotency_key,
-        kind=spec.slug,
-        arguments=as_json(arguments),
-        source=signer.source,
-        signer=signer.name,
-        target=target,
-        data=data,
-        value=value,
-        gas_limit=0,
-        valid_until=submission.valid_until,
-    )
-    with engine.connect() as connection:
-        if (before := known(connection, request)) is not None:
-            return before, False
-    gas = _simulate(spec, node, signer.address, target, value, data)
-    request = replace(request, gas_limit=gas + gas * GAS_MARGIN_PERCENT // 100)
-    with engine.begin() as connection:
-        return accept(connection, request, now, command_id=command_id)
+    engine: Engine
+    source: int
+    chain_id: int
+    node: Node
+    addresses: Mapping[str, bytes]
+    plan: Sequence[Stream] | None
+    clock: Callable[[], datetime]
+
+    def submit(
+        self, command: type[Command], submission: Submission
+    ) -> tuple[CommandRow, bool]:
+        """Accept a command, or return the one its key stands for; whether it is new.
+
+        Raises BadArguments, NoContract, NoSigner, NoWallet, RulesBroken, Refused (the
+        chain would revert it, with the contract's own reason), KeyReused,
+        TooManyWaiting, NodeAway. No nonce is taken here.
+        """
+        spec = command.spec
+        arguments = check_arguments(spec, submission.arguments)
+        command_id = new_id()
+        request = self._request(spec, submission, arguments, command_id)
+        with self.engine.connect() as connection:
+            if (before := known(connection, request)) is not None:
+                return before, False
+            sender = self._sender(connection, request)
+        self._check_rules(command, arguments)
+        if spec.call is not None:
+            gas = self._simulate(spec.call, sender, request)
+            request = replace(request, gas_limit=gas + gas * GAS_MARGIN_PERCENT // 100)
+        with self.engine.begin() as connection:
+            return accept(connection, request, self.clock(), command_id=command_id)
+
+    def _request(
+        self,
+        spec: CommandSpec,
+        submission: Submission,
+        arguments: Mapping[str, Any],
+        command_id: uuid.UUID,
+    ) -> Request:
+        request = Request(
+            tenant=submission.tenant,
+            idempotency_key=submission.idempotency_key,
+            kind=spec.slug,
+            arguments=as_json(arguments),
+            source=self.source,
+            signer=spec.signer,
+            valid_until=submission.valid_until,
+            asked_by=submission.asked_by,
+            cause=submission.cause,
+        )
+        if spec.call is None:
+            return request
+        if spec.by_caller and submission.sender is None:
+            raise NoWallet(
+                f"{spec.slug} is signed by your own wallet: say which in `wallet`, "
+                "one that is linked to your account"
+            )
+        return replace(
+            request,
+            sender=submission.sender if spec.by_caller else None,
+            target=self._target(spec.call, arguments),
+            data=calldata(spec.call, arguments, command_id),
+            value=int(arguments[spec.call.value]) if spec.call.value else 0,
+        )
+
+    def _target(self, call: CallSpec, arguments: Mapping[str, Any]) -> bytes:
+        if call.at is not None:
+            return bytes(arguments[call.at])
+        if call.contract not in self.addresses:
+            raise NoContract(
+                f"{call.contract} has no address: write it under "
+                "[chains.<name>.contracts]"
+            )
+        return self.addresses[call.contract]
+
+    def _sender(self, connection: Connection, request: Request) -> bytes:
+        """The account that the transaction will come from."""
+        if request.signer is None:
+            return request.sender or b""
+        signer = find_signer(connection, request.signer)
+        if signer is None or signer.source != request.source:
+            raise NoSigner(
+                f"signer {request.signer!r} has never been at work: write "
+                f"[signers.{request.signer}] and start `chainfold work`"
+            )
+        return signer.address
+
+    def _check_rules(
+        self, command: type[Command], arguments: Mapping[str, Any]
+    ) -> None:
+        if not command.spec.rules:
+            return
+        asked = command(**arguments)
+
+        def refusals(connection: Connection) -> list[Refusal]:
+            time_ = self._block_time(by_id(connection, self.source))
+            tables = ReadTables(connection, self.source, time=time_, plan=self.plan)
+            return [each for rule in command.spec.rules for each in rule(asked, tables)]
+
+        found = read(self.engine, refusals)
+        if found:
+            raise RulesBroken(found)
+
+    def _block_time(self, row: SourceRow) -> int:
+        now = int(self.clock().timestamp())
+        return now if row.head_time is None else row.head_time
+
+    def _simulate(self, call: CallSpec, sender: bytes, request: Request) -> int:
+        try:
+            return self.node.simulate(
+                sender, request.target, request.value, request.data
+            )
+        except Reverted as error:
+            reason = explain_revert(call.contract, error.data, str(error))
+            raise Refused(
+                f"{call.contract} would refuse it: {reason}. Nothing was sent."
+            ) from error
 
 
 def new_id() -> uuid.UUID:
@@ -82,32 +191,3 @@ def new_id() -> uuid.UUID:
     number = milliseconds << 80 | secrets.randbits(80)
     number = number & ~(0xF << 76) | 0x7 << 76
     return uuid.UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
-
-
-def _target(
-    spec: CommandSpec, arguments: Mapping[str, Any], addresses: Mapping[str, bytes]
-) -> bytes:
-    if spec.at is not None:
-        return bytes(arguments[spec.at])
-    if spec.contract not in addresses:
-        raise NoContract(
-            f"{spec.contract} has no address: write it under [chains.<name>.contracts]"
-        )
-    return addresses[spec.contract]
-
-
-def _simulate(
-    spec: CommandSpec,
-    node: Node,
-    sender: bytes,
-    target: bytes,
-    value: int,
-    data: bytes,
-) -> int:
-    try:
-        return node.simulate(sender, target, value, data)
-    except Reverted as error:
-        reason = explain_revert(spec.contract, error.data, str(error))
-        raise Refused(
-            f"{spec.contract} would refuse it: {reason}. Nothing was sent."
-        ) from error

@@ -13,7 +13,14 @@ from types import ModuleType
 from typing import TypeVar
 
 import db.domains
-from db.declare import Command, Contract, DeclarationError, Event, Projection
+from db.declare import (
+    Command,
+    Contract,
+    DeclarationError,
+    Event,
+    Projection,
+    Reaction,
+)
 
 T = TypeVar("T")
 Declared = type[Event] | type[Projection] | type[Command]
@@ -21,11 +28,15 @@ Declared = type[Event] | type[Projection] | type[Command]
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """Events by id, projections by plural name, commands by slug; in order of name."""
+    """What is declared, in order of name.
+
+    Events by id, projections by plural name, commands by slug, reactions by id.
+    """
 
     events: Mapping[str, type[Event]]
     projections: Mapping[str, type[Projection]]
     commands: Mapping[str, type[Command]] = field(default_factory=dict)
+    reactions: Mapping[str, Reaction] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -33,6 +44,7 @@ class Registry:
         events: Iterable[type[Event]],
         projections: Iterable[type[Projection]] = (),
         commands: Iterable[type[Command]] = (),
+        reactions: Iterable[Reaction] = (),
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
@@ -57,6 +69,7 @@ class Registry:
             dict(sorted(by_id.items())),
             dict(sorted(by_plural.items())),
             dict(sorted(by_slug.items())),
+            dict(sorted((each.id, each) for each in reactions)),
         )
 
     @classmethod
@@ -65,6 +78,7 @@ class Registry:
         events: list[type[Event]] = []
         projections: list[type[Projection]] = []
         commands: list[type[Command]] = []
+        reactions: list[Reaction] = []
         for found in pkgutil.iter_modules(db.domains.__path__):
             if not found.ispkg:
                 continue
@@ -72,10 +86,16 @@ class Registry:
                 module = importlib.import_module(f"db.domains.{found.name}.{name}")
                 events += _declared(module, Event)
                 projections += _declared(module, Projection)
-            name = f"db.domains.{found.name}.commands"
-            if importlib.util.find_spec(name) is not None:
-                commands += _declared(importlib.import_module(name), Command)
-        return cls.of(events, projections, commands)
+            for name in ("commands", "reactions"):
+                name = f"db.domains.{found.name}.{name}"
+                if importlib.util.find_spec(name) is None:
+                    continue
+                module = importlib.import_module(name)
+                commands += _declared(module, Command)
+                reactions += [
+                    each for each in vars(module).values() if isinstance(each, Reaction)
+                ]
+        return cls.of(events, projections, commands, reactions)
 
     def with_events(self, events: Iterable[type[Event]]) -> "Registry":
         """The same registry with the events of contracts that have no code."""
@@ -83,6 +103,7 @@ class Registry:
             [*self.events.values(), *events],
             self.projections.values(),
             self.commands.values(),
+            self.reactions.values(),
         )
 
     @property

@@ -70,6 +70,13 @@ def find(connection: Connection, name: str) -> SourceRow | None:
     return None if row is None else _row(row)
 
 
+def by_id(connection: Connection, source_id: int) -> SourceRow:
+    """The row of a chain by its number."""
+    return _row(
+        connection.execute(select(source).where(source.c.id == source_id)).one()
+    )
+
+
 def all_sources(connection: Connection) -> list[SourceRow]:
     """Every chain ever followed, in order of id."""
     return [_row(row) for row in connection.execute(select(source).order_by("id"))]
@@ -179,6 +186,14 @@ def children(connection: Connection, source_id: int) -> list[Any]:
         child.c.source == source_id
     )
     return [(r.contract, bytes(r.address), r.height) for r in connection.execute(query)]
+
+
+def is_child(connection: Connection, source_id: int, address: bytes) -> bool:
+    """Whether a factory that is followed made the contract at this address."""
+    query = select(child.c.height).where(
+        child.c.source == source_id, child.c.address == address
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def count_children(connection: Connection, source_id: int) -> int:

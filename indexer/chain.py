@@ -9,6 +9,7 @@ from db.coverage import Stream
 from db.position import BlockRange
 from db.registry import Registry
 from indexer.source import Batch, Source
+from indexer.streams import wallet_streams
 from indexer.writer import Guard
 
 Planned = tuple[BlockRange, list[Stream]]
@@ -36,6 +37,8 @@ class Chain:
     # has, and how many these are. Empty: it must be told them anew.
     known: dict[str, int] = field(default_factory=dict)
     children: int = 0
+    # Wallets whose transactions are waited for just now, with their first blocks.
+    wallets: dict[bytes, int] = field(default_factory=dict)
     own_leases: list[BlockRange] = field(default_factory=list)
     caught_up: bool = False
     stepping_since: float = 0.0  # on the monotonic clock
@@ -44,3 +47,16 @@ class Chain:
     def name(self) -> str:
         """The chain's name in the settings."""
         return self.source.name
+
+    def watch(self, wallets: dict[bytes, int]) -> None:
+        """From the next plan on, read the transactions of these wallets too.
+
+        The source is told before anything is planned, so that no block counts as read
+        for a wallet that was not looked for in it.
+        """
+        if wallets == self.wallets:
+            return
+        self.source.watch(wallets)
+        others = set(self.streams) - set(wallet_streams(self.wallets))
+        self.streams = sorted(others | set(wallet_streams(wallets)))
+        self.wallets = wallets

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from db import blocks, coverage, sources
 from db.blocks import Header
+from db.commands.wallets import watched
 from db.engine import Refused
 from db.errors import DatabaseError, LostPlace
 from db.position import BlockRange
@@ -93,7 +94,8 @@ async def step(chain: Chain) -> Outcome:
     """Write the lowest missing range, or say why there is nothing to write."""
     head = await chain.source.head()
     final = await chain.source.final_height(head)
-    known, tip = await asyncio.to_thread(_observe, chain, head, final)
+    known, tip, wallets = await asyncio.to_thread(_observe, chain, head, final)
+    chain.watch(wallets)
     if known is not None and known.hash != head.hash:
         reason = f"head {head.height} has another hash"
         return await _rewind(chain, head.height, reason)
@@ -161,8 +163,8 @@ async def follow(
 
 def _observe(
     chain: Chain, head: Header, final: int
-) -> tuple[Header | None, Header | None]:
-    """Record the head; our block at its height and our highest block.
+) -> tuple[Header | None, Header | None, dict[bytes, int]]:
+    """Record the head; our block at its height, our highest, and the wallets to watch.
 
     A block is recorded as final when it was final already as it was read, or when the
     head is one that we have too, and if nothing is missing below: all of it hangs
@@ -180,10 +182,11 @@ def _observe(
         sources.observe(
             connection, chain.id, head=head.height, head_time=head.time, final=sure
         )
+        wallets = {} if chain.window is not None else watched(connection, chain.id)
     metrics.HEAD.labels(chain.name).set(head.height)
     if sure >= 0:
         metrics.FINAL.labels(chain.name).set(sure)
-    return known, tip
+    return known, tip, wallets
 
 
 def _gap_below(connection: Connection, chain: Chain, height: int) -> bool:

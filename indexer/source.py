@@ -1,6 +1,6 @@
 """What every source of facts does, whatever the chain."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -104,6 +104,13 @@ class Source(Protocol):
 
     def forget_children(self, height: int) -> None:
         """Forget the contracts made at or above a height: their blocks are gone."""
+        ...
+
+    def watch(self, wallets: Collection[bytes]) -> None:
+        """Read the transactions of these accounts too, in what is fetched from now on.
+
+        They take the place of those of the call before; our own signers stay.
+        """
         ...
 
     async def close(self) -> None:

@@ -32,8 +32,7 @@ def plan_streams(registry: Registry, wanted: Wanted) -> list[Stream]:
     that the factory made are known.
     """
     streams = [Stream(BLOCKS, "", wanted.start)]
-    for sender in sorted(wanted.watch_senders):
-        streams.append(Stream(TRANSACTIONS, "0x" + sender.hex(), wanted.start))
+    streams += wallet_streams(dict.fromkeys(wanted.watch_senders, wanted.start))
     for event in registry.events.values():
         streams += _event_streams(event, wanted, ())
     factories = {
@@ -46,6 +45,14 @@ def plan_streams(registry: Registry, wanted: Wanted) -> list[Stream]:
         if starts:
             streams.append(Stream(CHILDREN + factory.spec.id, "", min(starts)))
     return sorted(streams)
+
+
+def wallet_streams(wallets: Mapping[bytes, int]) -> list[Stream]:
+    """The streams of the transactions of accounts, each from its first block on."""
+    return [
+        Stream(TRANSACTIONS, "0x" + wallet.hex(), start)
+        for wallet, start in wallets.items()
+    ]
 
 
 def events_of(streams: Collection[Stream]) -> list[str]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, ScalarSelect, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.commands.states import TERMINAL, Closing, State, check_move
-from db.control import command, command_event, slot
+from db.control import command, command_event, slot, source
 from db.errors import DatabaseError
 
 
@@ -24,27 +24,38 @@ class TooManyWaiting(DatabaseError):
     """The signer has more commands waiting than may be promised."""
 
 
+class NotCancellable(DatabaseError):
+    """Only the wallet that signed can take it back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of the chain, checked and encoded; amounts in wei."""
+    """What is asked, checked and encoded; amounts in wei.
+
+    One of our signers sends it, or the wallet `sender`; what only the journal takes has
+    neither, and no target.
+    """
 
     tenant: str
     idempotency_key: str
     kind: str
     arguments: Mapping[str, Any]
     source: int
-    signer: str
-    target: bytes
-    data: bytes
-    value: int
-    gas_limit: int
+    signer: str | None = None
+    sender: bytes | None = None
+    target: bytes = b""
+    data: bytes = b""
+    value: int = 0
+    gas_limit: int = 0
     valid_until: datetime | None = None
+    asked_by: str = ""
+    cause: str = ""
 
     def fingerprint(self) -> bytes:
         """Equal for two requests that ask for the same."""
         content = [
             self.kind, self.arguments, self.source, self.signer,
-            self.target.hex(), str(self.value),
+            (self.sender or b"").hex(), self.target.hex(), str(self.value),
         ]  # fmt: skip
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).digest()
@@ -58,7 +69,8 @@ class CommandRow:
     kind: str
     arguments: dict[str, Any]
     source: int
-    signer: str
+    signer: str | None
+    sender: bytes | None
     target: bytes
     data: bytes
     value: int
@@ -70,6 +82,9 @@ class CommandRow:
     created_at: datetime
     transaction: bytes | None
     height: int | None
+    tenant: str
+    asked_by: str
+    cause: str
 
 
 def accept(
@@ -94,6 +109,10 @@ def accept(
         "arguments": dict(request.arguments),
         "source": request.source,
         "signer": request.signer,
+        "sender": request.sender,
+        "seen_from": _head(request.source),
+        "asked_by": request.asked_by,
+        "cause": request.cause,
         "target": request.target,
         "data": request.data,
         "value": request.value,
@@ -108,9 +127,16 @@ def accept(
     row = known(connection, request)
     assert row is not None
     if fresh:
-        _check_queue(connection, request.signer, most_waiting)
+        if request.signer is not None:
+            _check_queue(connection, request.signer, most_waiting)
         record(connection, command_id, State.ACCEPTED, {}, now)
     return row, fresh
+
+
+def _head(source_id: int) -> ScalarSelect[Any]:
+    """The chain's head: what carries the new command's id can only be above it."""
+    head = select(func.coalesce(source.c.head, 0)).where(source.c.id == source_id)
+    return head.scalar_subquery()
 
 
 def known(connection: Connection, request: Request) -> CommandRow | None:
@@ -162,7 +188,8 @@ def history(connection: Connection, command_id: uuid.UUID) -> list[dict[str, Any
 def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> CommandRow:
     """Ask for an end: at once before a nonce is taken, else by a cancel transaction.
 
-    A command whose call is mined first succeeds all the same.
+    A command whose call is mined first succeeds all the same. Raises NotCancellable
+    for what a client's wallet has signed.
     """
     # The slot is locked before its command, as by everything that has a slot in hand.
     connection.execute(
@@ -176,6 +203,11 @@ def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> Comm
     reason = "cancelled by request"
     if row.state in (State.ACCEPTED, State.HELD):
         return move(connection, row, State.CANCELLED, now, reason=reason)
+    if row.sender is not None:
+        raise NotCancellable(
+            f"command {row.id} is signed by the wallet 0x{row.sender.hex()}: only that "
+            "wallet can replace it, with a transaction of the same nonce"
+        )
     return close(connection, row, now, Closing.CANCEL, reason)
 
 
@@ -261,6 +293,7 @@ def as_row(row: Any) -> CommandRow:
         arguments=row.arguments,
         source=row.source,
         signer=row.signer,
+        sender=_bytes(row.sender),
         target=bytes(row.target),
         data=bytes(row.data),
         value=int(row.value),
@@ -270,6 +303,13 @@ def as_row(row: Any) -> CommandRow:
         reason=row.reason,
         version=row.version,
         created_at=row.created_at,
-        transaction=None if row.transaction is None else bytes(row.transaction),
+        transaction=_bytes(row.transaction),
         height=row.height,
+        tenant=row.tenant,
+        asked_by=row.asked_by,
+        cause=row.cause,
     )
+
+
+def _bytes(value: Any) -> bytes | None:
+    return None if value is None else bytes(value)

@@ -43,7 +43,14 @@ _ENDS = {State.SUCCEEDED, State.REVERTED, State.CANCELLED, State.EXPIRED}
 
 MOVES: dict[State, frozenset[State]] = {
     State.ACCEPTED: frozenset(
-        {State.HELD, State.SLOTTED, State.REJECTED, State.EXPIRED, State.CANCELLED}
+        {
+            State.HELD,
+            State.SLOTTED,
+            State.SIGNED,  # by the client's wallet, which takes its own nonces
+            State.INCLUDED,
+            State.REJECTED,
+            *_ENDS,
+        }
     ),
     State.HELD: frozenset({State.ACCEPTED, State.CANCELLED, State.EXPIRED}),
     State.SLOTTED: frozenset(

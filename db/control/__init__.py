@@ -27,6 +27,7 @@ from db.control.indexing import (
     source,
     undecodable_log,
 )
+from db.control.outbox import outbox, reaction, relay
 
 __all__ = [
     "account",
@@ -43,7 +44,10 @@ __all__ = [
     "incident",
     "lease",
     "metadata",
+    "outbox",
+    "reaction",
     "refresh_token",
+    "relay",
     "sender_transaction",
     "session",
     "sign_in_attempt",

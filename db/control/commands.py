@@ -41,7 +41,9 @@ signer = Table(
     UniqueConstraint("source", "address"),
 )
 
-# What somebody asked for, once; `next_action_at` is when the sweeper looks at it.
+# What somebody asked for, once; `next_action_at` is when the sweeper looks at it. A
+# `signer` of ours sends it, or the wallet `sender`, whose transactions are read from
+# the block `seen_from` on; one without either is recorded in the journal alone.
 command = Table(
     "command",
     metadata,
@@ -52,7 +54,7 @@ command = Table(
     Column("kind", Text, nullable=False),
     Column("arguments", JSONB, nullable=False),
     Column("source", SmallInteger, ForeignKey("control.source.id"), nullable=False),
-    Column("signer", Text, ForeignKey("control.signer.name"), nullable=False),
+    Column("signer", Text, ForeignKey("control.signer.name")),
     Column("target", LargeBinary, nullable=False),
     Column("data", LargeBinary, nullable=False),
     Column("value", Numeric(78, 0), nullable=False, server_default="0"),
@@ -65,6 +67,10 @@ command = Table(
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("transaction", LargeBinary),
     Column("height", BigInteger),
+    Column("sender", LargeBinary),
+    Column("seen_from", BigInteger, nullable=False, server_default="0"),
+    Column("asked_by", Text, nullable=False, server_default=""),
+    Column("cause", Text, nullable=False, server_default=""),
     UniqueConstraint("tenant", "idempotency_key"),
 )
 Index(
@@ -78,6 +84,14 @@ Index(
     command.c.id,
     postgresql_where=command.c.state == "accepted",
 )
+Index(
+    "command_of_wallet",
+    command.c.source,
+    command.c.sender,
+    postgresql_where=command.c.sender.is_not(None)
+    & command.c.next_action_at.is_not(None),
+)
+Index("command_by_tenant", command.c.tenant, command.c.id)
 
 # A nonce of a signer, and the command it was taken for; None: only to fill a gap.
 slot = Table(

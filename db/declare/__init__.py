@@ -1,12 +1,13 @@
 """The vocabulary: everything a domain may import.
 
 `fields` say what a value is, `events` what a chain can say, `folds` how facts become
-one value, `projections` which table they make,
-`commands` what may be asked of a chain. Each module's docstring is its part of
-the manual; a mistake raises `DeclarationError` at import, with file, name and remedy.
+one value, `projections` which table they make, `commands` what may be asked and by
+which `roles`, `rules` what speaks against it, `reactions` what follows from a fact.
+Each module's docstring is its part of the manual; a mistake raises `DeclarationError`
+at import, with file, name and remedy.
 """
 
-from db.declare.commands import Call, Command
+from db.declare.commands import CALLER, Call, Command
 from db.declare.errors import DeclarationError
 from db.declare.events import Contract, Event, EventView, FieldRef
 from db.declare.expressions import Expression
@@ -37,10 +38,14 @@ from db.declare.folds import (
     Sum,
 )
 from db.declare.projections import Key, Projection
+from db.declare.reactions import Reaction, reaction
+from db.declare.roles import Role
+from db.declare.rules import Refusal, RowOf, Tables
 
 __all__ = [
-    "Address", "Blob", "Bool", "Bytes32", "Call", "Command", "Contract", "Count",
-    "CountDistinct", "DeclarationError", "Event", "EventView", "Expression", "Field",
-    "FieldRef", "First", "FixedBytes", "Fold", "Hash", "Int", "Json", "Key", "Kind",
-    "Latest", "Max", "Min", "Projection", "Replay", "Stage", "Sum", "Text", "Uint",
+    "CALLER", "Address", "Blob", "Bool", "Bytes32", "Call", "Command", "Contract",
+    "Count", "CountDistinct", "DeclarationError", "Event", "EventView", "Expression",
+    "Field", "FieldRef", "First", "FixedBytes", "Fold", "Hash", "Int", "Json", "Key",
+    "Kind", "Latest", "Max", "Min", "Projection", "Reaction", "Refusal", "Replay",
+    "Role", "RowOf", "Stage", "Sum", "Tables", "Text", "Uint", "reaction",
 ]  # fmt: skip

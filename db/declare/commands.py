@@ -1,4 +1,4 @@
-"""Commands: what may be asked of a chain, and what is called when it is.
+"""Commands: what may be asked, of a chain or of the journal, and who may ask.
 
     class RegisterIssuer(Command):
         "Admit an issuer, with the hash of its credential."
@@ -7,6 +7,7 @@
         credential = Text()
         memorandum = Text()
 
+        role = Role.OPERATOR
         signer = "registrar"
         call = Call(
             "IssuerRegistry.registerIssuer",
@@ -16,8 +17,13 @@
 
 `call` names a contract and a function of its ABI, which are checked at import, as are
 the arguments; `at=` gives the field that holds the contract's address when a factory
-makes many. `signer` is a name in the settings. `proof` is the event that shows that it
-was done.
+makes many, `value=` the field with the wei to send. `signer` is a name in the settings,
+or `CALLER`: the client's own wallet signs. `proof` is the event that shows that it was
+done. `role` is who may ask, one or several. `rules` are generators of refusals
+(`db.declare.rules`). `once_per` names the fields that make a reaction's wish the same.
+
+A command that changes no chain has `record` instead of `call`: an entry of the journal,
+whose fields are all filled from the command's fields of the same names.
 """
 
 from collections.abc import Mapping
@@ -28,6 +34,18 @@ from abis import load_abi
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, canonical_type, domain_of, snake_case
 from db.declare.fields import Field
+from db.declare.roles import Role
+from db.declare.rules import Rule
+
+
+class Caller:
+    """The client's own wallet, in the place of a signer's name."""
+
+    def __repr__(self) -> str:
+        return "CALLER"
+
+
+CALLER = Caller()
 
 
 class Call:
@@ -41,21 +59,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class CommandSpec:
-    """What was read from a command's class body."""
+class CallSpec:
+    """A call as it was checked against the ABI."""
 
-    name: str
-    slug: str
-    domain: str
-    doc: str
-    fields: Mapping[str, Field]
-    signer: str
     contract: str
     function: Mapping[str, Any]
     at: str | None  # the field with the contract's address, None: from the settings
     value: str | None  # the field with the wei to send
     arguments: Mapping[str, str]  # ABI parameter to field
-    proof: type[Event]
 
     @property
     def signature(self) -> str:
@@ -64,43 +75,155 @@ class CommandSpec:
         return f"{self.function['name']}({types})"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CommandSpec:
+    """What was read from a command's class body."""
+
+    name: str
+    slug: str
+    domain: str
+    doc: str
+    fields: Mapping[str, Field]
+    roles: tuple[Role, ...]
+    rules: tuple[Rule, ...]
+    once_per: tuple[str, ...]
+    signer: str | None  # None: the caller's wallet, or no chain at all
+    call: CallSpec | None
+    proof: type[Event] | None
+    record: type[Event] | None
+
+    @property
+    def by_caller(self) -> bool:
+        """Whether the client's own wallet signs."""
+        return self.call is not None and self.signer is None
+
+
 class Command:
-    """The base of all declared commands."""
+    """The base of all declared commands; an instance is one with its values."""
 
     spec: CommandSpec
+
+    def __init__(self, **values: Any) -> None:
+        """A command with these values, checked; raises ValueError for wrong ones."""
+        missing = self.spec.fields.keys() - values.keys()
+        unknown = values.keys() - self.spec.fields.keys()
+        if missing or unknown:
+            raise ValueError(
+                f"{self.spec.name} takes {', '.join(self.spec.fields)}: "
+                f"missing {', '.join(sorted(missing)) or 'none'}, "
+                f"unknown {', '.join(sorted(unknown)) or 'none'}"
+            )
+        self.values = {
+            name: field.check(values[name]) for name, field in self.spec.fields.items()
+        }
+        self.__dict__.update(self.values)
 
     def __init_subclass__(cls) -> None:
         body = cls.__dict__
         fields = {name: item for name, item in body.items() if isinstance(item, Field)}
-        call, proof, signer = (body.get(n) for n in ("call", "proof", "signer"))
-        if not isinstance(call, Call):
-            raise DeclarationError(
-                cls.__name__, "it calls nothing", 'write `call = Call("Contract.f", …)`'
-            )
-        if not isinstance(signer, str):
-            raise DeclarationError(
-                cls.__name__, "it has no signer", 'write `signer = "<name>"`'
-            )
-        if not (isinstance(proof, type) and issubclass(proof, Event)):
-            raise DeclarationError(
-                cls.__name__, "nothing proves it", "write `proof = <Event>`"
-            )
         names = {id(item): name for name, item in fields.items()}
-        function = _find_function(cls.__name__, call)
+        call, record = body.get("call"), body.get("record")
+        if (call is None) == (record is None):
+            raise DeclarationError(
+                cls.__name__,
+                "it must change a chain or the journal, and not both",
+                'write `call = Call("Contract.f", …)` or `record = <Entry>`',
+            )
+        spec = None if call is None else _check_call(cls.__name__, call, names, fields)
+        if record is not None:
+            _check_record(cls.__name__, record, fields)
         cls.spec = CommandSpec(
             name=cls.__name__,
             slug=snake_case(cls.__name__).replace("_", "-"),
             domain=body.get("__domain__", domain_of(cls.__module__)),
             doc=(cls.__doc__ or "").strip(),
             fields=fields,
-            signer=signer,
-            contract=call.contract,
-            function=function,
-            at=_field_name(cls.__name__, call.at, names),
-            value=_field_name(cls.__name__, call.value, names),
-            arguments=_bind(cls.__name__, call, function, names, fields),
-            proof=proof,
+            roles=_roles(cls.__name__, body.get("role")),
+            rules=tuple(body.get("rules", ())),
+            once_per=_once_per(cls.__name__, body.get("once_per", ()), names),
+            signer=_signer(cls.__name__, body.get("signer"), spec),
+            call=spec,
+            proof=_proof(cls.__name__, body.get("proof"), spec),
+            record=record,
         )
+
+
+def _check_call(
+    subject: str, call: Any, names: Mapping[int, str], fields: Mapping[str, Field]
+) -> CallSpec:
+    if not isinstance(call, Call):
+        raise DeclarationError(
+            subject, "it calls nothing", 'write `call = Call("Contract.f", …)`'
+        )
+    function = _find_function(subject, call)
+    return CallSpec(
+        contract=call.contract,
+        function=function,
+        at=_field_name(subject, call.at, names),
+        value=_field_name(subject, call.value, names),
+        arguments=_bind(subject, call, function, names, fields),
+    )
+
+
+def _check_record(subject: str, record: Any, fields: Mapping[str, Field]) -> None:
+    if not (isinstance(record, type) and issubclass(record, Event)):
+        raise DeclarationError(
+            subject, "it records nothing", "write `record = <Entry>`"
+        )
+    for name, field in record.spec.fields.items():
+        if name not in fields:
+            raise DeclarationError(
+                subject,
+                f"nothing fills {record.spec.name}.{name}",
+                f"give it a field {name}",
+            )
+        if fields[name].describe() != field.describe():
+            raise DeclarationError(
+                f"{subject}.{name}",
+                f"it is {fields[name].describe()}, and {record.spec.name}.{name} is "
+                f"{field.describe()}",
+                "use the same field in both",
+            )
+
+
+def _roles(subject: str, given: Any) -> tuple[Role, ...]:
+    roles = given if isinstance(given, tuple) else (given,)
+    if not roles or not all(isinstance(role, Role) for role in roles):
+        raise DeclarationError(
+            subject, "nobody may ask for it", "write `role = Role.OPERATOR`, or several"
+        )
+    return roles
+
+
+def _once_per(subject: str, given: Any, names: Mapping[int, str]) -> tuple[str, ...]:
+    fields = given if isinstance(given, tuple) else (given,)
+    return tuple(str(_field_name(subject, item, names)) for item in fields)
+
+
+def _signer(subject: str, given: Any, call: CallSpec | None) -> str | None:
+    if call is None:
+        if given is not None:
+            raise DeclarationError(
+                subject, "the journal needs no signer", "leave `signer` out"
+            )
+        return None
+    if given is CALLER:
+        return None
+    if not isinstance(given, str):
+        raise DeclarationError(
+            subject,
+            "it has no signer",
+            'write `signer = "<name>"`, or `signer = CALLER` for the client\'s wallet',
+        )
+    return given
+
+
+def _proof(subject: str, given: Any, call: CallSpec | None) -> type[Event] | None:
+    if call is None:
+        return None
+    if not (isinstance(given, type) and issubclass(given, Event)):
+        raise DeclarationError(subject, "nothing proves it", "write `proof = <Event>`")
+    return given
 
 
 def _find_function(subject: str, call: Call) -> Mapping[str, Any]:

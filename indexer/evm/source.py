@@ -62,7 +62,7 @@ class EvmSource:
             )
         self.name = name
         self.chain_id = chain_id
-        self.watch_senders = frozenset(watch_senders)
+        self._own_senders = self.watch_senders = frozenset(watch_senders)
         self._client = client
         self._finality = finality
         self._mode = mode
@@ -167,6 +167,10 @@ class EvmSource:
     def forget_children(self, height: int) -> None:
         """Forget the contracts made at or above a height: their blocks are gone."""
         self._followed.forget_from(height)
+
+    def watch(self, wallets: Collection[bytes]) -> None:
+        """Read the transactions of these accounts too, besides our own signers'."""
+        self.watch_senders = self._own_senders | frozenset(wallets)
 
     async def fetch(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
         """Read a range for the events with these ids; see `indexer.source.Source`.

@@ -12,13 +12,13 @@ from typing import Any
 import click
 from sqlalchemy import Engine
 
-from commands.submit import Submission, submit
+from commands.submit import Submission
 from db.commands.accept import CommandRow, cancel, find, history
-from db.commands.slots import find_signer
 from db.commands.states import TERMINAL
 from ops.cli.context import State, pass_state
-from ops.commanding import contract_addresses, now, open_desk, work_until
+from ops.commanding import now, open_desk, work_until
 from ops.errors import OperationError
+from ops.intake import open_intake
 
 TENANT = "cli"
 
@@ -63,19 +63,16 @@ def command_submit(
     known = state.registry.commands
     if kind not in known:
         raise OperationError(f"no command {kind!r}; there is {', '.join(known)}.")
-    spec = known[kind].spec
     with state.database() as engine:
-        desk = open_desk(state.settings, engine, spec.signer)
-        with engine.connect() as connection:
-            row = find_signer(connection, spec.signer)
-        assert row is not None
+        signer = known[kind].spec.signer
+        if signer is not None:
+            open_desk(state.settings, engine, signer)  # registers it
         until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
-        asked = Submission(TENANT, key or str(uuid.uuid4()), _pairs(arguments), until)
-        accepted, fresh = submit(
-            engine, spec, asked,
-            signer=row, node=desk.node, now=now(),
-            addresses=contract_addresses(state.settings),
-        )  # fmt: skip
+        asked = Submission(
+            TENANT, key or str(uuid.uuid4()), _pairs(arguments), until, asked_by=TENANT
+        )
+        intake = open_intake(state.settings, engine)
+        accepted, fresh = intake.submit(known[kind], asked)
         click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")
         if wait:
             ended = _await_end(engine, accepted.id, wait)

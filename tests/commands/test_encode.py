@@ -31,7 +31,7 @@ def test_a_call_is_what_web3_makes_of_it_with_the_id_behind():
         args=[Web3.to_checksum_address(ISSUER), "vc", "ipfs://ብርሃን"],
     )
 
-    data = calldata(spec, check_arguments(spec, given), ID)
+    data = calldata(spec.call, check_arguments(spec, given), ID)
 
     assert "0x" + data[:-32].hex() == expected
     assert command_id_of(data) == ID

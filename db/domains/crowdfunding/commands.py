@@ -1,7 +1,8 @@
-"""What may be asked of the crowdfunding contracts by the platform's own keys."""
+"""What may be asked of the crowdfunding contracts, and by whom."""
 
-from db.declare import Address, Bytes32, Call, Command, Text, Uint
+from db.declare import CALLER, Address, Bytes32, Call, Command, Role, Text, Uint
 from db.domains.crowdfunding import events as e
+from db.domains.crowdfunding import rules
 
 
 class RegisterIssuer(Command):
@@ -11,6 +12,8 @@ class RegisterIssuer(Command):
     credential = Text()
     memorandum = Text()
 
+    role = (Role.COMPLIANCE, Role.OPERATOR)
+    rules = (rules.issuer_is_new,)
     signer = "registrar"
     call = Call(
         "IssuerRegistry.registerIssuer",
@@ -27,6 +30,8 @@ class UpdateMemorandum(Command):
     issuer = Address()
     memorandum = Text()
 
+    role = (Role.COMPLIANCE, Role.OPERATOR)
+    rules = (rules.issuer_is_active,)
     signer = "registrar"
     call = Call(
         "IssuerRegistry.updateInformationMemorandumFor",
@@ -41,6 +46,8 @@ class DeactivateIssuer(Command):
 
     issuer = Address()
 
+    role = Role.COMPLIANCE
+    rules = (rules.issuer_is_active,)
     signer = "registrar"
     call = Call("IssuerRegistry.deactivateIssuer", issuer=issuer)
     proof = e.IssuerDeactivated
@@ -51,6 +58,8 @@ class ReactivateIssuer(Command):
 
     issuer = Address()
 
+    role = Role.COMPLIANCE
+    rules = (rules.issuer_is_inactive,)
     signer = "registrar"
     call = Call("IssuerRegistry.reactivateIssuer", issuer=issuer)
     proof = e.IssuerReactivated
@@ -67,6 +76,10 @@ class DeployCampaign(Command):
     document_hash = Text()
     beneficiary = Address()
 
+    role = Role.OPERATOR
+    rules = (
+        rules.can_create_campaign, rules.terms_are_legal, rules.campaign_id_is_new,
+    )  # fmt: skip
     signer = "operator"
     call = Call(
         "CampaignFactory.createCampaign",
@@ -81,6 +94,43 @@ class DeployCampaign(Command):
     proof = e.CampaignCreated
 
 
+class PauseCampaign(Command):
+    """Suspend investing in a campaign."""
+
+    campaign = Address()
+
+    role = (Role.COMPLIANCE, Role.OPERATOR)
+    rules = (rules.campaign_is_running,)
+    signer = "admin"
+    call = Call("CampaignImplementation.pause", at=campaign)
+    proof = e.CampaignPaused
+
+
+class ResumeCampaign(Command):
+    """Let investing in a paused campaign go on."""
+
+    campaign = Address()
+
+    role = (Role.COMPLIANCE, Role.OPERATOR)
+    rules = (rules.campaign_is_paused,)
+    signer = "admin"
+    call = Call("CampaignImplementation.unpause", at=campaign)
+    proof = e.CampaignResumed
+
+
+class Invest(Command):
+    """Pay the native currency into a campaign, from the investor's own wallet."""
+
+    campaign = Address()
+    amount = Uint()
+
+    role = Role.INVESTOR
+    rules = (rules.campaign_takes_money,)
+    signer = CALLER
+    call = Call("CampaignImplementation.investCrypto", at=campaign, value=amount)
+    proof = e.InvestmentMade
+
+
 class AttestInvestment(Command):
     """Record a payment made off the chain; its reference may be used once."""
 
@@ -90,6 +140,8 @@ class AttestInvestment(Command):
     method = Bytes32()
     payment_ref = Bytes32()
 
+    role = Role.OPERATOR
+    rules = (rules.campaign_takes_money, rules.payment_is_new)
     signer = "operator"
     call = Call(
         "CampaignImplementation.recordInvestment",
@@ -103,13 +155,27 @@ class AttestInvestment(Command):
 
 
 class FinaliseCampaign(Command):
-    """End a campaign whose deadline is over."""
+    """End a campaign whose deadline is over; its money is released, or refundable."""
 
     campaign = Address()
 
+    role = (Role.ISSUER, Role.OPERATOR)
+    rules = (rules.campaign_can_end,)
     signer = "operator"
     call = Call("CampaignImplementation.finalize", at=campaign)
     proof = e.CampaignCompleted
+
+
+class RequestRefund(Command):
+    """Take one's money back out of a failed campaign, with one's own wallet."""
+
+    campaign = Address()
+
+    role = Role.INVESTOR
+    rules = (rules.campaign_refunds,)
+    signer = CALLER
+    call = Call("CampaignImplementation.requestRefund", at=campaign)
+    proof = e.RefundIssued
 
 
 class RefundInvestor(Command):
@@ -118,6 +184,116 @@ class RefundInvestor(Command):
     campaign = Address()
     investor = Address()
 
+    role = Role.OPERATOR
+    rules = (rules.is_refundable,)
     signer = "operator"
     call = Call("CampaignImplementation.refundFor", at=campaign, investor=investor)
     proof = e.RefundIssued
+
+
+class WithdrawFees(Command):
+    """Pay the platform's fees, which the factory holds, to their recipient."""
+
+    role = Role.OPERATOR
+    signer = "admin"
+    call = Call("CampaignFactory.withdrawFees")
+    proof = e.PlatformFeesWithdrawn
+
+
+class MintCertificate(Command):
+    """Certify the shares of an investor in a campaign that succeeded."""
+
+    campaign = Address()
+    investor = Address()
+    uri = Text()
+
+    role = Role.OPERATOR
+    rules = (rules.is_certifiable,)
+    once_per = (campaign, investor)
+    signer = "operator"
+    call = Call(
+        "NFTShareCertificate.issueCertificate",
+        campaign=campaign,
+        investor=investor,
+        uri=uri,
+    )
+    proof = e.CertificateIssued
+
+
+class RevokeCertificate(Command):
+    """Void a certificate, with the reason; the token stays."""
+
+    certificate = Uint()
+    reason = Text()
+
+    role = Role.COMPLIANCE
+    rules = (rules.certificate_is_valid,)
+    signer = "admin"
+    call = Call(
+        "NFTShareCertificate.revokeCertificate", tokenId=certificate, reason=reason
+    )
+    proof = e.CertificateRevoked
+
+
+class OpenEscrow(Command):
+    """Open an escrow account for a campaign."""
+
+    campaign_id = Text()
+    issuer = Address()
+
+    role = Role.OPERATOR
+    signer = "operator"
+    call = Call("FundEscrow.createEscrowAccount", campaignId=campaign_id, issuer=issuer)
+    proof = e.EscrowAccountCreated
+
+
+class DepositEscrow(Command):
+    """Put one's own money into a campaign's escrow account, with one's own wallet."""
+
+    campaign_id = Text()
+    investor = Address()
+    amount = Uint()
+
+    role = Role.INVESTOR
+    signer = CALLER
+    call = Call(
+        "FundEscrow.depositFunds",
+        value=amount,
+        campaignId=campaign_id,
+        investor=investor,
+    )
+    proof = e.EscrowDeposited
+
+
+class ReleaseEscrow(Command):
+    """Pay what an escrow account holds to its issuer."""
+
+    campaign_id = Text()
+
+    role = Role.OPERATOR
+    signer = "operator"
+    call = Call("FundEscrow.releaseFunds", campaignId=campaign_id)
+    proof = e.EscrowReleased
+
+
+class OpenEscrowRefunds(Command):
+    """Let the depositors of an escrow account have their money back."""
+
+    campaign_id = Text()
+
+    role = Role.OPERATOR
+    signer = "operator"
+    call = Call("FundEscrow.openRefunds", campaignId=campaign_id)
+    proof = e.EscrowRefundsOpened
+
+
+class RefundEscrow(Command):
+    """Send a depositor of a refunding escrow account its deposit."""
+
+    campaign_id = Text()
+    investor = Address()
+
+    role = Role.OPERATOR
+    signer = "operator"
+    call = Call("FundEscrow.processRefund", campaignId=campaign_id, investor=investor)
+    proof = e.EscrowRefunded

@@ -1,0 +1,108 @@
+"""Signed transactions as wallets hand them over: read, and checked.
+
+Legacy transactions with replay protection (EIP-155), access lists (EIP-2930) and
+dynamic fees (EIP-1559), in their canonical encoding only.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import rlp  # type: ignore[import-untyped]
+from eth_account import Account
+from eth_utils.crypto import keccak
+
+from commands.errors import BadTransaction
+
+SIGNED_BYTES_MAX = 128 * 1024  # what nodes take (go-ethereum's txMaxSize)
+_LEGACY_FIELDS, _ACCESS_LIST_FIELDS, _DYNAMIC_FEE_FIELDS = 9, 11, 12
+# Where a typed transaction has: nonce, gas, to, value, data.
+_PLACES = {1: (1, 3, 4, 5, 6), 2: (1, 4, 5, 6, 7)}
+
+
+@dataclass(frozen=True, slots=True)
+class RawTransaction:
+    """What a signed transaction does, and who signed it; `value` in wei."""
+
+    raw: bytes
+    hash: bytes
+    chain_id: int
+    sender: bytes
+    nonce: int
+    gas: int
+    to: bytes
+    value: int
+    data: bytes
+
+
+def read_raw(raw: bytes) -> RawTransaction:
+    """Read signed bytes; raises BadTransaction for what no node would take."""
+    if not raw or len(raw) > SIGNED_BYTES_MAX:
+        raise BadTransaction(
+            f"{len(raw)} bytes are not a signed transaction: send what the wallet's "
+            "eth_signTransaction gave, as 0x…"
+        )
+    try:
+        if raw[0] >= 0xC0:
+            return _legacy(raw)
+        return _typed(raw)
+    except BadTransaction:
+        raise
+    except Exception as error:  # every part may be anything at all
+        raise BadTransaction(
+            "the bytes are not a signed transaction: send what the wallet's "
+            "eth_signTransaction gave, as 0x…"
+        ) from error
+
+
+def _legacy(raw: bytes) -> RawTransaction:
+    parts = rlp.decode(raw, strict=True)
+    _check(len(parts) == _LEGACY_FIELDS)
+    v = _number(parts[6])
+    if v in (27, 28):
+        raise BadTransaction(
+            "the transaction is valid on every chain: sign it for one (EIP-155)"
+        )
+    _check(v >= 37)
+    return _read(raw, (v - 35) // 2, [parts[i] for i in (0, 2, 3, 4, 5)])
+
+
+def _typed(raw: bytes) -> RawTransaction:
+    kind = raw[0]
+    if kind not in _PLACES:
+        raise BadTransaction(
+            f"transactions of type {kind} are not taken: sign one of type 0, 1 or 2"
+        )
+    parts = rlp.decode(raw[1:], strict=True)
+    fields = _ACCESS_LIST_FIELDS if kind == 1 else _DYNAMIC_FEE_FIELDS
+    _check(len(parts) == fields)
+    return _read(raw, _number(parts[0]), [parts[i] for i in _PLACES[kind]])
+
+
+def _read(raw: bytes, chain_id: int, parts: list[Any]) -> RawTransaction:
+    nonce, gas, to, value, data = parts
+    if to == b"":
+        raise BadTransaction("the transaction makes a contract: that is not relayed")
+    _check(len(to) == 20)
+    sender = Account.recover_transaction(raw)
+    return RawTransaction(
+        raw=raw,
+        hash=keccak(raw),
+        chain_id=chain_id,
+        sender=bytes.fromhex(sender[2:]),
+        nonce=_number(nonce),
+        gas=_number(gas),
+        to=to,
+        value=_number(value),
+        data=data,
+    )
+
+
+def _number(part: Any) -> int:
+    """An integer without leading zeros, which the encoding forbids."""
+    _check(isinstance(part, bytes) and part[:1] != b"\0")
+    return int.from_bytes(part)
+
+
+def _check(right: bool) -> None:
+    if not right:
+        raise ValueError

@@ -1,0 +1,191 @@
+"""The lanes of clients that hold their own keys.
+
+`signer = CALLER` commands are answered with the transaction to sign. What the wallet
+signed comes back to `relay_signed`, is compared with what was asked, kept, and only
+then sent. `relay_any` takes any signed call of a contract that is followed.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from commands.encode import command_id_of
+from commands.errors import BadTransaction, NodeAway
+from commands.raw import RawTransaction, read_raw
+from commands.submit import Intake, Submission, new_id
+from db import sources
+from db.commands.accept import CommandRow, Request, accept
+from db.commands.states import State
+from db.commands.wallets import (
+    note_relayed,
+    settle_wallet_command,
+    store_relay,
+    to_relay_again,
+    unsettled,
+)
+
+RELAY = "relay"
+SEND_AGAIN = timedelta(seconds=10)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """The transaction that a wallet is asked to sign; amounts and prices in wei."""
+
+    chain_id: int
+    sender: bytes
+    nonce: int
+    gas_price: int
+    gas: int
+    to: bytes
+    value: int
+    data: bytes
+
+    def as_json(self) -> dict[str, Any]:
+        """As `eth_signTransaction` takes it (Ethereum JSON-RPC specification)."""
+        return {
+            "chainId": hex(self.chain_id),
+            "from": "0x" + self.sender.hex(),
+            "nonce": hex(self.nonce),
+            "gasPrice": hex(self.gas_price),
+            "gas": hex(self.gas),
+            "to": "0x" + self.to.hex(),
+            "value": hex(self.value),
+            "data": "0x" + self.data.hex(),
+        }
+
+
+def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
+    """What the wallet of a command is to sign now. Raises NodeAway."""
+    assert row.sender is not None
+    return Unsigned(
+        chain_id=intake.chain_id,
+        sender=row.sender,
+        nonce=intake.node.nonce(row.sender),
+        gas_price=intake.node.gas_price(),
+        gas=row.gas_limit,
+        to=row.target,
+        value=row.value,
+        data=row.data,
+    )
+
+
+def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
+    """Keep and send what the wallet signed for a command.
+
+    Raises BadTransaction unless it is exactly what was asked for, AlreadyEnded.
+    """
+    signed = read_raw(raw)
+    wrong = [
+        f"{name} is {_shown(given)} and must be {_shown(asked)}"
+        for name, given, asked in (
+            ("chainId", signed.chain_id, intake.chain_id),
+            ("from", signed.sender, row.sender),
+            ("to", signed.to, row.target),
+            ("value", signed.value, row.value),
+            ("data", signed.data, row.data),
+        )
+        if given != asked
+    ]
+    if wrong:
+        raise BadTransaction(
+            f"this is not what was asked: {'; '.join(wrong)}. Sign `transaction` of "
+            "the command as it is; only nonce, gas and prices are yours to choose."
+        )
+    return _keep_and_send(intake, row, signed)
+
+
+def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow, bool]:
+    """Keep and send any signed call of a contract that is followed.
+
+    Raises BadTransaction, KeyReused.
+    """
+    signed = read_raw(raw)
+    if signed.chain_id != intake.chain_id:
+        raise BadTransaction(
+            f"it is signed for chain {signed.chain_id}, and this is {intake.chain_id}"
+        )
+    if command_id_of(signed.data) is not None:
+        raise BadTransaction(
+            "it carries the id of a command: send it to that command's /signed"
+        )
+    if not _is_known(intake, signed.to):
+        raise BadTransaction(
+            f"0x{signed.to.hex()} is not a contract that is followed: only calls of "
+            "those are relayed"
+        )
+    request = Request(
+        tenant=asked.tenant,
+        idempotency_key=asked.idempotency_key,
+        kind=RELAY,
+        arguments={"hash": "0x" + signed.hash.hex()},
+        source=intake.source,
+        sender=signed.sender,
+        target=signed.to,
+        data=signed.data,
+        value=signed.value,
+        gas_limit=signed.gas,
+        asked_by=asked.asked_by,
+    )
+    with intake.engine.begin() as connection:
+        row, fresh = accept(connection, request, intake.clock(), command_id=new_id())
+    return (_keep_and_send(intake, row, signed) if fresh else row), fresh
+
+
+def work_wallets(intake: Intake) -> Iterator[str]:
+    """One pass over the commands of wallets: settle them, and send again."""
+    with intake.engine.connect() as connection:
+        final = sources.by_id(connection, intake.source).final
+        waiting = unsettled(connection, intake.source)
+    for command_id in waiting:
+        with intake.engine.begin() as connection:
+            settle_wallet_command(
+                connection, command_id, final=final, now=intake.clock()
+            )
+        yield "settled"
+    with intake.engine.connect() as connection:
+        due = to_relay_again(connection, intake.source, intake.clock() - SEND_AGAIN)
+    for hash_, raw in due:
+        _send(intake, hash_, raw)
+        yield "sent"
+
+
+def _keep_and_send(
+    intake: Intake, row: CommandRow, signed: RawTransaction
+) -> CommandRow:
+    with intake.engine.begin() as connection:
+        row = store_relay(
+            connection, row.id,
+            raw=signed.raw, hash_=signed.hash, nonce=signed.nonce, now=intake.clock(),
+        )  # fmt: skip
+    if row.state is State.SIGNED:
+        _send(intake, signed.hash, signed.raw)
+    return row
+
+
+def _send(intake: Intake, hash_: bytes, raw: bytes) -> None:
+    try:
+        answer = intake.node.send(raw)
+    except NodeAway as error:
+        answer = str(error)
+        log.warning("relay_not_sent hash=0x%s cause=%s", hash_.hex(), error)
+    with intake.engine.begin() as connection:
+        note_relayed(connection, hash_, answer, intake.clock())
+
+
+def _is_known(intake: Intake, address: bytes) -> bool:
+    if address in intake.addresses.values():
+        return True
+    with intake.engine.connect() as connection:
+        return sources.is_child(connection, intake.source, address)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        text = "0x" + value.hex()
+        return text if len(text) <= 74 else f"{text[:71]}…"
+    return str(value)

@@ -1,0 +1,70 @@
+"""Tables of what reactions ask for, and of what wallets signed themselves."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from db.control.base import metadata
+
+# Bytes that a wallet signed for a command, stored before they are handed on.
+relay = Table(
+    "relay",
+    metadata,
+    Column("hash", LargeBinary, primary_key=True),
+    Column("command", Uuid, ForeignKey("control.command.id"), nullable=False),
+    Column("nonce", Numeric(78, 0), nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("relayed_at", DateTime(timezone=True), nullable=False),
+    Column("sent_count", Integer, nullable=False, server_default="0"),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("answer", Text, nullable=False, server_default=""),
+)
+Index("relay_by_command", relay.c.command)
+
+# How far each reaction has run: the position of the last fact it was given.
+reaction = Table(
+    "reaction",
+    metadata,
+    Column("source", SmallInteger, ForeignKey("control.source.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("position", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source", "name"),
+)
+
+# What reactions ask for, once for each key; `next_action_at` None: answered, by a
+# command or by a refusal.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("source", SmallInteger, ForeignKey("control.source.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("arguments", JSONB, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+    Column("next_action_at", DateTime(timezone=True)),
+    Column("command", Uuid, ForeignKey("control.command.id")),
+    Column("refusal", Text, nullable=False, server_default=""),
+    UniqueConstraint("source", "key"),
+)
+Index(
+    "outbox_due",
+    outbox.c.next_action_at,
+    postgresql_where=outbox.c.next_action_at.is_not(None),
+)

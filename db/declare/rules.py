@@ -1,0 +1,65 @@
+"""Rules: what must be true of the indexed state before a command is taken.
+
+    def may_start_campaign(command, tables):
+        "An issuer runs one campaign at a time, and begins one in a year."
+        issuer = tables.row(Issuer, issuer=command.beneficiary)
+        if issuer is None:
+            yield Refusal("not_registered", "the issuer is not registered")
+
+A rule is a pure generator: the command and a read of the tables in, every reason
+against it out. It has no database and no clock: `tables.time` is the time of the block
+that the tables are true for.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from db.declare.projections import Projection
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """One reason against a command: a word for programs, a sentence for people."""
+
+    code: str
+    reason: str
+
+
+class RowOf:
+    """A row of a projection; its columns are attributes, in canonical Python form."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        self.__dict__.update(values)
+
+    def __getattr__(self, name: str) -> Any:
+        # Only reached for a column that is not there.
+        raise AttributeError(f"the row has {', '.join(self.__dict__)}, no {name}")
+
+    def __repr__(self) -> str:
+        return f"RowOf({self.__dict__})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RowOf) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+class Tables(Protocol):
+    """The tables as they are at one block."""
+
+    @property
+    def time(self) -> int:
+        """The block's time, in seconds since 1970."""
+        ...
+
+    def row(self, projection: type[Projection], **keys: Any) -> RowOf | None:
+        """The row with these keys, all of them."""
+        ...
+
+    def rows(self, projection: type[Projection], **where: Any) -> list[RowOf]:
+        """All rows with these keys or indexed columns, by key."""
+        ...
+
+
+Rule = Callable[[Any, Tables], Iterator[Refusal]]
