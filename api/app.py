@@ -87,8 +87,12 @@ def create_app(
     api = _Api(app)
     _describe(api, service)
     for projection in registry.projections.values():
+        if projection.spec.in_journal:
+            continue
         api.register_blueprint(read_blueprint(service, projection.spec))
     for event in registry.events.values():
+        if event.spec.in_journal:
+            continue
         api.register_blueprint(facts_blueprint(service, event))
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, metrics))

@@ -9,6 +9,7 @@ from sqlalchemy import Engine
 from api.errors import Problem
 from db import sources
 from db.coverage import Stream
+from db.journal.head import CHAIN_ID
 from db.reads import NothingIndexed, read
 
 REFRESH_SECONDS = 5.0
@@ -47,7 +48,8 @@ class Chains:
             self._known = {
                 row.name: Chain(row.id, row.name, row.chain_id, self._plan(row.name))
                 for row in rows
-                if self._plans is None or row.name in self._plans
+                if row.chain_id != CHAIN_ID
+                and (self._plans is None or row.name in self._plans)
             }
             self._read_at = now
         return self._known

@@ -28,7 +28,7 @@ from db.position import BlockRange, position
 from db.registry import Registry
 from db.sql.columns import FACTS
 from db.sql.keys import touched_keys
-from db.sql.merge import merge
+from db.sql.merge import follow_on, merge
 from db.sql.repair import recompute
 
 
@@ -61,6 +61,22 @@ def fold_in(
             _repair_added(connection, spec, source, repaired, added)
 
 
+def fold_next(
+    connection: Connection, registry: Registry, source: int, height: int, event: str
+) -> None:
+    """Fold the facts of one event in the block that follows all others of a source.
+
+    The caller lets nobody else write blocks of the source, or rows folded from them,
+    until it commits: no lock is taken here.
+    """
+    blocks = BlockRange(height, height)
+    for projection in registry.projections.values():
+        spec = projection.spec
+        if event in {read.spec.id for read in spec.events}:
+            only = frozenset({event})
+            follow_on(connection, spec, source=source, blocks=blocks, events=only)
+
+
 def unfold_from(
     connection: Connection, registry: Registry, source: int, height: int
 ) -> int:
@@ -69,12 +85,15 @@ def unfold_from(
     bounds = {"source": source, "lowest": lowest, "highest": (1 << 63) - 1}
     touched = []
     for projection in registry.projections.values():
+        if projection.spec.in_journal:
+            continue  # what was said is never undone
         lock_projection(connection, projection.spec.plural, alone=True)
         keys = touched_keys(connection, projection.spec, bounds)
         touched.append((projection.spec, keys))
     deleted = sum(
         delete_facts(connection, event, source, lowest)
         for event in registry.events.values()
+        if not event.spec.in_journal
     )
     deleted += _delete_undeclared(connection, registry, source, lowest)
     for spec, keys in touched:

@@ -9,6 +9,7 @@ import pkgutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import TypeVar
 
@@ -21,6 +22,7 @@ from db.declare import (
     Projection,
     Reaction,
 )
+from db.declare.projections import ProjectionSpec
 
 T = TypeVar("T")
 Declared = type[Event] | type[Projection] | type[Command]
@@ -37,6 +39,7 @@ class Registry:
     projections: Mapping[str, type[Projection]]
     commands: Mapping[str, type[Command]] = field(default_factory=dict)
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
+    journal_print: str = ""  # changes with anything that an entry is folded to
 
     @classmethod
     def of(
@@ -70,6 +73,7 @@ class Registry:
             dict(sorted(by_plural.items())),
             dict(sorted(by_slug.items())),
             dict(sorted((each.id, each) for each in reactions)),
+            _journal_print(by_id.values(), by_plural.values()),
         )
 
     @classmethod
@@ -82,15 +86,13 @@ class Registry:
         for found in pkgutil.iter_modules(db.domains.__path__):
             if not found.ispkg:
                 continue
-            for name in ("events", "projections"):
-                module = importlib.import_module(f"db.domains.{found.name}.{name}")
+            for name in ("events", "entries", "projections", "commands", "reactions"):
+                path = f"db.domains.{found.name}.{name}"
+                if importlib.util.find_spec(path) is None:
+                    continue
+                module = importlib.import_module(path)
                 events += _declared(module, Event)
                 projections += _declared(module, Projection)
-            for name in ("commands", "reactions"):
-                name = f"db.domains.{found.name}.{name}"
-                if importlib.util.find_spec(name) is None:
-                    continue
-                module = importlib.import_module(name)
                 commands += _declared(module, Command)
                 reactions += [
                     each for each in vars(module).values() if isinstance(each, Reaction)
@@ -109,17 +111,45 @@ class Registry:
     @property
     def contracts(self) -> dict[str, Contract]:
         """The contracts whose events are declared, by name."""
-        return {e.spec.source.name: e.spec.source for e in self.events.values()}
+        return {
+            e.spec.source.name: e.spec.source
+            for e in self.events.values()
+            if not e.spec.in_journal
+        }
 
     def events_of(self, contract: str) -> list[type[Event]]:
         """The declared events of a contract."""
-        return [e for e in self.events.values() if e.spec.source.name == contract]
+        return [
+            e
+            for e in self.events.values()
+            if e.spec.source.name == contract and not e.spec.in_journal
+        ]
+
+    @property
+    def entries(self) -> dict[str, type[Event]]:
+        """The declared entries of the journal, by id."""
+        return {id_: e for id_, e in self.events.items() if e.spec.in_journal}
 
 
+@cache
 def event_fingerprint(event: type[Event]) -> str:
     """Changes exactly when an event's facts would: 12 hex digits."""
     text = json.dumps(event.spec.describe(), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def projection_fingerprint(spec: ProjectionSpec) -> str:
+    """Changes exactly when a projection's rows would; every write compares it."""
+    return spec.fingerprint()
+
+
+def _journal_print(
+    events: Iterable[type[Event]], projections: Iterable[type[Projection]]
+) -> str:
+    prints = [event_fingerprint(e) for e in events if e.spec.in_journal]
+    prints += [projection_fingerprint(p.spec) for p in projections if p.spec.in_journal]
+    return hashlib.sha256(" ".join(sorted(prints)).encode()).hexdigest()[:12]
 
 
 def _claim(taken: dict[str, Declared], name: str, owner: Declared) -> None:

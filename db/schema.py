@@ -4,7 +4,8 @@ Control tables are Alembic's. Declared tables follow from the declarations: each
 fingerprint in `control.declaration`. A new one is created; a projection whose
 fingerprint changed is rebuilt from facts in a table beside the old one, and the views
 are moved to it in the same transaction: no RPC call, no failed read. An event that
-changed needs the chain to be read again, which is done only when asked for.
+changed needs the chain to be read again, which is done only when asked for; facts of
+entries are remade from the journal.
 """
 
 import hashlib
@@ -34,7 +35,9 @@ from db.declare import Event
 from db.declare.projections import ProjectionSpec
 from db.engine import lock_declarations, lock_projection
 from db.errors import ChangedEvent, StaleDeclarations
-from db.registry import Registry, event_fingerprint
+from db.journal.entries import refill_facts
+from db.journal.head import begin_journal, declare_journal, lock_head
+from db.registry import Registry, event_fingerprint, projection_fingerprint
 from db.sql.columns import (
     FACTS,
     STATE,
@@ -79,6 +82,10 @@ def migrate(
         _upgrade_control(connection)
     with engine.begin() as connection:
         lock_declarations(connection, alone=True)
+        if registry.entries:
+            # Nothing is appended until the tables are those of these declarations.
+            begin_journal(connection)
+            declare_journal(connection, registry.journal_print)
         known = _known(connection)
         for event in registry.events.values():
             _ensure_event(connection, event, known, refetch, report)
@@ -99,11 +106,28 @@ def check_declarations(connection: Connection, registry: Registry) -> None:
     is refused too. An event that we do not know is not: its facts stay as they are.
     """
     lock_declarations(connection, alone=False)
+    _compare(connection, registry, [row[:3] for row in _wanted(registry)])
+
+
+def check_journal(connection: Connection, registry: Registry, event: str) -> None:
+    """As `check_declarations`, of what an entry is folded to; the head must be held.
+
+    `migrate` waits for the head too, so that nothing changes until commit.
+    """
+    folded = {n for n, p in registry.projections.items() if p.spec.in_journal}
+    wanted = [row[:3] for row in _wanted(registry) if row[1] in {event, *folded}]
+    _compare(connection, registry, wanted)
+
+
+def _compare(
+    connection: Connection, registry: Registry, wanted: list[tuple[str, str, str]]
+) -> None:
     known = _known(connection)
     wrong = [
-        name for kind, name, print_, _ in _wanted(registry)
+        name
+        for kind, name, print_ in wanted
         if known.get((kind, name), ("", ""))[0] != print_
-    ]  # fmt: skip
+    ]
     wrong += [
         name for kind, name in known
         if kind == "projection" and name not in registry.projections
@@ -121,6 +145,8 @@ def rebuild(engine: Engine, registry: Registry, plural: str) -> int:
     table = state_table(spec)
     with engine.begin() as connection:
         check_declarations(connection, registry)
+        if spec.in_journal:
+            lock_head(connection)
         lock_projection(connection, plural, alone=True)
         connection.execute(delete(table))
         for fold in member_folds(spec):
@@ -208,7 +234,7 @@ def _wanted(registry: Registry) -> list[tuple[str, str, str, str]]:
         for event in registry.events.values()
     ]
     rows += [
-        ("projection", plural, item.spec.fingerprint(), state_name(item.spec))
+        ("projection", plural, projection_fingerprint(item.spec), state_name(item.spec))
         for plural, item in registry.projections.items()
     ]
     return rows
@@ -248,7 +274,8 @@ def _ensure_event(
         return
     table = fact_table(event)
     if built is not None:
-        if spec.id not in refetch and spec.name not in refetch:
+        named = spec.id in refetch or spec.name in refetch
+        if not named and not spec.in_journal:
             raise ChangedEvent(spec.id)
         _drop_view(connection, "public", spec.table)
         connection.execute(text(f"DROP TABLE {_quoted(connection, table)} CASCADE"))
@@ -257,6 +284,8 @@ def _ensure_event(
     else:
         report.created.append(spec.id)
     table.create(connection)
+    if spec.in_journal:
+        refill_facts(connection, event)
     _record(connection, "event", spec.id, fingerprint, spec.table)
 
 

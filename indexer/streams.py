@@ -33,11 +33,12 @@ def plan_streams(registry: Registry, wanted: Wanted) -> list[Stream]:
     """
     streams = [Stream(BLOCKS, "", wanted.start)]
     streams += wallet_streams(dict.fromkeys(wanted.watch_senders, wanted.start))
-    for event in registry.events.values():
+    events = [e for e in registry.events.values() if not e.spec.in_journal]
+    for event in events:
         streams += _event_streams(event, wanted, ())
     factories = {
         factory.spec.id: factory
-        for event in registry.events.values()
+        for event in events
         if (factory := event.spec.source.factory) is not None
     }
     for factory in factories.values():

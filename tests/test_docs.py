@@ -28,6 +28,7 @@ README = (ROOT / "README.md").read_text()
 # The manual: what an author of declarations reads.
 MANUAL = (
     "commands",
+    "journal",
     "fields",
     "events",
     "folds",

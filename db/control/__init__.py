@@ -27,6 +27,7 @@ from db.control.indexing import (
     source,
     undecodable_log,
 )
+from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay
 
 __all__ = [
@@ -42,6 +43,8 @@ __all__ = [
     "endpoint_limit",
     "follower",
     "incident",
+    "journal_entry",
+    "journal_head",
     "lease",
     "metadata",
     "outbox",
@@ -55,6 +58,7 @@ __all__ = [
     "signer",
     "slot",
     "source",
+    "subject_key",
     "undecodable_log",
     "wallet",
 ]

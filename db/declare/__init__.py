@@ -2,9 +2,10 @@
 
 `fields` say what a value is, `events` what a chain can say, `folds` how facts become
 one value, `projections` which table they make, `commands` what may be asked and by
-which `roles`, `rules` what speaks against it, `reactions` what follows from a fact.
-Each module's docstring is its part of the manual; a mistake raises `DeclarationError`
-at import, with file, name and remedy.
+which `roles`, `rules` what speaks against it, `reactions` what follows from a fact,
+`journal` what we say ourselves and do not tell everyone. Each module's docstring is its
+part of the manual; a mistake raises `DeclarationError` at import, with file, name and
+remedy.
 """
 
 from db.declare.commands import CALLER, Call, Command
@@ -24,6 +25,7 @@ from db.declare.fields import (
     Kind,
     Text,
     Uint,
+    Uuid,
 )
 from db.declare.folds import (
     Count,
@@ -37,15 +39,17 @@ from db.declare.folds import (
     Stage,
     Sum,
 )
+from db.declare.journal import EVERYONE, Entry, Personal
 from db.declare.projections import Key, Projection
 from db.declare.reactions import Reaction, reaction
 from db.declare.roles import Role
 from db.declare.rules import Refusal, RowOf, Tables
 
 __all__ = [
-    "CALLER", "Address", "Blob", "Bool", "Bytes32", "Call", "Command", "Contract",
-    "Count", "CountDistinct", "DeclarationError", "Event", "EventView", "Expression",
-    "Field", "FieldRef", "First", "FixedBytes", "Fold", "Hash", "Int", "Json", "Key",
-    "Kind", "Latest", "Max", "Min", "Projection", "Reaction", "Refusal", "Replay",
-    "Role", "RowOf", "Stage", "Sum", "Tables", "Text", "Uint", "reaction",
+    "CALLER", "EVERYONE", "Address", "Blob", "Bool", "Bytes32", "Call", "Command",
+    "Contract", "Count", "CountDistinct", "DeclarationError", "Entry", "Event",
+    "EventView", "Expression", "Field", "FieldRef", "First", "FixedBytes", "Fold",
+    "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min", "Personal",
+    "Projection", "Reaction", "Refusal", "Replay", "Role", "RowOf", "Stage", "Sum",
+    "Tables", "Text", "Uint", "Uuid", "reaction",
 ]  # fmt: skip

@@ -19,7 +19,7 @@ chain may be several here.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from abis import load_abi
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
+from db.declare.readers import Readers
 from db.declare.values import value_field
 
 Abi = list[dict[str, Any]]
@@ -58,7 +59,7 @@ KEYS = frozenset({"position", "transaction"})  # those that may be a projection'
 RESERVED = frozenset(
     {*IMPLICIT, "chain", "source", "name", "where", "spec", "as_of"}
     | {"keyed", "only", "event", "keys", "condition", "identity", "field_for_key"}
-    | {"mro"}
+    | {"mro", "readable_by"}
 )
 
 
@@ -96,6 +97,17 @@ class EventSpec:
     abi: Mapping[str, Any] = field(repr=False)
     fields: Mapping[str, Field]
     where: Mapping[str, Any]
+    readable_by: Readers = None
+
+    @property
+    def in_journal(self) -> bool:
+        """Whether it is an entry of the journal, and no event of a chain."""
+        return False
+
+    @property
+    def personal(self) -> Mapping[str, Field]:
+        """The fields that are about a person, which never reach facts."""
+        return {}
 
     @property
     def table(self) -> str:
@@ -136,8 +148,14 @@ class EventMeta(type):
         )
         for key, item in fields.items():
             item.name = key
-        cls.spec = _read_spec(name, body, fields)
+        cls.spec = cls.read_spec(name, body, fields)
         return cls
+
+    def read_spec(
+        cls, name: str, body: dict[str, Any], fields: dict[str, Field]
+    ) -> EventSpec:
+        """What a class body says."""
+        return _read_spec(name, body, fields)
 
     def __getattr__(cls, name: str) -> "FieldRef":
         if name.startswith("__") or "spec" not in cls.__dict__:
@@ -219,6 +237,12 @@ class EventView:
 
     def __getattr__(self, name: str) -> "FieldRef":
         known = self.event.spec.fields.get(name) or IMPLICIT.get(name)
+        if known is None and name in self.event.spec.personal:
+            raise DeclarationError(
+                f"{self.event.spec.name}.{name}",
+                "it is personal, and personal values never reach facts",
+                "fold other fields; `db.journal.personal` reads it",
+            )
         if known is None:
             raise DeclarationError(
                 f"{self.event.spec.name}.{name}",
@@ -271,27 +295,37 @@ def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> Eve
         raise DeclarationError(
             name, "it has no source", "write `source = Contract(…)` in its body"
         )
-    for key in fields:
-        if key in RESERVED:
-            raise DeclarationError(
-                f"{name}.{key}",
-                "the name is taken by the vocabulary",
-                f"choose another and write `{key}_ = …(param={key!r})`",
-            )
-        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", key):
-            raise DeclarationError(
-                f"{name}.{key}",
-                "field names are lower case with underscores, 41 characters at most",
-                "rename it and keep the chain's name with param=",
-            )
+    check_names(name, fields)
     abi = _find_abi(source, name, str(body.get("name", name)))
     for item in fields.values():
         _bind(name, item, abi)
     where = dict(body.get("where", {}))
     _check_where(name, where, abi)
-    domain = str(body.get("__domain__", domain_of(str(body.get("__module__", "")))))
-    doc = (body.get("__doc__") or "").strip()
+    domain, doc = domain_and_doc(body)
     return EventSpec(name, domain, doc, source, abi, fields, where)
+
+
+def check_names(subject: str, names: Iterable[str]) -> None:
+    """Refuse names that a field cannot have."""
+    for key in names:
+        if key in RESERVED:
+            raise DeclarationError(
+                f"{subject}.{key}",
+                "the name is taken by the vocabulary",
+                f"choose another and write `{key}_ = …(param={key!r})`",
+            )
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,40}", key):
+            raise DeclarationError(
+                f"{subject}.{key}",
+                "field names are lower case with underscores, 41 characters at most",
+                "rename it and keep the chain's name with param=",
+            )
+
+
+def domain_and_doc(body: Mapping[str, Any]) -> tuple[str, str]:
+    """The domain that a class body belongs to, and its docstring."""
+    domain = str(body.get("__domain__", domain_of(str(body.get("__module__", "")))))
+    return domain, (body.get("__doc__") or "").strip()
 
 
 def _find_abi(source: Contract, subject: str, wanted: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@
 | Uint(≤ 63)  | bigint          | int    | decimal string     | uintN, intN        |
 | Bool        | boolean         | bool   | true / false       | bool               |
 | Text        | text            | str    | string             | string             |
+| Uuid        | text            | str    | string             | none: journal only |
 | Json        | jsonb           | object | object             | arrays, tuples     |
 
 An indexed value of a dynamic type is only on the chain as its keccak-256 hash
@@ -19,6 +20,7 @@ An indexed value of a dynamic type is only on the chain as its keccak-256 hash
 
 import enum
 import re
+import uuid
 from typing import TYPE_CHECKING, Any, Self, overload
 
 if TYPE_CHECKING:
@@ -218,6 +220,21 @@ class Text(Field):
         if not isinstance(value, str):
             raise ValueError(f"{self.name}: expected text, got {type(value).__name__}")
         return value.replace("\x00", "\ufffd")
+
+
+class Uuid(Text):
+    """An identifier (RFC 9562) in lower case with hyphens."""
+
+    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
+        return False
+
+    def check(self, value: Any) -> str:
+        if isinstance(value, uuid.UUID):
+            return str(value)
+        pattern = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            raise ValueError(f"{self.name}: {value!r} is not a UUID")
+        return value.lower()
 
 
 class Json(Field):

@@ -15,7 +15,8 @@ Every event a projection reads has a field with each key's name, or is `keyed`. 
 exists for a key as soon as one fact of any of its events has that key. Arithmetic and
 comparisons of folds are row expressions: computed on read, never stored. `plural`
 overrides the name of the view and the route; `index` names the stored columns that
-readers sort and filter by.
+readers sort and filter by. A projection of journal entries may say `readable_by`, as
+entries do.
 """
 
 import hashlib
@@ -30,10 +31,13 @@ from db.declare.events import Event, EventView, domain_of, snake_case
 from db.declare.expressions import Expression
 from db.declare.fields import Field, Kind
 from db.declare.folds import First, Fold, Latest, Max, Min, Stage, Sum
+from db.declare.readers import EVERYONE, Readers, readers_of
 from db.declare.values import NUMBERS, alike, type_name, value_field
 
 # Columns of every row, and what a class body says otherwise than by a column.
-_RESERVED = frozenset({"source", "chain", "as_of", "spec", "plural", "index"})
+_RESERVED = frozenset(
+    {"source", "chain", "as_of", "spec", "plural", "index", "readable_by"}
+)
 
 
 class Key:
@@ -52,6 +56,12 @@ class ProjectionSpec:
     folds: Mapping[str, Fold]
     expressions: Mapping[str, Expression]
     index: tuple[str, ...]
+    readable_by: Readers = None
+
+    @property
+    def in_journal(self) -> bool:
+        """Whether it is folded from the journal, and not from a chain."""
+        return self.views[0].event.spec.in_journal
 
     @property
     def views(self) -> list[EventView]:
@@ -123,6 +133,7 @@ class Projection:
             folds=folds,
             expressions=expressions,
             index=tuple(body.get("index", ())),
+            readable_by=_readers(cls.__name__, folds, body.get("readable_by")),
         )
         for name in cls.spec.index:
             if name not in keys and name not in folds:
@@ -131,6 +142,28 @@ class Projection:
                     f"{name!r} is not a key or a fold",
                     "only stored columns can be indexed",
                 )
+
+
+def _readers(subject: str, folds: Mapping[str, Fold], said: Any) -> Readers:
+    """Who may read the rows; a mixture of journal and chain has no one to say it."""
+    views = [c.view for fold in folds.values() for c in fold.contributions]
+    entries = [view.event.spec.name for view in views if view.event.spec.in_journal]
+    others = [view.event.spec.name for view in views if not view.event.spec.in_journal]
+    if entries and others:
+        raise DeclarationError(
+            subject,
+            f"it reads {entries[0]} from the journal and {others[0]} from a chain",
+            "make two projections: each row is of one source",
+        )
+    if entries:
+        return readers_of(subject, said)
+    if said not in (None, EVERYONE):
+        raise DeclarationError(
+            f"{subject}.readable_by",
+            "what chains say is public",
+            "leave it out",
+        )
+    return None
 
 
 def _check_names(

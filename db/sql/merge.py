@@ -29,12 +29,14 @@ from db.position import BlockRange
 from db.sql import keys, repair, replay
 from db.sql.columns import VALUE, member_folds, member_table, state_table
 from db.sql.fold import (
+    Restrict,
     branches,
     facts_union,
     fold_select,
     just_written,
     member_value,
     ordered,
+    within_range,
 )
 from db.sql.statements import cached_by_events
 
@@ -57,6 +59,35 @@ def merge(
         statement = member_statement(spec, fold, events)
         if statement is not None:
             connection.execute(statement, bounds)
+
+
+def follow_on(
+    connection: Connection,
+    spec: ProjectionSpec,
+    *,
+    source: int,
+    blocks: BlockRange,
+    events: frozenset[str],
+) -> None:
+    """Merge the facts of these events in a range that follow all those folded before.
+
+    The caller lets nobody else write facts of the source meanwhile, as the journal
+    does: no key can be late, and none needs to be looked for.
+    """
+    bounds = {"source": source, "lowest": blocks.lowest, "highest": blocks.highest}
+    connection.execute(follow_statement(spec, events), bounds)
+    for fold in member_folds(spec):
+        statement = member_statement(spec, fold, events, within_range)
+        if statement is not None:
+            connection.execute(statement, bounds)
+    replay.advance(connection, spec, bounds, events, None)
+
+
+@cached_by_events
+def follow_statement(spec: ProjectionSpec, events: frozenset[str]) -> Insert:
+    """The upsert of what a range folds to, Stages going on from their rows."""
+    stored = state_table(spec)
+    return _upsert(spec, fold_select(spec, within_range, events=events, stored=stored))
 
 
 @cached_by_events
@@ -99,14 +130,17 @@ def _upsert(spec: ProjectionSpec, rows: Select[Any]) -> Insert:
 
 @cached_by_events
 def member_statement(
-    spec: ProjectionSpec, fold: CountDistinct, events: frozenset[str]
+    spec: ProjectionSpec,
+    fold: CountDistinct,
+    events: frozenset[str],
+    restrict: Restrict = just_written,
 ) -> Insert | None:
     """Remember new values and add how many there were to the rows."""
     arms = [arm for arm in branches(spec, events) if fold.name in arm.values]
     if not arms:
         return None
     names = ["source", *spec.keys]
-    facts = facts_union(spec, arms, just_written)
+    facts = facts_union(spec, arms, restrict)
     value = member_value(fold, facts)
     members = member_table(spec, fold)
     fresh = insert(members).from_select(

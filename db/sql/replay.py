@@ -20,7 +20,7 @@ from sqlalchemy import (
 from db.declare import Replay
 from db.declare.projections import ProjectionSpec
 from db.sql.columns import state_table
-from db.sql.fold import everything, fold_select, just_written
+from db.sql.fold import everything, fold_select, just_written, within_range
 from db.sql.keys import among, outside
 from db.sql.statements import cached_by_events
 
@@ -46,9 +46,12 @@ def advance(
     spec: ProjectionSpec,
     bounds: Mapping[str, int],
     events: frozenset[str],
-    late: Table,
+    late: Table | None,
 ) -> None:
-    """Go on from the stored states with the facts of a range, except for late keys."""
+    """Go on from the stored states with the facts of a range, except for late keys.
+
+    `late` None: no key can be late, and only the range says what is new.
+    """
     if replays(spec):
         _run(connection, spec, _new_facts(spec, events, late), bounds, resume=True)
 
@@ -61,9 +64,9 @@ def rebuild(connection: Connection, spec: ProjectionSpec, keys: Table | None) ->
 
 @cached_by_events
 def _new_facts(
-    spec: ProjectionSpec, events: frozenset[str], late: Table
+    spec: ProjectionSpec, events: frozenset[str], late: Table | None
 ) -> Select[Any]:
-    restrict = outside(spec, late, just_written)
+    restrict = within_range if late is None else outside(spec, late, just_written)
     return _with_state(spec, fold_select(spec, restrict, events=events))
 
 

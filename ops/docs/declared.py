@@ -5,8 +5,9 @@ from itertools import groupby
 
 from api.service import PREFIX
 from db.declare import Event, Projection
-from db.declare.events import signature
+from db.declare.events import EventSpec, signature
 from db.declare.projections import ProjectionSpec
+from db.declare.readers import readers
 from db.reads import Column, fact_columns, row_columns, row_filters, sortable
 from db.registry import Registry
 from ops.docs.markdown import code, page, paragraphs, summary, table
@@ -69,11 +70,11 @@ def _event(event: type[Event]) -> str:
     lines = [
         f"### {spec.table}",
         paragraphs(spec.doc),
-        (
-            f"{code(signature(spec.abi))}; view {sql}, "
-            f"{code(f'GET {PREFIX}/events/{spec.table}')}"
-        ),
+        (f"{_said(spec)}; view {sql}, {code(f'GET {PREFIX}/events/{spec.table}')}"),
     ]
+    if spec.personal:
+        kept = _names(spec.personal)
+        lines.append(f"Kept apart, under the person's own key: {kept}.")
     if spec.where:
         taken = ", ".join(f"{name} is {value!r}" for name, value in spec.where.items())
         lines.append(f"Only the logs in which {taken}.")
@@ -82,6 +83,13 @@ def _event(event: type[Event]) -> str:
     if rows:
         lines.append(table(["column", "Postgres", "JSON", "parameter"], rows))
     return "\n\n".join(lines)
+
+
+def _said(spec: EventSpec) -> str:
+    """What the chain calls it, or who may read an entry of the journal."""
+    if not spec.in_journal:
+        return code(signature(spec.abi))
+    return f"Entry of the journal, for {readers(spec.readable_by)}"
 
 
 def _projection(projection: type[Projection]) -> str:
@@ -98,6 +106,7 @@ def _projection(projection: type[Projection]) -> str:
             (
                 f"View {code(f'public.{spec.plural}')}; {code(f'GET {route}')}, "
                 f"{code(f'GET {route}/{keys}')}. Folded from {folded}."
+                f"{_private(spec)}"
             ),
             _reading(spec),
             table(["column", "Postgres", "JSON", "is"], _columns(spec)),
@@ -124,6 +133,10 @@ def _form(column: Column) -> tuple[str, str]:
     null = " or null" if column.nullable else ""
     kind = "text" if column.form.value == "hex" else column.field.kind.value
     return kind, IN_JSON[column.form.value] + null
+
+
+def _private(spec: ProjectionSpec) -> str:
+    return f" For {readers(spec.readable_by)}." if spec.in_journal else ""
 
 
 def _reading(spec: ProjectionSpec) -> str:
