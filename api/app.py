@@ -13,7 +13,11 @@ from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
 from sqlalchemy import Engine
 
-from api.auth.options import AuthOptions
+from api.auth.blueprint import auth_blueprint, auth_components
+from api.auth.gate import Gate
+from api.auth.guard import guard_app
+from api.auth.limits import limit_requests, limit_sign_in
+from api.auth.options import AuthOptions, WebOptions
 from api.auth.tokens import use_tokens
 from api.chains import Chains, Plans
 from api.docs import docs_blueprint
@@ -55,6 +59,7 @@ def create_app(
     plans: Plans | None = None,
     writer: Engine | None = None,
     auth: AuthOptions | None = None,
+    web: WebOptions | None = None,
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
@@ -77,15 +82,13 @@ def create_app(
         OPENAPI_VERSION="3.1.0",
         OPENAPI_URL_PREFIX=PREFIX,
         OPENAPI_JSON_PATH="openapi.json",
-        MAX_CONTENT_LENGTH=1 << 20,
     )
     app.json.sort_keys = False
-    if auth is not None:
-        use_tokens(app, auth)
     metrics = Metrics(service)
     metrics.watch(app)
     api = _Api(app)
     _describe(api, service)
+    _admit(app, api, service, web or WebOptions())
     for projection in registry.projections.values():
         if projection.spec.in_journal:
             continue
@@ -98,8 +101,21 @@ def create_app(
     app.register_blueprint(health_blueprint(service, metrics))
     app.register_blueprint(docs_blueprint(service))
     register_errors(app)
-    app.after_request(_guard)
     return app
+
+
+def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
+    """Guard the app, and let people in if there are accounts."""
+    limiter = limit_requests(app, service, web)
+    guard_app(app, web)
+    if service.auth is None or service.writer is None:
+        return
+    use_tokens(app, service.auth)
+    for name, schema in auth_components().items():
+        api.spec.components.schema(name, schema)
+    blueprint = auth_blueprint(Gate(service, service.writer, service.auth))
+    limit_sign_in(limiter, blueprint, web)
+    api.register_blueprint(blueprint)
 
 
 def _describe(api: Api, service: Service) -> None:
@@ -116,8 +132,3 @@ def _describe(api: Api, service: Service) -> None:
             "content": {"application/problem+json": {"schema": problem}},
         },
     )
-
-
-def _guard(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response

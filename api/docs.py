@@ -75,7 +75,8 @@ def docs_blueprint(service: Service) -> Blueprint:
         """The documentation."""
         answer = Response(page, mimetype="text/html")
         answer.headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'unsafe-inline'"
+            "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
+            "base-uri 'none'; form-action 'none'"
         )
         return answer
 

@@ -64,6 +64,30 @@ PROBLEMS = {
     "not_allowed": ProblemType(
         403, "Not allowed", "Whoever asks may not do this; `roles` has those that may."
     ),
+    "bad_sign_in": ProblemType(
+        401, "Sign-in refused", "What was shown does not prove who it is."
+    ),
+    "registration_closed": ProblemType(
+        403, "Registration closed", "Accounts are opened by operators only."
+    ),
+    "weak_password": ProblemType(
+        400, "Weak password", "The password is too easy to guess."
+    ),
+    "login_taken": ProblemType(409, "Login taken", "Another account has this login."),
+    "wallet_taken": ProblemType(
+        409, "Wallet taken", "The wallet belongs to another account."
+    ),
+    "issuer_away": ProblemType(
+        503, "Issuer away", "The keys of the service that signed cannot be had now."
+    ),
+    "bad_body": ProblemType(
+        400, "Bad body", "The body is not what the route takes; OpenAPI has it."
+    ),
+    "not_json": ProblemType(415, "Not JSON", "The body is of another kind."),
+    "too_large": ProblemType(413, "Too large", "The body is larger than it may be."),
+    "too_many_requests": ProblemType(
+        429, "Too many requests", "Ask again after `retry_after` seconds."
+    ),
     "not_found": ProblemType(404, "Not found", "There is no such route."),
     "method_not_allowed": ProblemType(
         405, "Method not allowed", "The route answers other methods; see `Allow`."
@@ -119,7 +143,9 @@ def problem_response(
     answer.headers["Cache-Control"] = "no-store"
     if status == 401:
         answer.headers["WWW-Authenticate"] = 'Bearer realm="chainfold"'
-    if status == 503:
+    if "retry_after" in extensions:
+        answer.headers["Retry-After"] = str(extensions["retry_after"])
+    elif status == 503:
         answer.headers["Retry-After"] = str(RETRY_SECONDS)
     return answer
 
@@ -167,9 +193,12 @@ def _away(error: Exception) -> Response:
 
 def _http_error(error: HTTPException) -> Response:
     code = error.code or 500
-    names = {404: "not_found", 405: "method_not_allowed"}
+    names = {
+        404: "not_found", 405: "method_not_allowed", 413: "too_large", 415: "not_json",
+    }  # fmt: skip
     name = names.get(code, "bad_request" if code < 500 else "internal_error")
     details = {
+        "too_large": "The body is larger than it may be. Send less.",
         "not_found": "There is no such route. GET /api/v1/ lists what there is.",
         "internal_error": "Something went wrong; the log of the server says what.",
     }

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from db.accounts.sessions import revoke_sessions
 from db.control import account, wallet
 from db.declare.roles import Role
 from db.errors import DatabaseError
@@ -111,10 +112,15 @@ def set_password(
 
 
 def set_disabled(
-    connection: Connection, account_id: uuid.UUID, disabled_at: datetime | None
+    connection: Connection, account_id: uuid.UUID, *, disabled: bool, now: datetime
 ) -> Account:
-    """Shut an account out from the next request on, or let it in again."""
-    return _change(connection, account_id, disabled_at=disabled_at)
+    """Shut an account out from the next request on, or let it in again.
+
+    Its sessions end for good; its keys sleep, and wake when it is let in.
+    """
+    if disabled:
+        revoke_sessions(connection, account_id, now=now, reason="account disabled")
+    return _change(connection, account_id, disabled_at=now if disabled else None)
 
 
 def link_wallet(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
-from db.control import api_key
+from db.control import account, api_key
 
 # How exactly `last_used_at` is kept: a busy key need not write at each request.
 USED_PRECISION = timedelta(minutes=1)
@@ -66,6 +66,21 @@ def list_keys(connection: Connection, account_id: uuid.UUID) -> list[ApiKey]:
     """An account's keys, the oldest first."""
     query = select(*_SHOWN).where(api_key.c.account == account_id)
     return [_key(row) for row in connection.execute(query.order_by(api_key.c.id))]
+
+
+def count_usable(
+    connection: Connection, account_id: uuid.UUID, *, now: datetime
+) -> int:
+    """How many of an account's keys are of use; counted by one request at a time."""
+    connection.execute(
+        select(account.c.id).where(account.c.id == account_id).with_for_update()
+    )
+    query = select(func.count()).where(
+        api_key.c.account == account_id,
+        api_key.c.revoked_at.is_(None),
+        api_key.c.expires_at > now,
+    )
+    return connection.execute(query).scalar_one()
 
 
 def revoke_key(

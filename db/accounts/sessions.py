@@ -167,11 +167,12 @@ def revoke_sessions(
     *,
     now: datetime,
     reason: str,
+    but: uuid.UUID | None = None,
 ) -> int:
-    """End every session of an account; how many there were."""
-    statement = (
-        update(session)
-        .where(session.c.account == account_id, session.c.revoked_at.is_(None))
-        .values(revoked_at=now, reason=reason)
+    """End every session of an account, but one perhaps; how many there were."""
+    statement = update(session).where(
+        session.c.account == account_id,
+        session.c.revoked_at.is_(None),
+        session.c.id.is_distinct_from(but),
     )
-    return connection.execute(statement).rowcount
+    return connection.execute(statement.values(revoked_at=now, reason=reason)).rowcount

@@ -80,11 +80,13 @@ refresh_token = Table(
 )
 Index("refresh_token_by_session", refresh_token.c.session)
 
-# Given out to be signed; deleted when it is used, so it is used once.
+# Given out to be signed; deleted when it is used, so it is used once. One given to an
+# account links a wallet to it, one given to nobody signs in.
 sign_in_nonce = Table(
     "sign_in_nonce",
     metadata,
     Column("nonce", Text, primary_key=True),
+    Column("account", Uuid, ForeignKey("control.account.id")),
     Column("expires_at", DateTime(timezone=True), nullable=False),
 )
 Index("sign_in_nonce_by_expiry", sign_in_nonce.c.expires_at)

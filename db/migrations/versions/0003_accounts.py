@@ -43,6 +43,7 @@ CREATE TABLE control.refresh_token (
 CREATE INDEX refresh_token_by_session ON control.refresh_token (session);
 CREATE TABLE control.sign_in_nonce (
     nonce text PRIMARY KEY,
+    account uuid REFERENCES control.account (id),
     expires_at timestamptz NOT NULL
 );
 CREATE INDEX sign_in_nonce_by_expiry ON control.sign_in_nonce (expires_at);

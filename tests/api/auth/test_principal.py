@@ -79,7 +79,7 @@ def test_a_token_made_by_hand_with_the_secret_holds(door):
     [
         {"key": b"another secret of thirty-two bytes or more"},
         {"key": "", "algorithm": "none"},
-        {"algorithm": "HS384"},
+        {"key": SECRET * 2, "algorithm": "HS384"},
         {"iss": "somebody"},
         {"iss": None},
         {"exp": 1},
@@ -120,16 +120,19 @@ def test_a_role_taken_away_is_gone_at_once(door):
 
 def test_a_disabled_account_is_out_at_once_and_may_come_back(door):
     account = door.account(Role.ISSUER)
-    credentials = [
-        {"token": door.token(account)},
-        {"key": door.key(account, "read")[0]},
-    ]
+    token, key = door.token(account), door.key(account, "read")[0]
+    found = []
 
-    for disabled_at, status in ((door.clock(), 401), (None, 200)):
+    for disabled in (False, True, False):
         with door.writer.begin() as connection:
-            accounts.set_disabled(connection, account, disabled_at)
-        for credential in credentials:
-            door.get("/probe", status, **credential)
+            accounts.set_disabled(
+                connection, account, disabled=disabled, now=door.clock()
+            )
+        for credential in ({"token": token}, {"key": key}):
+            found.append(door.call("GET", "/probe", **credential).status_code)
+
+    # The session ended for good; the key slept.
+    assert [200, 200, 401, 401, 401, 200] == found
 
 
 def test_an_ended_session_is_refused(door):

@@ -1,0 +1,155 @@
+"""Routes for operators: who there is, what they may do, whether they may come in."""
+
+from typing import Annotated
+from uuid import UUID
+
+from flask import Response, request
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+from msgspec import Meta
+
+from api.auth.audit import audit
+from api.auth.gate import Gate
+from api.auth.principal import Principal, require_role, require_session
+from api.auth.routes import (
+    IN_SESSION,
+    SIGNED_IN,
+    Body,
+    add_route,
+    answer,
+    read_body,
+    shape,
+    text_parameter,
+)
+from api.errors import Problem
+from db.accounts import accounts
+from db.declare.roles import Role
+
+ACCOUNT = shape(
+    account={"type": "string", "format": "uuid"},
+    login="string",
+    roles={"type": "array", "items": {"type": "string", "enum": [*Role]}},
+    created_at="integer",
+    disabled_at={"type": ["integer", "null"]},
+)
+ACCOUNTS = shape(
+    data={"type": "array", "items": ACCOUNT}, next={"type": ["string", "null"]}
+)
+
+
+class Roles(Body, frozen=True):
+    """All the roles that an account shall have."""
+
+    roles: Annotated[list[Role], Meta(max_length=len(Role))]
+
+
+BODIES = (Roles,)
+_PATH = [text_parameter("account", "The account's id.")]
+
+
+def add_administration(blueprint: Blueprint, gate: Gate) -> None:
+    """`accounts`."""
+
+    def list_accounts() -> Response:
+        """Lists accounts, the oldest first; `after` takes `next` of the page before."""
+        return answer(_list(gate))
+
+    def set_account_roles(account: str) -> Response:
+        """Gives an account these roles and no others, from the next request on."""
+        return answer(_set_roles(gate, account, read_body(Roles)))
+
+    def disable_account(account: str) -> Response:
+        """Shuts an account out at once, and ends its sessions; keys sleep."""
+        return answer(_set_disabled(gate, account, disabled=True))
+
+    def enable_account(account: str) -> Response:
+        """Lets an account in again; it must sign in, its keys wake."""
+        return answer(_set_disabled(gate, account, disabled=False))
+
+    add_route(
+        blueprint, "/accounts", list_accounts, method="GET", summary="Every account",
+        returns=ACCOUNTS, security=SIGNED_IN,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/accounts/<account>/roles", set_account_roles, method="PUT",
+        summary="Give roles", body=Roles, returns=ACCOUNT, security=IN_SESSION,
+        path=_PATH,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/accounts/<account>/disable", disable_account,
+        summary="Shut an account out", returns=ACCOUNT, security=IN_SESSION, path=_PATH,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/accounts/<account>/enable", enable_account,
+        summary="Let an account in", returns=ACCOUNT, security=IN_SESSION, path=_PATH,
+    )  # fmt: skip
+
+
+def _list(gate: Gate) -> dict[str, object]:
+    require_role(gate.principal(), Role.OPERATOR, Role.AUDITOR)
+    text = request.args.get("after")
+    after = None if text is None else _id(text)
+    with gate.begin() as connection:
+        found = accounts.list_accounts(connection, after=after)
+    full = len(found) == accounts.PAGE
+    return {
+        "data": [_shown(account) for account in found],
+        "next": str(found[-1].id) if full else None,
+    }
+
+
+def _set_roles(gate: Gate, account: str, body: Roles) -> dict[str, object]:
+    principal, account_id = _operator_of_another(gate, account)
+    with gate.begin() as connection:
+        try:
+            changed = accounts.set_roles(connection, account_id, set(body.roles))
+        except accounts.NoSuchAccount as error:
+            raise Problem("no_such_row", f"Not done: {error}") from None
+    audit("roles_set", principal=principal, account=account_id, roles=changed.roles)
+    return _shown(changed)
+
+
+def _set_disabled(gate: Gate, account: str, *, disabled: bool) -> dict[str, object]:
+    principal, account_id = _operator_of_another(gate, account)
+    with gate.begin() as connection:
+        try:
+            changed = accounts.set_disabled(
+                connection, account_id, disabled=disabled, now=gate.now()
+            )
+        except accounts.NoSuchAccount as error:
+            raise Problem("no_such_row", f"Not done: {error}") from None
+    kind = "account_disabled" if disabled else "account_enabled"
+    audit(kind, principal=principal, account=account_id)
+    return _shown(changed)
+
+
+def _operator_of_another(gate: Gate, account: str) -> tuple[Principal, UUID]:
+    """An operator, who changes somebody else: nobody locks themselves out."""
+    principal = gate.principal()
+    require_session(principal)
+    require_role(principal, Role.OPERATOR)
+    account_id = _id(account)
+    if account_id == principal.account:
+        raise Problem(
+            "not_allowed", "Nobody changes their own account. Ask another operator."
+        )
+    return principal, account_id
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Problem(
+            "bad_parameter", "An account's id is a UUID. Look at the list of accounts."
+        ) from None
+
+
+def _shown(account: accounts.Account) -> dict[str, object]:
+    at = account.disabled_at
+    return {
+        "account": str(account.id),
+        "login": account.login,
+        "roles": sorted(account.roles),
+        "created_at": int(account.created_at.timestamp()),
+        "disabled_at": None if at is None else int(at.timestamp()),
+    }

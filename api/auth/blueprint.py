@@ -1,0 +1,32 @@
+"""`/api/v1/auth`: every route of accounts, and the schemas of what they take."""
+
+from typing import Any
+
+import msgspec
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+
+from api.auth import administration, external, keys, sign_in, wallets
+from api.auth.gate import Gate
+from api.service import PREFIX
+
+_PARTS = (sign_in, wallets, external, keys, administration)
+
+
+def auth_blueprint(gate: Gate) -> Blueprint:
+    """The routes."""
+    blueprint = Blueprint("auth", __name__, url_prefix=f"{PREFIX}/auth")
+    sign_in.add_sign_in(blueprint, gate)
+    wallets.add_wallets(blueprint, gate)
+    external.add_external(blueprint, gate)
+    keys.add_keys(blueprint, gate)
+    administration.add_administration(blueprint, gate)
+    return blueprint
+
+
+def auth_components() -> dict[str, Any]:
+    """The schemas of the bodies, by name."""
+    bodies = [body for part in _PARTS for body in part.BODIES]
+    _, found = msgspec.json.schema_components(
+        bodies, ref_template="#/components/schemas/{name}"
+    )
+    return dict(found)

@@ -1,0 +1,154 @@
+"""Letting somebody in: a session, its tokens, and the count of those who failed."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import ceil
+from typing import Any, NoReturn
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from api.auth import secrets
+from api.auth.audit import audit
+from api.auth.gate import Gate, client_address
+from api.auth.principal import Principal
+from api.auth.routes import shape
+from api.auth.tokens import new_access_token
+from api.errors import Problem
+from commands.submit import new_id
+from db.accounts import accounts, attempts, sessions
+from db.declare.roles import Role
+
+_TEXT = {"type": "string"}
+TOKENS = shape(
+    access_token=_TEXT,
+    token_type=_TEXT,
+    expires_in="integer",
+    refresh_token=_TEXT,
+    refresh_expires_at="integer",
+    account={"type": "string", "format": "uuid"},
+)
+
+
+def let_in(
+    gate: Gate, connection: Connection, account: accounts.Account, method: str
+) -> dict[str, Any]:
+    """Open a session; returns its first tokens."""
+    if account.disabled_at is not None:
+        audit("sign_in_refused", account=account.id, method=method, reason="disabled")
+        raise Problem(
+            "not_allowed", "The account is disabled. Ask an operator to enable it."
+        )
+    now, session = gate.now(), new_id()
+    token = secrets.new_refresh_token()
+    ends = now + gate.options.session_lifetime
+    until = min(now + gate.options.refresh_lifetime, ends)
+    sessions.open_session(
+        connection, account.id,
+        session_id=session, method=method, now=now, expires_at=ends,
+    )  # fmt: skip
+    sessions.add_token(
+        connection, session, secrets.digest(token), now=now, expires_at=until
+    )
+    audit("signed_in", account=account.id, method=method, session=session)
+    return tokens(gate, account.id, session, refresh_token=token, until=until)
+
+
+def tokens(
+    gate: Gate, account: UUID, session: UUID, *, refresh_token: str, until: datetime
+) -> dict[str, Any]:
+    """What a client gets that may act for an account."""
+    return {
+        "access_token": new_access_token(account, session),
+        "token_type": "Bearer",
+        "expires_in": int(gate.options.access_lifetime.total_seconds()),
+        "refresh_token": refresh_token,
+        "refresh_expires_at": int(until.timestamp()),
+        "account": str(account),
+    }
+
+
+def refuse(
+    gate: Gate, method: str, detail: str, *, account: UUID | None = None, reason: str
+) -> NoReturn:
+    """Say that somebody could not sign in, without saying more than they know."""
+    audit("sign_in_refused", account=account, method=method, reason=reason)
+    raise Problem("bad_sign_in", detail)
+
+
+class Counted:
+    """An attempt to sign in, counted before it is looked at.
+
+    Raises the Problem `too_many_requests` when there were too many.
+    """
+
+    def __init__(self, gate: Gate, login: str | None = None) -> None:
+        options, address = gate.options, client_address()
+        self._gate = gate
+        self._address = attempts.subject("address", address)
+        limits = {self._address: options.attempts_from_address}
+        if login is not None:
+            limits[attempts.subject("login", login)] = options.attempts_of_login
+            limits[attempts.subject("pair", login, address)] = options.attempts
+        self._limits = limits
+        self._count(limits)
+
+    def _count(self, limits: Mapping[bytes, int]) -> None:
+        now = self._gate.now()
+        with self._gate.begin() as connection:
+            blocked = attempts.count_attempt(
+                connection, limits, now=now, window=self._gate.options.attempt_window
+            )
+        if blocked is None:
+            return
+        seconds = max(1, ceil((blocked.until - now).total_seconds()))
+        audit("sign_in_refused", reason="too many attempts")
+        raise Problem(
+            "too_many_requests",
+            f"There were too many attempts to sign in. Try again in {seconds} seconds.",
+            retry_after=seconds,
+        )
+
+    def succeeded(self, connection: Connection) -> None:
+        """It was no failure: those of this login are forgotten, this one taken back."""
+        attempts.take_back(connection, self._address)
+        attempts.forget(connection, *(self._limits.keys() - {self._address}))
+
+
+def account_of_wallet(
+    gate: Gate, connection: Connection, address: bytes, *, kind: str
+) -> accounts.Account:
+    """The account that a wallet belongs to, or a new one that begins with it."""
+    owner = accounts.wallet_owner(connection, address, kind=kind)
+    if owner is None:
+        return _begin_with_wallet(gate, connection, address, kind=kind)
+    found = accounts.find_account(connection, owner)
+    assert found is not None
+    return found
+
+
+def _begin_with_wallet(
+    gate: Gate, connection: Connection, address: bytes, *, kind: str
+) -> accounts.Account:
+    if not gate.options.registration:
+        raise Problem(
+            "registration_closed",
+            "No account has this wallet, and accounts are not opened here. Sign in "
+            "another way and link it, or ask an operator.",
+        )
+    made = accounts.create_account(
+        connection, f"{kind}:0x{address.hex()}",
+        account_id=new_id(), roles=[Role.INVESTOR], now=gate.now(),
+    )  # fmt: skip
+    accounts.link_wallet(connection, made.id, address, kind=kind, now=gate.now())
+    audit("account_created", account=made.id, roles=made.roles)
+    return made
+
+
+def ends_session(gate: Gate, principal: Principal, reason: str) -> None:
+    """End the session that a request is made in."""
+    if principal.session is not None:
+        with gate.begin() as connection:
+            sessions.revoke_session(
+                connection, principal.session, now=gate.now(), reason=reason
+            )

@@ -1,0 +1,43 @@
+"""What the routes of sign-in share: a database to write to, options, the clock."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+
+from flask import request
+from sqlalchemy import Connection, Engine
+
+from api.auth.options import AuthOptions
+from api.auth.principal import Principal, current_principal
+from api.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A service that has accounts."""
+
+    service: Service
+    writer: Engine
+    options: AuthOptions
+
+    def now(self) -> datetime:
+        """The time."""
+        return self.options.clock()
+
+    def begin(self) -> AbstractContextManager[Connection]:
+        """A transaction."""
+        return self.writer.begin()
+
+    def principal(self) -> Principal:
+        """Who makes this request; raises the Problem `not_signed_in`."""
+        return current_principal(self.service)
+
+    def guest_or_principal(self) -> Principal | None:
+        """Who makes this request, None when it shows no credential at all."""
+        shown = {"Authorization", "X-API-Key"} & {name for name, _ in request.headers}
+        return self.principal() if shown else None
+
+
+def client_address() -> str:
+    """Where a request comes from; proxies are taken off where they are trusted."""
+    return request.remote_addr or "unknown"

@@ -1,0 +1,157 @@
+"""Routes of API keys: made, listed and revoked by the people whose they are."""
+
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from flask import Response
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+from msgspec import Meta
+
+from api.auth import secrets
+from api.auth.audit import audit
+from api.auth.gate import Gate
+from api.auth.principal import READ_SCOPE, Principal, require_session
+from api.auth.routes import (
+    IN_SESSION,
+    Body,
+    Schema,
+    add_route,
+    answer,
+    read_body,
+    shape,
+    text_parameter,
+)
+from api.errors import Problem
+from commands.submit import new_id
+from db.accounts import keys
+
+DAYS = 90
+DAYS_MAX = 365
+KEYS_MAX = 50  # of use, for one account
+
+_KEY_FIELDS: dict[str, str | Schema] = {
+    "prefix": "string",
+    "name": "string",
+    "scopes": {"type": "array", "items": {"type": "string"}},
+    "created_at": "integer",
+    "expires_at": "integer",
+    "last_used_at": {"type": ["integer", "null"]},
+    "revoked_at": {"type": ["integer", "null"]},
+}
+KEY = shape(**_KEY_FIELDS)
+NEW_KEY = shape(**_KEY_FIELDS, key="string")
+KEYS = shape(data={"type": "array", "items": KEY})
+
+
+class NewKey(Body, frozen=True):
+    """A name to know a key by, what it may do, and for how many days."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    scopes: Annotated[list[str], Meta(min_length=1, max_length=10)]
+    days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = DAYS
+
+
+BODIES = (NewKey,)
+
+
+def add_keys(blueprint: Blueprint, gate: Gate) -> None:
+    """`keys`."""
+
+    def create_key() -> Response:
+        """Makes a key. It is shown this once; what is kept cannot be turned back.
+
+        Its scopes are roles of the account, or `read`: all of them, for requests that
+        change nothing.
+        """
+        return answer(_create(gate, read_body(NewKey)), 201)
+
+    def list_keys() -> Response:
+        """Lists the account's keys, those of no use any more too."""
+        return answer({"data": _list(gate)})
+
+    def revoke_key(prefix: str) -> Response:
+        """Ends a key."""
+        _revoke(gate, prefix)
+        return answer(None, 204)
+
+    add_route(
+        blueprint, "/keys", create_key, summary="Make an API key", body=NewKey,
+        returns=NEW_KEY, status=201, security=IN_SESSION,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/keys", list_keys, method="GET", summary="My API keys",
+        returns=KEYS, security=IN_SESSION,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/keys/<prefix>", revoke_key, method="DELETE",
+        summary="End an API key", status=204, security=IN_SESSION,
+        path=[text_parameter("prefix", "As the list of keys has it.")],
+    )  # fmt: skip
+
+
+def shown_key(key: keys.ApiKey) -> dict[str, object]:
+    """What people see of a key."""
+    used, revoked = key.last_used_at, key.revoked_at
+    return {
+        "prefix": key.prefix,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "created_at": int(key.created_at.timestamp()),
+        "expires_at": int(key.expires_at.timestamp()),
+        "last_used_at": None if used is None else int(used.timestamp()),
+        "revoked_at": None if revoked is None else int(revoked.timestamp()),
+    }
+
+
+def _account(gate: Gate) -> tuple[Principal, UUID]:
+    principal = gate.principal()
+    require_session(principal)
+    assert principal.account is not None
+    return principal, principal.account
+
+
+def _create(gate: Gate, body: NewKey) -> dict[str, object]:
+    principal, account = _account(gate)
+    scopes = frozenset(body.scopes)
+    known = {READ_SCOPE, *principal.roles}
+    if not scopes <= known:
+        raise Problem(
+            "not_allowed",
+            f"A key has what its account has: {', '.join(sorted(known))}.",
+            choices=sorted(known),
+        )
+    key, prefix = secrets.new_api_key()
+    now = gate.now()
+    with gate.begin() as connection:
+        if keys.count_usable(connection, account, now=now) >= KEYS_MAX:
+            raise Problem(
+                "not_allowed",
+                f"The account has {KEYS_MAX} keys. Revoke one that is not needed.",
+            )
+        made = keys.create_key(
+            connection, account, secrets.digest(key), key_id=new_id(), name=body.name,
+            prefix=prefix, scopes=scopes, now=now,
+            expires_at=now + timedelta(days=body.days),
+        )  # fmt: skip
+    audit("key_created", principal=principal, key=prefix, scopes=scopes)
+    return {**shown_key(made), "key": key}
+
+
+def _list(gate: Gate) -> list[dict[str, object]]:
+    _, account = _account(gate)
+    with gate.begin() as connection:
+        return [shown_key(key) for key in keys.list_keys(connection, account)]
+
+
+def _revoke(gate: Gate, prefix: str) -> None:
+    principal, account = _account(gate)
+    with gate.begin() as connection:
+        found = keys.revoke_key(
+            connection, account_id=account, prefix=prefix, now=gate.now()
+        )
+    if found is None:
+        raise Problem(
+            "no_such_row", "The account has no such key. Look at its list of keys."
+        )
+    audit("key_revoked", principal=principal, key=prefix)

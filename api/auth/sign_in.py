@@ -1,0 +1,255 @@
+"""Routes of sign-in by password, and of the tokens that follow from any sign-in."""
+
+import re
+from typing import Annotated
+
+from flask import Response
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+from msgspec import Meta
+
+from api.auth import secrets
+from api.auth.audit import audit
+from api.auth.entrance import TOKENS, Counted, ends_session, let_in, refuse, tokens
+from api.auth.gate import Gate
+from api.auth.passwords import (
+    LENGTH_MAX,
+    hash_password,
+    outdated,
+    password_fits,
+    rehash,
+)
+from api.auth.routes import (
+    IN_SESSION,
+    SIGNED_IN,
+    Body,
+    add_route,
+    answer,
+    read_body,
+    shape,
+)
+from api.errors import Problem
+from commands.submit import new_id
+from db.accounts import accounts, sessions
+from db.declare.roles import Role
+
+# Who may have which role without anybody else's say.
+SELF_SERVICE = (Role.INVESTOR, Role.ISSUER)
+_LOGIN = re.compile(r"[a-zA-Z0-9._%+-]{3,64}(@[a-zA-Z0-9.-]{1,189})?")
+
+Login = Annotated[str, Meta(min_length=1, max_length=254)]
+Password = Annotated[str, Meta(min_length=1, max_length=LENGTH_MAX)]
+
+
+class Registration(Body, frozen=True):
+    """A new account: an e-mail address or a name, a password, and a role."""
+
+    login: Login
+    password: Password
+    role: Role = Role.INVESTOR
+
+
+class SignIn(Body, frozen=True):
+    """An account's login and its password."""
+
+    login: Login
+    password: Password
+
+
+class Refresh(Body, frozen=True):
+    """The refresh token that came last."""
+
+    refresh_token: Annotated[str, Meta(max_length=200)]
+
+
+class PasswordChange(Body, frozen=True):
+    """The password as it is, and as it shall be."""
+
+    password: Password
+    new_password: Password
+
+
+BODIES = (Registration, SignIn, Refresh, PasswordChange)
+ME = shape(
+    account={"type": "string", "format": "uuid"},
+    login="string",
+    roles={"type": "array", "items": {"type": "string"}},
+    wallets={"type": "array", "items": {"type": "string"}},
+)
+
+
+def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
+    """`register`, `token`, `token/refresh`, `logout`, `password`, `me`."""
+
+    def register() -> Response:
+        """Opens an account. Only `investor` and `issuer` can be chosen."""
+        return answer(_register(gate, read_body(Registration)), 201)
+
+    def sign_in() -> Response:
+        """Answers with a short access token, and a refresh token to be used once."""
+        return answer(_sign_in(gate, read_body(SignIn)))
+
+    def refresh() -> Response:
+        """Exchanges a refresh token for the next one.
+
+        The same token may be sent again within ten seconds, until its successor is
+        used. Used later than that, it ends the session: somebody else has it too.
+        """
+        return answer(_refresh(gate, read_body(Refresh)))
+
+    def sign_out() -> Response:
+        """Ends the session: neither of its tokens is of use any more."""
+        principal = gate.principal()
+        ends_session(gate, principal, "signed out")
+        audit("signed_out", principal=principal)
+        return answer(None, 204)
+
+    def change_password() -> Response:
+        """Sets another password, and ends every other session of the account."""
+        _change_password(gate, read_body(PasswordChange))
+        return answer(None, 204)
+
+    def show_me() -> Response:
+        """Tells who the API takes the client for."""
+        return answer(_me(gate))
+
+    add_route(
+        blueprint, "/register", register, summary="Open an account",
+        body=Registration, returns=TOKENS, status=201,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/token", sign_in, summary="Sign in", body=SignIn, returns=TOKENS
+    )
+    add_route(
+        blueprint, "/token/refresh", refresh, summary="Go on being signed in",
+        body=Refresh, returns=TOKENS,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/logout", sign_out, summary="Sign out", status=204,
+        security=IN_SESSION,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/password", change_password, summary="Change the password",
+        body=PasswordChange, status=204, security=IN_SESSION,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/me", show_me, method="GET", summary="Who am I", returns=ME,
+        security=SIGNED_IN,
+    )  # fmt: skip
+
+
+def check_login(login: str) -> str:
+    """The login, if an account may be opened with it."""
+    if _LOGIN.fullmatch(login) is None:
+        raise Problem(
+            "bad_body",
+            "The login is neither an e-mail address nor a name: use letters, digits "
+            "and . _ % + -, three at least.",
+        )
+    return login
+
+
+def _register(gate: Gate, body: Registration) -> dict[str, object]:
+    if not gate.options.registration:
+        raise Problem(
+            "registration_closed",
+            "Accounts are not opened here. Ask an operator for one.",
+        )
+    if body.role not in SELF_SERVICE:
+        raise Problem(
+            "not_allowed",
+            f"Nobody can give themselves the role {body.role}. Open an account as "
+            f"{' or '.join(SELF_SERVICE)} and ask an operator.",
+        )
+    login, hashed = check_login(body.login), hash_password(body.password)
+    with gate.begin() as connection:
+        try:
+            made = accounts.create_account(
+                connection, login, account_id=new_id(), roles=[body.role],
+                now=gate.now(), password_hash=hashed,
+            )  # fmt: skip
+        except accounts.LoginTaken as error:
+            raise Problem("login_taken", f"This login is taken: {error}") from None
+        audit("account_created", account=made.id, roles=made.roles)
+        return let_in(gate, connection, made, "password")
+
+
+def _sign_in(gate: Gate, body: SignIn) -> dict[str, object]:
+    counted = Counted(gate, body.login)
+    with gate.begin() as connection:
+        found = accounts.find_login(connection, body.login)
+    stored = None if found is None else found.password_hash
+    # No connection is held while the password is looked at, which takes a while.
+    if not password_fits(body.password, stored) or found is None or stored is None:
+        refuse(
+            gate, "password",
+            "No account has this login and this password. Check both.",
+            account=None if found is None else found.id, reason="wrong password",
+        )  # fmt: skip
+    with gate.begin() as connection:
+        counted.succeeded(connection)
+        if outdated(stored):
+            accounts.set_password(connection, found.id, rehash(body.password))
+        return let_in(gate, connection, found, "password")
+
+
+def _refresh(gate: Gate, body: Refresh) -> dict[str, object]:
+    shown = body.refresh_token
+    if not secrets.is_refresh_token(shown):
+        refuse(gate, "refresh", _ENDED, reason="no refresh token")
+    successor = secrets.next_refresh_token(shown, gate.options.secret)
+    with gate.begin() as connection:
+        found = sessions.rotate(
+            connection, secrets.digest(shown), secrets.digest(successor),
+            now=gate.now(), lifetime=gate.options.refresh_lifetime,
+        )  # fmt: skip
+    account, session, until = found.account, found.session, found.expires_at
+    if account is None or session is None or until is None:
+        if found.outcome is sessions.Rotation.REUSED:
+            audit("refresh_token_reused", account=account, session=session)
+        refuse(gate, "refresh", _ENDED, account=account, reason=found.outcome.value)
+    audit(f"token_{found.outcome.value}", account=account, session=session)
+    return tokens(gate, account, session, refresh_token=successor, until=until)
+
+
+_ENDED = (
+    "The refresh token is of no use: it was used before, its session ended, or it is "
+    "none. Sign in again."
+)
+
+
+def _change_password(gate: Gate, body: PasswordChange) -> None:
+    principal = gate.principal()
+    if principal.session is None or principal.account is None:
+        raise Problem("not_allowed", "A key may not do this. Sign in first.")
+    with gate.begin() as connection:
+        found = accounts.find_account(connection, principal.account)
+    assert found is not None
+    counted = Counted(gate, found.login)
+    if not password_fits(body.password, found.password_hash):
+        refuse(
+            gate, "password", "That is not the password. Check it.",
+            account=found.id, reason="wrong password",
+        )  # fmt: skip
+    hashed = hash_password(body.new_password)
+    with gate.begin() as connection:
+        counted.succeeded(connection)
+        accounts.set_password(connection, found.id, hashed)
+        sessions.revoke_sessions(
+            connection, found.id, now=gate.now(), reason="password changed",
+            but=principal.session,
+        )  # fmt: skip
+    audit("password_changed", principal=principal)
+
+
+def _me(gate: Gate) -> dict[str, object]:
+    principal = gate.principal()
+    assert principal.account is not None
+    with gate.begin() as connection:
+        found = accounts.find_account(connection, principal.account)
+    assert found is not None
+    return {
+        "account": str(found.id),
+        "login": found.login,
+        "roles": sorted(principal.roles),
+        "wallets": sorted(f"0x{address.hex()}" for address in principal.wallets),
+    }

@@ -1,0 +1,224 @@
+"""Routes of wallets: signing in with one, linking one, and letting one go."""
+
+import secrets
+from datetime import timedelta
+from typing import Annotated
+from uuid import UUID
+
+from flask import Response
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+from msgspec import Meta
+
+from api.auth import siwe
+from api.auth.audit import audit
+from api.auth.entrance import TOKENS, Counted, account_of_wallet, let_in, refuse
+from api.auth.gate import Gate
+from api.auth.principal import require_session
+from api.auth.routes import (
+    IN_SESSION,
+    SIGNED_IN,
+    Body,
+    add_route,
+    answer,
+    read_body,
+    shape,
+    text_parameter,
+)
+from api.errors import Problem
+from db.accounts import accounts
+from db.accounts.nonces import add_nonce, use_nonce
+
+EVM = "evm"
+NONCE_LIFETIME = timedelta(minutes=5)
+SIGNATURE_LENGTH = 2 + 2 * 4096  # a contract's signature may be longer than a key's
+
+
+class SignedMessage(Body, frozen=True):
+    """A message as EIP-4361 has it, and the wallet's signature of its exact bytes."""
+
+    message: Annotated[str, Meta(max_length=siwe.MESSAGE_LENGTH)]
+    signature: Annotated[str, Meta(max_length=SIGNATURE_LENGTH)]
+
+
+BODIES = (SignedMessage,)
+NONCE = shape(nonce="string", expires_at="integer")
+WALLETS = shape(
+    data={
+        "type": "array",
+        "items": shape(kind="string", address="string", linked_at="integer"),
+    }
+)
+
+
+def add_wallets(blueprint: Blueprint, gate: Gate) -> None:
+    """`siwe/nonce`, `siwe`, `wallets`."""
+
+    def siwe_nonce() -> Response:
+        """Gives out a nonce for one message, good for five minutes.
+
+        Asked for by somebody signed in, it is for linking a wallet to their account.
+        """
+        return answer(_nonce(gate), 201)
+
+    def siwe_sign_in() -> Response:
+        """Signs in with a wallet. A wallet that is not known begins an account."""
+        return answer(_sign_in(gate, read_body(SignedMessage)))
+
+    def list_wallets() -> Response:
+        """Lists the wallets of the account."""
+        return answer(_list(gate))
+
+    def link_wallet() -> Response:
+        """Links the wallet that signed the message to the account."""
+        return answer(_link(gate, read_body(SignedMessage)), 201)
+
+    def unlink_wallet(address: str) -> Response:
+        """Lets a wallet go, unless nothing else opens the account."""
+        _unlink(gate, address)
+        return answer(None, 204)
+
+    add_route(
+        blueprint, "/siwe/nonce", siwe_nonce, summary="A nonce to be signed",
+        returns=NONCE, status=201, security=[{}, *IN_SESSION],
+    )  # fmt: skip
+    add_route(
+        blueprint, "/siwe", siwe_sign_in, summary="Sign in with a wallet",
+        body=SignedMessage, returns=TOKENS,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/wallets", list_wallets, method="GET", summary="My wallets",
+        returns=WALLETS, security=SIGNED_IN,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/wallets", link_wallet, summary="Link a wallet",
+        body=SignedMessage, returns=WALLETS, status=201, security=IN_SESSION,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/wallets/<address>", unlink_wallet, method="DELETE",
+        summary="Let a wallet go", status=204, security=IN_SESSION,
+        path=[text_parameter("address", "0x and 40 hex digits.")],
+    )  # fmt: skip
+
+
+def _nonce(gate: Gate) -> dict[str, object]:
+    principal = gate.guest_or_principal()
+    if principal is not None:
+        require_session(principal)
+    nonce, now = secrets.token_hex(16), gate.now()
+    until = now + NONCE_LIFETIME
+    with gate.begin() as connection:
+        add_nonce(
+            connection, nonce,
+            account_id=None if principal is None else principal.account,
+            now=now, expires_at=until,
+        )  # fmt: skip
+    return {"nonce": nonce, "expires_at": int(until.timestamp())}
+
+
+def _sign_in(gate: Gate, body: SignedMessage) -> dict[str, object]:
+    counted = Counted(gate)
+    wallet = _signer(gate, body, account=None)
+    with gate.begin() as connection:
+        counted.succeeded(connection)
+        found = account_of_wallet(gate, connection, wallet, kind=EVM)
+        return let_in(gate, connection, found, "siwe")
+
+
+def _link(gate: Gate, body: SignedMessage) -> dict[str, object]:
+    principal = gate.principal()
+    require_session(principal)
+    assert principal.account is not None
+    counted = Counted(gate)
+    wallet = _signer(gate, body, account=principal.account)
+    with gate.begin() as connection:
+        counted.succeeded(connection)
+        try:
+            accounts.link_wallet(
+                connection, principal.account, wallet, kind=EVM, now=gate.now()
+            )
+        except accounts.WalletTaken as error:
+            raise Problem("wallet_taken", f"Not linked: {error}") from None
+    audit("wallet_linked", principal=principal, wallet=f"0x{wallet.hex()}")
+    return _list(gate)
+
+
+def _signer(gate: Gate, body: SignedMessage, *, account: UUID | None) -> bytes:
+    """The wallet that signed a message for us, now, for the first time."""
+    try:
+        message = siwe.read_message(body.message)
+        siwe.check_message(message, gate.options, gate.now())
+        signature = _signature(body.signature)
+    except siwe.BadMessage as error:
+        refuse(gate, "siwe", str(error), reason="bad message")
+    # The nonce goes first, in a transaction of its own: whatever comes of the rest, the
+    # same message is never looked at twice.
+    with gate.begin() as connection:
+        fresh = use_nonce(connection, message.nonce, account_id=account, now=gate.now())
+    if not fresh:
+        refuse(
+            gate, "siwe", "Nonce: it was used, is over, or was not given out for this. "
+            "Ask for another with POST /api/v1/auth/siwe/nonce.", reason="bad nonce",
+        )  # fmt: skip
+    if not _signed(gate, body.message, signature, message):
+        refuse(
+            gate, "siwe", "Signature: it is not the address's of these bytes. Sign the "
+            "message as it is sent.", reason="bad signature",
+        )  # fmt: skip
+    return message.wallet
+
+
+def _signed(gate: Gate, text: str, signature: bytes, message: siwe.Message) -> bool:
+    if siwe.signed_by(text, signature, message.wallet):
+        return True
+    call = gate.options.contract_call
+    return call is not None and siwe.accepted_by_contract(
+        text, signature, message.wallet, chain_id=message.chain_id, call=call
+    )
+
+
+def _signature(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        raise siwe.BadMessage("Signature: write 0x and hex digits.") from None
+
+
+def _list(gate: Gate) -> dict[str, object]:
+    principal = gate.principal()
+    assert principal.account is not None
+    with gate.begin() as connection:
+        found = accounts.wallets_of(connection, principal.account)
+    return {
+        "data": [
+            {
+                "kind": wallet.kind,
+                "address": f"0x{wallet.address.hex()}",
+                "linked_at": int(wallet.linked_at.timestamp()),
+            }
+            for wallet in found
+        ]
+    }
+
+
+def _unlink(gate: Gate, address: str) -> None:
+    principal = gate.principal()
+    require_session(principal)
+    assert principal.account is not None
+    try:
+        wallet = bytes.fromhex(address.removeprefix("0x"))
+    except ValueError:
+        wallet = b""
+    with gate.begin() as connection:
+        found = accounts.find_account(connection, principal.account)
+        assert found is not None
+        last = len(accounts.wallets_of(connection, principal.account)) == 1
+        if found.password_hash is None and last:
+            raise Problem(
+                "not_allowed",
+                "This wallet is all that opens the account. Link another one first.",
+            )
+        if not accounts.unlink_wallet(connection, found.id, wallet, kind=EVM):
+            raise Problem(
+                "no_such_row", "The account has no such wallet. Look at its wallets."
+            )
+    audit("wallet_unlinked", principal=principal, wallet=f"0x{wallet.hex()}")
