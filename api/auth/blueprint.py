@@ -16,6 +16,7 @@ def auth_blueprint(gate: Gate) -> Blueprint:
     """The routes."""
     blueprint = Blueprint("auth", __name__, url_prefix=f"{PREFIX}/auth")
     sign_in.add_sign_in(blueprint, gate)
+    sign_in.add_session(blueprint, gate)
     wallets.add_wallets(blueprint, gate)
     external.add_external(blueprint, gate)
     keys.add_keys(blueprint, gate)

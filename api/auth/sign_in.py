@@ -78,7 +78,7 @@ ME = shape(
 
 
 def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
-    """`register`, `token`, `token/refresh`, `logout`, `password`, `me`."""
+    """`register`, `token`, `token/refresh`."""
 
     def register() -> Response:
         """Opens an account. Only `investor` and `issuer` can be chosen."""
@@ -96,6 +96,22 @@ def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
         """
         return answer(_refresh(gate, read_body(Refresh)))
 
+    add_route(
+        blueprint, "/register", register, summary="Open an account",
+        body=Registration, returns=TOKENS, status=201,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/token", sign_in, summary="Sign in", body=SignIn, returns=TOKENS
+    )
+    add_route(
+        blueprint, "/token/refresh", refresh, summary="Go on being signed in",
+        body=Refresh, returns=TOKENS,
+    )  # fmt: skip
+
+
+def add_session(blueprint: Blueprint, gate: Gate) -> None:
+    """`logout`, `password`, `me`."""
+
     def sign_out() -> Response:
         """Ends the session: neither of its tokens is of use any more."""
         principal = gate.principal()
@@ -112,17 +128,6 @@ def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
         """Tells who the API takes the client for."""
         return answer(_me(gate))
 
-    add_route(
-        blueprint, "/register", register, summary="Open an account",
-        body=Registration, returns=TOKENS, status=201,
-    )  # fmt: skip
-    add_route(
-        blueprint, "/token", sign_in, summary="Sign in", body=SignIn, returns=TOKENS
-    )
-    add_route(
-        blueprint, "/token/refresh", refresh, summary="Go on being signed in",
-        body=Refresh, returns=TOKENS,
-    )  # fmt: skip
     add_route(
         blueprint, "/logout", sign_out, summary="Sign out", status=204,
         security=IN_SESSION,
