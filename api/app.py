@@ -20,6 +20,8 @@ from api.auth.limits import limit_requests, limit_sign_in
 from api.auth.options import AuthOptions, WebOptions
 from api.auth.tokens import use_tokens
 from api.chains import Chains, Plans
+from api.command_answers import ANSWER, COMMAND, PAGE
+from api.commands import commands_blueprint
 from api.docs import docs_blueprint
 from api.errors import register_errors
 from api.health import health_blueprint
@@ -27,6 +29,9 @@ from api.index import index_blueprint
 from api.metrics import Metrics
 from api.reads import components, facts_blueprint, read_blueprint
 from api.service import PREFIX, Service
+from api.waiting import Hub
+from api.writes import write_blueprint
+from commands.submit import Intake
 from db.registry import Registry
 
 PAGE_SIZE_MAX = 200
@@ -60,10 +65,11 @@ def create_app(
     writer: Engine | None = None,
     auth: AuthOptions | None = None,
     web: WebOptions | None = None,
+    intake: Intake | None = None,
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
-    With `writer` and `auth` people can sign in and change things.
+    With `writer` and `auth` people can sign in, with `intake` change things.
     """
     service = Service(
         engine=engine,
@@ -73,6 +79,7 @@ def create_app(
         page_size_max=max(page_size, page_size_max),
         writer=writer,
         auth=auth,
+        intake=intake,
     )
     app = Flask("chainfold", static_folder=None)
     app.extensions["chainfold"] = service
@@ -97,6 +104,11 @@ def create_app(
         if event.spec.in_journal:
             continue
         api.register_blueprint(facts_blueprint(service, event))
+    if intake is not None:
+        hub = app.extensions["chainfold_hub"] = Hub(intake.engine)
+        api.register_blueprint(commands_blueprint(service, hub))
+        for command in registry.commands.values():
+            api.register_blueprint(write_blueprint(service, command))
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, metrics))
     app.register_blueprint(docs_blueprint(service))
@@ -122,7 +134,10 @@ def _describe(api: Api, service: Service) -> None:
     if service.auth is not None:
         for name, scheme in SECURITY_SCHEMES.items():
             api.spec.components.security_scheme(name, scheme)
-    for name, schema in components(service).items():
+    schemas = components(service)
+    if service.intake is not None:
+        schemas |= {"Command": COMMAND, "CommandAnswer": ANSWER, "CommandPage": PAGE}
+    for name, schema in schemas.items():
         api.spec.components.schema(name, schema)
     problem = {"$ref": "#/components/schemas/Problem"}
     api.spec.components.response(

@@ -96,6 +96,54 @@ PROBLEMS = {
         422, "Not indexed yet", "`as_of` is above `checkpoint`, the last block indexed."
     ),
     "bad_request": ProblemType(400, "Bad request", "The request cannot be read."),
+    "bad_arguments": ProblemType(
+        422, "Bad arguments", "`problems` has everything that is wrong with the body."
+    ),
+    "idempotency_key_missing": ProblemType(
+        400, "Idempotency key missing", "A change needs an `Idempotency-Key`."
+    ),
+    "idempotency_key_reused": ProblemType(
+        422, "Key of another request", "The key was used for something else before."
+    ),
+    "request_in_progress": ProblemType(
+        409, "Request in progress", "A request with the same key is being taken."
+    ),
+    "rules_broken": ProblemType(
+        422, "Against the rules", "`reasons` has all that speaks against it now."
+    ),
+    "would_revert": ProblemType(
+        422, "Would revert", "The contract would refuse it; nothing was sent."
+    ),
+    "bad_transaction": ProblemType(
+        422, "Bad transaction", "The signed bytes are not what was asked for."
+    ),
+    "no_such_command": ProblemType(
+        404, "No such command", "None of yours has this id."
+    ),
+    "command_ended": ProblemType(
+        409, "Command ended", "Nothing is sent for a command that has ended."
+    ),
+    "not_cancellable": ProblemType(
+        409, "Not cancellable", "Only the wallet that signed it can replace it."
+    ),
+    "not_retryable": ProblemType(
+        409, "Not retryable", "The command has not ended without success."
+    ),
+    "queue_full": ProblemType(
+        429, "Queue full", "The signer has more waiting than may be promised."
+    ),
+    "too_many_waiting": ProblemType(
+        429, "Too many waiting", "More requests wait for commands than there may."
+    ),
+    "not_configured": ProblemType(
+        503, "Not configured", "A signer or an address is not there yet."
+    ),
+    "node_away": ProblemType(
+        503, "Node away", "The chain's node does not answer; nothing was taken."
+    ),
+    "reads_only": ProblemType(
+        503, "Reads only", "This API was started without signers."
+    ),
     "internal_error": ProblemType(
         500, "Internal error", "A mistake of ours; the log has it."
     ),
@@ -145,7 +193,7 @@ def problem_response(
         answer.headers["WWW-Authenticate"] = 'Bearer realm="chainfold"'
     if "retry_after" in extensions:
         answer.headers["Retry-After"] = str(extensions["retry_after"])
-    elif status == 503:
+    elif status in (409, 429, 503):
         answer.headers["Retry-After"] = str(RETRY_SECONDS)
     return answer
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from api.errors import PROBLEMS
-from db.declare import Event
+from db.declare import Event, Field
 from db.declare.projections import ProjectionSpec
-from db.reads import Column, Form, fact_columns, row_columns
+from db.reads import Column, Form, fact_columns, form_of, row_columns
 
 Schema = dict[str, Any]
 
@@ -67,17 +67,27 @@ def column_schema(column: Column) -> Schema:
     return schema
 
 
+def field_schema(field: Field) -> Schema:
+    """The schema of a value that is given to a command."""
+    return _schema_of(form_of(field), field)
+
+
 def _form_schema(column: Column) -> Schema:
-    if column.form is Form.HEX:
-        size = column.field.size
-        digits = "([0-9a-f]{2})*" if size is None else f"[0-9a-f]{{{size * 2}}}"
+    return _schema_of(column.form, column.field)
+
+
+def _schema_of(form: Form, field: Field) -> Schema:
+    if form is Form.HEX:
+        digits = "([0-9a-f]{2})*"
+        if field.size is not None:
+            digits = f"[0-9a-f]{{{field.size * 2}}}"
         return {"type": "string", "pattern": f"^0x{digits}$"}
-    if column.form is Form.DECIMAL:
+    if form is Form.DECIMAL:
         return {"type": "string", "pattern": "^-?[0-9]+$"}
-    if column.form is Form.JSON:
+    if form is Form.JSON:
         return {}
     types = {Form.NUMBER: "integer", Form.BOOLEAN: "boolean", Form.TEXT: "string"}
-    return {"type": types[column.form]}
+    return {"type": types[form]}
 
 
 def object_schema(columns: Mapping[str, Column], doc: str) -> Schema:

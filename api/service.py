@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from api.auth.options import AuthOptions
 from api.chains import Chains
+from commands.submit import Intake
 from db.registry import Registry
 
 PREFIX = "/api/v1"
@@ -15,7 +16,8 @@ PREFIX = "/api/v1"
 class Service:
     """The database to read from, what is declared, and how long pages may be.
 
-    Without `writer` and `auth` it only reads, and nobody can sign in.
+    Without `writer` and `auth` it only reads, and nobody can sign in; without `intake`
+    no commands are taken.
     """
 
     engine: Engine
@@ -25,3 +27,4 @@ class Service:
     page_size_max: int
     writer: Engine | None = None
     auth: AuthOptions | None = None
+    intake: Intake | None = None

@@ -57,18 +57,6 @@ def check_arguments(spec: CommandSpec, given: Mapping[str, Any]) -> dict[str, An
     return checked
 
 
-def as_json(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments as they are stored and shown: bytes as `0x…`, integers as strings."""
-    return {
-        name: "0x" + value.hex()
-        if isinstance(value, bytes)
-        else str(value)
-        if isinstance(value, int) and not isinstance(value, bool)
-        else value
-        for name, value in arguments.items()
-    }
-
-
 def calldata(
     call: CallSpec, arguments: Mapping[str, Any], command_id: uuid.UUID
 ) -> bytes:

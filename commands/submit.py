@@ -10,14 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from commands.encode import as_json, calldata, check_arguments, explain_revert
+from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
 from commands.node import Node, Reverted
 from db.commands.accept import CommandRow, Request, accept, known
 from db.commands.slots import find_signer
 from db.coverage import Stream
 from db.declare import Command, Refusal
-from db.declare.commands import CallSpec, CommandSpec
+from db.declare.commands import CallSpec, CommandSpec, as_json
 from db.reads import read
 from db.reads.tables import ReadTables
 from db.sources import SourceRow, by_id

@@ -1,15 +1,25 @@
 """From settings to where commands are taken."""
 
+import logging
+import threading
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
+from commands.errors import NodeAway
 from commands.node import EvmNode
 from commands.submit import Intake
+from commands.wallets import work_wallets
+from commands.wishes import work_wishes
 from db import sources
+from db.engine import Unavailable
 from ops.commanding import contract_addresses, signing_chain
 from ops.indexing import declared, evm_chain_number, ordinals, streams
 from ops.settings import Settings
+
+WORK_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
 
 
 def now() -> datetime:
@@ -33,3 +43,20 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         plan=streams(settings, declared(settings))[chain.name][1],
         clock=now,
     )
+
+
+def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:
+    """Carry on what wallets signed and what reactions ask for, until told to stop."""
+    commands = declared(settings).commands
+    intake: Intake | None = None
+    while not stop.is_set():
+        try:
+            intake = intake or open_intake(settings, engine)
+            for _ in work_wallets(intake):
+                pass
+            for _ in work_wishes(intake, commands):
+                pass
+        except (NodeAway, *Unavailable) as error:
+            gist = str(error).split("\n", 1)[0]
+            log.warning("intake_retried cause=%s", gist)
+        stop.wait(WORK_SECONDS)

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from db.engine import Refused
 from db.errors import LostPlace
 from db.places import FOLLOWER_SECONDS, FollowerPlace, take_follower_place
+from db.reads import ReadError
 from db.registry import Registry
 from db.schema import cancel_statement, ensure_key_indexes
 from indexer.chain import Chain
@@ -29,12 +30,14 @@ from indexer.follow import (
     step,
     stop_chain,
 )
+from indexer.react import run_reactions
 from ops.errors import OperationError
 from ops.indexing import open_chain
 from ops.settings import ChainSettings, Settings
 
 HANGING_SECONDS = 600  # a step that takes longer hangs: another may take over
 INDEX_AGAIN_SECONDS = 60.0
+REACT_SECONDS = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +128,9 @@ async def _follow_chain(
                 if place is None:
                     return
                 opened.guard = place.guard
-                async with _beside(_index_keys(opened, stop), _keep_place(opened)):
+                async with _beside(
+                    _index_keys(opened, stop), _keep_place(opened), _react(opened, stop)
+                ):
                     try:
                         await follow(
                             opened,
@@ -168,6 +173,18 @@ async def _keep_place(chain: Chain) -> None:
         if time.monotonic() - chain.stepping_since < HANGING_SECONDS:
             with contextlib.suppress(Refused, LostPlace):  # the next write sees it
                 await asyncio.to_thread(_renew_place, chain)
+
+
+async def _react(chain: Chain, stop: asyncio.Event) -> None:
+    """Give final facts to the reactions as they come."""
+    while chain.registry.reactions:
+        await _sleep(stop, REACT_SECONDS)
+        try:
+            await asyncio.to_thread(run_reactions, chain)
+        except (Refused, ReadError) as error:
+            log.warning(
+                "reactions_retried chain=%s cause=%s", chain.name, first_line(error)
+            )
 
 
 def _renew_place(chain: Chain) -> None:

@@ -8,7 +8,7 @@ part of the manual; a mistake raises `DeclarationError` at import, with file, na
 remedy.
 """
 
-from db.declare.commands import CALLER, Call, Command
+from db.declare.commands import CALLER, Call, Command, Route
 from db.declare.errors import DeclarationError
 from db.declare.events import Contract, Event, EventView, FieldRef
 from db.declare.expressions import Expression
@@ -50,6 +50,6 @@ __all__ = [
     "Contract", "Count", "CountDistinct", "DeclarationError", "Entry", "Event",
     "EventView", "Expression", "Field", "FieldRef", "First", "FixedBytes", "Fold",
     "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min", "Personal",
-    "Projection", "Reaction", "Refusal", "Replay", "Role", "RowOf", "Stage", "Sum",
+    "Projection", "Reaction", "Refusal", "Replay", "Role", "Route", "RowOf", "Stage", "Sum",
     "Tables", "Text", "Uint", "Uuid", "reaction",
 ]  # fmt: skip

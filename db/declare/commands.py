@@ -22,10 +22,16 @@ or `CALLER`: the client's own wallet signs. `proof` is the event that shows that
 done. `role` is who may ask, one or several. `rules` are generators of refusals
 (`db.declare.rules`). `once_per` names the fields that make a reaction's wish the same.
 
+`route` is its path in the API besides `/commands/<slug>`. What is in angle brackets
+fills a field: `"campaigns/<campaign>/pause"`. With a projection, as in
+`Route("investments/<investment>/mint-nft", via=Investment)`, it is the key of a row,
+which fills the fields of the same names.
+
 A command that changes no chain has `record` instead of `call`: an entry of the journal,
 whose fields are all filled from the command's fields of the same names.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +40,7 @@ from abis import load_abi
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, canonical_type, domain_of, snake_case
 from db.declare.fields import Field
+from db.declare.projections import Projection
 from db.declare.roles import Role
 from db.declare.rules import Rule
 
@@ -56,6 +63,19 @@ class Call:
     ) -> None:
         self.contract, _, self.function = function.partition(".")
         self.at, self.value, self.arguments = at, value, arguments
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path of the API; the keys of `via` are in it, its row fills other fields."""
+
+    path: str
+    via: type[Projection] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """What is in angle brackets."""
+        return re.findall(r"<(\w+)>", self.path)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +111,7 @@ class CommandSpec:
     call: CallSpec | None
     proof: type[Event] | None
     record: type[Event] | None
+    route: Route | None
 
     @property
     def by_caller(self) -> bool:
@@ -117,6 +138,10 @@ class Command:
             name: field.check(values[name]) for name, field in self.spec.fields.items()
         }
         self.__dict__.update(self.values)
+
+    def as_json(self) -> dict[str, Any]:
+        """The values as they are stored and shown."""
+        return as_json(self.values)
 
     def __init_subclass__(cls) -> None:
         body = cls.__dict__
@@ -145,7 +170,20 @@ class Command:
             call=spec,
             proof=_proof(cls.__name__, body.get("proof"), spec),
             record=record,
+            route=_route(cls.__name__, body.get("route"), fields),
         )
+
+
+def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values in JSON: bytes as `0x…`, integers as decimal strings."""
+    return {
+        name: "0x" + value.hex()
+        if isinstance(value, bytes)
+        else str(value)
+        if isinstance(value, int) and not isinstance(value, bool)
+        else value
+        for name, value in values.items()
+    }
 
 
 def _check_call(
@@ -224,6 +262,20 @@ def _proof(subject: str, given: Any, call: CallSpec | None) -> type[Event] | Non
     if not (isinstance(given, type) and issubclass(given, Event)):
         raise DeclarationError(subject, "nothing proves it", "write `proof = <Event>`")
     return given
+
+
+def _route(subject: str, given: Any, fields: Mapping[str, Field]) -> Route | None:
+    route = Route(given) if isinstance(given, str) else given
+    if route is None:
+        return None
+    known = fields if route.via is None else route.via.spec.keys
+    if not isinstance(route, Route) or not set(route.names) <= set(known):
+        raise DeclarationError(
+            subject,
+            f"its route {given!r} names something else than {', '.join(known)}",
+            'write `route = "<plural>/<field>/<verb>"`, or Route(…, via=<Projection>)',
+        )
+    return route
 
 
 def _find_function(subject: str, call: Call) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from db.commands.states import TERMINAL
 from ops.cli.context import State, pass_state
 from ops.commanding import now, open_desk, work_until
 from ops.errors import OperationError
-from ops.intake import open_intake
+from ops.intake import open_intake, work_intake
 
 TENANT = "cli"
 
@@ -26,7 +26,7 @@ TENANT = "cli"
 @click.command()
 @pass_state
 def work(state: State) -> None:
-    """Sign, send and settle the commands of every signer, until stopped.
+    """Sign, send and settle commands, and take what reactions ask for, until stopped.
 
     Any number of these may run: they meet in the database.
     """
@@ -36,7 +36,12 @@ def work(state: State) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with state.database() as engine:
+        beside = threading.Thread(
+            target=work_intake, args=(state.settings, engine, stop), daemon=True
+        )
+        beside.start()
         work_until(state.settings, engine, stop)
+        beside.join()
 
 
 @click.group()

@@ -10,12 +10,12 @@ from web3 import Web3
 from abis import load_abi
 from commands.encode import (
     BadArguments,
-    as_json,
     calldata,
     check_arguments,
     command_id_of,
     explain_revert,
 )
+from db.declare.commands import as_json
 from db.domains.crowdfunding.commands import AttestInvestment, RegisterIssuer
 
 ISSUER = "0x" + "ab" * 20

@@ -40,12 +40,12 @@ class Clock:
 class Door:
     """An app that knows who asks, with a route that tells and one that is guarded."""
 
-    def __init__(self, url, **options):
-        self.url = url
+    def __init__(self, url, registry=REGISTRY, **options):
+        self.url, self.registry = url, registry
         self.clock = Clock()
         self.writer = create_engine(url)
         self.reader = reads.read_engine(url)
-        migrate(self.writer, REGISTRY)
+        migrate(self.writer, registry)
         self.open(**options)
 
     def open(self, **options):
@@ -54,7 +54,7 @@ class Door:
             **{"secret": SECRET, "clock": self.clock, **options.pop("auth", {})}
         )
         self.app = create_app(
-            self.reader, REGISTRY, writer=self.writer, auth=self.options, **options
+            self.reader, self.registry, writer=self.writer, auth=self.options, **options
         )
         self.service = self.app.extensions["chainfold"]
         self.app.register_blueprint(_routes(self.service))

@@ -1,8 +1,19 @@
 """What may be asked of the crowdfunding contracts, and by whom."""
 
-from db.declare import CALLER, Address, Bytes32, Call, Command, Role, Text, Uint
+from db.declare import (
+    CALLER,
+    Address,
+    Bytes32,
+    Call,
+    Command,
+    Role,
+    Route,
+    Text,
+    Uint,
+)
 from db.domains.crowdfunding import events as e
 from db.domains.crowdfunding import rules
+from db.domains.crowdfunding.projections import Investment
 
 
 class RegisterIssuer(Command):
@@ -12,6 +23,7 @@ class RegisterIssuer(Command):
     credential = Text()
     memorandum = Text()
 
+    route = "issuers/register"
     role = (Role.COMPLIANCE, Role.OPERATOR)
     rules = (rules.issuer_is_new,)
     signer = "registrar"
@@ -30,6 +42,7 @@ class UpdateMemorandum(Command):
     issuer = Address()
     memorandum = Text()
 
+    route = "issuers/<issuer>/memorandum"
     role = (Role.COMPLIANCE, Role.OPERATOR)
     rules = (rules.issuer_is_active,)
     signer = "registrar"
@@ -46,6 +59,7 @@ class DeactivateIssuer(Command):
 
     issuer = Address()
 
+    route = "issuers/<issuer>/deactivate"
     role = Role.COMPLIANCE
     rules = (rules.issuer_is_active,)
     signer = "registrar"
@@ -58,6 +72,7 @@ class ReactivateIssuer(Command):
 
     issuer = Address()
 
+    route = "issuers/<issuer>/reactivate"
     role = Role.COMPLIANCE
     rules = (rules.issuer_is_inactive,)
     signer = "registrar"
@@ -76,6 +91,7 @@ class DeployCampaign(Command):
     document_hash = Text()
     beneficiary = Address()
 
+    route = "campaigns/deploy"
     role = Role.OPERATOR
     rules = (
         rules.can_create_campaign, rules.terms_are_legal, rules.campaign_id_is_new,
@@ -99,6 +115,7 @@ class PauseCampaign(Command):
 
     campaign = Address()
 
+    route = "campaigns/<campaign>/pause"
     role = (Role.COMPLIANCE, Role.OPERATOR)
     rules = (rules.campaign_is_running,)
     signer = "admin"
@@ -111,6 +128,7 @@ class ResumeCampaign(Command):
 
     campaign = Address()
 
+    route = "campaigns/<campaign>/resume"
     role = (Role.COMPLIANCE, Role.OPERATOR)
     rules = (rules.campaign_is_paused,)
     signer = "admin"
@@ -124,6 +142,7 @@ class Invest(Command):
     campaign = Address()
     amount = Uint()
 
+    route = "campaigns/<campaign>/invest"
     role = Role.INVESTOR
     rules = (rules.campaign_takes_money,)
     signer = CALLER
@@ -140,6 +159,7 @@ class AttestInvestment(Command):
     method = Bytes32()
     payment_ref = Bytes32()
 
+    route = "investments"
     role = Role.OPERATOR
     rules = (rules.campaign_takes_money, rules.payment_is_new)
     signer = "operator"
@@ -159,6 +179,7 @@ class FinaliseCampaign(Command):
 
     campaign = Address()
 
+    route = "campaigns/<campaign>/release"
     role = (Role.ISSUER, Role.OPERATOR)
     rules = (rules.campaign_can_end,)
     signer = "operator"
@@ -171,6 +192,7 @@ class RequestRefund(Command):
 
     campaign = Address()
 
+    route = "campaigns/<campaign>/request-refund"
     role = Role.INVESTOR
     rules = (rules.campaign_refunds,)
     signer = CALLER
@@ -184,6 +206,7 @@ class RefundInvestor(Command):
     campaign = Address()
     investor = Address()
 
+    route = "campaigns/<campaign>/refund"
     role = Role.OPERATOR
     rules = (rules.is_refundable,)
     signer = "operator"
@@ -194,6 +217,7 @@ class RefundInvestor(Command):
 class WithdrawFees(Command):
     """Pay the platform's fees, which the factory holds, to their recipient."""
 
+    route = "platform/withdraw-fees"
     role = Role.OPERATOR
     signer = "admin"
     call = Call("CampaignFactory.withdrawFees")
@@ -207,6 +231,7 @@ class MintCertificate(Command):
     investor = Address()
     uri = Text()
 
+    route = Route("investments/<investment>/mint-nft", via=Investment)
     role = Role.OPERATOR
     rules = (rules.is_certifiable,)
     once_per = (campaign, investor)
@@ -226,6 +251,7 @@ class RevokeCertificate(Command):
     certificate = Uint()
     reason = Text()
 
+    route = "certificates/<certificate>/revoke"
     role = Role.COMPLIANCE
     rules = (rules.certificate_is_valid,)
     signer = "admin"
@@ -241,6 +267,7 @@ class OpenEscrow(Command):
     campaign_id = Text()
     issuer = Address()
 
+    route = "escrow/open"
     role = Role.OPERATOR
     signer = "operator"
     call = Call("FundEscrow.createEscrowAccount", campaignId=campaign_id, issuer=issuer)
@@ -254,6 +281,7 @@ class DepositEscrow(Command):
     investor = Address()
     amount = Uint()
 
+    route = "escrow/deposit"
     role = Role.INVESTOR
     signer = CALLER
     call = Call(
@@ -270,6 +298,7 @@ class ReleaseEscrow(Command):
 
     campaign_id = Text()
 
+    route = "escrow/release"
     role = Role.OPERATOR
     signer = "operator"
     call = Call("FundEscrow.releaseFunds", campaignId=campaign_id)
@@ -281,6 +310,7 @@ class OpenEscrowRefunds(Command):
 
     campaign_id = Text()
 
+    route = "escrow/open-refunds"
     role = Role.OPERATOR
     signer = "operator"
     call = Call("FundEscrow.openRefunds", campaignId=campaign_id)
@@ -293,6 +323,7 @@ class RefundEscrow(Command):
     campaign_id = Text()
     investor = Address()
 
+    route = "escrow/refund"
     role = Role.OPERATOR
     signer = "operator"
     call = Call("FundEscrow.processRefund", campaignId=campaign_id, investor=investor)

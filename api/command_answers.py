@@ -1,0 +1,142 @@
+"""Commands as the API shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from flask import Response
+
+from api.schemas import Schema
+from api.service import PREFIX
+from db.commands.accept import CommandRow
+from db.commands.listing import Event, Sent
+from db.commands.states import TERMINAL, State
+
+EVENT: Schema = {
+    "type": "object",
+    "required": ["id", "at", "state", "details"],
+    "properties": {
+        "id": {"type": "integer"},
+        "at": {"type": "string", "format": "date-time"},
+        "state": {"type": "string", "enum": [state.value for state in State]},
+        "details": {"type": "object"},
+    },
+}
+COMMAND: Schema = {
+    "type": "object",
+    "required": ["id", "kind", "state", "final", "reason", "arguments", "created_at"],
+    "properties": {
+        "id": {"type": "string", "format": "uuid"},
+        "kind": {"type": "string"},
+        "state": {
+            "type": "string",
+            "enum": [state.value for state in State],
+            "description": "What depends on the chain is said of indexed blocks only.",
+        },
+        "final": {"type": "boolean", "description": "Whether it can still change."},
+        "reason": {"type": "string"},
+        "arguments": {"type": "object"},
+        "signer": {"type": ["string", "null"]},
+        "wallet": {"type": ["string", "null"]},
+        "transaction": {"type": ["string", "null"]},
+        "height": {"type": ["integer", "null"]},
+        "asked_by": {"type": "string"},
+        "cause": {"type": "string"},
+        "created_at": {"type": "string", "format": "date-time"},
+        "valid_until": {"type": ["string", "null"], "format": "date-time"},
+        "version": {"type": "integer"},
+        "events": {"type": "array", "items": EVENT},
+        "sent": {"type": "array", "items": {"type": "object"}},
+        "transaction_to_sign": {
+            "type": "object",
+            "description": "What the caller's wallet is to sign, and to give back to "
+            "POST /commands/<id>/signed.",
+        },
+    },
+}
+ANSWER: Schema = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"$ref": "#/components/schemas/Command"}},
+}
+PAGE: Schema = {
+    "type": "object",
+    "required": ["data", "next"],
+    "properties": {
+        "data": {"type": "array", "items": {"$ref": "#/components/schemas/Command"}},
+        "next": {"type": ["string", "null"]},
+    },
+}
+
+
+def as_object(row: CommandRow) -> dict[str, Any]:
+    """A command as JSON has it."""
+    return {
+        "id": str(row.id),
+        "kind": row.kind,
+        "state": row.state,
+        "final": row.state in TERMINAL,
+        "reason": row.reason,
+        "arguments": row.arguments,
+        "signer": row.signer,
+        "wallet": _hex(row.sender),
+        "transaction": _hex(row.transaction),
+        "height": row.height,
+        "asked_by": row.asked_by,
+        "cause": row.cause,
+        "created_at": row.created_at,
+        "valid_until": row.valid_until,
+        "version": row.version,
+    }
+
+
+def event_object(event: Event) -> dict[str, Any]:
+    """A line of a command's history as JSON has it."""
+    return {
+        "id": event.id,
+        "at": event.at,
+        "state": event.state,
+        "details": event.details,
+    }
+
+
+def sent_object(sent: Sent) -> dict[str, Any]:
+    """A signed transaction as JSON has it; the price as a decimal string, in wei."""
+    return {
+        "hash": _hex(sent.hash),
+        "purpose": sent.purpose,
+        "signed_at": sent.signed_at,
+        "gas_price": None if sent.gas_price is None else str(sent.gas_price),
+        "sent_count": sent.sent_count,
+        "answer": sent.answer,
+    }
+
+
+def command_answer(
+    row: CommandRow, *, fresh: bool | None = None, **extra: Any
+) -> Response:
+    """A command; `fresh` True: just taken, False: known by its key, None: read."""
+    answer = json_answer({"data": {**as_object(row), **extra}})
+    if fresh is not None:
+        answer.headers["Location"] = f"{PREFIX}/commands/{row.id}"
+    if fresh:
+        answer.status_code = 202
+    elif fresh is not None:
+        answer.headers["Idempotent-Replayed"] = "true"
+    return answer
+
+
+def page_of(rows: Sequence[CommandRow], following: str | None) -> Response:
+    """A page of commands."""
+    return json_answer({"data": [as_object(row) for row in rows], "next": following})
+
+
+def json_answer(content: Any) -> Response:
+    """JSON that no cache may keep: commands are their asker's business."""
+    answer = Response(orjson.dumps(content), mimetype="application/json")
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else "0x" + value.hex()

@@ -1,0 +1,45 @@
+"""What can be wrong with a command, as problems of the API."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from api.errors import Problem
+from commands.encode import BadArguments
+from commands.errors import BadTransaction, NodeAway, Refused
+from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
+from db.commands.accept import KeyReused, NotCancellable, TooManyWaiting
+from db.commands.wallets import AlreadyEnded
+
+_NAMES: dict[type[Exception], str] = {
+    AlreadyEnded: "command_ended",
+    BadTransaction: "bad_transaction",
+    KeyReused: "idempotency_key_reused",
+    NoContract: "not_configured",
+    NoSigner: "not_configured",
+    NoWallet: "bad_arguments",
+    NodeAway: "node_away",
+    NotCancellable: "not_cancellable",
+    Refused: "would_revert",
+    TooManyWaiting: "queue_full",
+}
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tell what the write side refuses as a Problem."""
+    try:
+        yield
+    except BadArguments as error:
+        raise Problem(
+            "bad_arguments",
+            f"{error}. Correct them and ask again.",
+            problems=error.problems,
+        ) from error
+    except RulesBroken as error:
+        reasons = [{"code": r.code, "reason": r.reason} for r in error.refusals]
+        raise Problem("rules_broken", str(error), reasons=reasons) from error
+    except tuple(_NAMES) as error:
+        for kind, name in _NAMES.items():
+            if isinstance(error, kind):
+                raise Problem(name, str(error)) from error
+        raise

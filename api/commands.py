@@ -1,0 +1,348 @@
+"""Routes about commands that were taken: what became of them, and what may be done.
+
+GET  /commands?state=&kind=&signer=       one's own; all of them for the staff
+GET  /commands/<id>?wait=30&until=final   waits until it is so far, at most `wait` s
+GET  /commands/<id>/events                server-sent events, `Last-Event-ID`
+POST /commands/<id>/cancel | retry | release | signed
+POST /relay                               any signed call of a contract we follow
+"""
+
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+from flask import Response, request
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+
+from api.auth.principal import Principal, current_principal, require_role
+from api.command_answers import (
+    command_answer,
+    event_object,
+    page_of,
+    sent_object,
+)
+from api.command_problems import told
+from api.errors import Problem
+from api.idempotency import alone_with, idempotency_key
+from api.service import PREFIX, Service
+from api.waiting import Hub, sleep_until
+from api.writes import body_of_request, require_intake
+from commands.submit import Submission
+from commands.wallets import relay_any, relay_signed, unsigned
+from db import reads
+from db.commands.accept import CommandRow, cancel, find, release
+from db.commands.listing import events_after, list_commands, sent_for
+from db.commands.states import TERMINAL, State
+from db.declare.roles import Role
+
+STAFF = (Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR)
+WAIT_MOST = 60.0
+STREAM_SECONDS = 300.0
+HEARTBEAT_SECONDS = 15.0
+# How far a command is, for those who wait until it is so far.
+_LEVELS = {
+    State.ACCEPTED: 0, State.HELD: 0, State.SLOTTED: 1, State.SIGNED: 2,
+    State.CLOSING: 2, State.INCLUDED: 3,
+}  # fmt: skip
+_UNTIL = {"signed": 2, "included": 3, "final": 4}
+_READ_KEYS = {"wait", "until"}
+ReadAfter = Callable[[int], list[dict[str, Any]]]
+_LIST_KEYS = {"state", "kind", "signer", "after", "limit"}
+
+
+def commands_blueprint(service: Service, hub: Hub) -> Blueprint:
+    """Every route about commands."""
+    blueprint = Blueprint(
+        "commands", __name__, url_prefix=PREFIX,
+        description="Commands that were taken, and what became of them.",
+    )  # fmt: skip
+    routes = _Routes(service, hub)
+    one = "/commands/<uuid:command_id>"
+    for rule, method, view, summary in (
+        ("/commands", "GET", routes.list_all, "Commands, newest first"),
+        (one, "GET", routes.show, "One command, its history and transactions"),
+        (f"{one}/events", "GET", routes.stream, "Its history as server-sent events"),
+        (f"{one}/cancel", "POST", routes.cancel, "Ask for its end"),
+        (f"{one}/retry", "POST", routes.retry, "Ask for the same once more"),
+        (f"{one}/release", "POST", routes.release, "Let a held command go on"),
+        (f"{one}/signed", "POST", routes.signed, "Give what the wallet signed"),
+        ("/relay", "POST", routes.relay, "Relay any signed call of our contracts"),
+    ):
+        documented = blueprint.doc(
+            summary=summary,
+            operationId=f"commands_{view.__name__}",
+            security=[{"bearer": []}, {"key": []}],
+            responses={
+                "200": {"description": "Its state, read now."},
+                "default": {"$ref": "#/components/responses/Problem"},
+            },
+        )(view)
+        blueprint.add_url_rule(
+            rule, view.__name__, documented, methods=[method], strict_slashes=False
+        )
+    return blueprint
+
+
+class _Routes:
+    """The views, with what they need."""
+
+    def __init__(self, service: Service, hub: Hub) -> None:
+        self._service, self._hub = service, hub
+
+    def list_all(self) -> Response:
+        principal = current_principal(self._service)
+        _check_query(_LIST_KEYS)
+        limit = _limit(self._service)
+        states = [_state(text) for text in request.args.getlist("state")]
+        before = request.args.get("after")
+        rows = reads.read(
+            self._service.engine,
+            lambda connection: list_commands(
+                connection,
+                tenant=None if _is_staff(principal) else principal.tenant,
+                states=states,
+                kind=request.args.get("kind"),
+                signer=request.args.get("signer"),
+                before=None if before is None else _uuid(before),
+                limit=limit + 1,
+            ),
+        )
+        more = len(rows) > limit
+        return page_of(rows[:limit], str(rows[limit - 1].id) if more else None)
+
+    def show(self, command_id: uuid.UUID) -> Response:
+        _check_query(_READ_KEYS)
+        principal = current_principal(self._service)
+        row = self._row(principal, command_id)
+        wait, until = _wait(), _until()
+        if wait and _level(row) < until:
+            row = self._await(principal, command_id, wait, until)
+        events, sent = reads.read(
+            self._service.engine,
+            lambda connection: (
+                events_after(connection, command_id),
+                sent_for(connection, command_id),
+            ),
+        )
+        extra: dict[str, Any] = {}
+        if row.sender is not None and row.state is State.ACCEPTED:
+            with told():
+                extra["transaction_to_sign"] = unsigned(
+                    require_intake(self._service), row
+                ).as_json()
+        return command_answer(
+            row,
+            events=[event_object(each) for each in events],
+            sent=[sent_object(each) for each in sent],
+            **extra,
+        )
+
+    def stream(self, command_id: uuid.UUID) -> Response:
+        principal = current_principal(self._service)
+        self._row(principal, command_id)
+        given = request.headers.get("Last-Event-ID", "0")
+        last = int(given) if re.fullmatch(r"[0-9]{1,18}", given) else 0
+        waiter = self._hub.waiter(str(command_id))
+        woken = waiter.__enter__()  # now, so that a refusal is an answer
+        lines = _stream(self._read_events(command_id), woken, last)
+        answer = Response(lines, mimetype="text/event-stream")
+        answer.call_on_close(lambda: waiter.__exit__(None, None, None))
+        answer.headers["Cache-Control"] = "no-store"
+        answer.headers["X-Accel-Buffering"] = "no"
+        return answer
+
+    def cancel(self, command_id: uuid.UUID) -> Response:
+        principal = current_principal(self._service)
+        self._row(principal, command_id, to_change=True)
+        intake = require_intake(self._service)
+        with told(), intake.engine.begin() as connection:
+            row = cancel(connection, command_id, intake.clock())
+        return command_answer(row)
+
+    def release(self, command_id: uuid.UUID) -> Response:
+        principal = current_principal(self._service)
+        require_role(principal, Role.OPERATOR)
+        self._row(principal, command_id)
+        intake = require_intake(self._service)
+        with intake.engine.begin() as connection:
+            row = release(connection, command_id, intake.clock())
+        return command_answer(row)
+
+    def retry(self, command_id: uuid.UUID) -> Response:
+        principal = current_principal(self._service)
+        old = self._row(principal, command_id, to_change=True)
+        command = self._service.registry.commands.get(old.kind)
+        if command is None or old.state not in TERMINAL - {State.SUCCEEDED}:
+            raise Problem(
+                "not_retryable",
+                f"The command is {old.state}: only one that ended without success can "
+                "be asked for again.",
+            )
+        require_role(principal, *command.spec.roles)
+        if old.sender is not None and old.sender not in principal.wallets:
+            raise Problem(
+                "not_allowed", "Another's wallet signed it: ask that account."
+            )
+        intake = require_intake(self._service)
+        asked = Submission(
+            tenant=principal.tenant,
+            idempotency_key=idempotency_key(),
+            arguments=old.arguments,
+            sender=old.sender,
+            asked_by=principal.name,
+            cause=f"retry:{old.id}",
+        )
+        with alone_with(asked.tenant, asked.idempotency_key), told():
+            row, fresh = intake.submit(command, asked)
+        return command_answer(row, fresh=fresh)
+
+    def signed(self, command_id: uuid.UUID) -> Response:
+        principal = current_principal(self._service)
+        row = self._row(principal, command_id, to_change=True)
+        if row.sender is None:
+            raise Problem(
+                "bad_transaction", "Our own signers sign this command: nothing to send."
+            )
+        intake = require_intake(self._service)
+        with told():
+            row = relay_signed(intake, row, _raw())
+        return command_answer(row, fresh=True)
+
+    def relay(self) -> Response:
+        principal = current_principal(self._service)
+        intake = require_intake(self._service)
+        asked = Submission(
+            principal.tenant, idempotency_key(), {}, asked_by=principal.name
+        )
+        with alone_with(asked.tenant, asked.idempotency_key), told():
+            row, fresh = relay_any(intake, _raw(), asked)
+        return command_answer(row, fresh=fresh)
+
+    def _row(
+        self, principal: Principal, command_id: uuid.UUID, *, to_change: bool = False
+    ) -> CommandRow:
+        """A command that the principal may see, or change; else there is none."""
+        row = reads.read(
+            self._service.engine, lambda connection: find(connection, command_id)
+        )
+        may = _is_staff(principal)
+        if to_change:
+            may = Role.OPERATOR in principal.roles
+        if row is None or (row.tenant != principal.tenant and not may):
+            raise Problem(
+                "no_such_command", f"There is no command {command_id} of yours."
+            )
+        return row
+
+    def _await(
+        self, principal: Principal, command_id: uuid.UUID, wait: float, until: int
+    ) -> CommandRow:
+        deadline = time.monotonic() + wait
+        with self._hub.waiter(str(command_id)) as woken:
+            row = self._row(principal, command_id)
+            while _level(row) < until and sleep_until(woken, deadline):
+                row = self._row(principal, command_id)
+        return row
+
+    def _read_events(self, command_id: uuid.UUID) -> ReadAfter:
+        def read_after(after: int) -> list[dict[str, Any]]:
+            found = reads.read(
+                self._service.engine,
+                lambda connection: events_after(connection, command_id, after),
+            )
+            return [event_object(each) for each in found]
+
+        return read_after
+
+
+def _stream(
+    read_after: ReadAfter, woken: threading.Event, last: int
+) -> Iterator[bytes]:
+    """Events as they come, a comment now and then; ends with the command."""
+    ends = time.monotonic() + STREAM_SECONDS
+    beat = time.monotonic()
+    yield b"retry: 2000\n\n"
+    while time.monotonic() < ends:
+        for event in read_after(last):
+            last = event["id"]
+            data = orjson.dumps(event)
+            yield f"id: {last}\nevent: {event['state']}\ndata: ".encode() + data
+            yield b"\n\n"
+            if event["state"] in TERMINAL:
+                return
+        if time.monotonic() - beat >= HEARTBEAT_SECONDS:
+            beat = time.monotonic()
+            yield b": still here\n\n"
+        sleep_until(woken, ends)
+
+
+def _is_staff(principal: Principal) -> bool:
+    return not principal.roles.isdisjoint(STAFF)
+
+
+def _level(row: CommandRow) -> int:
+    return _LEVELS.get(row.state, 4)
+
+
+def _wait() -> float:
+    given = request.args.get("wait", "0")
+    if re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", given) is None:
+        raise _bad("wait", f"wait: {given!r} is not a number of seconds.")
+    return min(float(given), WAIT_MOST)
+
+
+def _until() -> int:
+    given = request.args.get("until", "final")
+    if given not in _UNTIL:
+        raise _bad("until", f"until: {given!r} is not one of {', '.join(_UNTIL)}.")
+    return _UNTIL[given]
+
+
+def _limit(service: Service) -> int:
+    given = request.args.get("limit", str(service.page_size))
+    if re.fullmatch(r"[0-9]{1,4}", given) and 1 <= int(given) <= service.page_size_max:
+        return int(given)
+    raise _bad("limit", f"limit: {given!r} is not 1 to {service.page_size_max}.")
+
+
+def _state(given: str) -> State:
+    try:
+        return State(given)
+    except ValueError:
+        choices = ", ".join(State)
+        raise _bad("state", f"state: {given!r} is not one of {choices}.") from None
+
+
+def _uuid(given: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(given)
+    except ValueError:
+        raise _bad("after", "after: it is not `next` of another page.") from None
+
+
+def _check_query(known: set[str]) -> None:
+    for name in request.args:
+        if name not in known:
+            choices = ", ".join(sorted(known))
+            raise Problem("unknown_parameter", f"{name!r} is not known. Use {choices}.")
+
+
+def _bad(name: str, detail: str) -> Problem:
+    return Problem("bad_parameter", detail, parameter=name)
+
+
+def _raw() -> bytes:
+    """The signed bytes of the body: `{"raw": "0x…"}`."""
+    given = body_of_request().get("raw")
+    if (
+        not isinstance(given, str)
+        or re.fullmatch(r"0x([0-9a-fA-F]{2})+", given) is None
+    ):
+        raise Problem(
+            "bad_transaction", 'Send {"raw": "0x…"}, what the wallet has signed.'
+        )
+    return bytes.fromhex(given[2:])

@@ -1,0 +1,88 @@
+"""Waiting for what becomes of a command: long polls and event streams.
+
+Each process listens to Postgres with one connection, whoever waits. A waiter holds one
+of the server's threads and no connection; how many may wait is bounded, so that reads
+always find a thread.
+"""
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Engine
+
+from api.errors import Problem
+from db.listen import Listener
+
+CHANNEL = "chainfold_command"
+WAITERS_MOST = 32
+POLL_SECONDS = 2.0  # how often a waiter looks although nothing was heard
+
+
+class Hub:
+    """Wakes those who wait for a command when something happened to it."""
+
+    def __init__(self, engine: Engine, most: int = WAITERS_MOST) -> None:
+        self._engine = engine
+        self._most = most
+        self._lock = threading.Lock()
+        self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
+        self._listener: Listener | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait now."""
+        with self._lock:
+            return sum(len(events) for events in self._waiting.values())
+
+    @contextmanager
+    def waiter(self, command: str) -> Iterator[threading.Event]:
+        """An event that is set whenever something happens to a command.
+
+        Raises the Problem `too_many_waiting` when too many wait already.
+        """
+        woken = threading.Event()
+        with self._lock:
+            if sum(len(events) for events in self._waiting.values()) >= self._most:
+                raise Problem(
+                    "too_many_waiting",
+                    f"{self._most} requests wait already. Ask without wait=, a little "
+                    "later.",
+                )
+            self._waiting[command].add(woken)
+            if self._listener is None:
+                self._listener = Listener(self._engine, CHANNEL, self._heard).start()
+        try:
+            yield woken
+        finally:
+            with self._lock:
+                self._waiting[command].discard(woken)
+                if not self._waiting[command]:
+                    del self._waiting[command]
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._listener is not None:
+            self._listener.stop()
+
+    def _heard(self, payload: str) -> None:
+        command = payload.partition(":")[0]
+        with self._lock:
+            groups = [self._waiting[command]] if command in self._waiting else []
+            if not payload:
+                groups = list(self._waiting.values())
+            for group in groups:
+                for woken in group:
+                    woken.set()
+
+
+def sleep_until(woken: threading.Event, deadline: float) -> bool:
+    """Wait to be woken; whether there is time left. Also wakes now and then."""
+    left = deadline - time.monotonic()
+    if left <= 0:
+        return False
+    woken.wait(min(left, POLL_SECONDS))
+    woken.clear()
+    return True

@@ -1,0 +1,241 @@
+"""Routes that ask for a change: one for each declared command.
+
+    POST /api/v1/commands/register-issuer      Idempotency-Key: 0193…
+    {"issuer": "0x…", "credential": "…", "memorandum": "…"}
+
+    202 Accepted, Location: /api/v1/commands/<id>
+
+The body has the command's fields, those that the path does not fill; besides them
+`valid_seconds`, after which it is given up, and `wallet` where the caller signs.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from flask import Response, request
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+
+from api.auth.principal import Principal, current_principal, require_role
+from api.command_answers import command_answer
+from api.command_problems import told
+from api.errors import Problem
+from api.idempotency import HEADER, alone_with, idempotency_key
+from api.parameters import value_of
+from api.schemas import Schema, field_schema
+from api.service import PREFIX, Service
+from commands.submit import Intake, Submission
+from commands.wallets import unsigned
+from db import reads
+from db.declare import Command, Projection
+from db.declare.commands import CommandSpec, Route
+from db.reads.tables import ReadTables
+
+VALID_SECONDS_MOST = 30 * 86_400
+
+
+def write_blueprint(service: Service, command: type[Command]) -> Blueprint:
+    """`POST /commands/<slug>`, and the command's own route if it has one."""
+    spec = command.spec
+    blueprint = Blueprint(
+        f"command_{spec.slug}", __name__, url_prefix=PREFIX,
+        description=spec.doc.split("\n", 1)[0],
+    )  # fmt: skip
+    _add(service, blueprint, command, Route(f"commands/{spec.slug}"), "ask")
+    if spec.route is not None:
+        _add(service, blueprint, command, spec.route, "ask_there")
+    return blueprint
+
+
+def require_intake(service: Service) -> Intake:
+    """Where commands are taken; raises the Problem `reads_only` without one."""
+    if service.intake is None:
+        raise Problem(
+            "reads_only",
+            "This API was started without signers: it can only be read. Configure "
+            "[signers.<name>].",
+        )
+    return service.intake
+
+
+def _add(
+    service: Service,
+    blueprint: Blueprint,
+    command: type[Command],
+    route: Route,
+    endpoint: str,
+) -> None:
+    spec = command.spec
+
+    def ask(**path: str) -> Response:
+        principal = current_principal(service)
+        require_role(principal, *spec.roles)
+        intake = require_intake(service)
+        key = idempotency_key()
+        asked = _submission(spec, principal, key, service, intake, route, path)
+        with alone_with(principal.tenant, key), told():
+            row, fresh = intake.submit(command, asked)
+            extra: dict[str, Any] = {}
+            if row.sender is not None and row.state == "accepted":
+                extra["transaction_to_sign"] = unsigned(intake, row).as_json()
+        return command_answer(row, fresh=fresh, **extra)
+
+    documented = blueprint.doc(**_description(spec, route, endpoint))(ask)
+    parameters = [
+        {"in": "path", "name": name, "required": True, "schema": {"type": "string"}}
+        for name in route.names
+    ]
+    blueprint.add_url_rule(
+        f"/{route.path}", endpoint, documented, methods=["POST"],
+        parameters=parameters, strict_slashes=False,
+    )  # fmt: skip
+
+
+def body_of_request() -> dict[str, Any]:
+    """The JSON object of the request; raises the Problem `bad_request`."""
+    if not request.data:
+        return {}
+    body = request.get_json(silent=True) if request.is_json else None
+    if not isinstance(body, dict):
+        raise Problem(
+            "bad_request", "Send a JSON object, with Content-Type: application/json."
+        )
+    return body
+
+
+def _submission(
+    spec: CommandSpec,
+    principal: Principal,
+    key: str,
+    service: Service,
+    intake: Intake,
+    route: Route,
+    path: Mapping[str, str],
+) -> Submission:
+    body = body_of_request()
+    seconds = body.pop("valid_seconds", None)
+    wallet = body.pop("wallet", None) if spec.by_caller else None
+    filled: dict[str, Any] = dict(path)
+    if route.via is not None:
+        filled = _from_row(service, intake, spec, route.via, path)
+    both = sorted(filled.keys() & body.keys())
+    if both:
+        raise Problem(
+            "bad_arguments",
+            f"{', '.join(both)} is in the path already: leave it out of the body.",
+            problems=[f"{name}: it is in the path" for name in both],
+        )
+    return Submission(
+        tenant=principal.tenant,
+        idempotency_key=key,
+        arguments={**body, **filled},
+        valid_until=_deadline(intake, seconds),
+        sender=_wallet(principal, wallet) if spec.by_caller else None,
+        asked_by=principal.name,
+    )
+
+
+def _from_row(
+    service: Service,
+    intake: Intake,
+    spec: CommandSpec,
+    via: type[Projection],
+    path: Mapping[str, str],
+) -> dict[str, Any]:
+    """The fields that a projection's row fills."""
+    columns = reads.row_columns(via.spec)
+    keys = {name: value_of(columns[name], name, path[name]) for name in via.spec.keys}
+    row = reads.read(
+        service.engine,
+        lambda connection: ReadTables(
+            connection, intake.source, time=0, plan=intake.plan
+        ).row(via, **keys),
+    )
+    if row is None:
+        raise Problem("no_such_row", f"No {via.spec.name} has these keys. Check them.")
+    return {name: getattr(row, name) for name in spec.fields if name in columns}
+
+
+def _deadline(intake: Intake, seconds: Any) -> Any:
+    if seconds is None:
+        return None
+    whole = isinstance(seconds, int) and not isinstance(seconds, bool)
+    if not whole or not 1 <= seconds <= VALID_SECONDS_MOST:
+        raise Problem(
+            "bad_arguments",
+            f"valid_seconds: {json.dumps(seconds)} is not 1 to {VALID_SECONDS_MOST}.",
+            problems=["valid_seconds: it is a number of seconds"],
+        )
+    return intake.clock() + timedelta(seconds=seconds)
+
+
+def _wallet(principal: Principal, given: Any) -> bytes:
+    """The wallet that is to sign: the one that is said, or the only one."""
+    linked = sorted("0x" + wallet.hex() for wallet in principal.wallets)
+    if given is None and len(linked) == 1:
+        given = linked[0]
+    if not isinstance(given, str) or given.lower() not in linked:
+        raise Problem(
+            "bad_arguments",
+            "wallet: say which of your linked wallets signs: "
+            f"{', '.join(linked) or 'none yet, link one with /auth/wallets'}.",
+            problems=["wallet: it must be one that is linked to the account"],
+            choices=linked,
+        )
+    return bytes.fromhex(given[2:])
+
+
+def _description(spec: CommandSpec, route: Route, endpoint: str) -> dict[str, Any]:
+    reference = {"$ref": "#/components/schemas/CommandAnswer"}
+    roles = ", ".join(spec.roles)
+    about = [spec.doc, f"For the role {roles}."]
+    about += [str(rule.__doc__).split("\n", 1)[0] for rule in spec.rules]
+    header = {
+        "in": "header", "name": HEADER, "required": True,
+        "schema": {"type": "string", "maxLength": 200},
+        "description": "A new UUID for each request; the same one repeats it.",
+    }  # fmt: skip
+    return {
+        "summary": spec.doc.split("\n", 1)[0],
+        "description": "\n\n".join(about),
+        "operationId": f"{endpoint}_{spec.slug}",
+        "security": [{"bearer": []}, {"key": []}],
+        "parameters": [header],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": body_schema(spec, route)}},
+        },
+        "responses": {
+            "202": {
+                "description": "Taken: it happens at most once. See `Location`.",
+                "content": {"application/json": {"schema": reference}},
+            },
+            "200": {
+                "description": "Known already by its key.",
+                "content": {"application/json": {"schema": reference}},
+            },
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }
+
+
+def body_schema(spec: CommandSpec, route: Route) -> Schema:
+    """The schema of a command's body on a route."""
+    given = set(route.names)
+    if route.via is not None:
+        given = set(reads.row_columns(route.via.spec))
+    fields = {
+        name: field_schema(field)
+        for name, field in spec.fields.items()
+        if name not in given
+    }
+    extra: Schema = {"valid_seconds": {"type": "integer", "minimum": 1}}
+    if spec.by_caller:
+        extra["wallet"] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
+    return {
+        "type": "object",
+        "required": list(fields),
+        "additionalProperties": False,
+        "properties": {**fields, **extra},
+    }

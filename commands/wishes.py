@@ -1,0 +1,55 @@
+"""What reactions ask for becomes commands, through the same door as everybody's."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+
+from commands.encode import BadArguments
+from commands.errors import NodeAway, Refused
+from commands.submit import Intake, NoContract, NoSigner, RulesBroken, Submission
+from db import outbox
+from db.commands.accept import TooManyWaiting
+from db.declare import Command
+from db.outbox import Wish
+from db.reads import ReadError
+
+TENANT = "reactions"
+LOOK_AGAIN = timedelta(seconds=10)
+
+log = logging.getLogger(__name__)
+
+
+def work_wishes(intake: Intake, commands: Mapping[str, type[Command]]) -> Iterator[str]:
+    """One pass over what waits; killed anywhere, the next pass goes on.
+
+    The wish's key is the command's idempotency key, so that a pass that died between
+    the command and the note of it finds the command again.
+    """
+    with intake.engine.connect() as connection:
+        waiting = outbox.due(connection, intake.source, intake.clock())
+    for each in waiting:
+        yield _answer(intake, commands, each)
+
+
+def _answer(intake: Intake, commands: Mapping[str, type[Command]], wish: Wish) -> str:
+    try:
+        if wish.kind not in commands:
+            raise BadArguments([f"no command {wish.kind} is declared"])
+        asked = Submission(
+            TENANT, wish.key, wish.arguments, asked_by=TENANT, cause=wish.cause
+        )
+        row, _ = intake.submit(commands[wish.kind], asked)
+    except (RulesBroken, Refused, BadArguments) as error:
+        log.warning("wish_refused key=%s cause=%s", wish.key, error)
+        with intake.engine.begin() as connection:
+            outbox.refused(connection, wish.id, str(error))
+        return "refused"
+    except (NodeAway, NoSigner, NoContract, TooManyWaiting, ReadError) as error:
+        log.warning("wish_postponed key=%s cause=%s", wish.key, error)
+        with intake.engine.begin() as connection:
+            later = intake.clock() + LOOK_AGAIN
+            outbox.postponed(connection, wish.id, str(error), later)
+        return "postponed"
+    with intake.engine.begin() as connection:
+        outbox.granted(connection, wish.id, row.id)
+    return "granted"

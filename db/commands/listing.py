@@ -1,0 +1,105 @@
+"""Commands as lists and streams: for the API, the console and the metrics."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from db.commands.accept import CommandRow, as_row
+from db.commands.states import State
+from db.control import attempt, command, command_event, relay, slot
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a command's history; `id` grows with time."""
+
+    id: int
+    at: datetime
+    state: State
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One signed transaction for a command, and what the node said of it."""
+
+    hash: bytes
+    purpose: str
+    signed_at: datetime
+    gas_price: int | None  # in wei; None: the wallet chose it
+    sent_count: int
+    answer: str
+
+
+def list_commands(
+    connection: Connection,
+    *,
+    tenant: str | None = None,
+    states: Sequence[State] = (),
+    kind: str | None = None,
+    signer: str | None = None,
+    before: uuid.UUID | None = None,
+    limit: int = 20,
+) -> list[CommandRow]:
+    """Commands, newest first; `before` is the last one of the page before."""
+    query = select(command).order_by(command.c.id.desc()).limit(limit)
+    if tenant is not None:
+        query = query.where(command.c.tenant == tenant)
+    if states:
+        query = query.where(command.c.state.in_(states))
+    if kind is not None:
+        query = query.where(command.c.kind == kind)
+    if signer is not None:
+        query = query.where(command.c.signer == signer)
+    if before is not None:
+        query = query.where(command.c.id < before)
+    return [as_row(row) for row in connection.execute(query)]
+
+
+def events_after(
+    connection: Connection, command_id: uuid.UUID, after: int = 0
+) -> list[Event]:
+    """A command's history after one of its events, in order."""
+    query = (
+        select(command_event)
+        .where(command_event.c.command == command_id, command_event.c.id > after)
+        .order_by(command_event.c.id)
+    )
+    return [
+        Event(row.id, row.at, State(row.state), row.details)
+        for row in connection.execute(query)
+    ]
+
+
+def sent_for(connection: Connection, command_id: uuid.UUID) -> list[Sent]:
+    """Every transaction that was signed for a command, in order."""
+    ours = (
+        select(
+            attempt.c.hash, attempt.c.purpose, attempt.c.signed_at,
+            attempt.c.gas_price, attempt.c.sent_count, attempt.c.answer,
+        )
+        .join(
+            slot,
+            (slot.c.signer == attempt.c.signer) & (slot.c.nonce == attempt.c.nonce),
+        )
+        .where(slot.c.command == command_id)
+        .order_by(attempt.c.signed_at, attempt.c.number)
+    )  # fmt: skip
+    theirs = (
+        select(relay.c.hash, relay.c.relayed_at, relay.c.sent_count, relay.c.answer)
+        .where(relay.c.command == command_id)
+        .order_by(relay.c.relayed_at)
+    )
+    found = [
+        Sent(bytes(h), purpose, at, int(price), count, answer)
+        for h, purpose, at, price, count, answer in connection.execute(ours)
+    ]
+    found += [
+        Sent(bytes(h), "call", at, None, count, answer)
+        for h, at, count, answer in connection.execute(theirs)
+    ]
+    return found

@@ -1,0 +1,174 @@
+"""What reactions ask for: rows that become commands, each once.
+
+A reaction's place and its wishes commit together, so that a fact is reacted to once,
+and a wish has a key, so that the same wish is not made twice.
+"""
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from db.control import outbox, reaction
+from db.declare import Event, Kind, RowOf
+from db.position import BlockRange
+from db.sql.columns import fact_table
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A command that a reaction asks for, by the command's slug and JSON arguments."""
+
+    id: int
+    key: str
+    kind: str
+    arguments: Mapping[str, Any]
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class FactSeen:
+    """A fact as a reaction is given it."""
+
+    position: int
+    row: RowOf
+
+
+def lock_reaction(connection: Connection, source: int, name: str) -> int:
+    """The position that a reaction has reached, locked until commit; -1 at first."""
+    connection.execute(
+        insert(reaction)
+        .values(source=source, name=name, position=-1)
+        .on_conflict_do_nothing()
+    )
+    query = (
+        select(reaction.c.position)
+        .where(reaction.c.source == source, reaction.c.name == name)
+        .with_for_update()
+    )
+    return int(connection.execute(query).scalar_one())
+
+
+def move_reaction(
+    connection: Connection, source: int, name: str, position: int
+) -> None:
+    """Remember up to where a reaction has run."""
+    connection.execute(
+        update(reaction)
+        .where(reaction.c.source == source, reaction.c.name == name)
+        .values(position=position)
+    )
+
+
+def facts_between(
+    connection: Connection,
+    event: type[Event],
+    source: int,
+    *,
+    after: int,
+    until: int,
+    limit: int,
+) -> list[FactSeen]:
+    """Facts of an event above one position, up to the end of a block, in order."""
+    table = fact_table(event)
+    query = (
+        select(table)
+        .where(
+            table.c.source == source,
+            table.c.position > after,
+            table.c.position <= BlockRange(0, until).highest,
+        )
+        .order_by(table.c.position)
+        .limit(limit)
+    )
+    fields = event.spec.fields
+    numbers = {n for n, f in fields.items() if f.kind in (Kind.NUMERIC, Kind.BIGINT)}
+    raw = {n for n, f in fields.items() if f.kind is Kind.BYTES}
+    found = []
+    for row in connection.execute(query).mappings():
+        values: dict[str, Any] = dict(row)
+        values |= {name: int(values[name]) for name in numbers}
+        values |= {name: bytes(values[name]) for name in (*raw, "transaction")}
+        found.append(FactSeen(values["position"], RowOf(values)))
+    return found
+
+
+def wish(
+    connection: Connection,
+    source: int,
+    *,
+    key: str,
+    kind: str,
+    arguments: Mapping[str, Any],
+    cause: str,
+    now: datetime,
+) -> bool:
+    """Ask for a command once for each key; whether it is a new wish."""
+    made = connection.execute(
+        insert(outbox)
+        .values(
+            source=source, key=key, kind=kind, arguments=dict(arguments), cause=cause,
+            asked_at=now, next_action_at=now,
+        )
+        .on_conflict_do_nothing()
+        .returning(outbox.c.id)
+    )  # fmt: skip
+    return made.scalar() is not None
+
+
+def due(
+    connection: Connection, source: int, now: datetime, limit: int = 100
+) -> list[Wish]:
+    """Wishes that wait for an answer, oldest first."""
+    query = (
+        select(outbox)
+        .where(outbox.c.source == source, outbox.c.next_action_at <= now)
+        .order_by(outbox.c.id)
+        .limit(limit)
+    )
+    return [
+        Wish(row.id, row.key, row.kind, row.arguments, row.cause)
+        for row in connection.execute(query)
+    ]
+
+
+def granted(connection: Connection, wish_id: int, command: uuid.UUID) -> None:
+    """The wish became a command."""
+    _answer(connection, wish_id, command=command, next_action_at=None)
+
+
+def refused(connection: Connection, wish_id: int, reason: str) -> None:
+    """The wish can't be granted, and it is known why; nothing is tried again."""
+    _answer(connection, wish_id, refusal=reason[:1000], next_action_at=None)
+
+
+def postponed(
+    connection: Connection, wish_id: int, reason: str, until: datetime
+) -> None:
+    """The wish could not be answered now: it is looked at again."""
+    _answer(connection, wish_id, refusal=reason[:1000], next_action_at=until)
+
+
+def waiting(connection: Connection) -> tuple[int, datetime | None]:
+    """How many wishes wait, and since when the oldest does."""
+    row = connection.execute(
+        select(func.count(), func.min(outbox.c.asked_at)).where(
+            outbox.c.next_action_at.is_not(None)
+        )
+    ).one()
+    return int(row[0]), row[1]
+
+
+def wish_key(name: str, values: Sequence[Any]) -> str:
+    """`certify:["0x…","0x…"]`: the same for the same wish."""
+    shown = ["0x" + v.hex() if isinstance(v, bytes) else str(v) for v in values]
+    return f"{name}:{json.dumps(shown, separators=(',', ':'))}"
+
+
+def _answer(connection: Connection, wish_id: int, **values: Any) -> None:
+    connection.execute(update(outbox).where(outbox.c.id == wish_id).values(values))

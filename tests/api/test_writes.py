@@ -1,0 +1,296 @@
+"""Asking for a change: who may, what is refused, and that nothing happens twice."""
+
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from commands.encode import command_id_of
+from commands.errors import NodeAway
+from db.declare.roles import Role
+from db.domains.crowdfunding import events as e
+from helpers.office import CONTRACTS, SIGNERS, Office
+
+A, B = b"\xaa" * 20, b"\xbb" * 20
+ETB = 10**18
+DAY = 86_400
+
+
+@pytest.fixture
+def office(migrated_url):
+    found = Office(migrated_url)
+    yield found
+    found.close()
+
+
+def hexed(value):
+    return "0x" + value.hex()
+
+
+def registration(issuer=A):
+    return {"issuer": hexed(issuer), "credential": "vc", "memorandum": "ipfs://m"}
+
+
+def terms(**changes):
+    return {
+        "campaign_id": "CF-1", "company_name": "Coffee", "description": "More coffee",
+        "goal": str(5000 * ETB), "duration": str(60 * DAY), "document_hash": "Qm",
+        "beneficiary": hexed(A), **changes,
+    }  # fmt: skip
+
+
+def commands(office):
+    return office.scalar("SELECT count(*) FROM control.command")
+
+
+def test_a_command_is_taken_with_its_location(office):
+    answer = office.ask("register-issuer", **registration())
+
+    data = answer.json["data"]
+    assert answer.headers["Location"] == f"/api/v1/commands/{data['id']}"
+    assert data["state"] == "accepted"
+    assert data["signer"] == "registrar"
+    assert data["arguments"] == registration()
+    sender, to, value, calldata = office.node.simulated[0]
+    assert (sender, to, value) == (SIGNERS["registrar"], CONTRACTS["IssuerRegistry"], 0)
+    assert command_id_of(calldata) == uuid.UUID(data["id"])
+
+
+def test_the_same_key_asks_for_nothing_twice(office):
+    first = office.ask("register-issuer", key="one", **registration())
+    again = office.ask("register-issuer", 200, key="one", **registration())
+
+    assert first.json["data"]["id"] == again.json["data"]["id"]
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert 1 == commands(office)
+
+
+def test_a_key_stands_for_one_request_only(office):
+    office.ask("register-issuer", key="one", **registration())
+
+    other = office.ask("register-issuer", 422, key="one", **registration(B))
+
+    assert other.json["type"] == "/docs#idempotency_key_reused"
+    assert 1 == commands(office)
+
+
+def test_two_accounts_may_use_the_same_key(office):
+    office.ask("register-issuer", key="one", **registration())
+    office.ask("register-issuer", key="one", by=Role.COMPLIANCE, **registration())
+
+    assert 2 == commands(office)
+
+
+@pytest.mark.parametrize("key", [None, "", '""', "a b", "x" * 201, "é"])
+def test_a_change_needs_a_key(office, key):
+    headers = {} if key is None else {"Idempotency-Key": key}
+    answer = office.post(
+        "/api/v1/commands/register-issuer", registration(), 400,
+        token=office.by(Role.OPERATOR), headers=headers,
+    )  # fmt: skip
+
+    assert answer.json["type"] == "/docs#idempotency_key_missing"
+    assert 0 == commands(office)
+
+
+def test_a_key_in_quotes_is_the_same_key(office):
+    first = office.ask("register-issuer", key="one", **registration())
+    again = office.ask("register-issuer", 200, key='"one"', **registration())
+
+    assert first.json["data"]["id"] == again.json["data"]["id"]
+
+
+def test_fifty_identical_requests_at_once_are_one_command(office):
+    """Fault 2: each gets the command, or is told to ask again and then gets it."""
+    token = office.by(Role.OPERATOR)
+
+    def ask(_):
+        client = office.app.test_client()
+        return client.post(
+            "/api/v1/commands/register-issuer", json=registration(),
+            headers={"Idempotency-Key": "one", "Authorization": f"Bearer {token}"},
+        )  # fmt: skip
+
+    with ThreadPoolExecutor(10) as pool:
+        answers = list(pool.map(ask, range(50)))
+    codes = {answer.status_code for answer in answers}
+    known = {a.json["data"]["id"] for a in answers if a.status_code in (200, 202)}
+
+    assert codes <= {200, 202, 409}
+    assert [202] == [a.status_code for a in answers if a.status_code == 202]
+    assert 1 == len(known) == commands(office)
+    assert ask(0).json["data"]["id"] in known
+
+
+def test_only_some_roles_may_ask(office):
+    office.ask("register-issuer", 403, by=Role.INVESTOR, **registration())
+    office.ask("register-issuer", 403, by=Role.AUDITOR, **registration())
+    nobody = office.post("/api/v1/commands/register-issuer", registration(), 401)
+
+    assert nobody.headers["WWW-Authenticate"]
+    assert 0 == commands(office)
+
+
+def test_everything_wrong_with_the_body_is_told(office):
+    wrong = {"issuer": "0x12", "memorandum": 5, "other": 1}
+    answer = office.ask("register-issuer", 422, **wrong)
+
+    told = "\n".join(answer.json["problems"])
+    for part in ("issuer: expected 20", "memorandum: expected text", "other: no such",
+                 "credential: it is required"):  # fmt: skip
+        assert part in told
+    assert 0 == commands(office)
+
+
+@pytest.mark.parametrize("body", ["[1]", "{", '"x"', "null"])
+def test_a_body_that_is_no_object_is_refused(office, body):
+    answer = office.post(
+        "/api/v1/commands/register-issuer", None, 400, data=body,
+        token=office.by(Role.OPERATOR), headers={"Idempotency-Key": "one"},
+        content_type="application/json",
+    )  # fmt: skip
+
+    assert answer.json["type"] == "/docs#bad_request"
+
+
+def test_the_contract_s_own_error_is_told_before_a_nonce_is_taken(office):
+    """Fault 19: a call that would revert is answered with its decoded error."""
+    selector = keccak(text="IssuerAlreadyRegistered(address)")[:4]
+    office.node.reverts = selector + encode(["address"], [hexed(A)])
+
+    answer = office.ask("register-issuer", 422, **registration())
+
+    assert f"IssuerAlreadyRegistered(issuer={hexed(A)})" in answer.json["detail"]
+    assert 0 == commands(office)
+    assert 0 == office.scalar("SELECT count(*) FROM control.slot")
+
+
+def test_a_node_that_is_away_takes_nothing(office):
+    office.node.away = NodeAway("no answer")
+
+    answer = office.ask("register-issuer", 503, **registration())
+
+    assert answer.headers["Retry-After"]
+    assert 0 == commands(office)
+
+
+def registered(office, issuer=A):
+    office.story.emit(e.IssuerRegistered, issuer=issuer)
+
+
+def test_all_reasons_against_a_campaign_are_told_at_once(office):
+    registered(office)
+    office.story.emit(
+        e.ExclusivityLockChanged, issuer=A, campaign=B, locked=True, year=2023
+    )
+    office.story.emit(e.IssuerDeactivated, issuer=A)
+    office.index()
+
+    answer = office.ask("deploy-campaign", 422, **terms(goal="5", duration="60"))
+
+    assert [
+        "not_verified", "active_campaign", "already_one_this_year", "goal_too_low",
+        "bad_duration",
+    ] == [each["code"] for each in answer.json["reasons"]]  # fmt: skip
+    assert [] == office.node.simulated
+
+
+def test_who_is_not_registered_has_no_campaign(office):
+    registered(office, B)
+    office.index()
+
+    answer = office.ask("deploy-campaign", 422, **terms())
+
+    assert ["not_registered"] == [r["code"] for r in answer.json["reasons"]]
+
+
+def test_a_lawful_campaign_is_taken(office):
+    registered(office)
+    office.index()
+
+    data = office.ask("deploy-campaign", **terms()).json["data"]
+
+    assert data["signer"] == "operator"
+
+
+def campaign(office, stage=1, **created):
+    registered(office)
+    office.story.emit(
+        e.CampaignCreated, campaign=B, beneficiary=A, goal=5000 * ETB,
+        deadline=office.story.now + 60 * DAY, campaign_id="CF-1", **created,
+    )  # fmt: skip
+    office.story.emit(e.CampaignStatusChanged, campaign=B, new=stage)
+
+
+def attested(**changes):
+    return {
+        "campaign": hexed(B), "investor": hexed(A), "amount": str(200 * ETB),
+        "method": hexed(b"telebirr".ljust(32, b"\0")),
+        "payment_ref": hexed(b"\1" * 32), **changes,
+    }  # fmt: skip
+
+
+def test_a_payment_is_attested_once(office):
+    campaign(office)
+    office.story.emit(
+        e.InvestmentMade, campaign=B, investor=A, investment=b"\5" * 32,
+        amount=200 * ETB, payment_ref=b"\1" * 32,
+    )  # fmt: skip
+    office.index()
+
+    used = office.ask("attest-investment", 422, **attested(amount="1"))
+    office.ask(
+        "", path="/api/v1/investments", **attested(payment_ref=hexed(b"\2" * 32))
+    )
+
+    assert ["too_little", "payment_used"] == [r["code"] for r in used.json["reasons"]]
+
+
+def test_a_path_fills_fields_and_a_row_fills_others(office):
+    campaign(office)
+    office.story.emit(
+        e.InvestmentMade, campaign=B, investor=A, investment=b"\5" * 32,
+        amount=200 * ETB,
+    )  # fmt: skip
+    office.index()
+    office.story.emit(e.CampaignStatusChanged, campaign=B, old=1, new=3)
+    office.index()
+
+    paused = office.ask("", path=f"/api/v1/campaigns/{hexed(B)}/pause/")
+    path = f"/api/v1/investments/0x{'05' * 32}/mint-nft"
+    minted = office.ask("", path=path, uri="ipfs://c").json["data"]
+    missing = f"/api/v1/investments/0x{'06' * 32}/mint-nft"
+    office.ask("", 404, path=missing, uri="ipfs://c")
+    twice = office.ask("", 422, path=path, uri="u", campaign=hexed(B))
+
+    assert paused.json["data"]["arguments"] == {"campaign": hexed(B)}
+    assert minted["kind"] == "mint-certificate"
+    assert minted["arguments"] == {
+        "campaign": hexed(B), "investor": hexed(A), "uri": "ipfs://c",
+    }  # fmt: skip
+    assert "in the path" in twice.json["detail"]
+
+
+def test_a_signer_that_never_worked_is_named(office):
+    with office.writer.begin() as connection:
+        connection.exec_driver_sql(
+            "DELETE FROM control.signer WHERE name = 'registrar'"
+        )
+
+    answer = office.ask("register-issuer", 503, **registration())
+
+    assert "[signers.registrar]" in answer.json["detail"]
+
+
+def test_routes_of_commands_are_in_the_document(office):
+    paths = office.get("/api/v1/openapi.json").json["paths"]
+
+    post = paths["/api/v1/commands/deploy-campaign"]["post"]
+    schema = post["requestBody"]["content"]["application/json"]["schema"]
+    assert "goal" in schema["required"]
+    assert post["security"] == [{"bearer": []}, {"key": []}]
+    mint = paths["/api/v1/investments/{investment}/mint-nft"]["post"]
+    body = mint["requestBody"]["content"]["application/json"]["schema"]
+    assert ["uri"] == body["required"]
