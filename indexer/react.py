@@ -67,7 +67,8 @@ def _whole_and_final(connection: Connection, chain: Chain) -> int | None:
     gaps = coverage.first_missing(
         connection, chain.id, chain.streams, BlockRange(0, row.final)
     )
-    lowest = min((gap.first for gap in gaps.values()), default=row.final + 1)
+    holes = [gap.first for ranges in gaps.values() for gap in ranges]
+    lowest = min(holes, default=row.final + 1)
     return lowest - 1 if lowest > 0 else None
 
 
