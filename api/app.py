@@ -105,10 +105,7 @@ def create_app(
             continue
         api.register_blueprint(facts_blueprint(service, event))
     if intake is not None:
-        hub = app.extensions["chainfold_hub"] = Hub(intake.engine)
-        api.register_blueprint(commands_blueprint(service, hub))
-        for command in registry.commands.values():
-            api.register_blueprint(write_blueprint(service, command))
+        _take_commands(app, api, service, intake)
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, metrics))
     app.register_blueprint(docs_blueprint(service))
@@ -128,6 +125,13 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     blueprint = auth_blueprint(Gate(service, service.writer, service.auth))
     limit_sign_in(limiter, blueprint, web)
     api.register_blueprint(blueprint)
+
+
+def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> None:
+    hub = app.extensions["chainfold_hub"] = Hub(intake.engine)
+    api.register_blueprint(commands_blueprint(service, hub))
+    for command in service.registry.commands.values():
+        api.register_blueprint(write_blueprint(service, command))
 
 
 def _describe(api: Api, service: Service) -> None:

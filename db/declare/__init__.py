@@ -50,6 +50,6 @@ __all__ = [
     "Contract", "Count", "CountDistinct", "DeclarationError", "Entry", "Event",
     "EventView", "Expression", "Field", "FieldRef", "First", "FixedBytes", "Fold",
     "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min", "Personal",
-    "Projection", "Reaction", "Refusal", "Replay", "Role", "Route", "RowOf", "Stage", "Sum",
-    "Tables", "Text", "Uint", "Uuid", "reaction",
+    "Projection", "Reaction", "Refusal", "Replay", "Role", "Route", "RowOf", "Stage",
+    "Sum", "Tables", "Text", "Uint", "Uuid", "reaction",
 ]  # fmt: skip
