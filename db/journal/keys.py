@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
 from db.control import subject_key
@@ -81,19 +81,24 @@ def find_key(connection: Connection, subject: str) -> bytes | None:
     return None if key is None else bytes(key)
 
 
-def delete_key(connection: Connection, subject: str, now: datetime) -> bool:
-    """Delete a person's key for ever; whether there was one."""
-    done = connection.execute(
-        insert(subject_key)
-        .values(subject=subject, key=None, made_at=now, erased_at=now)
-        .on_conflict_do_nothing()
+def is_erased(connection: Connection, subject: str) -> bool:
+    """Whether a person was erased."""
+    query = select(subject_key.c.erased_at).where(subject_key.c.subject == subject)
+    return connection.execute(query).scalar() is not None
+
+
+def delete_key(connection: Connection, subject: str, now: datetime) -> None:
+    """Delete a person's key for ever, or see that none is ever made."""
+    statement = insert(subject_key).values(
+        subject=subject, key=None, made_at=now, erased_at=now
     )
-    changed = connection.execute(
-        update(subject_key)
-        .where(subject_key.c.subject == subject, subject_key.c.key.is_not(None))
-        .values(key=None, erased_at=now)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["subject"],
+            set_={"key": None, "erased_at": now},
+            where=subject_key.c.erased_at.is_(None),
+        )
     )
-    return bool(changed.rowcount) and not done.rowcount
 
 
 def _bound(kind: str, seq: int) -> bytes:

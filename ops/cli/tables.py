@@ -3,11 +3,15 @@
 import json
 import sys
 from dataclasses import asdict
+from itertools import islice
 from typing import Any
 
 import click
+from sqlalchemy import Engine
 
 from db import sources
+from db.journal.verify import faults
+from db.registry import Registry
 from db.schema import migrate as migrate_database
 from db.schema import rebuild
 from indexer.verify import run_verification
@@ -15,6 +19,8 @@ from indexer.writer import rewind as rewind_facts
 from ops.cli.context import State, pass_state
 from ops.errors import OperationError
 from ops.running import take_place_now
+
+MOST_FAULTS = 100
 
 
 @click.command()
@@ -49,7 +55,11 @@ def migrate(state: State, refetch: tuple[str, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each table.")
 @pass_state
 def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
-    """Compare every table, or those named, with its facts; exit 1 if any differs."""
+    """Compare every table, or those named, with its facts; exit 1 if any differs.
+
+    Without names the journal is walked too: each entry has its hash and follows the one
+    before, and its fact says what it says.
+    """
     _check_names(state, projections)
     total = 0
     with state.database() as engine:
@@ -63,9 +73,23 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"{each.projection}: {len(each.differences)} differences")
             for difference in each.differences[:5]:
                 click.echo(f"  {_readable(asdict(difference))}")
+        if not projections:
+            total += _verify_journal(engine, state.registry, as_json=as_json)
     if total and not as_json:
         click.echo("Run `chainfold repair` with the names of the tables that differ.")
     sys.exit(1 if total else 0)
+
+
+def _verify_journal(engine: Engine, registry: Registry, *, as_json: bool) -> int:
+    """How many faults the journal has; each names the entry."""
+    found = list(islice(faults(engine, registry), MOST_FAULTS))
+    if as_json:
+        click.echo(json.dumps({"journal": [asdict(fault) for fault in found]}))
+        return len(found)
+    click.echo(f"journal: {len(found)} faults")
+    for fault in found[:5]:
+        click.echo(f"  entry {fault.seq} {fault.what}")
+    return len(found)
 
 
 @click.command()

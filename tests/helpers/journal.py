@@ -1,5 +1,8 @@
 """A small journal for tests: people apply, are approved or turned down."""
 
+import uuid
+from datetime import UTC, datetime
+
 from db.declare import (
     EVERYONE,
     Count,
@@ -20,6 +23,7 @@ from db.declare import (
     Uuid,
 )
 from db.domains.audit.entries import SubjectErased
+from db.journal.append import Actor
 from db.journal.entries import fact_of, read_entries
 from db.registry import Registry
 
@@ -74,6 +78,9 @@ class Turnout(Projection):
     readable_by = (Role.AUDITOR,)
 
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OFFICER = Actor("officer", tenant="club", address="192.0.2.1", agent="browser")
+ANNA, BEN = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 REGISTRY = Registry.of([Applied, Decided, SubjectErased], [Application, Turnout])
 
 

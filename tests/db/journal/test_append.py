@@ -1,9 +1,8 @@
 """Entries are chained, stored and folded in one transaction, or not at all."""
 
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 from sqlalchemy import select, text
@@ -11,13 +10,17 @@ from sqlalchemy.exc import DBAPIError
 
 from db.control import journal_entry
 from db.declare import Text, Uuid
-from db.journal.append import Actor, UnknownEntry, append
+from db.journal.append import UnknownEntry, append
 from db.journal.entries import read_entries
 from db.journal.head import read_head
 from db.schema import migrate
 from db.sql.verify import differences
 from helpers import reference
 from helpers.journal import (
+    ANNA,
+    BEN,
+    NOW,
+    OFFICER,
     REGISTRY,
     Application,
     Applied,
@@ -27,10 +30,6 @@ from helpers.journal import (
     facts_of,
 )
 from helpers.tables import live_rows, rows_as_of
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-OFFICER = Actor("officer", tenant="club", address="192.0.2.1", agent="browser")
-ANNA, BEN = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 
 
 @pytest.fixture

@@ -1,0 +1,166 @@
+"""Facts and rows of entries are remade from the journal, without reading any chain."""
+
+import pytest
+from sqlalchemy import text
+
+from db.declare import Count, Entry, Key, Projection, Sum, Text, Uint, Uuid
+from db.errors import StaleDeclarations
+from db.journal.append import append
+from db.journal.entries import ChangedEntry
+from db.journal.head import NoJournal, begin_journal
+from db.journal.verify import faults
+from db.registry import Registry
+from db.schema import migrate, rebuild
+from helpers.journal import (
+    ANNA,
+    BEN,
+    NOW,
+    OFFICER,
+    REGISTRY,
+    Application,
+    Applied,
+    Decided,
+    Turnout,
+    apply_,
+)
+from helpers.tables import problems
+
+
+@pytest.fixture
+def engine(db_engine):
+    migrate(db_engine, REGISTRY)
+    say(db_engine, REGISTRY, apply_(ANNA, 10), apply_(BEN, 5), apply_(ANNA, 1))
+    say(db_engine, REGISTRY, Decided(applicant=ANNA, amount=4, reason="half"))
+    return db_engine
+
+
+def say(engine, registry, *entries):
+    with engine.begin() as connection:
+        for entry in entries:
+            append(connection, registry, entry, actor=OFFICER, now=NOW)
+
+
+def rows(engine, query):
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def declared(kind, name, **body):
+    base = {"__module__": __name__, "__domain__": "club", "__doc__": f"{name}."}
+    return type(kind)(name, (kind,), {**base, **body})
+
+
+def well(engine, registry):
+    with engine.connect() as connection:
+        assert [] == problems(connection, registry)
+    assert [] == list(faults(engine, registry))
+
+
+def test_dropped_facts_and_rows_come_back(engine):
+    before = rows(engine, "SELECT * FROM public.applications ORDER BY 2")
+    with engine.begin() as connection:
+        for name in ("facts.club_applied", "facts.club_decided"):
+            connection.execute(text(f"DROP TABLE {name} CASCADE"))
+        connection.execute(
+            text(
+                "DELETE FROM control.declaration WHERE name IN"
+                " ('club.Applied', 'club.Decided', 'applications', 'turnouts')"
+            )
+        )
+
+    migrate(engine, REGISTRY)
+
+    assert before == rows(engine, "SELECT * FROM public.applications ORDER BY 2")
+    well(engine, REGISTRY)
+
+
+def test_a_new_projection_is_folded_from_all_entries(engine):
+    total = declared(Projection, "Total", applicant=Key(), paid=Sum(Applied.amount))
+    more = Registry.of(REGISTRY.events.values(), [Application, Turnout, total])
+
+    migrate(engine, more)
+
+    wanted = [(ANNA, 11), (BEN, 5)]
+    assert wanted == rows(
+        engine, "SELECT applicant, paid FROM public.totals ORDER BY 1"
+    )
+    say(engine, more, apply_(BEN, 1))
+    well(engine, more)
+
+
+def test_an_old_process_may_not_append_what_it_cannot_fold(engine):
+    total = declared(Projection, "Total", applicant=Key(), paid=Sum(Applied.amount))
+    migrate(engine, Registry.of(REGISTRY.events.values(), [Application, total]))
+
+    with pytest.raises(StaleDeclarations, match="total"):
+        say(engine, REGISTRY, apply_(BEN, 1))
+
+
+def test_an_entry_that_is_new_elsewhere_stops_nobody(engine):
+    noted = declared(Entry, "Noted", applicant=Uuid())
+    more = Registry.of([*REGISTRY.events.values(), noted], [Application, Turnout])
+    migrate(engine, more)
+
+    say(engine, REGISTRY, apply_(BEN, 1))
+    say(engine, more, noted(applicant=BEN))
+
+    assert [] == list(faults(engine, more))
+    assert [] == list(faults(engine, REGISTRY))
+
+
+def test_facts_of_another_type_are_remade(engine):
+    """The values fit, so what was said stays as it was said."""
+    decided = declared(Entry, "Decided", applicant=Uuid(), amount=Text(), reason=Text())
+    count = declared(Projection, "Answer", applicant=Key(), n=Count(decided))
+    other = Registry.of([decided], [count])
+
+    report = migrate(engine, other)
+
+    assert ["club.Decided"] == report.emptied
+    assert [("4",)] == rows(engine, "SELECT amount FROM facts.club_decided")
+    assert [] == list(faults(engine, other))
+
+
+@pytest.mark.parametrize(
+    ("body", "cause"),
+    [
+        ({"applicant": Uuid(), "amount": Uint()}, "reason"),
+        ({"applicant": Uuid(), "amount": Uint(), "reason": Uint()}, "whole number"),
+    ],
+)
+def test_what_was_said_cannot_be_declared_away(engine, body, cause):
+    other = Registry.of([declared(Entry, "Decided", **body)])
+
+    with pytest.raises(ChangedEntry, match=cause):
+        migrate(engine, other)
+
+    well(engine, REGISTRY)
+
+
+def test_a_table_is_rebuilt_and_gone_on_from(engine):
+    with engine.begin() as connection:
+        name = rows(engine, "SELECT relation FROM control.declaration"
+                    " WHERE name = 'applications'")[0][0]  # fmt: skip
+        connection.execute(text(f"UPDATE state.\"{name}\" SET amount = 0, status = ''"))
+
+    assert 2 == rebuild(engine, REGISTRY, "applications")
+
+    say(engine, REGISTRY, Decided(applicant=BEN, amount=1, reason="all"))
+    well(engine, REGISTRY)
+
+
+def test_a_chain_cannot_have_the_journal_s_name(db_engine):
+    migrate(db_engine, Registry.of([]))
+    with db_engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO control.source (name, chain_id, ordinals)"
+                " VALUES ('journal', 'eip155:1', 'rank')"
+            )
+        )
+
+    with (
+        pytest.raises(NoJournal, match="another name"),
+        db_engine.begin() as connection,
+    ):
+        begin_journal(connection)
