@@ -97,12 +97,8 @@ def create_app(
     _describe(api, service)
     _admit(app, api, service, web or WebOptions())
     for projection in registry.projections.values():
-        if projection.spec.in_journal:
-            continue
         api.register_blueprint(read_blueprint(service, projection.spec))
     for event in registry.events.values():
-        if event.spec.in_journal:
-            continue
         api.register_blueprint(facts_blueprint(service, event))
     if intake is not None:
         _take_commands(app, api, service, intake)

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from api.errors import Problem
 from db import sources
 from db.coverage import Stream
-from db.journal.head import CHAIN_ID
+from db.journal.head import CHAIN_ID, NAME, SOURCE, STREAM
 from db.reads import NothingIndexed, read
 
 REFRESH_SECONDS = 5.0
@@ -59,8 +59,10 @@ class Chains:
         known = self.all(fresh=True)
         return sorted(set(self._plans or ()) - set(known))
 
-    def choose(self, name: str | None) -> Chain:
-        """The chain of this name, or the only one."""
+    def choose(self, name: str | None, *, in_journal: bool = False) -> Chain:
+        """The chain of this name, or the only one; the journal for what it holds."""
+        if in_journal:
+            return self._journal(name)
         known = self.all()
         if name not in known and (name is not None or not known):
             known = self.all(fresh=True)
@@ -81,6 +83,15 @@ class Chains:
         if wanted not in known:
             raise NothingIndexed(wanted)
         return known[wanted]
+
+    def _journal(self, name: str | None) -> Chain:
+        if name not in (None, NAME):
+            raise Problem(
+                "unknown_chain",
+                f"This is from the journal. Leave out ?chain=, or say {NAME}.",
+                choices=[NAME],
+            )
+        return Chain(SOURCE, NAME, CHAIN_ID, [STREAM])
 
     def _plan(self, name: str) -> Sequence[Stream] | None:
         return None if self._plans is None else self._plans[name]

@@ -10,7 +10,9 @@ from api.parameters import usable
 from api.service import PREFIX, Service
 from db import reads
 from db.declare import Event
+from db.declare.events import EventSpec
 from db.declare.projections import ProjectionSpec
+from db.declare.readers import readers
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882 }
@@ -119,12 +121,19 @@ def _projection(spec: ProjectionSpec) -> str:
         [
             f"<h3 id='{spec.plural}'>{spec.plural}</h3>",
             _paragraphs(spec.doc),
+            _private(spec),
             f"<p><code>GET {PREFIX}/{spec.plural}</code><br>",
             f"<code>GET {PREFIX}/{spec.plural}/{path}</code></p>",
             _filters(usable(reads.row_filters(spec)), reads.sortable(spec)),
             _columns(reads.row_columns(spec)),
         ]
     )
+
+
+def _private(spec: ProjectionSpec) -> str:
+    if not spec.in_journal:
+        return ""
+    return f"<p>Folded from the journal, for {escape(readers(spec.readable_by))}.</p>"
 
 
 def _event(event: type[Event], specs: list[ProjectionSpec]) -> str:
@@ -134,12 +143,18 @@ def _event(event: type[Event], specs: list[ProjectionSpec]) -> str:
         [
             f"<h3 id='{spec.table}'>{spec.table}</h3>",
             _paragraphs(spec.doc),
-            f"<p>Written by {escape(spec.source.name)}.</p>",
+            f"<p>{_writer(spec)}</p>",
             f"<p><code>GET {PREFIX}/events/{spec.table}</code></p>",
             _filters(filters, ["position"]),
             _columns(reads.fact_columns(event)),
         ]
     )
+
+
+def _writer(spec: EventSpec) -> str:
+    if spec.in_journal:
+        return f"An entry of the journal, for {escape(readers(spec.readable_by))}."
+    return f"Written by {escape(spec.source.name)}."
 
 
 def _paragraphs(doc: str) -> str:

@@ -8,6 +8,8 @@ from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api import schemas
 from api.answers import not_modified, page_answer, row_answer, tag_of
+from api.auth.principal import current_principal, require_role
+from api.auth.routes import SIGNED_IN
 from api.chains import Chain
 from api.errors import Problem
 from api.parameters import Query, read_query, usable, value_of
@@ -15,6 +17,7 @@ from api.service import PREFIX, Service
 from db import reads
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
+from db.declare.readers import Readers
 
 View = Callable[..., Response]
 
@@ -29,6 +32,8 @@ def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
         filters=usable(reads.row_filters(spec)),
         sorts=reads.sortable(spec),
         version=reads.row_version(spec),
+        readable_by=spec.readable_by,
+        in_journal=spec.in_journal,
     )
     keys = {key: reads.row_columns(spec)[key] for key in spec.keys}
     path = "/".join(f"<{key}>" for key in keys)
@@ -36,13 +41,14 @@ def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
         blueprint, f"/{spec.plural}", f"list_{spec.plural}",
         _rows_view(resource, spec),
         summary=f"{spec.name} rows", answer=f"{spec.name}Page",
-        parameters=resource.parameters(many=True),
+        parameters=resource.parameters(many=True), public=spec.readable_by is None,
     )  # fmt: skip
     _add(
         blueprint, f"/{spec.plural}/{path}", f"get_{spec.plural}",
         _row_view(resource, spec, keys),
         summary=f"One {spec.name}", answer=f"{spec.name}Answer",
         parameters=resource.parameters(many=False), path=schemas.path_parameters(keys),
+        public=spec.readable_by is None,
     )  # fmt: skip
     return blueprint
 
@@ -59,12 +65,14 @@ def facts_blueprint(service: Service, event: type[Event]) -> Blueprint:
         filters=usable(reads.fact_filters(event, projections)),
         sorts=["position"],
         version=reads.fact_version(event),
+        readable_by=spec.readable_by,
+        in_journal=spec.in_journal,
     )
     _add(
         blueprint, f"/events/{spec.table}", f"facts_{spec.table}",
         _facts_view(resource, event),
         summary=f"{spec.name} facts", answer=f"{spec.table}_page",
-        parameters=resource.parameters(many=True),
+        parameters=resource.parameters(many=True), public=spec.readable_by is None,
     )  # fmt: skip
     return blueprint
 
@@ -96,6 +104,17 @@ class _Resource:
     filters: Mapping[str, reads.Column]
     sorts: Sequence[str]
     version: str
+    readable_by: Readers
+    in_journal: bool
+
+    def admit(self) -> None:
+        """Refuse whoever may not read this."""
+        if self.readable_by is not None:
+            require_role(current_principal(self.service), *self.readable_by)
+
+    def chain(self, query: Query) -> Chain:
+        """What the request is about: a chain, or the journal."""
+        return self.service.chains.choose(query.chain, in_journal=self.in_journal)
 
     def parameters(self, *, many: bool) -> list[schemas.Schema]:
         """What the routes understand, for the OpenAPI document."""
@@ -136,8 +155,9 @@ def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
     service = resource.service
 
     def list_rows() -> Response:
+        resource.admit()
         query = resource.query(many=True)
-        chain = service.chains.choose(query.chain)
+        chain = resource.chain(query)
         return resource.unchanged(chain, query) or resource.page(
             reads.read(
                 service.engine,
@@ -159,9 +179,10 @@ def _row_view(
     service = resource.service
 
     def get_row(**path: str) -> Response:
+        resource.admit()
         query = resource.query(many=False)
         values = {name: value_of(c, name, path[name]) for name, c in keys.items()}
-        chain = service.chains.choose(query.chain)
+        chain = resource.chain(query)
         known = resource.unchanged(chain, query)
         if known is not None:
             return known
@@ -188,8 +209,9 @@ def _facts_view(resource: _Resource, event: type[Event]) -> View:
     service = resource.service
 
     def list_facts() -> Response:
+        resource.admit()
         query = resource.query(many=True)
-        chain = service.chains.choose(query.chain)
+        chain = resource.chain(query)
         return resource.unchanged(chain, query) or resource.page(
             reads.read(
                 service.engine,
@@ -219,6 +241,7 @@ def _add(
     answer: str,
     parameters: list[schemas.Schema],
     path: list[schemas.Schema] | None = None,
+    public: bool = True,
 ) -> None:
     """Register a route with its entry in the OpenAPI document."""
     reference = {"$ref": f"#/components/schemas/{answer}"}
@@ -227,6 +250,7 @@ def _add(
         description=blueprint.description,
         operationId=endpoint,
         parameters=parameters,
+        security=[] if public else SIGNED_IN,
         responses={
             "200": {
                 "description": "True at `block`.",

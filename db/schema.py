@@ -37,6 +37,7 @@ from db.engine import lock_declarations, lock_projection
 from db.errors import ChangedEvent, StaleDeclarations
 from db.journal.entries import refill_facts
 from db.journal.head import begin_journal, declare_journal, lock_head
+from db.journal.readers import guard_views
 from db.registry import Registry, event_fingerprint, projection_fingerprint
 from db.sql.columns import (
     FACTS,
@@ -322,6 +323,7 @@ def _replace_views(connection: Connection, registry: Registry) -> None:
         raw = select(*state_table(row).columns)
         _replace_view(connection, STATE, row.plural, raw, row.doc)
         _replace_view(connection, "public", row.plural, projection_view(row), row.doc)
+    guard_views(connection, registry)
 
 
 def _drop_tables(connection: Connection, names: Sequence[str]) -> None:

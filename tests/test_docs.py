@@ -29,6 +29,8 @@ README = (ROOT / "README.md").read_text()
 MANUAL = (
     "commands",
     "journal",
+    "reactions",
+    "rules",
     "fields",
     "events",
     "folds",

@@ -2,8 +2,20 @@
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
-from db.declare import Count, Entry, Key, Projection, Sum, Text, Uint, Uuid
+from db.declare import (
+    EVERYONE,
+    Count,
+    Entry,
+    Key,
+    Projection,
+    Role,
+    Sum,
+    Text,
+    Uint,
+    Uuid,
+)
 from db.errors import StaleDeclarations
 from db.journal.append import append
 from db.journal.entries import ChangedEntry
@@ -147,6 +159,36 @@ def test_a_table_is_rebuilt_and_gone_on_from(engine):
 
     say(engine, REGISTRY, Decided(applicant=BEN, amount=1, reason="all"))
     well(engine, REGISTRY)
+
+
+def test_readers_in_sql_see_what_everyone_may_see(engine):
+    def read(name):
+        with engine.connect() as connection:
+            connection.execute(text("SET ROLE chainfold_reader"))
+            connection.execute(text(f"SELECT * FROM public.{name}"))
+
+    read("club_decided")
+    for name in ("club_applied", "audit_subject_erased", "applications", "turnouts"):
+        with pytest.raises(DBAPIError, match="permission denied"):
+            read(name)
+
+
+def test_who_may_read_can_change(engine):
+    applied = declared(
+        Entry, "Applied", **dict(Applied.spec.fields), readable_by=EVERYONE
+    )
+    decided = declared(
+        Entry, "Decided", **dict(Decided.spec.fields), readable_by=(Role.AUDITOR,)
+    )
+
+    report = migrate(engine, Registry.of([applied, decided]))
+
+    assert [] == report.emptied
+    with engine.connect() as connection:
+        connection.execute(text("SET ROLE chainfold_reader"))
+        connection.execute(text("SELECT * FROM public.club_applied"))
+        with pytest.raises(DBAPIError, match="permission denied"):
+            connection.execute(text("SELECT * FROM public.club_decided"))
 
 
 def test_a_chain_cannot_have_the_journal_s_name(db_engine):
