@@ -39,7 +39,9 @@ MANUAL = (
     "errors",
 )
 # Names that say what a function is given; nobody writes them in a declaration.
-TYPES = {"EventView", "Expression", "Field", "Fold", "Kind"}
+TYPES = {
+    "EventView", "Expression", "Field", "Fold", "Kind", "Reaction", "RowOf", "Tables"
+}  # fmt: skip
 # Which of our own ABIs stands for one that an example names.
 EXAMPLE_ABIS = {
     "abis/erc20.json": "TestToken",
