@@ -1,8 +1,7 @@
 """Calls as bytes: arguments by the ABI, with the command's id behind them.
 
-The id rides as a suffix of the calldata, which contracts do not read: 16 bytes of the
-id and a marker, in the manner of ERC-8021. So the chain itself says which command a
-transaction was for, whoever kept the database.
+The id rides as a suffix of the calldata, which contracts do not read; see
+`db.commands.tags`.
 """
 
 import uuid
@@ -14,10 +13,10 @@ from eth_utils.crypto import keccak
 
 from abis import load_abi
 from commands.errors import CommandError
+from db.commands.tags import tag_of
 from db.declare.commands import CallSpec, CommandSpec
 from db.declare.events import canonical_type
 
-MARKER = bytes.fromhex("c4a1f01d80218021c4a1f01d80218021")
 _ERROR = keccak(text="Error(string)")[:4]
 _PANIC = keccak(text="Panic(uint256)")[:4]
 
@@ -65,14 +64,7 @@ def calldata(
     types = [canonical_type(part) for part in inputs]
     values = [arguments[call.arguments[part["name"]]] for part in inputs]
     selector = keccak(text=call.signature)[:4]
-    return selector + encode(types, values) + command_id.bytes + MARKER
-
-
-def command_id_of(data: bytes) -> uuid.UUID | None:
-    """The command that a transaction's calldata says it is for."""
-    if len(data) < 32 or data[-16:] != MARKER:
-        return None
-    return uuid.UUID(bytes=data[-32:-16])
+    return selector + encode(types, values) + tag_of(command_id)
 
 
 def explain_revert(contract: str, data: bytes, message: str) -> str:

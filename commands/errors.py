@@ -1,5 +1,7 @@
 """What can be wrong with a command before anything is signed."""
 
+from db.commands.states import Hold
+
 
 class CommandError(Exception):
     """Base: every message ends with what to do."""
@@ -14,6 +16,16 @@ class NodeAway(CommandError):
 
 
 class SigningRefused(CommandError):
+    """The signer will not sign this: not allowed, or over a limit on its value."""
+
+
+class SigningHeld(CommandError):
+    """The signer signs nothing, or no more, for now; `hold` says why."""
+
+    def __init__(self, hold: Hold, message: str) -> None:
+        super().__init__(message)
+        self.hold = hold
+
     """The signer will not sign this: not allowed, over its limit, or stopped."""
 
 

@@ -7,6 +7,31 @@ from web3 import HTTPProvider, Web3
 from web3.exceptions import ContractLogicError, Web3Exception, Web3RPCError
 
 from commands.errors import NodeAway, Refused
+from db.commands.states import Hold
+
+# What nodes say (geth and Polygon Edge); it is shown and slows down, decides nothing.
+_FUNDS = ("insufficient funds",)
+_FULL = (
+    "txpool is full",
+    "maximum number of enqueued transactions reached",
+    "rejected future tx due to low slots",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a node said to bytes, and the hash that it gave them if it took them."""
+
+    text: str
+    hash: bytes | None = None
+
+    @property
+    def hold(self) -> Hold:
+        """What it means for the nonces after this one: advice."""
+        said = self.text.lower()
+        if any(words in said for words in _FUNDS):
+            return Hold.FUNDS
+        return Hold.POOL if any(words in said for words in _FULL) else Hold.NO
 
 
 class Node(Protocol):
@@ -16,7 +41,11 @@ class Node(Protocol):
         """The price that the node suggests, in wei."""
         ...
 
-    def send(self, raw: bytes) -> str:
+    def priority_fee(self) -> int:
+        """The tip that the node suggests, in wei (EIP-1559)."""
+        ...
+
+    def send(self, raw: bytes) -> Answer:
         """Hand signed bytes over; returns what the node said, which decides nothing."""
         ...
 
@@ -57,15 +86,19 @@ class EvmNode:
         """The price that the node suggests, in wei."""
         return int(self._ask(lambda: self.web3.eth.gas_price))
 
-    def send(self, raw: bytes) -> str:
+    def priority_fee(self) -> int:
+        """The tip that the node suggests, in wei (EIP-1559)."""
+        return int(self._ask(lambda: self.web3.eth.max_priority_fee))
+
+    def send(self, raw: bytes) -> Answer:
         """Hand signed bytes over; the node's refusals are answers too."""
         try:
             sent = self.web3.eth.send_raw_transaction(raw)
         except Web3RPCError as error:
-            return str(error)
+            return Answer(str(error))
         except (Web3Exception, OSError, ValueError) as error:
             raise NodeAway(f"the node did not take the bytes: {error}") from error
-        return "taken as 0x" + bytes(sent).hex()
+        return Answer("taken as 0x" + bytes(sent).hex(), bytes(sent))
 
     def simulate(self, sender: bytes, to: bytes, value: int, data: bytes) -> int:
         """Estimate the gas; a revert is a final answer."""

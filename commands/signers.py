@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from eth_account import Account
 
@@ -12,7 +12,11 @@ from commands.errors import SigningRefused
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A legacy transaction to sign (EIP-155); amounts and prices in wei."""
+    """A transaction to sign; amounts and prices in wei.
+
+    Without a `priority_fee` a legacy one (EIP-155); with it an EIP-1559 one, of which
+    `gas_price` is the most that is paid for a unit of gas.
+    """
 
     chain_id: int
     nonce: int
@@ -21,6 +25,7 @@ class Payload:
     to: bytes
     value: int
     data: bytes
+    priority_fee: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,12 @@ class Signer(Protocol):
         """The account that its signatures speak for."""
         ...
 
+    def permits(self, payload: Payload) -> None:
+        """Raise what `sign` would, for any nonce; nothing is signed nor remembered."""
+        ...
+
     def sign(self, payload: Payload) -> Signed:
-        """Sign; raises SigningRefused when it will not."""
+        """Sign; raises SigningRefused when it will not, SigningHeld when not now."""
         ...
 
 
@@ -57,20 +66,28 @@ class LocalSigner:
     address: bytes
     _key: bytes = field(repr=False)
 
+    def permits(self, payload: Payload) -> None:
+        """A key alone has no rules."""
+
     def sign(self, payload: Payload) -> Signed:
-        """Sign a legacy transaction."""
-        signed = Account.sign_transaction(
-            {
-                "chainId": payload.chain_id,
-                "nonce": payload.nonce,
-                "gasPrice": payload.gas_price,
-                "gas": payload.gas,
-                "to": payload.to,
-                "value": payload.value,
-                "data": payload.data,
-            },
-            self._key,
-        )
+        """Sign what it is given: the guard before it (`commands.signing`) may not."""
+        fees: dict[str, Any] = {"gasPrice": payload.gas_price}
+        if payload.priority_fee is not None:
+            fees = {
+                "type": 2,
+                "maxFeePerGas": payload.gas_price,
+                "maxPriorityFeePerGas": payload.priority_fee,
+            }
+        content = {
+            "chainId": payload.chain_id,
+            "nonce": payload.nonce,
+            "gas": payload.gas,
+            "to": payload.to,
+            "value": payload.value,
+            "data": payload.data,
+            **fees,
+        }
+        signed = Account.sign_transaction(content, self._key)
         return Signed(bytes(signed.raw_transaction), bytes(signed.hash))
 
 

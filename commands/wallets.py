@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from commands.encode import command_id_of
 from commands.errors import BadTransaction, NodeAway
 from commands.raw import RawTransaction, read_raw
 from commands.submit import Intake, Submission, new_id
 from db import sources
 from db.commands.accept import CommandRow, Request, accept
 from db.commands.states import State
+from db.commands.tags import command_id_of
 from db.commands.wallets import (
     note_relayed,
     settle_wallet_command,
@@ -169,7 +169,7 @@ def _keep_and_send(
 
 def _send(intake: Intake, hash_: bytes, raw: bytes) -> None:
     try:
-        answer = intake.node.send(raw)
+        answer = intake.node.send(raw).text
     except NodeAway as error:
         answer = str(error)
         log.warning("relay_not_sent hash=0x%s cause=%s", hash_.hex(), error)

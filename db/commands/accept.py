@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, ScalarSelect, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    ScalarSelect,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.commands.states import TERMINAL, Closing, State, check_move
 from db.control import command, command_event, slot, source
 from db.errors import DatabaseError
+
+_LOCK = select(command).where(command.c.id == bindparam("of_id")).with_for_update()
 
 
 class KeyReused(DatabaseError):
@@ -229,8 +239,12 @@ def close(
     """Have the nonce of a locked command used by a transaction that does nothing."""
     connection.execute(
         update(slot)
-        .where(slot.c.command == row.id, slot.c.open, slot.c.closing == "")
-        .values(closing=closing)
+        .where(
+            slot.c.command == row.id,
+            slot.c.open,
+            slot.c.closing.in_(("", Closing.REFUSED)),
+        )
+        .values(closing=closing, next_action_at=now)
     )
     if row.state in (State.INCLUDED, State.CLOSING):
         return row
@@ -239,8 +253,7 @@ def close(
 
 def lock(connection: Connection, command_id: uuid.UUID) -> CommandRow:
     """The command, locked until commit."""
-    query = select(command).where(command.c.id == command_id).with_for_update()
-    return as_row(connection.execute(query).one())
+    return as_row(connection.execute(_LOCK, {"of_id": command_id}).one())
 
 
 def move(
@@ -283,13 +296,11 @@ def record(
     now: datetime,
 ) -> None:
     """Write into a command's history, and wake whoever waits for it."""
+    told = func.pg_notify("chainfold_command", f"{command_id}:{state}")
     connection.execute(
-        insert(command_event).values(
-            command=command_id, at=now, state=state, details=dict(details)
-        )
-    )
-    connection.execute(
-        select(func.pg_notify("chainfold_command", f"{command_id}:{state}"))
+        insert(command_event)
+        .values(command=command_id, at=now, state=state, details=dict(details))
+        .returning(told)
     )
 
 

@@ -4,17 +4,41 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from db.commands.accept import lock, move
+from db.commands.slots import lock_slot
 from db.commands.states import State
-from db.control import attempt, slot
+from db.control import attempt
+
+# The command says when its slot is looked at again, for whoever waits for it.
+_NOTE = text(
+    """
+    WITH a AS (
+        UPDATE control.attempt SET sent_count = sent_count + 1, sent_at = :now,
+            answer = :answer,
+            node_hash = coalesce(cast(:node_hash AS bytea), node_hash)
+        WHERE hash = :hash
+    ), s AS (
+        UPDATE control.slot SET next_action_at = :again
+        WHERE signer = :signer AND nonce = :nonce AND open RETURNING command
+    )
+    UPDATE control.command c SET next_action_at = :again
+    FROM s WHERE c.id = s.command AND c.next_action_at IS NOT NULL
+    """
+)
+_OF_SLOT = (
+    attempt.c.signer == bindparam("name"),
+    attempt.c.nonce == bindparam("of_nonce"),
+)
+_ATTEMPTS = select(attempt).where(*_OF_SLOT).order_by(attempt.c.number)
+_NEXT_NUMBER = select(func.coalesce(func.max(attempt.c.number), 0) + 1).where(*_OF_SLOT)
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """One signed transaction for a slot; the price in wei per unit of gas."""
+    """One signed transaction for a slot; prices in wei per unit of gas."""
 
     signer: str
     nonce: int
@@ -23,6 +47,7 @@ class AttemptRow:
     raw: bytes
     hash: bytes
     gas_price: int
+    priority_fee: int | None
     sent_count: int
     sent_at: datetime | None
     signed_at: datetime
@@ -37,27 +62,20 @@ def record_attempt(
     raw: bytes,
     hash_: bytes,
     gas_price: int,
+    priority_fee: int | None = None,
     now: datetime,
 ) -> AttemptRow | None:
     """Store signed bytes if the slot is still open; None: it is not, forget them."""
-    query = (
-        select(slot)
-        .where(slot.c.signer == signer, slot.c.nonce == nonce)
-        .with_for_update()
-    )
-    locked = connection.execute(query).one()
+    locked = lock_slot(connection, signer, nonce)
     if not locked.open:
         return None
-    number = connection.execute(
-        select(func.coalesce(func.max(attempt.c.number), 0) + 1).where(
-            attempt.c.signer == signer, attempt.c.nonce == nonce
-        )
-    ).scalar_one()
+    values = {"name": signer, "of_nonce": nonce}
+    number = connection.execute(_NEXT_NUMBER, values).scalar_one()
     connection.execute(
         insert(attempt)
         .values(
             signer=signer, nonce=nonce, number=number, purpose=purpose, raw=raw,
-            hash=hash_, gas_price=gas_price, signed_at=now,
+            hash=hash_, gas_price=gas_price, priority_fee=priority_fee, signed_at=now,
         )
         .on_conflict_do_nothing(index_elements=["hash"])
     )  # fmt: skip
@@ -71,29 +89,40 @@ def record_attempt(
 
 
 def note_answer(
-    connection: Connection, sent: AttemptRow, answer: str, now: datetime
+    connection: Connection,
+    sent: AttemptRow,
+    answer: str,
+    now: datetime,
+    *,
+    again_at: datetime,
+    node_hash: bytes | None = None,
 ) -> None:
-    """Remember that bytes were sent and what the node said; advice, nothing more."""
+    """Remember that bytes were sent and what the node said; advice, nothing more.
+
+    `again_at` is when they are sent again, should the index not show them by then. A
+    node may give a transaction another hash than its bytes have (Polygon Edge does, for
+    EIP-1559 before a fork): it is kept, for the index will name that one.
+    """
     connection.execute(
-        update(attempt)
-        .where(attempt.c.hash == sent.hash)
-        .values(sent_count=attempt.c.sent_count + 1, sent_at=now, answer=answer[:500])
-    )
+        _NOTE,
+        {
+            "hash": sent.hash, "answer": answer[:500], "now": now, "again": again_at,
+            "node_hash": None if node_hash == sent.hash else node_hash,
+            "signer": sent.signer, "nonce": sent.nonce,
+        },
+    )  # fmt: skip
 
 
 def attempts_of(connection: Connection, signer: str, nonce: int) -> list[AttemptRow]:
     """The attempts of a slot, in order."""
-    query = (
-        select(attempt)
-        .where(attempt.c.signer == signer, attempt.c.nonce == nonce)
-        .order_by(attempt.c.number)
-    )
-    return [_attempt(row) for row in connection.execute(query)]
+    values = {"name": signer, "of_nonce": nonce}
+    return [_attempt(row) for row in connection.execute(_ATTEMPTS, values)]
 
 
 def _attempt(row: Any) -> AttemptRow:
     return AttemptRow(
         row.signer, row.nonce, row.number, row.purpose, bytes(row.raw),
-        bytes(row.hash), int(row.gas_price), row.sent_count, row.sent_at,
-        row.signed_at,
+        bytes(row.hash), int(row.gas_price),
+        None if row.priority_fee is None else int(row.priority_fee),
+        row.sent_count, row.sent_at, row.signed_at,
     )  # fmt: skip

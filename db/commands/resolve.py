@@ -1,29 +1,37 @@
 """T6 and T7: what the indexed chain shows decides, and only in final blocks."""
 
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, text, update
+from sqlalchemy import Connection, bindparam, select, text, update
 
-from db.commands.accept import CommandRow, lock, move
+from db.commands.accept import CommandRow, find, lock, move
+from db.commands.reconcile import alarm, unknown_tag
+from db.commands.slots import lock_slot
 from db.commands.states import Closing, State
+from db.commands.tags import command_id_of
 from db.control import attempt, slot
 
-# The transaction that consumed each open nonce, as far as blocks were read without a
-# gap from the sender's first block on.
+log = logging.getLogger(__name__)
+
+# The transaction that consumed each open nonce, as far as blocks were read.
 _CONSUMED = text(
     """
     SELECT s.nonce, t.hash, t.succeeded, t.position >> 32 AS height,
-        (t.position >> 32) <= src.final AS final
+        (t.position >> 32) <= src.final AS final,
+        t.recipient, t.value, t.data, g.address
     FROM control.slot s
     JOIN control.signer g ON g.name = s.signer
     JOIN control.source src ON src.id = g.source
     JOIN control.sender_transaction t
         ON t.source = g.source AND t.sender = g.address AND t.nonce = s.nonce
-    WHERE s.signer = :signer AND s.open
-    ORDER BY s.nonce
+    WHERE s.signer = :signer AND s.nonce = :nonce AND s.open
     """
+)
+_HASHES = select(attempt.c.purpose, attempt.c.hash, attempt.c.node_hash).where(
+    attempt.c.signer == bindparam("name"), attempt.c.nonce == bindparam("of_nonce")
 )
 
 
@@ -36,16 +44,22 @@ class Consumed:
     succeeded: bool
     height: int
     final: bool
+    recipient: bytes | None
+    value: int
+    data: bytes
+    to_itself: bool
 
 
-def consumed(connection: Connection, signer: str) -> dict[int, Consumed]:
-    """The indexed transactions that used a signer's open nonces."""
-    return {
-        row.nonce: Consumed(
-            row.nonce, bytes(row.hash), row.succeeded, row.height, row.final
-        )
-        for row in connection.execute(_CONSUMED, {"signer": signer})
-    }
+def consumed(connection: Connection, signer: str, nonce: int) -> Consumed | None:
+    """The indexed transaction that used an open nonce of a signer, if there is one."""
+    row = connection.execute(_CONSUMED, {"signer": signer, "nonce": nonce}).first()
+    if row is None:
+        return None
+    recipient = None if row.recipient is None else bytes(row.recipient)
+    return Consumed(
+        row.nonce, bytes(row.hash), row.succeeded, row.height, row.final, recipient,
+        int(row.value), bytes(row.data), recipient == bytes(row.address),
+    )  # fmt: skip
 
 
 def settle_slot(
@@ -55,28 +69,18 @@ def settle_slot(
 
     Everything is read again under the slot's lock, so it may be called at any time.
     """
-    query = (
-        select(slot)
-        .where(slot.c.signer == signer, slot.c.nonce == nonce)
-        .with_for_update()
-    )
-    locked = connection.execute(query).one()
+    locked = lock_slot(connection, signer, nonce)
     if not locked.open:
         return str(locked.resolution)
-    found = consumed(connection, signer).get(nonce)
+    found = consumed(connection, signer, nonce)
     owner = None if locked.command is None else lock(connection, locked.command)
     if found is None:
         if owner is not None and owner.state is State.INCLUDED:
             back = State.CLOSING if locked.closing else State.SIGNED
             move(connection, owner, back, now, reason="its block was undone")
         return None
-    ours = connection.execute(
-        select(attempt.c.purpose).where(
-            attempt.c.signer == signer,
-            attempt.c.nonce == nonce,
-            attempt.c.hash == found.hash,
-        )
-    ).scalar()
+    owner = owner or _adopt(connection, signer, found, now)
+    ours = _ours(connection, signer, found, owner)
     if not found.final:
         _show_inclusion(connection, owner, found, ours, now)
         return None
@@ -84,11 +88,77 @@ def settle_slot(
     connection.execute(
         update(slot)
         .where(slot.c.signer == signer, slot.c.nonce == nonce)
-        .values(open=False, resolution=resolution)
+        .values(open=False, resolution=resolution, hash=found.hash, height=found.height)
     )
+    if ours is None:
+        _examine(connection, signer, found)
     if owner is not None:
         _finish(connection, owner, locked, found, resolution, now)
     return resolution
+
+
+def _ours(
+    connection: Connection, signer: str, found: Consumed, owner: CommandRow | None
+) -> str | None:
+    """Which of our attempts a transaction is; None: somebody else used the key.
+
+    By its nonce it is found, by its hash recognised; where a node gives transactions
+    hashes that their bytes do not have, by the hash it answered, and failing that by
+    what the transaction does: a call carries its command's id, so it can be no other.
+    """
+    rows = connection.execute(_HASHES, {"name": signer, "of_nonce": found.nonce}).all()
+    for row in rows:
+        hashes = (bytes(row.hash), row.node_hash and bytes(row.node_hash))
+        if found.hash in hashes:
+            return str(row.purpose)
+    if owner is not None and (
+        (found.recipient, found.value, found.data)
+        == (owner.target, owner.value, owner.data)
+        and command_id_of(found.data) == owner.id
+    ):
+        return "call"
+    empty = found.to_itself and not found.value and not found.data
+    fillers = [str(row.purpose) for row in rows if row.purpose != "call"]
+    return fillers[-1] if empty and fillers else None
+
+
+def _adopt(
+    connection: Connection, signer: str, found: Consumed, now: datetime
+) -> CommandRow | None:
+    """Give a filler's nonce to the waiting command whose transaction used it.
+
+    It was sent before the database lost its memory of it, and outran the filler.
+    """
+    tag = command_id_of(found.data)
+    if tag is None or find(connection, tag) is None:
+        return None
+    waiting = lock(connection, tag)
+    if waiting.state is State.HELD:
+        waiting = move(connection, waiting, State.ACCEPTED, now)
+    if waiting.state is not State.ACCEPTED:
+        return None
+    connection.execute(
+        update(slot)
+        .where(slot.c.signer == signer, slot.c.nonce == found.nonce)
+        .values(command=tag)
+    )
+    reason = f"the chain shows it at nonce {found.nonce}"
+    return move(connection, waiting, State.SLOTTED, now, reason=reason)
+
+
+def _examine(connection: Connection, signer: str, found: Consumed) -> None:
+    """Halt the signer if what used the nonce was a command, but not this one."""
+    tag = command_id_of(found.data)
+    if tag is None:
+        log.error("key_used_elsewhere signer=%s nonce=%s", signer, found.nonce)
+    elif find(connection, tag) is None:
+        alarm(connection, signer, unknown_tag(signer, found.nonce, tag))
+    else:
+        alarm(
+            connection, signer,
+            f"nonce {found.nonce} ran command {tag}, which was to have another: see to "
+            f"its history, then run `chainfold sign resume {signer}`",
+        )  # fmt: skip
 
 
 def _show_inclusion(
@@ -115,8 +185,11 @@ def _resolution(ours: str | None, found: Consumed) -> str:
 
 
 def _closed(locked: Any) -> State:
-    late = locked.closing == Closing.DEADLINE
-    return State.EXPIRED if late else State.CANCELLED
+    """Where a command goes whose nonce was used up by a transaction of nothing."""
+    return {
+        Closing.DEADLINE: State.EXPIRED,
+        Closing.REFUSED: State.HELD,
+    }.get(Closing(locked.closing), State.CANCELLED)
 
 
 def _finish(
@@ -127,23 +200,19 @@ def _finish(
     resolution: str,
     now: datetime,
 ) -> None:
-    if resolution == "lost":
-        if locked.closing:
-            reason = "its nonce was used by another wallet"
-            move(connection, owner, _closed(locked), now, reason=reason)
-        else:
-            reason = "its nonce was used by another wallet: it gets another"
-            move(connection, owner, State.ACCEPTED, now, reason=reason)
+    if resolution in ("lost", "filled", "cancelled"):
+        new = _closed(locked) if locked.closing else State.ACCEPTED
+        reason = owner.reason
+        if resolution != "cancelled" and new is not State.HELD:
+            reason = "its nonce was used for something else"
+            reason += "" if locked.closing else ": it gets another"
+        ended = {} if new in (State.ACCEPTED, State.HELD) else {
+            "transaction": found.hash, "height": found.height,
+        }  # fmt: skip
+        move(connection, owner, new, now, reason=reason, **ended)
         return
-    ends = {
-        "succeeded": State.SUCCEEDED,
-        "reverted": State.REVERTED,
-        "cancelled": _closed(locked),
-    }
-    reason = "it was mined before its cancel" if (
-        locked.closing and resolution in ("succeeded", "reverted")
-    ) else ""  # fmt: skip
+    late = "it was mined before its cancel" if locked.closing else ""
     move(
-        connection, owner, ends[resolution], now,
-        reason=reason, transaction=found.hash, height=found.height,
+        connection, owner, State(resolution), now,
+        reason=late, transaction=found.hash, height=found.height,
     )  # fmt: skip

@@ -1,17 +1,85 @@
-"""T2 and T8: nonces as rows, and no gap between them."""
+"""T2: nonces as rows, each bound to a command in the transaction that takes it."""
 
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    bindparam,
+    exists,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from db.commands.accept import CommandRow, as_row, close, lock, move
-from db.commands.states import Closing, State
-from db.control import command, sender_transaction, signer, slot, source
-from db.position import BlockRange
+from db.commands.states import Closing, Hold, State
+from db.commands.tags import MARKER
+from db.control import attempt, command, signer, slot
+
+# Under the signer's lock: how many nonces are open, how far the sender's transactions
+# are read without a gap, and whether there are transactions without a slot or nonces
+# without either: what is waiting may be what was done there.
+_FACTS = text(
+    """
+    SELECT control.sender_reach(g.source, g.address) AS reach,
+        (SELECT count(*) FROM control.slot s WHERE s.signer = g.name AND s.open)
+            AS in_flight,
+        EXISTS (
+            SELECT FROM control.sender_transaction t
+            WHERE t.source = g.source AND t.sender = g.address
+                AND t.nonce >= g.checked_nonce
+                AND (t.nonce >= g.next_nonce OR right(encode(t.data, 'hex'), 32)
+                    = :marker)
+                AND NOT EXISTS (
+                    SELECT FROM control.slot s
+                    WHERE s.signer = g.name AND s.nonce = t.nonce
+                )
+        ) OR EXISTS (
+            SELECT FROM control.slot s
+            WHERE s.signer = g.name AND s.open AND s.command IS NULL
+        ) OR EXISTS (
+            SELECT FROM generate_series(g.checked_nonce, g.next_nonce - 1) n
+            WHERE NOT EXISTS (SELECT FROM control.slot s
+                    WHERE s.signer = g.name AND s.nonce = n)
+                AND NOT EXISTS (SELECT FROM control.sender_transaction t
+                    WHERE t.source = g.source AND t.sender = g.address
+                        AND t.nonce = n)
+        ) AS unaccounted
+    FROM control.signer g WHERE g.name = :name
+    """
+)
+_NAME: BindParameter[str] = bindparam("name")
+_LOCK_SIGNER = select(signer).where(signer.c.name == _NAME).with_for_update()
+_NEXT_WAITING = (
+    select(command)
+    .where(command.c.signer == _NAME, command.c.state == State.ACCEPTED)
+    .order_by(command.c.id)
+    .limit(1)
+)
+_TAKE_WAITING = _NEXT_WAITING.with_for_update(skip_locked=True)
+_LOCK_SLOT = (
+    select(slot)
+    .where(slot.c.signer == _NAME, slot.c.nonce == bindparam("of_nonce"))
+    .with_for_update()
+)
+_CLAIM = (
+    update(slot)
+    .where(
+        slot.c.signer == _NAME,
+        slot.c.nonce == bindparam("of_nonce"),
+        slot.c.open,
+        slot.c.next_action_at <= bindparam("now"),
+        ~exists(select(signer.c.name).where(signer.c.name == _NAME, signer.c.paused)),
+    )
+    .values(next_action_at=bindparam("until"))
+    .returning(*slot.columns)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +95,9 @@ class SignerRow:
     paused: bool
     reason: str
     max_in_flight: int
+    checked_nonce: int = 0
+    hold: Hold = Hold.NO
+    hold_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +120,23 @@ def register_signer(
     next_nonce: int,
     gate_height: int,
     max_in_flight: int = 64,
+    floor: int = 0,
 ) -> SignerRow:
     """Make a signer known, or close its gate again at a start.
 
     `next_nonce` is what the node counts at its head, `gate_height`; nothing is signed
     until the index has passed that block, so that a database restored from a backup
     first learns what was done after it was taken. A nonce never moves backwards.
+
+    `floor` is the nonce after all that were signed or handed to a node, as the signing
+    side and the node remember. Those that the database does not know of are filled, and
+    no command is given a nonce before it is known what became of them.
     """
     values = {
         "name": name, "source": source_id, "address": address,
-        "first_nonce": next_nonce, "next_nonce": next_nonce, "gate_height": gate_height,
-        "max_in_flight": max_in_flight,
+        "first_nonce": next_nonce, "next_nonce": max(next_nonce, floor),
+        "gate_height": gate_height, "max_in_flight": max_in_flight,
+        "checked_nonce": next_nonce,
     }  # fmt: skip
     statement = insert(signer).values(values)
     row = connection.execute(
@@ -68,6 +145,7 @@ def register_signer(
             set_={
                 "gate_height": gate_height,
                 "max_in_flight": max_in_flight,
+                "next_nonce": func.greatest(signer.c.next_nonce, floor),
             },
             where=(signer.c.source == source_id) & (signer.c.address == address),
         ).returning(*signer.columns)
@@ -77,20 +155,43 @@ def register_signer(
             f"signer {name!r} was another address or chain before: give the new key "
             "another name"
         )
-    return _signer(row)
+    return as_signer(row)
 
 
 def find_signer(connection: Connection, name: str) -> SignerRow | None:
     """The signer with a name."""
     row = connection.execute(select(signer).where(signer.c.name == name)).first()
-    return None if row is None else _signer(row)
+    return None if row is None else as_signer(row)
 
 
 def pause(connection: Connection, name: str, *, paused: bool, reason: str = "") -> None:
-    """Stop a signer from taking nonces, or let it go on."""
+    """Halt a signer, so that it signs and sends nothing, or let it go on."""
     connection.execute(
         update(signer).where(signer.c.name == name).values(paused=paused, reason=reason)
     )
+
+
+def set_hold(connection: Connection, name: str, hold: Hold, reason: str = "") -> None:
+    """Remember what keeps a signer from new nonces; `Hold.NO`: nothing any more."""
+    connection.execute(
+        update(signer)
+        .where(signer.c.name == name)
+        .values(hold=hold, hold_reason=reason[:500])
+    )
+
+
+def lock_signer(connection: Connection, name: str) -> SignerRow:
+    """The signer, locked until commit: nothing else moves its nonces."""
+    return as_signer(connection.execute(_LOCK_SIGNER, {"name": name}).one())
+
+
+def next_waiting(
+    connection: Connection, name: str, *, locked: bool = False
+) -> CommandRow | None:
+    """The oldest command that waits for a nonce of a signer."""
+    query = _TAKE_WAITING if locked else _NEXT_WAITING
+    row = connection.execute(query, {"name": name}).first()
+    return None if row is None else as_row(row)
 
 
 def take_slot(
@@ -98,91 +199,73 @@ def take_slot(
 ) -> tuple[CommandRow, SlotRow] | None:
     """T2: bind the next nonce to the oldest waiting command; None when it may not be.
 
-    Commands whose time is over are expired instead: they never were signed.
+    Commands whose time is over are expired instead: they never were signed. While the
+    signer is on hold one nonce at most is open, by which it learns that it may go on.
     """
-    locked = _signer(
-        connection.execute(
-            select(signer).where(signer.c.name == name).with_for_update()
-        ).one()
-    )
-    if locked.paused or not _gate_open(connection, locked):
+    row = lock_signer(connection, name)
+    if row.paused:
         return None
-    in_flight = connection.execute(
-        select(func.count()).where(slot.c.signer == name, slot.c.open)
-    ).scalar_one()
-    if in_flight >= locked.max_in_flight:
+    facts = connection.execute(_FACTS, {"name": name, "marker": MARKER.hex()}).one()
+    # What the index has and no slot accounts for must be looked at first: it may be
+    # the very command that would be taken now, done before a backup was restored.
+    if facts.unaccounted or facts.reach is None or facts.reach < row.gate_height:
         return None
-    while (waiting := _next_waiting(connection, name)) is not None:
+    if facts.in_flight >= (1 if row.hold else row.max_in_flight):
+        return None
+    while (waiting := next_waiting(connection, name, locked=True)) is not None:
         if waiting.valid_until is not None and waiting.valid_until <= now:
             move(connection, waiting, State.EXPIRED, now, reason="its time was over")
             continue
-        nonce = locked.next_nonce
+        nonce = row.next_nonce
         connection.execute(
             update(signer).where(signer.c.name == name).values(next_nonce=nonce + 1)
         )
-        row = _insert_slot(connection, name, nonce, waiting.id, now)
-        return move(connection, waiting, State.SLOTTED, now), row
+        taken = insert_slot(connection, name, nonce, waiting.id, now)
+        return move(connection, waiting, State.SLOTTED, now), taken
     return None
 
 
-def fill_gaps(connection: Connection, name: str, now: datetime) -> list[SlotRow]:
-    """T8: never reuse a nonce that the chain has seen, and leave none unused behind.
+def claim_slot(
+    connection: Connection, name: str, nonce: int, now: datetime, until: datetime
+) -> SlotRow | None:
+    """Lock a slot that is due, and have nobody else look at it before `until`.
 
-    The floor is what the index has seen of the signer. A nonce below it that no slot
-    holds and no indexed transaction consumed is filled: it would block all later ones.
+    None: it is not due any more, or the signer was paused. The claim saves work and
+    guards nothing: two workers with the same nonce do no harm.
     """
-    locked = _signer(
-        connection.execute(
-            select(signer).where(signer.c.name == name).with_for_update()
-        ).one()
-    )
-    reach = _reach(connection, locked)
-    if reach is None:
-        return []
-    floor = _after_last(connection, locked, reach)
-    if floor > locked.next_nonce:
-        connection.execute(
-            update(signer).where(signer.c.name == name).values(next_nonce=floor)
-        )
-    final = connection.execute(
-        select(source.c.final).where(source.c.id == locked.source)
-    ).scalar_one()
-    settled = _after_last(connection, locked, min(final, reach))
-    missing = connection.execute(
-        text(
-            "SELECT n FROM generate_series(cast(:low AS bigint), :high - 1) n"
-            " WHERE NOT EXISTS (SELECT FROM control.slot s"
-            "   WHERE s.signer = :name AND s.nonce = n)"
-            " AND NOT EXISTS (SELECT FROM control.sender_transaction t"
-            "   WHERE t.source = :source AND t.sender = :address AND t.nonce = n)"
-            " ORDER BY n LIMIT 64"
-        ),
-        {
-            "low": settled,
-            "high": max(floor, locked.next_nonce),
-            "name": name,
-            "source": locked.source,
-            "address": locked.address,
-        },
-    ).scalars()
-    return [_insert_slot(connection, name, nonce, None, now) for nonce in missing]
+    values = {"name": name, "of_nonce": nonce, "now": now, "until": until}
+    row = connection.execute(_CLAIM, values).first()
+    return None if row is None else _slot(row)
 
 
 def owner_of(connection: Connection, held: SlotRow, now: datetime) -> CommandRow | None:
-    """A slot's command, None for a filler; one whose time is over begins to close."""
+    """The command of a locked slot, None for a filler; a late one begins to close."""
     if held.command is None:
         return None
-    connection.execute(
-        select(slot.c.nonce)
-        .where(slot.c.signer == held.signer, slot.c.nonce == held.nonce)
-        .with_for_update()
-    )
     owner = lock(connection, held.command)
     late = owner.valid_until is not None and owner.valid_until <= now
     if late and owner.state in (State.SLOTTED, State.SIGNED):
         reason = "its time was over before it was mined"
         return close(connection, owner, now, Closing.DEADLINE, reason)
     return owner
+
+
+def refuse_slot(
+    connection: Connection, name: str, nonce: int, reason: str, now: datetime
+) -> bool:
+    """Have a nonce used up whose call the signer refuses; its command will be held.
+
+    Only while nothing was signed for it: signed bytes may be mined at any time.
+    """
+    locked = lock_slot(connection, name, nonce)
+    signed = connection.execute(
+        select(func.count()).where(attempt.c.signer == name, attempt.c.nonce == nonce)
+    ).scalar_one()
+    if not locked.open or locked.closing or locked.command is None or signed:
+        return False
+    owner = lock(connection, locked.command)
+    close(connection, owner, now, Closing.REFUSED, reason)
+    return True
 
 
 def open_slots(connection: Connection, name: str) -> list[SlotRow]:
@@ -193,70 +276,36 @@ def open_slots(connection: Connection, name: str) -> list[SlotRow]:
     return [_slot(row) for row in connection.execute(query)]
 
 
-def _gate_open(connection: Connection, locked: SignerRow) -> bool:
-    """Whether every block up to the gate was read for this sender's transactions."""
-    reach = _reach(connection, locked)
-    return reach is not None and reach >= locked.gate_height
-
-
-def _after_last(connection: Connection, locked: SignerRow, height: int) -> int:
-    """The nonce after the last that the chain consumed up to a height."""
-    if height < 0:
-        return locked.first_nonce
-    seen = connection.execute(
-        select(func.max(sender_transaction.c.nonce)).where(
-            sender_transaction.c.source == locked.source,
-            sender_transaction.c.sender == locked.address,
-            sender_transaction.c.position <= BlockRange(0, height).highest,
-        )
-    ).scalar()
-    return locked.first_nonce if seen is None else int(seen) + 1
-
-
-def _reach(connection: Connection, locked: SignerRow) -> int | None:
-    """The last block up to which the sender's transactions are read without a gap."""
-    return connection.execute(
-        text(
-            "SELECT upper((SELECT r FROM unnest(c.blocks) r ORDER BY r LIMIT 1)) - 1"
-            " FROM control.coverage c WHERE c.source = :source"
-            " AND c.event = 'chain.transactions' AND c.filter = :sender"
-        ),
-        {"source": locked.source, "sender": "0x" + locked.address.hex()},
-    ).scalar()
-
-
-def _next_waiting(connection: Connection, name: str) -> CommandRow | None:
-    query = (
-        select(command)
-        .where(command.c.signer == name, command.c.state == State.ACCEPTED)
-        .order_by(command.c.id)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-    )
-    row = connection.execute(query).first()
-    return None if row is None else as_row(row)
-
-
-def _insert_slot(
+def insert_slot(
     connection: Connection,
     name: str,
     nonce: int,
     command_id: uuid.UUID | None,
     now: datetime,
 ) -> SlotRow:
+    """A nonce as a row, bound to a command, or to none."""
     row = connection.execute(
         insert(slot)
-        .values(signer=name, nonce=nonce, command=command_id, taken_at=now)
+        .values(
+            signer=name, nonce=nonce, command=command_id, taken_at=now,
+            next_action_at=now,
+        )
         .returning(*slot.columns)
-    ).one()
+    ).one()  # fmt: skip
     return _slot(row)
 
 
-def _signer(row: Any) -> SignerRow:
+def lock_slot(connection: Connection, name: str, nonce: int) -> Any:
+    """The row of a slot, locked until commit."""
+    return connection.execute(_LOCK_SLOT, {"name": name, "of_nonce": nonce}).one()
+
+
+def as_signer(row: Any) -> SignerRow:
+    """A signer from a row of its table."""
     return SignerRow(
         row.name, row.source, bytes(row.address), row.first_nonce, row.next_nonce,
-        row.gate_height,
-        row.paused, row.reason, row.max_in_flight,
+        row.gate_height, row.paused, row.reason, row.max_in_flight,
+        row.checked_nonce, Hold(row.hold), row.hold_reason,
     )  # fmt: skip
 
 

@@ -26,6 +26,32 @@ class Closing(enum.StrEnum):
     NO = ""
     CANCEL = "cancel"
     DEADLINE = "deadline"
+    REFUSED = "refused"
+
+
+class Hold(enum.StrEnum):
+    """What keeps a signer from taking more nonces until it is over, by itself."""
+
+    NO = ""
+    FUNDS = "funds"
+    BUDGET = "budget"
+    CEILING = "ceiling"
+    STOPPED = "stopped"
+    REFUSED = "refused"
+    SIGNER_AWAY = "signer-away"
+    POOL = "pool"
+
+
+# What a person may do about each; without it the signer tries on all the same.
+REMEDIES: dict[Hold, str] = {
+    Hold.FUNDS: "send money to the signer's address",
+    Hold.BUDGET: "raise gas_per_day of the signer, or wait for the next day (UTC)",
+    Hold.CEILING: "raise gas_price_max of the signer, or wait for a lower price",
+    Hold.STOPPED: "run `chainfold sign resume`",
+    Hold.REFUSED: "correct the signer's rules under [signers.<name>]",
+    Hold.SIGNER_AWAY: "see to the signing process: `chainfold sign serve`",
+    Hold.POOL: "wait: the node has no room for more transactions",
+}
 
 
 TERMINAL = frozenset(
@@ -59,7 +85,9 @@ MOVES: dict[State, frozenset[State]] = {
     State.SIGNED: frozenset(
         {State.INCLUDED, State.CLOSING, State.ACCEPTED, State.DROPPED, *_ENDS}
     ),
-    State.CLOSING: frozenset({State.INCLUDED, State.ACCEPTED, State.DROPPED, *_ENDS}),
+    State.CLOSING: frozenset(
+        {State.INCLUDED, State.ACCEPTED, State.HELD, State.DROPPED, *_ENDS}
+    ),
     State.INCLUDED: frozenset(
         {State.SIGNED, State.CLOSING, State.ACCEPTED, State.DROPPED, *_ENDS}
     ),

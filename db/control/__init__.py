@@ -29,6 +29,7 @@ from db.control.indexing import (
 )
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay
+from db.control.signing import signed, signing_day, signing_stop
 
 __all__ = [
     "account",
@@ -55,7 +56,10 @@ __all__ = [
     "session",
     "sign_in_attempt",
     "sign_in_nonce",
+    "signed",
     "signer",
+    "signing_day",
+    "signing_stop",
     "slot",
     "source",
     "subject_key",

@@ -25,7 +25,9 @@ from db.control.base import metadata
 
 # A key that signs, by name. Nonces below `first_nonce` are not ours; `next_nonce` moves
 # only in the transaction that makes a slot; nothing is signed before `gate_height` is
-# indexed.
+# indexed. Below `checked_nonce` every transaction of the chain is accounted for.
+# `paused` halts the signer until a person lets it go on, for `reason`; `hold` is what
+# keeps it from new nonces for now, and goes away with its cause.
 signer = Table(
     "signer",
     metadata,
@@ -38,6 +40,9 @@ signer = Table(
     Column("paused", Boolean, nullable=False, server_default="false"),
     Column("reason", Text, nullable=False, server_default=""),
     Column("max_in_flight", Integer, nullable=False),
+    Column("checked_nonce", BigInteger, nullable=False, server_default="0"),
+    Column("hold", Text, nullable=False, server_default=""),
+    Column("hold_reason", Text, nullable=False, server_default=""),
     UniqueConstraint("source", "address"),
 )
 
@@ -92,8 +97,16 @@ Index(
     & command.c.next_action_at.is_not(None),
 )
 Index("command_by_tenant", command.c.tenant, command.c.id)
+Index(
+    "command_held",
+    command.c.signer,
+    command.c.next_action_at,
+    postgresql_where=command.c.state == "held",
+)
 
 # A nonce of a signer, and the command it was taken for; None: only to fill a gap.
+# `next_action_at` is when it is looked at again; `hash` and `height` are of the
+# transaction that resolved it.
 slot = Table(
     "slot",
     metadata,
@@ -104,6 +117,9 @@ slot = Table(
     Column("closing", Text, nullable=False, server_default=""),
     Column("resolution", Text, nullable=False, server_default=""),
     Column("taken_at", DateTime(timezone=True), nullable=False),
+    Column("next_action_at", DateTime(timezone=True), nullable=False),
+    Column("hash", LargeBinary),
+    Column("height", BigInteger),
     PrimaryKeyConstraint("signer", "nonce"),
 )
 
@@ -115,7 +131,9 @@ Index(
 )
 Index("slot_open", slot.c.signer, slot.c.nonce, postgresql_where=slot.c.open)
 
-# Signed bytes for a slot, stored before they leave.
+# Signed bytes for a slot, stored before they leave. `gas_price` is the most that a unit
+# of gas may cost; `priority_fee` only with EIP-1559. `node_hash` is the hash that the
+# node answered, where it is another than ours.
 attempt = Table(
     "attempt",
     metadata,
@@ -126,6 +144,8 @@ attempt = Table(
     Column("raw", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False, unique=True),
     Column("gas_price", Numeric(78, 0), nullable=False),
+    Column("priority_fee", Numeric(78, 0)),
+    Column("node_hash", LargeBinary),
     Column("signed_at", DateTime(timezone=True), nullable=False),
     Column("sent_count", Integer, nullable=False, server_default="0"),
     Column("sent_at", DateTime(timezone=True)),

@@ -7,8 +7,8 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from commands.encode import command_id_of
 from commands.errors import NodeAway
+from db.commands.tags import command_id_of
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
 from helpers.office import CONTRACTS, SIGNERS, Office

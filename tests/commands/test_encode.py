@@ -12,9 +12,9 @@ from commands.encode import (
     BadArguments,
     calldata,
     check_arguments,
-    command_id_of,
     explain_revert,
 )
+from db.commands.tags import command_id_of
 from db.declare.commands import as_json
 from db.domains.crowdfunding.commands import AttestInvestment, RegisterIssuer
 

@@ -7,28 +7,78 @@ be played; the hash is theirs.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import text
 
-from commands.errors import NodeAway
+from commands.errors import NodeAway, SigningHeld, SigningRefused
+from commands.node import Answer
 from commands.signers import Signed
+from db.commands.states import Hold
 
 FINAL_DEPTH = 4
 
+_WRITE = text(
+    """
+    WITH written AS (
+        INSERT INTO control.sender_transaction
+        SELECT :source, (height << 32) + at, 0, decode(hash, 'hex'),
+            :sender, decode("to", 'hex'), nonce, value, decode(data, 'hex'), succeeded,
+            21000, NULL
+        FROM jsonb_to_recordset(cast(:block AS jsonb)) AS t(height bigint, at int,
+            hash text, "to" text, nonce bigint, value numeric, data text,
+            succeeded boolean)
+    ), covered AS (
+        INSERT INTO control.coverage
+        VALUES (:source, 'chain.transactions', :filter, cast(:blocks AS int8multirange))
+        ON CONFLICT (source, event, filter) DO UPDATE SET blocks = excluded.blocks
+    )
+    UPDATE control.source SET head = :height - 1, final = greatest(final, :final)
+    WHERE id = :source
+    """
+)
+_UNDO = text(
+    """
+    WITH gone AS (
+        DELETE FROM control.sender_transaction WHERE source = :source
+            AND position >> 32 >= :height AND sender = :sender
+    )
+    UPDATE control.coverage SET blocks = cast(:blocks AS int8multirange)
+    WHERE source = :source AND filter = :filter
+    """
+)
 
-@dataclass(frozen=True)
+
+@dataclass
 class JsonSigner:
-    """Signs with nothing: for simulations."""
+    """Signs with nothing: for simulations; `refuses` are bytes that it will not sign.
+
+    It remembers what it signed for each nonce, as the signing side does, wherever the
+    database comes from; `away` makes it answer nobody.
+    """
 
     name: str
     address: bytes
+    refuses: set = field(default_factory=set)
+    away: bool = False
+    memory: dict = field(default_factory=dict)
+
+    def permits(self, payload):
+        if self.away:
+            raise SigningHeld(Hold.SIGNER_AWAY, "it does not answer")
+        if payload.data in self.refuses:
+            raise SigningRefused("the signer refuses it")
 
     def sign(self, payload):
+        self.permits(payload)
+        known = self.memory.setdefault(payload.nonce, payload.data)
+        if payload.data and known != payload.data:
+            raise SigningRefused("something else was signed for this nonce")
         content = {
             "nonce": payload.nonce,
             "price": payload.gas_price,
             "to": payload.to.hex(),
+            "value": payload.value,
             "data": payload.data.hex(),
             "gas": payload.gas,
         }
@@ -45,6 +95,8 @@ class MempoolChain:
         self.base, self.faults, self.final = 10, True, 0
         self.indexed = []
         self.salt = 0
+        self.used = 0
+        self.balance, self.reverting = True, set()
 
     # as a node -----------------------------------------------------------------
 
@@ -53,6 +105,9 @@ class MempoolChain:
             raise NodeAway("no answer")
         return self.base - 2 + self.rng.randrange(6)
 
+    def priority_fee(self):
+        return 1
+
     def send(self, raw):
         roll = self.rng.random() if self.faults else 1.0
         if roll < 0.12:
@@ -60,13 +115,15 @@ class MempoolChain:
         answer = self.take(raw)
         if roll < 0.30:
             raise NodeAway("taken, and the answer was lost")
-        return answer
+        return Answer(answer)
 
     def take(self, raw):
         transaction = json.loads(raw) | {"hash": hashlib.sha256(raw).hexdigest()}
         nonce = transaction["nonce"]
         if nonce < self.consumed():
             return "nonce too low"
+        if not self.balance:
+            return "insufficient funds for gas * price + value"
         known = self.pool.get(nonce)
         if known is not None and known["hash"] == transaction["hash"]:
             return "already known"
@@ -76,7 +133,7 @@ class MempoolChain:
         return "ok"
 
     def consumed(self):
-        return sum(len(transactions) for transactions in self.blocks)
+        return self.used
 
     # as a world ----------------------------------------------------------------
 
@@ -88,14 +145,21 @@ class MempoolChain:
             block.append(self.pool.pop(nonce))
             nonce += 1
         self.pool = {n: tx for n, tx in self.pool.items() if n >= nonce}
+        self.used = nonce
         self.blocks.append(block)
         self.final = max(self.final, len(self.blocks) - 1 - FINAL_DEPTH)
 
     def reorg(self, depth):
         for _ in range(min(depth, FINAL_DEPTH - 1, len(self.blocks) - 1 - self.final)):
-            for transaction in self.blocks.pop():
+            for transaction in self.undo():
                 if self.rng.random() < 0.7:
                     self.pool.setdefault(transaction["nonce"], transaction)
+
+    def undo(self):
+        """Take the last block away; returns what was in it."""
+        block = self.blocks.pop()
+        self.used -= len(block)
+        return block
 
     def outside(self):
         """Somebody uses the key in a wallet of their own."""
@@ -103,64 +167,45 @@ class MempoolChain:
         self.salt += 1
         digest = hashlib.sha256(f"outside {self.salt}".encode()).hexdigest()
         self.pool[nonce] = {
-            "nonce": nonce,
-            "price": self.base + 50,
-            "to": "",
-            "data": "",
-            "hash": digest,
-        }
+            "nonce": nonce, "price": self.base + 50, "to": "ff" * 20, "value": 0,
+            "data": "", "hash": digest,
+        }  # fmt: skip
 
-    def index(self, engine, source, *, finality=FINAL_DEPTH):
-        """Bring the index one block nearer to the chain, or undo one that is gone."""
-        last = len(self.indexed) - 1
-        while self.indexed and (
-            last >= len(self.blocks) or self.indexed[last] is not self.blocks[last]
-        ):
-            self.indexed.pop()
-            self._write(
-                engine, "DELETE FROM control.sender_transaction"
-                " WHERE source = :source AND position >> 32 >= :height",
-                source=source, height=last,
-            )  # fmt: skip
-            last -= 1
+    def index(self, engine, source, *, finality=FINAL_DEPTH, blocks=1):
+        """Bring the index some blocks nearer to the chain, and undo what is gone."""
         height = len(self.indexed)
-        if height >= len(self.blocks):
+        while height and (
+            height > len(self.blocks)
+            or self.indexed[height - 1] is not self.blocks[height - 1]
+        ):
+            height -= 1
+        if height < len(self.indexed):
+            del self.indexed[height:]
+            self._run(engine, _UNDO, source, height=height)
+        fresh = self.blocks[height : height + blocks]
+        if not fresh:
             return
-        block = self.blocks[height]
-        self.indexed.append(block)
-        with engine.begin() as connection:
-            for at, transaction in enumerate(block):
-                connection.execute(
-                    text(
-                        "INSERT INTO control.sender_transaction VALUES (:source,"
-                        " (:height::bigint << 32) + :at, 0, decode(:hash, 'hex'),"
-                        " :sender, NULL, :nonce, 0, '', true, 21000, NULL)".replace(
-                            ":height::bigint", "cast(:height AS bigint)"
-                        )
-                    ),
-                    {
-                        "source": source, "height": height, "at": at,
-                        "hash": transaction["hash"], "sender": self.address,
-                        "nonce": transaction["nonce"],
-                    },
-                )  # fmt: skip
-            connection.execute(
-                text(
-                    "INSERT INTO control.coverage VALUES (:source,"
-                    " 'chain.transactions', :sender, :blocks)"
-                    " ON CONFLICT (source, event, filter)"
-                    " DO UPDATE SET blocks = excluded.blocks"
-                ),
-                {
-                    "source": source, "sender": "0x" + self.address.hex(),
-                    "blocks": f"{{[0,{height + 1})}}",
-                },
-            )  # fmt: skip
-            connection.execute(
-                text("UPDATE control.source SET head = :head, final = :final"),
-                {"head": height, "final": height - finality},
-            )
+        self.indexed += fresh
+        rows = [
+            {
+                **each, "at": at, "height": height + above,
+                "succeeded": each["data"] not in self.reverting,
+            }
+            for above, block in enumerate(fresh)
+            for at, each in enumerate(block)
+        ]  # fmt: skip
+        height += len(fresh)
+        self._run(
+            engine, _WRITE, source, height=height, block=json.dumps(rows),
+            final=height - 1 - finality,
+        )  # fmt: skip
 
-    def _write(self, engine, statement, **parameters):
+    def _run(self, engine, statement, source, *, height, **more):
+        """Run a statement that leaves the index with blocks below a height."""
+        blocks = f"{{[0,{height})}}" if height else "{}"
+        values = {
+            "source": source, "sender": self.address, "blocks": blocks,
+            "filter": "0x" + self.address.hex(), "height": height, **more,
+        }  # fmt: skip
         with engine.begin() as connection:
-            connection.execute(text(statement), parameters)
+            connection.execute(statement, values)

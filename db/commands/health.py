@@ -1,0 +1,116 @@
+"""How the signers are, and why a command is not done yet: one reason, one remedy."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from db.commands.accept import find
+from db.commands.states import REMEDIES, TERMINAL, Hold, State
+
+_HEALTH = text(
+    """
+    SELECT g.name, encode(g.address, 'hex') AS address, g.next_nonce, g.paused,
+        g.reason, g.hold, g.hold_reason, g.max_in_flight,
+        o.open_slots, coalesce(o.oldest, 0) AS oldest_open_seconds,
+        coalesce(a.attempts, 0) AS attempts, coalesce(a.bumps, 0) AS bumps,
+        w.waiting, coalesce(w.oldest, 0) AS oldest_waiting_seconds, h.held
+    FROM control.signer g
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS open_slots,
+            extract(epoch FROM cast(:now AS timestamptz) - min(s.taken_at)) AS oldest
+        FROM control.slot s WHERE s.signer = g.name AND s.open
+    ) o
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS attempts, count(*) FILTER (WHERE a.number > 1) AS bumps
+        FROM control.slot s JOIN control.attempt a
+            ON a.signer = s.signer AND a.nonce = s.nonce
+        WHERE s.signer = g.name AND s.open
+    ) a
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS waiting,
+            extract(epoch FROM cast(:now AS timestamptz) - min(c.created_at)) AS oldest
+        FROM control.command c WHERE c.signer = g.name AND c.state = 'accepted'
+    ) w
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS held FROM control.command c
+        WHERE c.signer = g.name AND c.state = 'held'
+    ) h
+    ORDER BY g.name
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignerHealth:
+    """One signer as metrics and people see it; `attempts` are of its open slots."""
+
+    name: str
+    address: str
+    next_nonce: int
+    open_slots: int
+    oldest_open_seconds: float
+    attempts: int
+    bumps: int
+    waiting: int
+    oldest_waiting_seconds: float
+    held: int
+    paused: bool
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Why a command is not done, and the one thing that a person may do about it."""
+
+    reason: str
+    remedy: str
+
+
+def signer_health(connection: Connection, now: datetime) -> list[SignerHealth]:
+    """Every signer, by name; the stuck detector is its `oldest_open_seconds`."""
+    found = []
+    for row in connection.execute(_HEALTH, {"now": now}):
+        reason, remedy = _why(row.paused, row.reason, Hold(row.hold), row.hold_reason)
+        found.append(
+            SignerHealth(
+                row.name, "0x" + row.address, row.next_nonce, row.open_slots,
+                float(row.oldest_open_seconds), row.attempts, row.bumps, row.waiting,
+                float(row.oldest_waiting_seconds), row.held, row.paused, reason, remedy,
+            )
+        )  # fmt: skip
+    return found
+
+
+def standing(connection: Connection, command_id: uuid.UUID) -> Standing | None:
+    """Why a command is where it is; None when it is done, or is unknown."""
+    row = find(connection, command_id)
+    if row is None or row.state in TERMINAL:
+        return None
+    if row.state is State.HELD:
+        return Standing(row.reason, f"run `chainfold command release {command_id}`")
+    if row.state is State.INCLUDED:
+        return Standing("its block is not final yet", "wait")
+    signer = connection.execute(
+        text(
+            "SELECT paused, reason, hold, hold_reason FROM control.signer"
+            " WHERE name = :name"
+        ),
+        {"name": row.signer},
+    ).first()
+    if signer is not None and (signer.paused or signer.hold):
+        hold = Hold(signer.hold)
+        return Standing(*_why(signer.paused, signer.reason, hold, signer.hold_reason))
+    reason = {
+        State.ACCEPTED: "it waits for its turn",
+        State.CLOSING: row.reason or "its nonce is being used up",
+    }.get(row.state, "it is sent, and not yet in a block")
+    return Standing(reason, "wait, or see that `chainfold work` and `index` run")
+
+
+def _why(paused: bool, reason: str, hold: Hold, detail: str) -> tuple[str, str]:
+    if paused:
+        return reason, "read the reason, then run `chainfold sign resume`"
+    return (detail, REMEDIES[hold]) if hold else ("", "")

@@ -1,0 +1,197 @@
+"""What was signed for each nonce, remembered before it is signed.
+
+One transaction decides and remembers, under the lock of the account's row of the day,
+so that any number of processes agree; the primary key is the second net.
+"""
+
+import enum
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from db.control import child, signed, signing_day, signing_stop, source
+
+EVERYTHING = "*"
+
+
+class Verdict(enum.Enum):
+    """Whether something may be signed, or what forbids it."""
+
+    YES = "yes"
+    STOPPED = "stopped"
+    CONFLICT = "conflict"
+    VALUE = "value"
+    GAS = "gas"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A transaction to be signed; `gas_cost` is the most that it may cost, in wei."""
+
+    signer: str
+    chain: int
+    address: bytes
+    nonce: int
+    is_self_transfer: bool
+    digest: bytes
+    value: int
+    gas_cost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an account may spend in a day (UTC), in wei; None: as much as it has."""
+
+    value_per_day: int | None = None
+    gas_per_day: int | None = None
+
+
+def remember(
+    connection: Connection, wish: Wish, limits: Limits, now: datetime
+) -> Verdict:
+    """Decide whether a transaction may be signed, and if so remember that it was.
+
+    For a nonce one call is signed, with whatever fee, and a transfer of nothing to
+    itself, which gives the nonce up. Once that was signed first, no call is any more:
+    whoever asks for one then is mistaken. A value counts once for a nonce, for only one
+    of its transactions can be mined; gas by the dearest.
+    """
+    if stopped(connection, wish.signer) is not None:
+        return Verdict.STOPPED
+    spent = _lock_day(connection, wish, now)
+    before = connection.execute(
+        select(signed).where(
+            signed.c.chain == wish.chain, signed.c.address == wish.address,
+            signed.c.nonce == wish.nonce,
+        )
+    ).all()  # fmt: skip
+    same = [row for row in before if row.is_self_transfer == wish.is_self_transfer]
+    if any(bytes(row.digest) != wish.digest for row in same):
+        return Verdict.CONFLICT
+    if not same and before and not wish.is_self_transfer:
+        return Verdict.CONFLICT
+    dearest = max((int(row.gas_cost) for row in before), default=0)
+    value = 0 if same else wish.value
+    gas = max(0, wish.gas_cost - dearest)
+    verdict = _within(spent, value, gas, limits)
+    if verdict is Verdict.YES:
+        _write(connection, wish, value, gas, now)
+    return verdict
+
+
+def look(connection: Connection, wish: Wish, limits: Limits, now: datetime) -> Verdict:
+    """What `remember` would say for a new nonce; nothing is remembered."""
+    if stopped(connection, wish.signer) is not None:
+        return Verdict.STOPPED
+    row = connection.execute(
+        select(signing_day.c.value, signing_day.c.gas_cost).where(
+            signing_day.c.chain == wish.chain, signing_day.c.address == wish.address,
+            signing_day.c.day == _day(now),
+        )
+    ).first()  # fmt: skip
+    spent = (0, 0) if row is None else (int(row.value), int(row.gas_cost))
+    return _within(spent, wish.value, wish.gas_cost, limits)
+
+
+def stopped(connection: Connection, signer: str) -> str | None:
+    """Why nothing is signed for a signer; None: it is."""
+    query = select(signing_stop.c.reason).where(
+        or_(signing_stop.c.scope == signer, signing_stop.c.scope == EVERYTHING)
+    )
+    return connection.execute(query.limit(1)).scalar()
+
+
+def stop_signing(
+    connection: Connection, scope: str, reason: str, now: datetime
+) -> None:
+    """Sign nothing more for a signer, or for any: `EVERYTHING`."""
+    statement = upsert(signing_stop).values(scope=scope, reason=reason, stopped_at=now)
+    connection.execute(statement.on_conflict_do_nothing())
+
+
+def allow_signing(connection: Connection, scope: str) -> None:
+    """End a stop; ending that of everything ends those of each signer too."""
+    statement = delete(signing_stop)
+    if scope != EVERYTHING:
+        statement = statement.where(signing_stop.c.scope == scope)
+    connection.execute(statement)
+
+
+def is_child(
+    connection: Connection, chain_id: str, contract: str, address: bytes
+) -> bool:
+    """Whether the index has seen a factory announce an address as such a contract."""
+    query = (
+        select(child.c.address)
+        .join(source, source.c.id == child.c.source)
+        .where(
+            source.c.chain_id == chain_id, child.c.contract == contract,
+            child.c.address == address,
+        )
+    )  # fmt: skip
+    return connection.execute(query).first() is not None
+
+
+def _lock_day(connection: Connection, wish: Wish, now: datetime) -> tuple[int, int]:
+    """What the account spent today; nobody else decides for it until commit."""
+    statement = upsert(signing_day).values(
+        chain=wish.chain, address=wish.address, day=_day(now)
+    )
+    row = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["chain", "address", "day"],
+            set_={"day": statement.excluded.day},
+        ).returning(signing_day.c.value, signing_day.c.gas_cost)
+    ).one()
+    return int(row.value), int(row.gas_cost)
+
+
+def _within(spent: tuple[int, int], value: int, gas: int, limits: Limits) -> Verdict:
+    bounds = (
+        (value, spent[0], limits.value_per_day, Verdict.VALUE),
+        (gas, spent[1], limits.gas_per_day, Verdict.GAS),
+    )
+    for more, before, most, verdict in bounds:
+        if more and most is not None and before + more > most:
+            return verdict
+    return Verdict.YES
+
+
+def _write(
+    connection: Connection, wish: Wish, value: int, gas: int, now: datetime
+) -> None:
+    statement = upsert(signed).values(
+        chain=wish.chain, address=wish.address, nonce=wish.nonce,
+        is_self_transfer=wish.is_self_transfer, digest=wish.digest, value=wish.value,
+        gas_cost=wish.gas_cost, signed_at=now,
+    )  # fmt: skip
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["chain", "address", "nonce", "is_self_transfer"],
+            set_={
+                "times": signed.c.times + 1,
+                "gas_cost": func.greatest(
+                    signed.c.gas_cost, statement.excluded.gas_cost
+                ),
+            },
+        )
+    )
+    if value or gas:
+        connection.execute(
+            update(signing_day)
+            .where(
+                signing_day.c.chain == wish.chain,
+                signing_day.c.address == wish.address,
+                signing_day.c.day == _day(now),
+            )
+            .values(
+                value=signing_day.c.value + value,
+                gas_cost=signing_day.c.gas_cost + gas,
+            )
+        )
+
+
+def _day(now: datetime) -> date:
+    return now.astimezone(UTC).date()

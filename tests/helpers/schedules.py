@@ -1,0 +1,331 @@
+"""One seeded schedule of everything that goes wrong, and what must hold after it.
+
+Workers are `commands.work.work` generators, interleaved between any two of their steps
+and dropped anywhere. No step leaves a transaction open, so a whole schedule may run on
+one connection, inside one transaction that is undone in the end: the statements and
+their results are the same, and thousands of schedules need no clean-up.
+"""
+
+import random
+import re
+import uuid
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import event, text
+
+from commands.signing.guard import GuardedSigner, Rules
+from commands.work import Desk, Policy, work
+from db import sources
+from db.commands.accept import Request, accept, cancel
+from db.commands.holding import resume_signer
+from db.commands.slots import pause, register_signer
+from db.commands.tags import tag_of
+from helpers.mempool import JsonSigner, MempoolChain
+
+ADDRESS = b"\x5e" * 20
+START = datetime(2026, 1, 1, tzinfo=UTC)
+STEPS, QUIET_ROUNDS = 70, 60
+COMMANDS = 3
+ENDS = {"succeeded", "reverted", "cancelled", "expired"}
+SOON = timedelta(seconds=70)
+# Per seed: the first digit of this wheel decides what is special about a schedule.
+KINDS = ("plain", "plain", "guarded", "restored")
+
+
+VERBS = ("SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH W", "DELETE")
+PLACE = re.compile(r"%\((\w+)\)s")
+
+
+class Stage:
+    """A connection that plays an engine, and goes back to where it began.
+
+    Statements are prepared on the server the first time and executed by name after
+    that: planning them anew would be half of the time.
+    """
+
+    def __init__(self, engine):
+        self.connection = engine.connect()
+        self.prepared = {}
+        self.connection.execute(text("SET plan_cache_mode = force_generic_plan"))
+        self.connection.execute(text("SET synchronous_commit = off"))
+        event.listen(
+            self.connection, "before_cursor_execute", self._by_name, retval=True
+        )
+
+    def _by_name(self, connection, cursor, statement, parameters, context, many):
+        """The call of a prepared statement instead of the statement."""
+        if many or not parameters or statement.lstrip()[:6].upper() not in VERBS:
+            return statement, parameters
+        call = self.prepared.get(statement)
+        if call is None:
+            names = list(dict.fromkeys(PLACE.findall(statement)))
+            plain = PLACE.sub(lambda m: f"${names.index(m[1]) + 1}", statement)
+            name = f"s{len(self.prepared)}"
+            cursor.execute(f"PREPARE {name} AS {plain.replace('%%', '%')}")
+            places = ", ".join(f"%({each})s" for each in names)
+            call = self.prepared[statement] = f"EXECUTE {name} ({places})"
+        return call, parameters
+
+    @contextmanager
+    def begin(self):
+        yield self.connection
+
+    connect = begin
+
+    def save(self, name="start"):
+        self.connection.execute(text(f"SAVEPOINT {name}"))
+
+    def back(self, name="start"):
+        self.connection.execute(text(f"ROLLBACK TO SAVEPOINT {name}"))
+
+    def close(self):
+        self.connection.rollback()
+        self.connection.invalidate()
+        self.connection.close()
+
+
+def request(number, source, *, data=None):
+    command_id = uuid.UUID(int=number + 1)
+    return Request(
+        tenant="t", idempotency_key=str(number), kind="Test",
+        arguments={"n": number}, source=source, signer="s", target=b"\x01" * 20,
+        data=data or bytes([number + 1]) * 8 + tag_of(command_id), value=0,
+        gas_limit=100_000, valid_until=None,
+    )  # fmt: skip
+
+
+def prepare(stage, commands=COMMANDS):
+    """The rows that every schedule starts from; the id of its source."""
+    with stage.begin() as connection:
+        row = sources.register(
+            connection, name="sim", chain_id="eip155:1", ordinals="rank"
+        )
+        register_signer(
+            connection, name="s", source_id=row.id, address=ADDRESS,
+            next_nonce=0, gate_height=0, max_in_flight=4,
+        )  # fmt: skip
+        for number in range(commands):
+            accept(
+                connection, request(number, row.id), START,
+                command_id=uuid.UUID(int=number + 1),
+            )  # fmt: skip
+    stage.save()
+    return row.id
+
+
+class World:
+    """One schedule: a chain, a database, workers, and a seed that decides all."""
+
+    def __init__(self, stage, source, seed, commands=COMMANDS):
+        self.stage, self.source, self.rng = stage, source, random.Random(seed)
+        self.kind = KINDS[seed % len(KINDS)]
+        self.now, self.finality = START, 4
+        self.chain = MempoolChain(self.rng, ADDRESS)
+        self.ids = [uuid.UUID(int=number + 1) for number in range(commands)]
+        self.policy = Policy(
+            chain_id=1, gas_price_min=1, rebroadcast_after=timedelta(seconds=4),
+            bump_after=timedelta(seconds=12), held_again_after=timedelta(seconds=10),
+        )  # fmt: skip
+        self.signer = JsonSigner("s", ADDRESS)
+        signer = self.signer
+        if self.kind == "guarded":
+            signer = GuardedSigner(
+                stage, signer, Rules(name="s", chain_id=1), lambda: self.now
+            )
+        self.desk = Desk(stage, signer, self.chain, self.policy, lambda: self.now)
+        self.workers, self.backup = [], None
+        self._deadline()
+
+    def _deadline(self):
+        """One command may have little time."""
+        if self.rng.random() < 0.5:
+            late = START + timedelta(seconds=self.rng.randrange(20, 120))
+            self._sql(
+                "UPDATE control.command SET valid_until = :late WHERE id = :id",
+                late=late, id=self.rng.choice(self.ids),
+            )  # fmt: skip
+
+    def play(self):
+        for step in range(STEPS):
+            self.now += timedelta(seconds=1)
+            if self.kind == "restored" and step in (STEPS // 3, STEPS - 20):
+                self._back_up() if step < STEPS // 2 else self._restore()
+            self.act(self.rng.random())
+        found = self.tardy()
+        self.calm()
+        for number in range(QUIET_ROUNDS):
+            self.now += timedelta(seconds=5)
+            self.chain.mine()
+            self.chain.mine()
+            self.chain.index(self.stage, self.source, finality=self.finality, blocks=99)
+            for _ in work(self.desk):
+                pass
+            if number > 1 and self.done():
+                break
+        return found + self.problems()
+
+    def act(self, roll):
+        chain, rng = self.chain, self.rng
+        if roll < 0.16:
+            chain.mine()
+        elif roll < 0.28:
+            chain.index(self.stage, self.source, finality=self.finality, blocks=2)
+        elif roll < 0.32:
+            chain.reorg(rng.randrange(1, 4))
+        elif roll < 0.34:
+            forgotten = list(chain.pool) if rng.random() < 0.5 else list(chain.pool)[:1]
+            for nonce in forgotten:
+                chain.pool.pop(nonce)
+        elif roll < 0.36:
+            chain.outside()
+        elif roll < 0.39:
+            with self.stage.begin() as connection:
+                cancel(connection, rng.choice(self.ids), self.now)
+        elif roll < 0.41:
+            chain.base = 8 + rng.randrange(12)
+        elif roll < 0.44:
+            self._trouble()
+        elif roll < 0.48 and self.workers:
+            self.workers.pop(rng.randrange(len(self.workers)))  # it crashed here
+        elif len(self.workers) < 3 and roll < 0.56:
+            self.workers.append(work(self.desk))
+        elif self.workers:
+            at = rng.randrange(len(self.workers))
+            if next(self.workers[at], None) is None:
+                self.workers.pop(at)
+
+    def _trouble(self):
+        """The signing side, the operator or the machine; each may end it again."""
+        rng, roll = self.rng, self.rng.random()
+        if roll < 0.25:
+            self.signer.away = not self.signer.away
+        elif roll < 0.5:
+            refused = request(rng.randrange(len(self.ids)), self.source).data
+            self.signer.refuses ^= {refused}
+        elif roll < 0.65:
+            self.chain.balance = not self.chain.balance
+        elif roll < 0.85:
+            self._halt(paused=rng.random() < 0.5)
+        else:
+            self._restart()
+
+    def _halt(self, *, paused):
+        with self.stage.begin() as connection:
+            if paused:
+                pause(connection, "s", paused=True, reason="by hand")
+            else:
+                resume_signer(connection, "s", self.now)
+
+    def _restart(self):
+        """All workers end; the next waits until the index has passed today's head."""
+        self.workers.clear()
+        with self.stage.begin() as connection:
+            register_signer(
+                connection, name="s", source_id=self.source, address=ADDRESS,
+                next_nonce=self.chain.consumed(), max_in_flight=4,
+                gate_height=len(self.chain.blocks) - 1,
+                floor=max(self.signer.memory, default=-1) + 1,
+            )  # fmt: skip
+
+    def _back_up(self):
+        self.stage.save("backup")
+        self.backup = list(self.chain.indexed)
+
+    def _restore(self):
+        """Everything the database learned since is lost; the signer's memory is not."""
+        self.stage.back("backup")
+        self.chain.indexed = self.backup
+        self._restart()
+
+    def calm(self):
+        """Nothing goes wrong any more, and workers end as they may."""
+        self.chain.faults, self.chain.balance = False, True
+        self.signer.away = False
+        self.signer.refuses.clear()
+        self.workers.clear()
+        if not self.alarmed():
+            self._halt(paused=False)
+
+    def alarmed(self):
+        """Whether the signer halted by itself, as after a restore it may."""
+        halted, reason = self._sql(
+            "SELECT paused, reason FROM control.signer WHERE name = 's'"
+        ).one()
+        return halted and reason != "by hand"
+
+    def _sql(self, statement, **parameters):
+        return self.stage.connection.execute(text(statement), parameters)
+
+    def states(self):
+        rows = self._sql("SELECT id, state FROM control.command")
+        return {row.id: row.state for row in rows}
+
+    def done(self):
+        going = "SELECT EXISTS (SELECT FROM control.slot WHERE open)"
+        return set(self.states().values()) <= ENDS and not self._sql(going).scalar()
+
+    def tardy(self):
+        """Commands that nobody would look at soon; of those with a nonce, its slot."""
+        rows = self._sql(
+            "SELECT c.id, c.state, coalesce(s.next_action_at, c.next_action_at) AS at"
+            " FROM control.command c LEFT JOIN control.slot s"
+            "   ON s.command = c.id AND s.open"
+            " WHERE c.next_action_at IS NOT NULL"
+        )
+        return [
+            f"command {row.id.int - 1}, {row.state}, waits until {row.at}"
+            for row in rows
+            if row.at is None or row.at > self.now + SOON
+        ]
+
+    def problems(self):
+        """What is not as it must be."""
+        if self.alarmed():
+            return self._twice() if self.kind == "restored" else ["it halted itself"]
+        return [*self._twice(), *self._lies(), *self._nonces()]
+
+    def _ran(self):
+        ran = [tx["data"] for block in self.chain.blocks for tx in block]
+        return [ran.count(request(n, 0).data.hex()) for n in range(len(self.ids))]
+
+    def _twice(self):
+        return [
+            f"command {number} ran {times} times"
+            for number, times in enumerate(self._ran())
+            if times > 1
+        ]
+
+    def _lies(self):
+        states = self.states()
+        found = []
+        for number, times in enumerate(self._ran()):
+            state = states[self.ids[number]]
+            if state == "succeeded" and not times:
+                found.append(f"command {number} is told as succeeded and never ran")
+            if state in ("cancelled", "expired") and times:
+                found.append(f"command {number} is told as {state} and ran")
+            if state not in ENDS:
+                found.append(f"command {number} is stuck as {state}")
+        return found
+
+    def _nonces(self):
+        """No gap: every nonce that was taken is used, every one used is accounted for.
+
+        Of nonces used by others only those count that a slot was ever taken for.
+        """
+        row = self._sql(
+            "SELECT next_nonce, (SELECT count(*) FROM control.slot WHERE open) AS open"
+            " FROM control.signer WHERE name = 's'"
+        ).one()
+        left = row.next_nonce - self.chain.consumed()
+        return [] if left == row.open else [f"{left} nonces left, {row.open} are open"]
+
+
+def run(stage, source, seed, **changes):
+    """Play the schedule of a seed; returns what is wrong after it."""
+    stage.back()
+    world = World(stage, source, seed)
+    for name, value in changes.items():
+        setattr(world, name, value)
+    return world.play()
