@@ -11,7 +11,7 @@ import uuid
 from eth_account import Account
 from sqlalchemy import select, text
 
-from commands.node import Reverted
+from commands.node import Answer, Reverted
 from commands.submit import Intake
 from db import sources
 from db.commands.slots import register_signer
@@ -50,7 +50,7 @@ class Node:
 
     def send(self, raw):
         self.sent.append(raw)
-        return self._answer("taken")
+        return self._answer(Answer("taken"))
 
     def simulate(self, sender, to, value, data):
         self.simulated.append((sender, to, value, data))
