@@ -96,10 +96,7 @@ def create_app(
     api = _Api(app)
     _describe(api, service)
     _admit(app, api, service, web or WebOptions())
-    for projection in registry.projections.values():
-        api.register_blueprint(read_blueprint(service, projection.spec))
-    for event in registry.events.values():
-        api.register_blueprint(facts_blueprint(service, event))
+    _show_tables(api, service)
     if intake is not None:
         _take_commands(app, api, service, intake)
     app.register_blueprint(index_blueprint(service))
@@ -121,6 +118,13 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     blueprint = auth_blueprint(Gate(service, service.writer, service.auth))
     limit_sign_in(limiter, blueprint, web)
     api.register_blueprint(blueprint)
+
+
+def _show_tables(api: Api, service: Service) -> None:
+    for projection in service.registry.projections.values():
+        api.register_blueprint(read_blueprint(service, projection.spec))
+    for event in service.registry.events.values():
+        api.register_blueprint(facts_blueprint(service, event))
 
 
 def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> None:

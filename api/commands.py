@@ -30,7 +30,7 @@ from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
 from api.service import PREFIX, Service
 from api.waiting import Hub, sleep_until
-from api.writes import body_of_request, require_intake
+from api.writes import actor_of, body_of_request, require_intake
 from commands.submit import Submission
 from commands.wallets import relay_any, relay_signed, unsigned
 from db import reads
@@ -189,14 +189,13 @@ class _Routes:
             )
         intake = require_intake(self._service)
         asked = Submission(
-            tenant=principal.tenant,
+            actor=actor_of(principal),
             idempotency_key=idempotency_key(),
             arguments=old.arguments,
             sender=old.sender,
-            asked_by=principal.name,
             cause=f"retry:{old.id}",
         )
-        with alone_with(asked.tenant, asked.idempotency_key), told():
+        with alone_with(principal.tenant, asked.idempotency_key), told():
             row, fresh = intake.submit(command, asked)
         return command_answer(row, fresh=fresh)
 
@@ -215,10 +214,8 @@ class _Routes:
     def relay(self) -> Response:
         principal = current_principal(self._service)
         intake = require_intake(self._service)
-        asked = Submission(
-            principal.tenant, idempotency_key(), {}, asked_by=principal.name
-        )
-        with alone_with(asked.tenant, asked.idempotency_key), told():
+        asked = Submission(actor_of(principal), idempotency_key(), {})
+        with alone_with(principal.tenant, asked.idempotency_key), told():
             row, fresh = relay_any(intake, _raw(), asked)
         return command_answer(row, fresh=fresh)
 

@@ -17,6 +17,8 @@ from typing import Any
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
+from api.auth.audit import AGENT_LENGTH
+from api.auth.gate import client_address
 from api.auth.principal import Principal, current_principal, require_role
 from api.command_answers import command_answer
 from api.command_problems import told
@@ -30,6 +32,7 @@ from commands.wallets import unsigned
 from db import reads
 from db.declare import Command, Projection
 from db.declare.commands import CommandSpec, Route
+from db.journal.append import Actor
 from db.reads.tables import ReadTables
 
 VALID_SECONDS_MOST = 30 * 86_400
@@ -92,6 +95,16 @@ def _add(
     )  # fmt: skip
 
 
+def actor_of(principal: Principal) -> Actor:
+    """Who asks, as the journal keeps it: the account or key, and from where."""
+    return Actor(
+        principal.name,
+        principal.tenant,
+        client_address(),
+        request.headers.get("User-Agent", "")[:AGENT_LENGTH],
+    )
+
+
 def body_of_request() -> dict[str, Any]:
     """The JSON object of the request; raises the Problem `bad_request`."""
     if not request.data:
@@ -127,12 +140,11 @@ def _submission(
             problems=[f"{name}: it is in the path" for name in both],
         )
     return Submission(
-        tenant=principal.tenant,
+        actor=actor_of(principal),
         idempotency_key=key,
         arguments={**body, **filled},
         valid_until=_deadline(intake, seconds),
         sender=_wallet(principal, wallet) if spec.by_caller else None,
-        asked_by=principal.name,
     )
 
 

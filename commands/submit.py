@@ -13,13 +13,17 @@ from sqlalchemy import Connection, Engine
 from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
 from commands.node import Node, Reverted
-from db.commands.accept import CommandRow, Request, accept, known
+from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.slots import find_signer
+from db.commands.states import State
 from db.coverage import Stream
-from db.declare import Command, Refusal
+from db.declare import Command, Entry, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
+from db.domains.audit.entries import CommandAccepted, CommandRefused
+from db.journal.append import Actor, Appended, append
 from db.reads import read
 from db.reads.tables import ReadTables
+from db.registry import Registry
 from db.sources import SourceRow, by_id
 
 GAS_MARGIN_PERCENT = 20
@@ -53,12 +57,11 @@ class Submission:
     `sender` is the wallet that signs a command of the caller's.
     """
 
-    tenant: str
+    actor: Actor
     idempotency_key: str
     arguments: Mapping[str, Any]
     valid_until: datetime | None = None
     sender: bytes | None = None
-    asked_by: str = ""
     cause: str = ""
 
 
@@ -67,6 +70,7 @@ class Intake:
     """Everything that taking commands for one chain needs."""
 
     engine: Engine
+    registry: Registry
     source: int
     chain_id: int
     node: Node
@@ -91,12 +95,67 @@ class Intake:
             if (before := known(connection, request)) is not None:
                 return before, False
             sender = self._sender(connection, request)
-        self._check_rules(command, arguments)
-        if spec.call is not None:
-            gas = self._simulate(spec.call, sender, request)
-            request = replace(request, gas_limit=gas + gas * GAS_MARGIN_PERCENT // 100)
+        try:
+            self._check_rules(command, arguments)
+            if spec.call is not None:
+                gas = self._simulate(spec.call, sender, request)
+                limit = gas + gas * GAS_MARGIN_PERCENT // 100
+                request = replace(request, gas_limit=limit)
+        except (RulesBroken, Refused) as error:
+            self.note_refusal(spec, submission, str(error), request.arguments)
+            raise
         with self.engine.begin() as connection:
-            return accept(connection, request, self.clock(), command_id=command_id)
+            row, fresh = accept(
+                connection, request, self.clock(), command_id=command_id
+            )
+            if fresh:
+                row = self._note(connection, spec, submission, arguments, row)
+        return row, fresh
+
+    def note_refusal(
+        self,
+        spec: CommandSpec,
+        submission: Submission,
+        reason: str,
+        arguments: Mapping[str, Any],
+    ) -> None:
+        """Write a refusal into the audit log."""
+        entry = CommandRefused(kind=spec.slug, reason=reason, arguments=dict(arguments))
+        with self.engine.begin() as connection:
+            self._append(connection, entry, submission.actor)
+
+    def note_accepted(
+        self, connection: Connection, actor: Actor, row: CommandRow
+    ) -> None:
+        """Write a command that was taken into the audit log."""
+        entry = CommandAccepted(
+            command=str(row.id), kind=row.kind, arguments=row.arguments
+        )
+        self._append(connection, entry, actor)
+
+    def _note(
+        self,
+        connection: Connection,
+        spec: CommandSpec,
+        submission: Submission,
+        arguments: Mapping[str, Any],
+        row: CommandRow,
+    ) -> CommandRow:
+        """Write a new command into the audit log; one of the journal's is done so."""
+        if spec.record is None:
+            self.note_accepted(connection, submission.actor, row)
+            return row
+        assert issubclass(spec.record, Entry)  # checked at import
+        names = {*spec.record.spec.fields, *spec.record.spec.personal}
+        entry = spec.record(**{name: arguments[name] for name in names})
+        told = self._append(connection, entry, submission.actor)
+        return move(
+            connection, row, State.SUCCEEDED, self.clock(),
+            transaction=told.hash, height=told.seq,
+        )  # fmt: skip
+
+    def _append(self, connection: Connection, entry: Entry, actor: Actor) -> Appended:
+        return append(connection, self.registry, entry, actor=actor, now=self.clock())
 
     def _request(
         self,
@@ -106,14 +165,14 @@ class Intake:
         command_id: uuid.UUID,
     ) -> Request:
         request = Request(
-            tenant=submission.tenant,
+            tenant=submission.actor.tenant,
             idempotency_key=submission.idempotency_key,
             kind=spec.slug,
-            arguments=as_json(arguments),
+            arguments=as_json(_public(spec, arguments)),
             source=self.source,
             signer=spec.signer,
             valid_until=submission.valid_until,
-            asked_by=submission.asked_by,
+            asked_by=submission.actor.name,
             cause=submission.cause,
         )
         if spec.call is None:
@@ -183,6 +242,12 @@ class Intake:
             raise Refused(
                 f"{call.contract} would refuse it: {reason}. Nothing was sent."
             ) from error
+
+
+def _public(spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments without what is personal: that is kept apart, and erasable."""
+    personal = () if spec.record is None else spec.record.spec.personal
+    return {name: v for name, v in arguments.items() if name not in personal}
 
 
 def new_id() -> uuid.UUID:

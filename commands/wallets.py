@@ -119,7 +119,7 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
             "those are relayed"
         )
     request = Request(
-        tenant=asked.tenant,
+        tenant=asked.actor.tenant,
         idempotency_key=asked.idempotency_key,
         kind=RELAY,
         arguments={"hash": "0x" + signed.hash.hex()},
@@ -129,10 +129,12 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
         data=signed.data,
         value=signed.value,
         gas_limit=signed.gas,
-        asked_by=asked.asked_by,
+        asked_by=asked.actor.name,
     )
     with intake.engine.begin() as connection:
         row, fresh = accept(connection, request, intake.clock(), command_id=new_id())
+        if fresh:
+            intake.note_accepted(connection, asked.actor, row)
     return (_keep_and_send(intake, row, signed) if fresh else row), fresh
 
 

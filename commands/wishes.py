@@ -1,7 +1,7 @@
 """What reactions ask for becomes commands, through the same door as everybody's."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import timedelta
 
 from commands.encode import BadArguments
@@ -9,17 +9,17 @@ from commands.errors import NodeAway, Refused
 from commands.submit import Intake, NoContract, NoSigner, RulesBroken, Submission
 from db import outbox
 from db.commands.accept import TooManyWaiting
-from db.declare import Command
+from db.journal.append import Actor
 from db.outbox import Wish
 from db.reads import ReadError
 
-TENANT = "reactions"
+ACTOR = Actor("reactions", tenant="reactions")
 LOOK_AGAIN = timedelta(seconds=10)
 
 log = logging.getLogger(__name__)
 
 
-def work_wishes(intake: Intake, commands: Mapping[str, type[Command]]) -> Iterator[str]:
+def work_wishes(intake: Intake) -> Iterator[str]:
     """One pass over what waits; killed anywhere, the next pass goes on.
 
     The wish's key is the command's idempotency key, so that a pass that died between
@@ -28,16 +28,15 @@ def work_wishes(intake: Intake, commands: Mapping[str, type[Command]]) -> Iterat
     with intake.engine.connect() as connection:
         waiting = outbox.due(connection, intake.source, intake.clock())
     for each in waiting:
-        yield _answer(intake, commands, each)
+        yield _answer(intake, each)
 
 
-def _answer(intake: Intake, commands: Mapping[str, type[Command]], wish: Wish) -> str:
+def _answer(intake: Intake, wish: Wish) -> str:
+    commands = intake.registry.commands
     try:
         if wish.kind not in commands:
             raise BadArguments([f"no command {wish.kind} is declared"])
-        asked = Submission(
-            TENANT, wish.key, wish.arguments, asked_by=TENANT, cause=wish.cause
-        )
+        asked = Submission(ACTOR, wish.key, wish.arguments, cause=wish.cause)
         row, _ = intake.submit(commands[wish.kind], asked)
     except (RulesBroken, Refused, BadArguments) as error:
         log.warning("wish_refused key=%s cause=%s", wish.key, error)

@@ -34,27 +34,28 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         row = sources.register(
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
+    registry = declared(settings)
     return Intake(
         engine=engine,
+        registry=registry,
         source=row.id,
         chain_id=evm_chain_number(chain),
         node=EvmNode.at(str(chain.rpc[0]), settings.limits.request_timeout_seconds),
         addresses=contract_addresses(settings),
-        plan=streams(settings, declared(settings))[chain.name][1],
+        plan=streams(settings, registry)[chain.name][1],
         clock=now,
     )
 
 
 def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:
     """Carry on what wallets signed and what reactions ask for, until told to stop."""
-    commands = declared(settings).commands
     intake: Intake | None = None
     while not stop.is_set():
         try:
             intake = intake or open_intake(settings, engine)
             for _ in work_wallets(intake):
                 pass
-            for _ in work_wishes(intake, commands):
+            for _ in work_wishes(intake):
                 pass
         except (NodeAway, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]

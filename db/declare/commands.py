@@ -208,7 +208,7 @@ def _check_record(subject: str, record: Any, fields: Mapping[str, Field]) -> Non
         raise DeclarationError(
             subject, "it records nothing", "write `record = <Entry>`"
         )
-    for name, field in record.spec.fields.items():
+    for name, field in {**record.spec.fields, **record.spec.personal}.items():
         if name not in fields:
             raise DeclarationError(
                 subject,

@@ -90,7 +90,8 @@ class Office(Door):
                     next_nonce=0, gate_height=0,
                 )  # fmt: skip
         self.intake = Intake(
-            engine=self.writer, source=self.source, chain_id=CHAIN_ID, node=self.node,
+            engine=self.writer, registry=REGISTRY, source=self.source,
+            chain_id=CHAIN_ID, node=self.node,
             addresses=CONTRACTS, plan=streams(REGISTRY), clock=self.clock,
         )  # fmt: skip
         self.open(intake=self.intake)
