@@ -139,7 +139,7 @@ def due(
 
 def granted(connection: Connection, wish_id: int, command: uuid.UUID) -> None:
     """The wish became a command."""
-    _answer(connection, wish_id, command=command, next_action_at=None)
+    _answer(connection, wish_id, command=command, refusal="", next_action_at=None)
 
 
 def refused(connection: Connection, wish_id: int, reason: str) -> None:

@@ -47,7 +47,7 @@ class World:
             office.source,
             streams(REGISTRY),
         )
-        self.campaigns = 0
+        self.campaigns = self.final = 0
 
     def live(self):
         """A block with something in it."""
@@ -79,20 +79,21 @@ class World:
         batch = story.batch(BlockRange(story.written + 1, height))
         write_batch(office.writer, REGISTRY, office.source, batch, streams(REGISTRY))
         story.written = height
-        self.observe(max(height - DEPTH, 0))
+        self.final = max(height - DEPTH, self.final)
+        self.observe()
 
-    def observe(self, final):
+    def observe(self):
         story, office = self.office.story, self.office
         with office.writer.begin() as connection:
             sources.observe(
                 connection, office.source, head=story.height, head_time=story.now,
-                final=final,
+                final=self.final,
             )  # fmt: skip
 
     def fork(self):
         """The blocks above the final ones are replaced."""
         story, office = self.office.story, self.office
-        first = max(story.written - self.rng.randrange(DEPTH), 1)
+        first = max(story.written - self.rng.randrange(DEPTH), self.final + 1)
         rewind(office.writer, REGISTRY, office.source, first)
         story.facts = [f for f in story.facts if f.position >> 32 < first]
         story.times = story.times[:first]
@@ -147,8 +148,8 @@ class World:
     def expected(self):
         """What the final chain asks for, folded by hand."""
         wanted = []
-        final = self.office.story.written - DEPTH
-        facts = [f for f in self.office.story.facts if f.position >> 32 <= final]
+        story = self.office.story
+        facts = [f for f in story.facts if f.position >> 32 <= self.final]
         for done in facts:
             if done.event is not e.CampaignCompleted or not done.values["successful"]:
                 continue
