@@ -25,7 +25,7 @@ from ops.settings.redact import redact
 _PAIR = re.compile(r"(?<!\S)([a-z_][a-z0-9_]*)=(\"(?:[^\"\\]|\\.)*\"|\S+)")
 _INTEGER = re.compile(r"-?\d{1,15}")
 _NUMBER = re.compile(r"-?\d{1,15}\.\d+")
-NOISY = ("urllib3", "werkzeug", "aiohttp.access", "web3", "rq.worker", "alembic")
+NOISY = ("flask-limiter", "urllib3", "werkzeug", "aiohttp.access", "web3", "rq.worker", "alembic")
 RESERVED = ("at", "level", "event", "logger", "message", "error")
 
 
@@ -47,6 +47,13 @@ def configure_logging(
     root.setLevel(level)
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def current_logging() -> tuple[Literal["text", "json"], int]:
+    """The form and level in use, for a process of ours to log in the same way."""
+    root = logging.getLogger()
+    json_lines = any(isinstance(each.formatter, JsonLines) for each in root.handlers)
+    return "json" if json_lines else "text", root.level
 
 
 class TextLines(logging.Formatter):

@@ -10,18 +10,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Literal
 
 from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from api.app import create_app
+from db.engine import connect
 from db.reads import read_engine
+from ops.accounts import auth_options, web_options
 from ops.embedded.child import die_with_parent
 from ops.errors import OperationError
 from ops.indexing import declared, streams
+from ops.logs import configure_logging, current_logging
 from ops.settings import Settings, load_settings
+
+LogForm = tuple[Literal["text", "json"], int]
 
 WORKERS = 1
 THREADS = 4
@@ -38,6 +43,9 @@ def build_app(path: str | None, url: str) -> Any:
         registry,
         page_size=settings.api.page_size,
         plans=plans,
+        writer=connect(url, pool_size=THREADS),
+        auth=auth_options(settings),
+        web=web_options(settings),
     )
 
 
@@ -54,10 +62,13 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         log_level=LogLevels.warning,
         respawn_failed_workers=True,
     )
-    server.serve(target_loader=partial(_load, path, url), wrap_loader=False)
+    load = partial(_load, path, url, current_logging())
+    server.serve(target_loader=load, wrap_loader=False)
 
 
-def _load(path: str | None, url: str, *_: Any) -> Any:
+def _load(path: str | None, url: str, form: LogForm, *_: Any) -> Any:
+    """Runs in the worker, which is new and logs nothing yet."""
+    configure_logging(form[0], level=form[1])
     return build_app(path, url)
 
 
@@ -66,7 +77,9 @@ def start_api(settings: Settings, url: str) -> Iterator[None]:
     """The API in a process beside this one, which ends it; it also ends with us."""
     context = multiprocessing.get_context("spawn")
     path = None if settings.path is None else str(settings.path)
-    process = context.Process(target=_serve_quietly, args=(path, url))
+    process = context.Process(
+        target=_serve_quietly, args=(path, url, current_logging())
+    )
     process.start()
     try:
         _await_listening(settings, process)
@@ -93,8 +106,9 @@ def _await_listening(settings: Settings, process: BaseProcess) -> None:
     )
 
 
-def _serve_quietly(path: str | None, url: str) -> None:
+def _serve_quietly(path: str | None, url: str, form: LogForm) -> None:
     """Leave Ctrl-C to the parent, which ends this process in good order."""
+    configure_logging(form[0], level=form[1])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     die_with_parent(os.getppid(), signal.SIGTERM)
     serve_api(load_settings(path), url)

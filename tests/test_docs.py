@@ -110,6 +110,8 @@ def known_keys(tmp_path: Path) -> set[str]:
         "signers.z": 'kind = "env"\nenv = "Z"',
         "limits": "",
         "api": "",
+        "auth": "",
+        "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
     (tmp_path / "y.json").write_text("[]")
     path = tmp_path / "chainfold.toml"
@@ -129,6 +131,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         known |= {section + name for name in names.split(", ")}
     own = {"chains.x": "chains.<name>", "contracts.y": "contracts.<name>"}
     own["signers.z"] = "signers.<name>"
+    own["auth.external.w"] = "auth.external.<name>"
     for name, shown in own.items():
         known = {key.replace(name, shown) for key in known}
     return known - {"chains", "contracts", "signers", *sections}

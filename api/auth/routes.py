@@ -11,6 +11,7 @@ A body is a msgspec struct: unknown members are refused, and its JSON schema is 
 document says.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -38,9 +39,13 @@ B = TypeVar("B", bound=Body)
 
 
 def read_body(kind: type[B]) -> B:
-    """The request's body; raises the Problem `bad_body`."""
+    """The request's body; raises the Problem `bad_body` or `too_large`."""
+    content = request.get_data()
+    if len(content) >= (request.max_content_length or sys.maxsize):
+        # A body whose length was not said is cut off there.
+        raise Problem("too_large", "The body is larger than it may be. Send less.")
     try:
-        return msgspec.json.decode(request.get_data(), type=kind)
+        return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Problem(
             "bad_body",

@@ -34,7 +34,7 @@ from db.declare.roles import Role
 
 # Who may have which role without anybody else's say.
 SELF_SERVICE = (Role.INVESTOR, Role.ISSUER)
-_LOGIN = re.compile(r"[a-zA-Z0-9._%+-]{3,64}(@[a-zA-Z0-9.-]{1,189})?")
+_LOGIN = re.compile(r"(?=.{3})[a-zA-Z0-9._%+-]{1,64}(@[a-zA-Z0-9.-]{1,189})?")
 
 Login = Annotated[str, Meta(min_length=1, max_length=254)]
 Password = Annotated[str, Meta(min_length=1, max_length=LENGTH_MAX)]

@@ -25,6 +25,7 @@ from api.auth.routes import (
     text_parameter,
 )
 from api.errors import Problem
+from commands.errors import NodeAway
 from db.accounts import accounts
 from db.accounts.nonces import add_nonce, use_nonce
 
@@ -171,9 +172,18 @@ def _signed(gate: Gate, text: str, signature: bytes, message: siwe.Message) -> b
     if siwe.signed_by(text, signature, message.wallet):
         return True
     call = gate.options.contract_call
-    return call is not None and siwe.accepted_by_contract(
-        text, signature, message.wallet, chain_id=message.chain_id, call=call
-    )
+    if call is None:
+        return False
+    try:
+        return siwe.accepted_by_contract(
+            text, signature, message.wallet, chain_id=message.chain_id, call=call
+        )
+    except NodeAway:
+        raise Problem(
+            "node_away",
+            "Whether the wallet is a contract that accepts the signature cannot be "
+            "asked now. Sign a new message soon.",
+        ) from None
 
 
 def _signature(text: str) -> bytes:

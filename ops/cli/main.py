@@ -35,6 +35,7 @@ class Commands(click.Group):
     """Loads a verb's module only when it is asked for, and reports known errors."""
 
     modules: ClassVar[dict[str, str]] = {
+        "account": "ops.cli.accounts",
         "backfill": "ops.cli.follow",
         "command": "ops.cli.commanding",
         "demo": "ops.cli.demo",

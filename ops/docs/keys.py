@@ -1,6 +1,7 @@
 """The page of the settings: every key, where it goes and what it means."""
 
 import enum
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 from ops.docs.markdown import block, code, page, table
 from ops.settings import (
     ApiSettings,
+    AuthSettings,
     ChainSettings,
     ContractSettings,
     DatabaseSettings,
+    ExternalSettings,
     Finality,
     LimitSettings,
     Logs,
@@ -57,6 +60,7 @@ def _choices(options: type[enum.Enum]) -> str:
 
 
 ADDRESSES = "address, or a list"
+RATE = '`"<number>/minute"`, or `"none"`'
 SECTIONS = (
     Section(
         "",
@@ -188,12 +192,78 @@ SECTIONS = (
     ),
     Section(
         "api",
-        "Where the API listens.",
+        "Where the API listens, and whom it lets ask how often.",
         ApiSettings,
         {
             "host": Key("text", "The address to listen at; `0.0.0.0` for all."),
             "port": Key("integer", "The port; 0: one that is free."),
             "page_size": Key("integer", "Rows of a page when `limit` is not given."),
+            "limit": Key(
+                RATE,
+                "Requests of one account, or from one address without a good "
+                "credential. Counted in Redis when `[redis] url` is given, else in "
+                "each process; also in each process while Redis is away.",
+            ),
+            "sign_in_limit": Key(
+                RATE, "Requests from one address that change something under `/auth`."
+            ),
+            "cors": Key(
+                "origin, or a list",
+                "Sites whose pages may read answers: `https://app.example`. None "
+                "when it is not given.",
+            ),
+            "https": Key(
+                "true or false",
+                "Whether people reach it by HTTPS only; browsers are then told so.",
+            ),
+            "proxies": Key(
+                "integer",
+                "How many proxies of yours are in front: so many `X-Forwarded-For` "
+                "are believed.",
+            ),
+            "max_body_bytes": Key("integer", "Larger requests are refused."),
+        },
+    ),
+    Section(
+        "auth",
+        "Accounts. Failed sign-ins are counted in the database, for "
+        "`attempt_minutes` at a time.",
+        AuthSettings,
+        {
+            "registration": Key(
+                "true or false",
+                "Whether anybody may open an account, as investor or issuer.",
+            ),
+            "secret_env": Key(
+                "text",
+                "The variable with the secret that signs tokens, 32 bytes or more. "
+                "Absent: one made at the first start, in `data_dir`; processes that "
+                "share no `data_dir` need the variable.",
+            ),
+            "access_minutes": Key("integer", "How long an access token holds."),
+            "refresh_days": Key("integer", "How long a refresh token waits."),
+            "session_days": Key("integer", "When to sign in again at the latest."),
+            "origins": Key(
+                "origin, or a list",
+                "Sites that may ask a wallet to sign in; absent: the API's own.",
+            ),
+            "attempts": Key("integer", "Failures of one login from one address."),
+            "attempts_of_login": Key("integer", "Failures of one login altogether."),
+            "attempts_from_address": Key("integer", "Failures from one address."),
+            "attempt_minutes": Key("integer", "For how long failures count."),
+            "external": Key("section", "See below."),
+        },
+    ),
+    Section(
+        "auth.external.<name>",
+        "A service that signs people in, such as Web3Auth; clients say the name as "
+        "`kind`.",
+        ExternalSettings,
+        {
+            "issuer": Key("text", "The `iss` of its tokens."),
+            "jwks_url": Key("URL", "Its public keys."),
+            "audience": Key("text", "The `aud` of those for us: our client id there."),
+            "algorithms": Key("text, or a list", "`ES256`, `RS256`, `EdDSA`."),
         },
     ),
 )
@@ -248,6 +318,8 @@ def _toml(value: Any) -> str:
     """A default as one would write it."""
     if value is None or value == ():
         return ""
+    if isinstance(value, bool | tuple):
+        return code(json.dumps(value))
     if isinstance(value, enum.Enum):
         value = value.value
     return code(f'"{value}"' if isinstance(value, (str, Path)) else f"{value}")

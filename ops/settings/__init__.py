@@ -17,10 +17,12 @@ from pathlib import Path
 from ops.settings.check import check
 from ops.settings.model import (
     ApiSettings,
+    AuthSettings,
     ChainSettings,
     ContractSettings,
     DatabaseSettings,
     Deployment,
+    ExternalSettings,
     Factory,
     Finality,
     LimitSettings,
@@ -38,10 +40,12 @@ from ops.settings.tree import NOT_READ, Tree, lay_environment, plant
 
 __all__ = [
     "ApiSettings",
+    "AuthSettings",
     "ChainSettings",
     "ContractSettings",
     "DatabaseSettings",
     "Deployment",
+    "ExternalSettings",
     "Factory",
     "Finality",
     "LimitSettings",

@@ -156,11 +156,46 @@ class LimitSettings:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Where the API listens, and how long its pages are."""
+    """Where the API listens, how long its pages are, who may ask how often."""
 
     host: str = "127.0.0.1"
     port: int = 8080
     page_size: int = 20
+    limit: str = "600/minute"
+    sign_in_limit: str = "30/minute"
+    cors: tuple[str, ...] = ()
+    https: bool = False
+    proxies: int = 0
+    max_body_bytes: int = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalSettings:
+    """A service whose word on who somebody is we take."""
+
+    name: str
+    issuer: str
+    jwks_url: str
+    audience: str
+    algorithms: tuple[str, ...] = ("ES256",)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """Accounts: who may open one, how long a sign-in holds, how often one may fail."""
+
+    registration: bool = True
+    secret_env: str | None = None
+    access_minutes: int = 15
+    refresh_days: int = 7
+    session_days: int = 30
+    origins: tuple[str, ...] = ()
+    attempts: int = 10
+    attempts_of_login: int = 100
+    attempts_from_address: int = 100
+    attempt_minutes: int = 15
+    external: Mapping[str, ExternalSettings] = field(default_factory=_nothing)
+    secret: Secret | None = None  # of `secret_env`; None when not set
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,4 +211,5 @@ class Settings:
     signers: Mapping[str, SignerSettings] = field(default_factory=_nothing)
     limits: LimitSettings = LimitSettings()
     api: ApiSettings = ApiSettings()
+    auth: AuthSettings = AuthSettings()
     notes: tuple[str, ...] = ()

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
 from ops.settings import values
+from ops.settings.door import read_api, read_auth
 from ops.settings.model import (
-    ApiSettings,
     ChainSettings,
     ContractSettings,
     DatabaseSettings,
@@ -27,8 +27,6 @@ from ops.settings.model import (
     SignerSettings,
 )
 from ops.settings.table import Table
-
-S = TypeVar("S", LimitSettings, ApiSettings)
 
 SOLANA = "solana:"
 
@@ -56,8 +54,9 @@ def read_settings(
                 for name, table in _named(root, "signers")
             }
         ),
-        limits=read_numbers(root.section("limits"), LimitSettings()),
-        api=read_numbers(root.section("api"), ApiSettings()),
+        limits=read_limits(root.section("limits")),
+        api=read_api(root.section("api")),
+        auth=read_auth(root.section("auth"), environ),
     )
     root.finish()
     return settings
@@ -230,18 +229,16 @@ def read_signer(
     )
 
 
-def read_numbers(table: Table, default: S) -> S:
-    """Read a section whose keys are its dataclass's fields."""
+def read_limits(table: Table) -> LimitSettings:
+    """Read `[limits]`, whose keys are its dataclass's fields."""
+    default = LimitSettings()
     found: dict[str, object] = {}
     for item in fields(default):
         value = getattr(default, item.name)
-        if isinstance(value, str):
-            found[item.name] = table.text(item.name) or value
-        else:
-            minimum = 0 if item.name == "port" else 0.1 if type(value) is float else 1
-            found[item.name] = table.number(item.name, value, type(value), minimum)
+        minimum = 0.1 if type(value) is float else 1
+        found[item.name] = table.number(item.name, value, type(value), minimum)
     table.finish()
-    return type(default)(**found)  # type: ignore[arg-type]
+    return LimitSettings(**found)  # type: ignore[arg-type]
 
 
 def _named(root: Table, key: str) -> list[tuple[str, Table]]:

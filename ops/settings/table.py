@@ -102,6 +102,19 @@ class Table:
             return default
         return kind(value)  # type: ignore[call-arg]
 
+    def flag(self, key: str, default: bool) -> bool:
+        """Read true or false."""
+        found = self.take(key)
+        if found is None:
+            return default
+        value = found.value
+        if found.from_environment:
+            value = {"true": True, "false": False}.get(str(value).lower())
+        if isinstance(value, bool):
+            return value
+        self.problem(key, "must be true or false")
+        return default
+
     def choice(self, key: str, options: type[E]) -> E | None:
         """Read one of an enum's values."""
         text = self.text(key)

@@ -67,7 +67,7 @@ def lay_environment(
     tree: Tree, environ: Mapping[str, str], problems: list[str]
 ) -> None:
     """Write the environment's settings over the file's."""
-    exempt = names_given_by_signers(tree)
+    exempt = names_of_secrets(tree)
     for name in sorted(environ):
         if name in OBSOLETE_NAMES and environ[name]:
             problems.append(f"{name} is no longer read: {OBSOLETE_NAMES[name]}")
@@ -80,13 +80,14 @@ def lay_environment(
             _lay_one(tree, name, environ[name], problems)
 
 
-def names_given_by_signers(tree: Tree) -> set[str]:
-    """Return the variables that hold keys: they are the signers' business."""
+def names_of_secrets(tree: Tree) -> set[str]:
+    """Return the variables that hold secrets: they are no settings of their own."""
     signers = tree.get("signers")
+    holders = [*signers.values()] if isinstance(signers, dict) else []
     given: set[str] = set()
-    for signer in signers.values() if isinstance(signers, dict) else ():
-        for key in ("env", "password_env"):
-            found = signer.get(key) if isinstance(signer, dict) else None
+    for holder in [*holders, tree.get("auth")]:
+        for key in ("env", "password_env", "secret_env"):
+            found = holder.get(key) if isinstance(holder, dict) else None
             if isinstance(found, Found) and isinstance(found.value, str):
                 given.add(found.value)
     return given

@@ -7,8 +7,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from eth_utils.address import is_checksum_formatted_address, to_checksum_address
+from limits import parse_many
 from solders.pubkey import Pubkey
 
 from ops.settings.model import SecretUrl
@@ -102,6 +104,36 @@ def http_url(text: str) -> SecretUrl:
             f"or https://…"
         )
     return SecretUrl(text)
+
+
+def origin(text: str) -> str:
+    """Return where a page comes from, as browsers write it."""
+    parts = urlsplit(text)
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or text != f"{parts.scheme}://{parts.netloc}".lower()
+        or "@" in text
+        or "*" in text
+    ):
+        raise ValueError(
+            f"{redact_url(_short(text))} is not an origin: write https://host or "
+            "https://host:port, in lower case, with nothing behind it"
+        )
+    return text
+
+
+def rate(text: str) -> str:
+    """Return how often something may happen, "" for without a limit."""
+    if text == "none":
+        return ""
+    try:
+        parse_many(text)
+    except ValueError:
+        raise ValueError(
+            f'{_short(text)} is not a limit: write "600/minute", or "none"'
+        ) from None
+    return text
 
 
 def read_abi(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -1,0 +1,145 @@
+"""From settings to how people sign in: the secret, the limits, the sites."""
+
+import os
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+from web3 import HTTPProvider, Web3
+from web3.exceptions import ContractLogicError, Web3Exception
+
+from api.auth.options import (
+    SECRET_BYTES,
+    AuthOptions,
+    ContractCall,
+    ExternalIssuer,
+    WebOptions,
+)
+from commands.errors import NodeAway
+from ops.errors import OperationError
+from ops.indexing import evm_chain_number
+from ops.settings import Settings
+
+SECRET_FILE = "auth.secret"  # noqa: S105 - its name
+CALL_SECONDS = 3.0
+
+
+def auth_options(settings: Settings) -> AuthOptions:
+    """How people sign in; the same for every process with these settings."""
+    auth, api = settings.auth, settings.api
+    nodes = _evm_nodes(settings)
+    return AuthOptions(
+        secret=_secret(settings),
+        registration=auth.registration,
+        access_lifetime=timedelta(minutes=auth.access_minutes),
+        refresh_lifetime=timedelta(days=auth.refresh_days),
+        session_lifetime=timedelta(days=auth.session_days),
+        # A site of our own, where nothing else is said: as for a try on one machine.
+        origins=auth.origins
+        or tuple(f"http://{host}:{api.port}" for host in (api.host, "localhost")),
+        chain_ids=frozenset(nodes),
+        external=tuple(
+            ExternalIssuer(
+                each.name, each.issuer, each.jwks_url, each.audience, each.algorithms
+            )
+            for each in auth.external.values()
+        ),
+        attempts=auth.attempts,
+        attempts_of_login=auth.attempts_of_login,
+        attempts_from_address=auth.attempts_from_address,
+        attempt_window=timedelta(minutes=auth.attempt_minutes),
+        contract_call=contract_call(nodes),
+    )
+
+
+def web_options(settings: Settings) -> WebOptions:
+    """How the API meets the network."""
+    api, redis = settings.api, settings.redis
+    return WebOptions(
+        limit=api.limit,
+        sign_in_limit=api.sign_in_limit,
+        redis_url=None if redis.url is None else str(redis.url),
+        cors=api.cors,
+        https=api.https,
+        proxies=api.proxies,
+        max_body_bytes=api.max_body_bytes,
+    )
+
+
+def contract_call(nodes: Mapping[int, str]) -> ContractCall:
+    """Asks contracts, by the number of their chain; for wallets that are contracts."""
+
+    def call(chain_id: int, address: bytes, data: bytes) -> bytes:
+        provider = HTTPProvider(
+            nodes[chain_id], request_kwargs={"timeout": CALL_SECONDS}
+        )
+        to = Web3.to_checksum_address(address)
+        try:
+            return bytes(Web3(provider).eth.call({"to": to, "data": data}))
+        except ContractLogicError:
+            return b""  # it reverted, so it does not accept
+        except (Web3Exception, OSError) as error:
+            raise NodeAway(
+                f"the node of chain {chain_id} does not answer; try again soon"
+            ) from error
+
+    return call
+
+
+def ensure_secret(directory: Path) -> bytes:
+    """The secret of a data directory, made by whoever is the first to need it.
+
+    It is written aside and then linked to its name: others find it whole or not at all,
+    and of two who make one at once both use the one that was first.
+    """
+    path = directory / SECRET_FILE
+    if not path.exists():
+        directory.mkdir(parents=True, exist_ok=True)
+        aside = directory / f".{SECRET_FILE}.{secrets.token_hex(8)}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        with os.fdopen(os.open(aside, flags, 0o600), "wb") as file:
+            file.write(secrets.token_hex(SECRET_BYTES).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(aside, path)
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    mode = path.stat().st_mode & 0o077
+    if mode:
+        raise OperationError(
+            f"{path} can be read by others: run chmod 600 on it, and if somebody may "
+            "have, delete it; everybody must then sign in again."
+        )
+    return path.read_bytes()
+
+
+def _secret(settings: Settings) -> bytes:
+    auth = settings.auth
+    if auth.secret_env is None:
+        found = ensure_secret(settings.data_dir)
+        where = str(settings.data_dir / SECRET_FILE)
+    elif auth.secret is None:
+        raise OperationError(
+            f"[auth] secret_env names {auth.secret_env}, which is not set: set it to "
+            f"{SECRET_BYTES} random bytes or more, as `openssl rand -hex 32` makes."
+        )
+    else:
+        found, where = auth.secret.value.encode(), auth.secret_env
+    if len(found) < SECRET_BYTES:
+        raise OperationError(
+            f"the secret in {where} has {len(found)} bytes: it needs {SECRET_BYTES} "
+            "or more, as `openssl rand -hex 32` makes."
+        )
+    return found
+
+
+def _evm_nodes(settings: Settings) -> dict[int, str]:
+    return {
+        evm_chain_number(chain): str(chain.rpc[0])
+        for chain in settings.chains.values()
+        if chain.id.startswith("eip155:")
+    }
