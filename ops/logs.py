@@ -25,7 +25,15 @@ from ops.settings.redact import redact
 _PAIR = re.compile(r"(?<!\S)([a-z_][a-z0-9_]*)=(\"(?:[^\"\\]|\\.)*\"|\S+)")
 _INTEGER = re.compile(r"-?\d{1,15}")
 _NUMBER = re.compile(r"-?\d{1,15}\.\d+")
-NOISY = ("flask-limiter", "urllib3", "werkzeug", "aiohttp.access", "web3", "rq.worker", "alembic")
+NOISY = (
+    "flask-limiter",
+    "urllib3",
+    "werkzeug",
+    "aiohttp.access",
+    "web3",
+    "rq.worker",
+    "alembic",
+)
 RESERVED = ("at", "level", "event", "logger", "message", "error")
 
 

@@ -55,6 +55,7 @@ def add_administration(blueprint: Blueprint, gate: Gate) -> None:
 
     def set_account_roles(account: str) -> Response:
         """Gives an account these roles and no others, from the next request on."""
+        gate.principal()
         return answer(_set_roles(gate, account, read_body(Roles)))
 
     def disable_account(account: str) -> Response:

@@ -29,13 +29,16 @@ class Gate:
         return self.writer.begin()
 
     def principal(self) -> Principal:
-        """Who makes this request; raises the Problem `not_signed_in`."""
+        """Who makes this request; raises the Problem `not_signed_in`.
+
+        It is asked for before the body is read: a guest is not told what to send.
+        """
         return current_principal(self.service)
 
     def guest_or_principal(self) -> Principal | None:
         """Who makes this request, None when it shows no credential at all."""
-        shown = {"Authorization", "X-API-Key"} & {name for name, _ in request.headers}
-        return self.principal() if shown else None
+        shown = (name in request.headers for name in ("Authorization", "X-API-Key"))
+        return self.principal() if any(shown) else None
 
 
 def client_address() -> str:

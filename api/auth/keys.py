@@ -64,6 +64,7 @@ def add_keys(blueprint: Blueprint, gate: Gate) -> None:
         Its scopes are roles of the account, or `read`: all of them, for requests that
         change nothing.
         """
+        gate.principal()
         return answer(_create(gate, read_body(NewKey)), 201)
 
     def list_keys() -> Response:

@@ -69,7 +69,7 @@ def _refuse(limiter: Limiter, error: RateLimitExceeded) -> Response:
     current = limiter.current_limit
     try:
         if current is not None:
-            seconds = max(1, ceil(current.reset_at - time.time()))
+            seconds = min(seconds, max(1, ceil(current.reset_at - time.time())))
     except StorageError:
         # Redis went away between two questions; the whole window is long enough.
         pass

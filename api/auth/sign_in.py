@@ -121,6 +121,7 @@ def add_session(blueprint: Blueprint, gate: Gate) -> None:
 
     def change_password() -> Response:
         """Sets another password, and ends every other session of the account."""
+        gate.principal()
         _change_password(gate, read_body(PasswordChange))
         return answer(None, 204)
 

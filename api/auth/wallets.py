@@ -71,6 +71,7 @@ def add_wallets(blueprint: Blueprint, gate: Gate) -> None:
 
     def link_wallet() -> Response:
         """Links the wallet that signed the message to the account."""
+        gate.principal()
         return answer(_link(gate, read_body(SignedMessage)), 201)
 
     def unlink_wallet(address: str) -> Response:
@@ -221,14 +222,15 @@ def _unlink(gate: Gate, address: str) -> None:
     with gate.begin() as connection:
         found = accounts.find_account(connection, principal.account)
         assert found is not None
-        last = len(accounts.wallets_of(connection, principal.account)) == 1
-        if found.password_hash is None and last:
+        owned = [each.address for each in accounts.wallets_of(connection, found.id)]
+        if wallet not in owned:
+            raise Problem(
+                "no_such_row", "The account has no such wallet. Look at its wallets."
+            )
+        if found.password_hash is None and len(owned) == 1:
             raise Problem(
                 "not_allowed",
                 "This wallet is all that opens the account. Link another one first.",
             )
-        if not accounts.unlink_wallet(connection, found.id, wallet, kind=EVM):
-            raise Problem(
-                "no_such_row", "The account has no such wallet. Look at its wallets."
-            )
+        accounts.unlink_wallet(connection, found.id, wallet, kind=EVM)
     audit("wallet_unlinked", principal=principal, wallet=f"0x{wallet.hex()}")

@@ -143,14 +143,15 @@ def link_wallet(
 
 def unlink_wallet(
     connection: Connection, account_id: uuid.UUID, address: bytes, *, kind: str
-) -> bool:
-    """Take a wallet from its account; whether it was there."""
-    statement = wallet.delete().where(
-        wallet.c.kind == kind,
-        wallet.c.address == address,
-        wallet.c.account == account_id,
+) -> None:
+    """Take a wallet from its account."""
+    connection.execute(
+        wallet.delete().where(
+            wallet.c.kind == kind,
+            wallet.c.address == address,
+            wallet.c.account == account_id,
+        )
     )
-    return connection.execute(statement).rowcount > 0
 
 
 def wallet_owner(
