@@ -101,7 +101,7 @@ def create_app(
         _take_commands(app, api, service, intake)
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, metrics))
-    app.register_blueprint(docs_blueprint(service))
+    app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
     register_errors(app)
     return app
 

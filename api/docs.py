@@ -1,10 +1,13 @@
 """The documentation page: one HTML document, made from the declarations, no scripts."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from html import escape
+from typing import Any
 
 from flask import Blueprint, Response
 
+from api.docs_routes import routes_sections
 from api.errors import PROBLEMS
 from api.parameters import usable
 from api.service import PREFIX, Service
@@ -68,14 +71,19 @@ is a new block the answer is an empty 304.</li>
 """
 
 
-def docs_blueprint(service: Service) -> Blueprint:
-    """`GET /docs`."""
+def docs_blueprint(
+    service: Service, document: Callable[[], Mapping[str, Any]]
+) -> Blueprint:
+    """`GET /docs`; `document` gives the OpenAPI document once all routes are there."""
     blueprint = Blueprint("docs", __name__)
-    page = docs_page(service)
+
+    @cache
+    def page() -> str:
+        return docs_page(service, document())
 
     def show_docs() -> Response:
         """The documentation."""
-        answer = Response(page, mimetype="text/html")
+        answer = Response(page(), mimetype="text/html")
         answer.headers["Content-Security-Policy"] = (
             "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; "
             "base-uri 'none'; form-action 'none'"
@@ -86,7 +94,7 @@ def docs_blueprint(service: Service) -> Blueprint:
     return blueprint
 
 
-def docs_page(service: Service) -> str:
+def docs_page(service: Service, document: Mapping[str, Any]) -> str:
     """The documentation of everything that is declared, as HTML."""
     specs = [p.spec for p in service.registry.projections.values()]
     events = list(service.registry.events.values())
@@ -103,6 +111,10 @@ def docs_page(service: Service) -> str:
         *(_projection(spec) for spec in specs),
         "<h2 id=events>Events</h2>",
         *(_event(event, specs) for event in events),
+        routes_sections(
+            document,
+            {*(s.plural for s in specs), *(f"event_{e.spec.table}" for e in events)},
+        ),
         "<h2 id=problems>Problems</h2>",
         "<p>Failures are <code>application/problem+json</code> (RFC 9457).</p>",
         _problems(),

@@ -178,6 +178,17 @@ def test_every_route_of_accounts_is_described(door):
             assert schema["properties"]
 
 
+def test_every_route_of_accounts_is_on_the_page(door):
+    document = door.get("/api/v1/openapi.json").json
+    page = door.get("/docs").text
+
+    assert "<h2 id=signing-in>" in page
+    for path, item in document["paths"].items():
+        for method in item:
+            if "/auth/" in path and method != "parameters":
+                assert f"<code>{method.upper()} {path}</code>" in page
+
+
 def test_every_route_that_needs_somebody_says_so_and_refuses_nobody(door):
     document = door.get("/api/v1/openapi.json").json
     found = 0
