@@ -43,6 +43,7 @@ class Commands(click.Group):
         "devnet": "ops.cli.devnet",
         "doctor": "ops.cli.doctor",
         "index": "ops.cli.follow",
+        "journal": "ops.cli.journal",
         "migrate": "ops.cli.tables",
         "repair": "ops.cli.tables",
         "rewind": "ops.cli.tables",

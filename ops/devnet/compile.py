@@ -24,7 +24,7 @@ CONTRACTS = HERE / "contracts"
 ABIS = HERE.parent.parent / "abis"
 COMPILE_SECONDS_MAX = 180
 
-DOMAINS = {".": "crowdfunding", "examples": "examples"}
+DOMAINS = {".": "crowdfunding", "anchoring": "anchoring", "examples": "examples"}
 """Directory of a source, below ``contracts/``, to the directory of its artifact."""
 
 

@@ -28,7 +28,10 @@ CREATE_GAS = 4_000_000
 CALL_GAS = 500_000
 TOKEN_SUPPLY = 1_000_000 * 10**18
 
-FOLLOWED = ("IssuerRegistry", "CampaignFactory", "NFTShareCertificate", "FundEscrow")
+FOLLOWED = (
+    "IssuerRegistry", "CampaignFactory", "NFTShareCertificate", "FundEscrow",
+    "AnchorRegistry",
+)  # fmt: skip
 """What an indexer is told of; campaigns it finds itself, through the factory."""
 
 KEYS_ARE_PUBLIC = "these keys are public test keys: never send them anything of value"
@@ -116,6 +119,7 @@ def deploy(
         deployer, admin=admin, operator=operator, fee_recipient=recipient
     )
     _deploy_examples(deployer)
+    deployer.create("AnchorRegistry")
     deployment = Deployment(
         network=network,
         url=url,

@@ -1,6 +1,6 @@
 """Entries of the audit log: commands, refusals, sign-ins, erasures."""
 
-from db.declare import Entry, Json, Text, Uuid
+from db.declare import EVERYONE, Bytes32, Entry, Json, Text, Uint, Uuid
 
 
 class CommandAccepted(Entry):
@@ -31,3 +31,19 @@ class SubjectErased(Entry):
     """The key of a person was deleted: what was kept under it cannot be read again."""
 
     subject = Text()
+
+
+class DayClosed(Entry):
+    """A day (UTC) of the journal is over: nothing can be said in it any more.
+
+    `first` and `last` are the numbers of its entries, `root` is what they add up to,
+    `last_hash` the hash of the last. They tell nothing of what was said.
+    """
+
+    day = Text()
+    first = Uint(63)
+    last = Uint(63)
+    root = Bytes32()
+    last_hash = Bytes32()
+
+    readable_by = EVERYONE

@@ -31,6 +31,7 @@ def test_up_writes_what_is_needed_to_follow_the_chain(tmp_path: Path) -> None:
         "CampaignFactory",
         "NFTShareCertificate",
         "FundEscrow",
+        "AnchorRegistry",
     }
     written = (tmp_path / "devnet.json").read_text()
     assert Deployment.from_json(written) == deployment
@@ -45,7 +46,7 @@ def test_blocks_of_ten_million_gas_are_enough(block_time: float | None) -> None:
 
         played = Traffic(deployment, 1, transactions_max=100).play(5)
 
-    assert len(deployment.contracts) == 8
+    assert len(deployment.contracts) == 9
     assert played.transactions > 0
 
 

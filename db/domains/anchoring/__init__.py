@@ -1,0 +1,1 @@
+"""Anchoring: hashes of what is kept elsewhere, on a chain, for all to compare."""

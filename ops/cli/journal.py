@@ -1,0 +1,171 @@
+"""`journal`: its days on a chain, proofs of its entries, and the erasing of persons."""
+
+import getpass
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from sqlalchemy import Engine
+
+from commands.submit import Submission
+from db.commands.slots import find_signer
+from db.domains.anchoring.commands import AnchorHash
+from db.journal import root
+from db.journal.anchors import Standing, check_days
+from db.journal.append import Actor
+from db.journal.personal import erase, erase_again
+from db.journal.rebuild import rebuild_facts
+from ops.cli.context import State, pass_state
+from ops.commanding import now, open_desk
+from ops.errors import OperationError
+from ops.intake import open_intake
+
+TENANT = "journal"
+
+
+@click.group()
+def journal() -> None:
+    """Anchor the journal's days on a chain, prove its entries, erase a person."""
+
+
+@journal.command(name="anchor")
+@click.option(
+    "--day",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day (UTC); the last that is over and in which something was said.",
+)
+@pass_state
+def journal_anchor(state: State, day: datetime | None) -> None:
+    """Close a day and ask for its root to be put on the chain; safe to repeat."""
+    with state.database() as engine:
+        with engine.begin() as connection:
+            wanted = day.date() if day else root.last_day_over(connection, now())
+            if wanted is None:
+                raise OperationError("nothing was said before today: try tomorrow")
+            closed = root.close_day(
+                connection, state.registry, wanted, actor=_actor(), now=now()
+            )
+            about = root.subject(connection)
+        if closed is None:
+            click.echo(f"{wanted}: nothing was said, so there is nothing to anchor")
+            return
+        open_desk(state.settings, engine, str(AnchorHash.spec.signer))  # registers it
+        asked = Submission(
+            TENANT,
+            f"root of {closed.day}",
+            {
+                "subject": about,
+                "kind": root.KIND,
+                "content_hash": closed.root,
+                "occurred_at": closed.ended_at,
+                "reference": closed.last_hash,
+            },
+            asked_by=TENANT,
+        )
+        accepted, fresh = open_intake(state.settings, engine).submit(AnchorHash, asked)
+    click.echo(
+        f"{closed.day}: entries {closed.first} to {closed.last}, root "
+        f"0x{closed.root.hex()}"
+    )
+    click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")
+
+
+@journal.command(name="check")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each day.")
+@pass_state
+def journal_check(state: State, as_json: bool) -> None:
+    """Compare every closed day with its entries and with what is on the chain.
+
+    Only anchors of our own signer count. Exit code 1 unless all days are anchored.
+    """
+    with state.database() as engine, engine.connect() as connection:
+        signer = find_signer(connection, str(AnchorHash.spec.signer))
+        days = list(check_days(connection, None if signer is None else signer.address))
+    for each in days:
+        if as_json:
+            click.echo(json.dumps(_plain(each.day) | {"standing": each.standing}))
+        else:
+            click.echo(f"{each.day.day}: {each.standing}")
+    if not days and not as_json:
+        click.echo("no day was closed yet: run `chainfold journal anchor`")
+    sys.exit(0 if all(each.standing is Standing.ANCHORED for each in days) else 1)
+
+
+@journal.command(name="prove")
+@click.argument("seq", type=click.IntRange(1))
+@pass_state
+def journal_prove(state: State, seq: int) -> None:
+    """Print the proof that an entry is in the root of its day, as JSON."""
+    with state.database() as engine, engine.connect() as connection:
+        try:
+            found = root.inclusion(connection, seq)
+        except LookupError as error:
+            raise OperationError(f"{error}. `chainfold status` says how long it is.") \
+                from error  # fmt: skip
+    steps = [
+        {"hash": "0x" + step.hash.hex(), "side": "left" if step.left else "right"}
+        for step in found.steps
+    ]
+    entry = {"seq": seq, "hash": "0x" + found.hash.hex(), "steps": steps}
+    click.echo(json.dumps(entry | _plain(found.day), indent=2))
+
+
+@journal.command(name="rebuild")
+@pass_state
+def journal_rebuild(state: State) -> None:
+    """Make facts and rows of the journal anew, from nothing but its entries."""
+    with state.database() as engine:
+        for name, count in rebuild_facts(engine, state.registry).items():
+            click.echo(f"{name}: {count}")
+
+
+@journal.command(name="erase")
+@click.argument("subject", required=False)
+@click.option(
+    "--again", is_flag=True, help="Everyone erased before; after restoring a backup."
+)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@pass_state
+def journal_erase(state: State, subject: str | None, again: bool, yes: bool) -> None:
+    """Delete the key of a person: what is kept about SUBJECT is lost for ever."""
+    if (subject is None) is not again:
+        raise OperationError("name a subject, or say --again")
+    with state.database() as engine:
+        if again:
+            _erase_again(engine)
+            return
+        if not yes:
+            click.confirm(f"Erase {subject}? It cannot be undone", abort=True)
+        with engine.begin() as connection:
+            done = erase(
+                connection, state.registry, str(subject), actor=_actor(), now=now()
+            )
+    was = "was erased before" if done is None else f"erased, entry {done.seq}"
+    click.echo(f"{subject}: {was}")
+
+
+def _erase_again(engine: Engine) -> None:
+    with engine.begin() as connection:
+        found = erase_again(connection, now())
+    for subject in found:
+        click.echo(f"{subject}: erased again")
+    click.echo(f"{len(found)} keys deleted")
+
+
+def _actor() -> Actor:
+    """Whoever is at the terminal."""
+    return Actor(f"cli:{getpass.getuser()}", tenant="cli")
+
+
+def _plain(day: root.DayRoot) -> dict[str, Any]:
+    ended = datetime.fromtimestamp(day.ended_at, UTC)
+    return {
+        "day": day.day.isoformat(),
+        "first": day.first,
+        "last": day.last,
+        "root": "0x" + day.root.hex(),
+        "last_hash": "0x" + day.last_hash.hex(),
+        "ended_at": ended.isoformat(),
+    }
