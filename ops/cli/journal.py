@@ -53,7 +53,7 @@ def journal_anchor(state: State, day: datetime | None) -> None:
             return
         open_desk(state.settings, engine, str(AnchorHash.spec.signer))  # registers it
         asked = Submission(
-            TENANT,
+            _actor(),
             f"root of {closed.day}",
             {
                 "subject": about,
@@ -62,7 +62,6 @@ def journal_anchor(state: State, day: datetime | None) -> None:
                 "occurred_at": closed.ended_at,
                 "reference": closed.last_hash,
             },
-            asked_by=TENANT,
         )
         accepted, fresh = open_intake(state.settings, engine).submit(AnchorHash, asked)
     click.echo(
@@ -156,7 +155,7 @@ def _erase_again(engine: Engine) -> None:
 
 def _actor() -> Actor:
     """Whoever is at the terminal."""
-    return Actor(f"cli:{getpass.getuser()}", tenant="cli")
+    return Actor(f"cli:{getpass.getuser()}", tenant=TENANT)
 
 
 def _plain(day: root.DayRoot) -> dict[str, Any]:

@@ -24,6 +24,7 @@ POLL_SECONDS = 0.02
 # Errors and events of ours appear in receipts and reverts of any of them.
 CONTRACTS = (
     "CampaignImplementation",
+    "AnchorRegistry",
     "CampaignFactory",
     "IssuerRegistry",
     "NFTShareCertificate",
