@@ -37,6 +37,7 @@ from db import reads
 from db.commands.accept import CommandRow, cancel, find, release
 from db.commands.listing import events_after, list_commands, sent_for
 from db.commands.states import TERMINAL, State
+from db.declare import Asker
 from db.declare.roles import Role
 
 STAFF = (Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR)
@@ -194,6 +195,7 @@ class _Routes:
             arguments=old.arguments,
             sender=old.sender,
             cause=f"retry:{old.id}",
+            asker=Asker(principal.roles, principal.wallets),
         )
         with alone_with(principal.tenant, asked.idempotency_key), told():
             row, fresh = intake.submit(command, asked)

@@ -30,7 +30,7 @@ from api.service import PREFIX, Service
 from commands.submit import Intake, Submission
 from commands.wallets import unsigned
 from db import reads
-from db.declare import Command, Projection
+from db.declare import Asker, Command, Projection
 from db.declare.commands import CommandSpec, Route
 from db.journal.append import Actor
 from db.reads.tables import ReadTables
@@ -145,6 +145,7 @@ def _submission(
         arguments={**body, **filled},
         valid_until=_deadline(intake, seconds),
         sender=_wallet(principal, wallet) if spec.by_caller else None,
+        asker=Asker(principal.roles, principal.wallets),
     )
 
 

@@ -17,12 +17,12 @@ from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.slots import find_signer
 from db.commands.states import State
 from db.coverage import Stream
-from db.declare import Command, Entry, Refusal
+from db.declare import Asker, Command, Entry, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
 from db.domains.audit.entries import CommandAccepted, CommandRefused
 from db.journal.append import Actor, Appended, append
 from db.reads import read
-from db.reads.tables import ReadTables
+from db.reads.tables import NOBODY, ReadTables
 from db.registry import Registry
 from db.sources import SourceRow, by_id
 
@@ -63,6 +63,7 @@ class Submission:
     valid_until: datetime | None = None
     sender: bytes | None = None
     cause: str = ""
+    asker: Asker = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class Intake:
                 return before, False
             sender = self._sender(connection, request)
         try:
-            self._check_rules(command, arguments)
+            self._check_rules(command, arguments, submission.asker)
             if spec.call is not None:
                 gas = self._simulate(spec.call, sender, request)
                 limit = gas + gas * GAS_MARGIN_PERCENT // 100
@@ -213,7 +214,7 @@ class Intake:
         return signer.address
 
     def _check_rules(
-        self, command: type[Command], arguments: Mapping[str, Any]
+        self, command: type[Command], arguments: Mapping[str, Any], asker: Asker
     ) -> None:
         if not command.spec.rules:
             return
@@ -221,7 +222,9 @@ class Intake:
 
         def refusals(connection: Connection) -> list[Refusal]:
             time_ = self._block_time(by_id(connection, self.source))
-            tables = ReadTables(connection, self.source, time=time_, plan=self.plan)
+            tables = ReadTables(
+                connection, self.source, time=time_, plan=self.plan, asker=asker
+            )
             return [each for rule in command.spec.rules for each in rule(asked, tables)]
 
         found = read(self.engine, refusals)

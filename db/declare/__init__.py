@@ -43,11 +43,11 @@ from db.declare.journal import EVERYONE, Entry, Personal
 from db.declare.projections import Key, Projection
 from db.declare.reactions import Reaction, reaction
 from db.declare.roles import Role
-from db.declare.rules import Refusal, RowOf, Tables
+from db.declare.rules import Asker, Refusal, RowOf, Tables
 
 __all__ = [
-    "CALLER", "EVERYONE", "Address", "Blob", "Bool", "Bytes32", "Call", "Command",
-    "Contract", "Count", "CountDistinct", "DeclarationError", "Entry", "Event",
+    "CALLER", "EVERYONE", "Address", "Asker", "Blob", "Bool", "Bytes32", "Call",
+    "Command", "Contract", "Count", "CountDistinct", "DeclarationError", "Entry", "Event",
     "EventView", "Expression", "Field", "FieldRef", "First", "FixedBytes", "Fold",
     "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min", "Personal",
     "Projection", "Reaction", "Refusal", "Replay", "Role", "Route", "RowOf", "Stage",

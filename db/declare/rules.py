@@ -8,7 +8,7 @@
 
 A rule is a pure generator: the command and a read of the tables in, every reason
 against it out. It has no database and no clock: `tables.time` is the time of the block
-that the tables are true for.
+that the tables are true for, `tables.asker` who asks.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from db.declare.projections import Projection
+from db.declare.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,21 @@ class RowOf:
     __hash__ = None  # type: ignore[assignment]
 
 
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Whoever asks for a command; a reaction has neither roles nor wallets."""
+
+    roles: frozenset[Role] = frozenset()
+    wallets: frozenset[bytes] = frozenset()
+
+
 class Tables(Protocol):
     """The tables as they are at one block."""
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks."""
+        ...
 
     @property
     def time(self) -> int:

@@ -7,12 +7,15 @@ from typing import Any
 from sqlalchemy import Connection
 
 from db.coverage import Stream
-from db.declare import Projection, RowOf
+from db.declare import Asker, Projection, RowOf
 from db.declare.projections import ProjectionSpec
+from db.journal.head import SOURCE, STREAM
+from db.reads.errors import BadQuery
 from db.reads.rows import select_row, select_rows
 from db.reads.values import Column, Form, parse, row_columns, row_filters
 
 PAGE = 1000
+NOBODY = Asker()
 
 
 class ReadTables:
@@ -26,12 +29,19 @@ class ReadTables:
         time: int,
         as_of: int | None = None,
         plan: Sequence[Stream] | None = None,
+        asker: Asker = NOBODY,
     ) -> None:
         self._connection = connection
         self._source = source
         self._as_of = as_of
         self._plan = plan
         self._time = time
+        self._asker = asker
+
+    @property
+    def asker(self) -> Asker:
+        """Who asks."""
+        return self._asker
 
     @property
     def time(self) -> int:
@@ -41,26 +51,39 @@ class ReadTables:
     def row(self, projection: type[Projection], **keys: Any) -> RowOf | None:
         """The row with these keys; raises a ReadError, as while nothing is indexed."""
         spec = projection.spec
+        source, plan = self._place(spec)
         found = select_row(
-            self._connection, spec, self._source, _checked(spec, keys),
-            as_of=self._as_of, plan=self._plan,
+            self._connection, spec, source, _checked(spec, keys),
+            as_of=self._as_of, plan=plan,
         )  # fmt: skip
         return None if found.data is None else _row_of(spec, json.loads(found.data))
 
     def rows(self, projection: type[Projection], **where: Any) -> list[RowOf]:
         """All rows with these values, by key; raises a ReadError."""
         spec = projection.spec
+        source, plan = self._place(spec)
         found: list[RowOf] = []
         after = None
         while True:
             page = select_rows(
-                self._connection, spec, self._source, where=_checked(spec, where),
-                after=after, limit=PAGE, as_of=self._as_of, plan=self._plan,
+                self._connection, spec, source, where=_checked(spec, where),
+                after=after, limit=PAGE, as_of=self._as_of, plan=plan,
             )  # fmt: skip
             found += [_row_of(spec, row) for row in json.loads(page.data)]
             after = page.next
             if after is None:
                 return found
+
+    def _place(self, spec: ProjectionSpec) -> tuple[int, Sequence[Stream] | None]:
+        """The source that a projection reads; the journal has no state at a block."""
+        if not spec.in_journal:
+            return self._source, self._plan
+        if self._as_of is not None:
+            raise BadQuery(
+                f"{spec.plural} are folded from the journal, which has no state as of "
+                "a block of the chain: a reaction reads tables of its chain only"
+            )
+        return SOURCE, [STREAM]
 
 
 def _checked(spec: ProjectionSpec, given: Mapping[str, Any]) -> dict[str, Any]:

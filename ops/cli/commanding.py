@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from commands.submit import Submission
 from db.commands.accept import CommandRow, cancel, find, history
 from db.commands.states import TERMINAL
+from db.declare import Asker, Role
 from db.journal.append import Actor
 from ops.cli.context import State, pass_state
 from ops.commanding import now, open_desk, work_until
@@ -74,7 +75,10 @@ def command_submit(
         if signer is not None:
             open_desk(state.settings, engine, signer)  # registers it
         until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
-        asked = Submission(ACTOR, key or str(uuid.uuid4()), _pairs(arguments), until)
+        asked = Submission(
+            ACTOR, key or str(uuid.uuid4()), _pairs(arguments), until,
+            asker=Asker(frozenset(Role)),
+        )  # fmt: skip
         intake = open_intake(state.settings, engine)
         accepted, fresh = intake.submit(known[kind], asked)
         click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")

@@ -9,6 +9,7 @@ from eth_utils.crypto import keccak
 
 from commands.errors import NodeAway
 from db.commands.tags import command_id_of
+from db.accounts.accounts import link_wallet
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
 from helpers.office import CONTRACTS, SIGNERS, Office
@@ -33,8 +34,12 @@ def registration(issuer=A):
     return {"issuer": hexed(issuer), "credential": "vc", "memorandum": "ipfs://m"}
 
 
+DRAFT = "0193b0a0-0000-7000-8000-000000000001"
+
+
 def terms(**changes):
     return {
+        "draft": DRAFT,
         "campaign_id": "CF-1", "company_name": "Coffee", "description": "More coffee",
         "goal": str(5000 * ETB), "duration": str(60 * DAY), "document_hash": "Qm",
         "beneficiary": hexed(A), **changes,
@@ -191,8 +196,8 @@ def test_all_reasons_against_a_campaign_are_told_at_once(office):
     answer = office.ask("deploy-campaign", 422, **terms(goal="5", duration="60"))
 
     assert [
-        "not_verified", "active_campaign", "already_one_this_year", "goal_too_low",
-        "bad_duration",
+        "no_such_draft", "not_verified", "active_campaign", "already_one_this_year",
+        "goal_too_low", "bad_duration",
     ] == [each["code"] for each in answer.json["reasons"]]  # fmt: skip
     assert [] == office.node.simulated
 
@@ -201,18 +206,93 @@ def test_who_is_not_registered_has_no_campaign(office):
     registered(office, B)
     office.index()
 
+    drafted(office)
     answer = office.ask("deploy-campaign", 422, **terms())
 
     assert ["not_registered"] == [r["code"] for r in answer.json["reasons"]]
 
 
-def test_a_lawful_campaign_is_taken(office):
+def drafted(office, *, approved=True, **changes):
+    answer = office.ask("", path="/api/v1/campaigns", **terms(**changes))
+    if approved:
+        path = f"/api/v1/campaigns/{DRAFT}/approve"
+        office.ask("", path=path, by=Role.COMPLIANCE)
+    return answer.json["data"]
+
+
+def codes(answer):
+    return [each["code"] for each in answer.json["reasons"]]
+
+
+def test_a_campaign_is_drafted_approved_and_deployed(office):
     registered(office)
     office.index()
+    path = f"/api/v1/campaigns/{DRAFT}"
 
-    data = office.ask("deploy-campaign", **terms()).json["data"]
+    draft = drafted(office, approved=False)
+    early = office.ask("", 422, path=f"{path}/deploy")
+    office.ask("", path=f"{path}/approve", by=Role.COMPLIANCE)
+    again = office.ask("", 422, path=f"{path}/approve", by=Role.COMPLIANCE)
+    other = office.ask("deploy-campaign", 422, **terms(goal=str(9000 * ETB)))
+    rewritten = office.ask("draft-campaign", 422, **terms())
+    deployed = office.ask("", path=f"{path}/deploy").json["data"]
 
-    assert data["signer"] == "operator"
+    assert ("succeeded", True, None) == (
+        draft["state"], draft["final"], draft["signer"],
+    )  # fmt: skip
+    assert ["not_approved"] == codes(early)
+    assert ["not_pending"] == codes(again)
+    assert ["terms_changed"] == codes(other)
+    assert ["approved_already"] == codes(rewritten)
+    assert ("accepted", "operator") == (deployed["state"], deployed["signer"])
+    assert terms() == deployed["arguments"]
+    row = office.get(f"/api/v1/campaign_drafts/{DRAFT}", token=office.by(Role.AUDITOR))
+    assert "approved" == row.json["data"]["stage"]
+
+
+def test_a_rejected_draft_may_be_written_anew(office):
+    registered(office)
+    office.index()
+    drafted(office, approved=False)
+    path = f"/api/v1/campaigns/{DRAFT}/reject"
+    office.ask("", path=path, by=Role.COMPLIANCE, reason="no plan")
+
+    early = office.ask("", 422, path=f"/api/v1/campaigns/{DRAFT}/deploy")
+    drafted(office, description="With a plan")
+    office.ask("", path=f"/api/v1/campaigns/{DRAFT}/deploy")
+
+    assert ["not_approved"] == codes(early)
+
+
+def test_an_issuer_drafts_only_for_its_own_wallet(office):
+    stranger = office.ask("draft-campaign", 422, by=Role.ISSUER, **terms())
+    with office.writer.begin() as connection:
+        link_wallet(
+            connection, office.people[Role.ISSUER], A, kind="evm", now=office.clock()
+        )
+
+    assert ["not_your_wallet"] == codes(stranger)
+    office.ask("draft-campaign", by=Role.ISSUER, **terms())
+
+
+def test_everything_asked_and_refused_is_in_the_journal(office):
+    office.ask("register-issuer", **registration())
+    office.ask("deactivate-issuer", 422, by=Role.COMPLIANCE, issuer=hexed(B))
+    office.ask("draft-campaign", **terms())
+
+    def entries(kind):
+        path = f"/api/v1/events/{kind}"
+        return office.get(path, token=office.by(Role.AUDITOR)).json["data"]
+
+    [accepted], [refused] = entries("command_accepted"), entries("command_refused")
+    assert ("register-issuer", registration()) == (
+        accepted["kind"], accepted["arguments"],
+    )  # fmt: skip
+    assert "not registered" in refused["reason"]
+    assert [DRAFT] == [each["draft"] for each in entries("campaign_drafted")]
+    office.get("/api/v1/events/command_refused", 403, token=office.by(Role.INVESTOR))
+    actor = "SELECT actor || ' ' || address FROM control.journal_entry WHERE seq = 1"
+    assert f"account:{office.people[Role.OPERATOR]} 127.0.0.1" == office.scalar(actor)
 
 
 def campaign(office, stage=1, **created):

@@ -10,10 +10,11 @@ from db.declare import (
     Route,
     Text,
     Uint,
+    Uuid,
 )
+from db.domains.crowdfunding import entries, rules
 from db.domains.crowdfunding import events as e
-from db.domains.crowdfunding import rules
-from db.domains.crowdfunding.projections import Investment
+from db.domains.crowdfunding.projections import CampaignDraft, Investment
 
 
 class RegisterIssuer(Command):
@@ -80,9 +81,51 @@ class ReactivateIssuer(Command):
     proof = e.IssuerReactivated
 
 
-class DeployCampaign(Command):
-    """Make a campaign for an issuer; the goal in wei, the duration in seconds."""
+class DraftCampaign(Command):
+    """Write down a campaign to be, or write it anew; goal in wei, duration in s."""
 
+    draft = Uuid()
+    beneficiary = Address()
+    campaign_id = Text()
+    company_name = Text()
+    description = Text()
+    goal = Uint()
+    duration = Uint()
+    document_hash = Text()
+
+    route = "campaigns"
+    role = (Role.ISSUER, Role.OPERATOR)
+    rules = (rules.is_own_issuer, rules.draft_is_open, rules.terms_are_legal)
+    record = entries.CampaignDrafted
+
+
+class ApproveCampaign(Command):
+    """Let a draft be put on the chain as it is."""
+
+    draft = Uuid()
+
+    route = "campaigns/<draft>/approve"
+    role = Role.COMPLIANCE
+    rules = (rules.draft_is_pending,)
+    record = entries.CampaignApproved
+
+
+class RejectCampaign(Command):
+    """Send a draft back, with the reason."""
+
+    draft = Uuid()
+    reason = Text()
+
+    route = "campaigns/<draft>/reject"
+    role = Role.COMPLIANCE
+    rules = (rules.draft_is_pending,)
+    record = entries.CampaignRejected
+
+
+class DeployCampaign(Command):
+    """Make the campaign of an approved draft; goal in wei, duration in seconds."""
+
+    draft = Uuid()
     campaign_id = Text()
     company_name = Text()
     description = Text()
@@ -91,9 +134,10 @@ class DeployCampaign(Command):
     document_hash = Text()
     beneficiary = Address()
 
-    route = "campaigns/deploy"
+    route = Route("campaigns/<draft>/deploy", via=CampaignDraft)
     role = Role.OPERATOR
     rules = (
+        rules.draft_is_approved,
         rules.can_create_campaign, rules.terms_are_legal, rules.campaign_id_is_new,
     )  # fmt: skip
     signer = "operator"

@@ -15,6 +15,7 @@ from db.declare import (
     Stage,
     Sum,
 )
+from db.domains.crowdfunding import entries
 from db.domains.crowdfunding import events as e
 
 NATIVE = b"crypto".ljust(32, b"\0")  # as the contract codes payments it received itself
@@ -62,6 +63,33 @@ class IssuerYear(Projection):
     campaign = First(e.ExclusivityLockChanged.campaign)
     began_at = First(e.ExclusivityLockChanged.block_time)
     running = Latest(e.ExclusivityLockChanged.locked)
+
+
+class CampaignDraft(Projection):
+    """One row per draft of a campaign: its terms, and whether it may be deployed.
+
+    Terms that are written anew under the same id go back to `pending`, as long as the
+    draft was not approved.
+    """
+
+    draft = Key()
+
+    beneficiary = Latest(entries.CampaignDrafted.beneficiary)
+    campaign_id = Latest(entries.CampaignDrafted.campaign_id)
+    company_name = Latest(entries.CampaignDrafted.company_name)
+    description = Latest(entries.CampaignDrafted.description)
+    goal = Latest(entries.CampaignDrafted.goal)
+    duration = Latest(entries.CampaignDrafted.duration)
+    document_hash = Latest(entries.CampaignDrafted.document_hash)
+    drafted_at = First(entries.CampaignDrafted.block_time)
+    stage = Stage(
+        (["", "pending", "rejected"], entries.CampaignDrafted, "pending"),
+        (["pending"], entries.CampaignApproved, "approved"),
+        (["pending"], entries.CampaignRejected, "rejected"),
+    )
+    rejected_because = Latest(entries.CampaignRejected.reason)
+    index = ("beneficiary", "stage", "drafted_at")
+    readable_by = entries.READERS
 
 
 class Campaign(Projection):

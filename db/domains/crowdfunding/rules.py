@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from db.declare import Refusal, RowOf, Tables
+from db.declare import Refusal, Role, RowOf, Tables
 from db.domains.crowdfunding.projections import (
     Campaign,
+    CampaignDraft,
     Certificate,
     Holding,
     Investment,
@@ -22,6 +23,50 @@ DAY_SECONDS = 86_400
 SHORTEST_DAYS, LONGEST_DAYS = 30, 180
 LEAST_GOAL = 1_000 * 10**18
 LEAST_INVESTMENT = 100 * 10**18
+
+
+TERMS = (
+    "beneficiary", "campaign_id", "company_name", "description", "goal", "duration",
+    "document_hash",
+)  # fmt: skip
+
+
+def is_own_issuer(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """An issuer drafts for an address that its account has proved to own."""
+    asker = tables.asker
+    if Role.OPERATOR not in asker.roles and command.beneficiary not in asker.wallets:
+        yield Refusal(
+            "not_your_wallet", "the beneficiary is not a wallet linked to your account"
+        )
+
+
+def draft_is_open(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """A draft that was approved is not written anew."""
+    draft = tables.row(CampaignDraft, draft=command.draft)
+    if draft is not None and draft.stage == "approved":
+        yield Refusal("approved_already", "the draft was approved: draft another")
+
+
+def draft_is_pending(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """The draft waits for a verdict."""
+    draft = tables.row(CampaignDraft, draft=command.draft)
+    if draft is None:
+        yield Refusal("no_such_draft", "there is no such draft")
+    elif draft.stage != "pending":
+        yield Refusal("not_pending", f"the draft is {draft.stage} already")
+
+
+def draft_is_approved(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """The draft was approved, with exactly these terms."""
+    draft = tables.row(CampaignDraft, draft=command.draft)
+    if draft is None:
+        yield Refusal("no_such_draft", "there is no such draft")
+        return
+    if draft.stage != "approved":
+        yield Refusal("not_approved", f"the draft is {draft.stage}")
+    changed = [n for n in TERMS if getattr(draft, n) != getattr(command, n)]
+    if changed:
+        yield Refusal("terms_changed", f"the draft has another {', '.join(changed)}")
 
 
 def can_create_campaign(command: Any, tables: Tables) -> Iterator[Refusal]:

@@ -1,0 +1,37 @@
+"""What is said about campaigns before they are on the chain."""
+
+from db.declare import Address, Entry, Role, Text, Uint, Uuid
+
+READERS = (Role.ISSUER, Role.COMPLIANCE, Role.OPERATOR, Role.AUDITOR)
+
+
+class CampaignDrafted(Entry):
+    """An issuer wrote down what a campaign is to be; goal in wei, duration in s."""
+
+    draft = Uuid()
+    beneficiary = Address()
+    campaign_id = Text()
+    company_name = Text()
+    description = Text()
+    goal = Uint()
+    duration = Uint()
+    document_hash = Text()
+
+    readable_by = READERS
+
+
+class CampaignApproved(Entry):
+    """A draft was examined and may be put on the chain as it is."""
+
+    draft = Uuid()
+
+    readable_by = READERS
+
+
+class CampaignRejected(Entry):
+    """A draft may not be put on the chain, and why."""
+
+    draft = Uuid()
+    reason = Text()
+
+    readable_by = READERS
