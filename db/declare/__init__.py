@@ -47,9 +47,9 @@ from db.declare.rules import Asker, Refusal, RowOf, Tables
 
 __all__ = [
     "CALLER", "EVERYONE", "Address", "Asker", "Blob", "Bool", "Bytes32", "Call",
-    "Command", "Contract", "Count", "CountDistinct", "DeclarationError", "Entry", "Event",
-    "EventView", "Expression", "Field", "FieldRef", "First", "FixedBytes", "Fold",
-    "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min", "Personal",
+    "Command", "Contract", "Count", "CountDistinct", "DeclarationError", "Entry",
+    "Event", "EventView", "Expression", "Field", "FieldRef", "First", "FixedBytes",
+    "Fold", "Hash", "Int", "Json", "Key", "Kind", "Latest", "Max", "Min", "Personal",
     "Projection", "Reaction", "Refusal", "Replay", "Role", "Route", "RowOf", "Stage",
     "Sum", "Tables", "Text", "Uint", "Uuid", "reaction",
 ]  # fmt: skip

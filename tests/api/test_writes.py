@@ -8,8 +8,8 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from commands.errors import NodeAway
-from db.commands.tags import command_id_of
 from db.accounts.accounts import link_wallet
+from db.commands.tags import command_id_of
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
 from helpers.office import CONTRACTS, SIGNERS, Office
@@ -281,16 +281,23 @@ def test_everything_asked_and_refused_is_in_the_journal(office):
     office.ask("draft-campaign", **terms())
 
     def entries(kind):
-        path = f"/api/v1/events/{kind}"
+        path = f"/api/v1/events/audit_command_{kind}"
         return office.get(path, token=office.by(Role.AUDITOR)).json["data"]
 
-    [accepted], [refused] = entries("command_accepted"), entries("command_refused")
+    [accepted], [refused] = (
+        entries("audit_command_accepted"),
+        entries("audit_command_refused"),
+    )
     assert ("register-issuer", registration()) == (
         accepted["kind"], accepted["arguments"],
     )  # fmt: skip
     assert "not registered" in refused["reason"]
-    assert [DRAFT] == [each["draft"] for each in entries("campaign_drafted")]
-    office.get("/api/v1/events/command_refused", 403, token=office.by(Role.INVESTOR))
+    assert [DRAFT] == [
+        each["draft"] for each in entries("crowdfunding_campaign_drafted")
+    ]
+    office.get(
+        "/api/v1/events/audit_command_refused", 403, token=office.by(Role.INVESTOR)
+    )
     actor = "SELECT actor || ' ' || address FROM control.journal_entry WHERE seq = 1"
     assert f"account:{office.people[Role.OPERATOR]} 127.0.0.1" == office.scalar(actor)
 
