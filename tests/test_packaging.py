@@ -16,6 +16,7 @@ from test_architecture import PACKAGES, ROOT, imports, modules
 
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {
+    "argon2": "argon2-cffi",
     "psycopg2": "psycopg2-binary",
     "prometheus_client": "prometheus-client",
     "flask_smorest": "flask-smorest",
@@ -23,6 +24,10 @@ DISTRIBUTIONS = {
     "eth_account": "eth-account",
     "eth_hash": "eth-hash",
     "eth_utils": "eth-utils",
+    "flask_jwt_extended": "flask-jwt-extended",
+    "flask_limiter": "flask-limiter",
+    "jwt": "flask-jwt-extended",
+    "limits": "flask-limiter",
     "marshmallow": "flask-smorest",
     "werkzeug": "flask",
 }
