@@ -22,6 +22,7 @@ from api.auth.tokens import use_tokens
 from api.chains import Chains, Plans
 from api.command_answers import ANSWER, COMMAND, PAGE
 from api.commands import commands_blueprint
+from api.console.blueprint import console_blueprint
 from api.docs import docs_blueprint
 from api.errors import register_errors
 from api.health import health_blueprint
@@ -115,9 +116,13 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     use_tokens(app, service.auth)
     for name, schema in auth_components().items():
         api.spec.components.schema(name, schema)
-    blueprint = auth_blueprint(Gate(service, service.writer, service.auth))
+    gate = Gate(service, service.writer, service.auth)
+    blueprint = auth_blueprint(gate)
     limit_sign_in(limiter, blueprint, web)
     api.register_blueprint(blueprint)
+    console = console_blueprint(gate, https=web.https)
+    limit_sign_in(limiter, console, web)
+    app.register_blueprint(console)
 
 
 def _show_tables(api: Api, service: Service) -> None:

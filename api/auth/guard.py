@@ -31,6 +31,8 @@ CORS_REQUEST = (
 )
 CORS_ANSWER = "ETag, Location, Retry-After, WWW-Authenticate, Idempotency-Replayed"
 
+KEPT = ("console.static",)
+
 V = TypeVar("V", bound=Callable[..., Any])
 
 
@@ -87,7 +89,7 @@ def _protect(response: Response, web: WebOptions) -> None:
     response.headers.setdefault("Content-Security-Policy", NOTHING)
     if web.https:
         response.headers["Strict-Transport-Security"] = HSTS
-    if request.blueprint == "auth":
+    if request.blueprint in ("auth", "console") and request.endpoint not in KEPT:
         response.headers["Cache-Control"] = "no-store"
 
 

@@ -2,6 +2,7 @@
 
     cfk_3f9a1c0b_<43 characters>    an API key; the middle part is its prefix
     cfr_<43 characters>             a refresh token
+    cfc_<43 characters>             what the console's cookie holds
 
 Each holds 256 random bits, so SHA-256 is enough: there is nothing to guess from. The
 first letters let scanners of leaked secrets recognise them.
@@ -31,6 +32,17 @@ def is_api_key(text: str) -> bool:
 def new_refresh_token() -> str:
     """The first refresh token of a session."""
     return f"cfr_{secrets.token_urlsafe(32)}"
+
+
+def new_cookie() -> str:
+    """What the console's cookie holds; it is no refresh token."""
+    return f"cfc_{secrets.token_urlsafe(32)}"
+
+
+def form_token(cookie: str, secret: bytes) -> str:
+    """What the forms of a cookie's pages hold, which no page of another site can."""
+    key = hashlib.sha256(b"chainfold console form\0" + secret).digest()
+    return hmac.new(key, cookie.encode(), hashlib.sha256).hexdigest()
 
 
 def is_refresh_token(text: str) -> bool:

@@ -179,13 +179,14 @@ def _register(gate: Gate, body: Registration) -> dict[str, object]:
         return let_in(gate, connection, made, "password")
 
 
-def _sign_in(gate: Gate, body: SignIn) -> dict[str, object]:
-    counted = Counted(gate, body.login)
+def prove_password(gate: Gate, login: str, password: str) -> accounts.Account:
+    """The account that has this login and password; raises `bad_sign_in`."""
+    counted = Counted(gate, login)
     with gate.begin() as connection:
-        found = accounts.find_login(connection, body.login)
+        found = accounts.find_login(connection, login)
     stored = None if found is None else found.password_hash
     # No connection is held while the password is looked at, which takes a while.
-    if not password_fits(body.password, stored) or found is None or stored is None:
+    if not password_fits(password, stored) or found is None or stored is None:
         refuse(
             gate, "password",
             "No account has this login and this password. Check both.",
@@ -194,7 +195,13 @@ def _sign_in(gate: Gate, body: SignIn) -> dict[str, object]:
     with gate.begin() as connection:
         counted.succeeded(connection)
         if outdated(stored):
-            accounts.set_password(connection, found.id, rehash(body.password))
+            accounts.set_password(connection, found.id, rehash(password))
+    return found
+
+
+def _sign_in(gate: Gate, body: SignIn) -> dict[str, object]:
+    found = prove_password(gate, body.login, body.password)
+    with gate.begin() as connection:
         return let_in(gate, connection, found, "password")
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.sql.selectable import Select
 
 from db.accounts.keys import USED_PRECISION
-from db.control import account, api_key, session, wallet
+from db.control import account, api_key, refresh_token, session, wallet
 from db.declare.roles import Role
 
 
@@ -20,6 +20,17 @@ class Identity:
     account: uuid.UUID
     roles: frozenset[Role]
     wallets: frozenset[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class CookieIdentity:
+    """An account that may act now, and the session that its cookie stands for."""
+
+    account: uuid.UUID
+    login: str
+    roles: frozenset[Role]
+    wallets: frozenset[bytes]
+    session: uuid.UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,28 @@ def session_identity(
         )
     ).first()
     return None if row is None else Identity(row.id, _roles(row), _wallets(row))
+
+
+def cookie_identity(
+    connection: Connection, digest: bytes, *, now: datetime
+) -> CookieIdentity | None:
+    """Who has a cookie; None when its session ended, or the account is disabled."""
+    query = (
+        _accounts(account.c.login, session.c.id.label("session"))
+        .join(session, session.c.account == account.c.id)
+        .join(refresh_token, refresh_token.c.session == session.c.id)
+    )
+    row = connection.execute(
+        query.where(
+            refresh_token.c.digest == digest,
+            refresh_token.c.expires_at > now,
+            session.c.revoked_at.is_(None),
+            session.c.expires_at > now,
+        )
+    ).first()
+    if row is None:
+        return None
+    return CookieIdentity(row.id, row.login, _roles(row), _wallets(row), row.session)
 
 
 def key_identity(

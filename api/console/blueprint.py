@@ -1,0 +1,196 @@
+"""The pages of the console, and what their forms do."""
+
+import re
+import uuid
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+
+from api.auth.audit import audit
+from api.auth.gate import Gate
+from api.auth.guard import takes
+from api.auth.principal import require_role
+from api.command_problems import told
+from api.console import pages, visitors
+from api.errors import PROBLEMS, Problem
+from db import reads
+from db.commands.accept import cancel
+from db.commands.holding import release, resume_signer
+from db.commands.slots import find_signer
+from db.commands.states import State
+from db.declare.roles import Role
+from db.engine import Unavailable
+
+FORM = "application/x-www-form-urlencoded"
+POLICY = (
+    "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+    "base-uri 'none'"
+)
+View = Callable[..., Response]
+
+
+def console_blueprint(gate: Gate, *, https: bool) -> Blueprint:
+    """`/console`: every page, and every form."""
+    blueprint = Blueprint(
+        "console", __name__, url_prefix=visitors.PATH,
+        template_folder="templates", static_folder="static",
+    )  # fmt: skip
+    _add_entrance(blueprint, gate, https=https)
+    _add_pages(blueprint, gate)
+    _add_forms(blueprint, gate)
+    blueprint.after_request(_headers)
+    blueprint.register_error_handler(visitors.NotSignedIn, _to_sign_in)
+    blueprint.register_error_handler(Problem, _problem)
+    for kind in (reads.ReadError, *Unavailable):
+        blueprint.register_error_handler(kind, _away)
+    return blueprint
+
+
+def _add_entrance(blueprint: Blueprint, gate: Gate, *, https: bool) -> None:
+    def login() -> Response:
+        return _show("login.html", login="", after=_after())
+
+    @takes(FORM)
+    def sign_in() -> Response:
+        visitors.check_origin()
+        given = request.form.get("login", "")[:254]
+        try:
+            cookie = visitors.sign_in(
+                gate, given, request.form.get("password", "")[:1024]
+            )
+        except Problem as problem:
+            return _show(
+                "login.html", status=PROBLEMS[problem.name].status, login=given,
+                after=_after(), refusal=problem.detail,
+            )  # fmt: skip
+        answer = _see_other(_after() or visitors.PATH + "/")
+        visitors.set_cookie(answer, cookie, secure=https)
+        return answer
+
+    @takes(FORM)
+    def sign_out() -> Response:
+        visitors.check_form(gate)
+        visitors.sign_out(gate)
+        answer = _see_other(visitors.PATH + "/login")
+        answer.delete_cookie(visitors.COOKIE, path=visitors.PATH)
+        return answer
+
+    blueprint.add_url_rule("/login", view_func=login)
+    blueprint.add_url_rule("/login", view_func=sign_in, methods=["POST"])
+    blueprint.add_url_rule("/logout", view_func=sign_out, methods=["POST"])
+
+
+def _add_pages(blueprint: Blueprint, gate: Gate) -> None:
+    def commands() -> Response:
+        found = visitors.visitor(gate)
+        page = pages.command_list(gate, request.args)
+        return _show("commands.html", found, page=page)
+
+    def command(command_id: uuid.UUID) -> Response:
+        found = visitors.visitor(gate)
+        shown = pages.one_command(gate, command_id)
+        return _show("command.html", found, command=shown)
+
+    def held() -> Response:
+        found = visitors.visitor(gate)
+        page = pages.command_list(gate, {"state": State.HELD})
+        return _show("held.html", found, page=page)
+
+    def signers() -> Response:
+        found = visitors.visitor(gate)
+        return _show("signers.html", found, signers=pages.signers(gate))
+
+    blueprint.add_url_rule("/", view_func=commands)
+    blueprint.add_url_rule("/commands/<uuid:command_id>", view_func=command)
+    blueprint.add_url_rule("/held", view_func=held)
+    blueprint.add_url_rule("/signers", view_func=signers)
+
+
+def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
+    @takes(FORM)
+    def release_command(command_id: uuid.UUID) -> Response:
+        return _act(command_id, "command_released", release)
+
+    @takes(FORM)
+    def cancel_command(command_id: uuid.UUID) -> Response:
+        return _act(command_id, "command_cancelled", cancel)
+
+    @takes(FORM)
+    def resume(name: str) -> Response:
+        found = visitors.check_form(gate)
+        require_role(found.principal, Role.OPERATOR)
+        with gate.begin() as connection:
+            if find_signer(connection, name) is None:
+                raise Problem(
+                    "no_such_row", f"There is no signer {name}. Look at the list."
+                )
+            resume_signer(connection, name, gate.now())
+        audit("signer_resumed", principal=found.principal, signer=name)
+        return _see_other(f"{visitors.PATH}/signers")
+
+    def _act(command_id: uuid.UUID, kind: str, act: Callable[..., Any]) -> Response:
+        found = visitors.check_form(gate)
+        require_role(found.principal, Role.OPERATOR)
+        pages.one_command(gate, command_id)
+        with told(), gate.begin() as connection:
+            act(connection, command_id, gate.now())
+        audit(kind, principal=found.principal, command=command_id)
+        return _see_other(f"{visitors.PATH}/commands/{command_id}")
+
+    one = "/commands/<uuid:command_id>"
+    for rule, view in (
+        (f"{one}/release", release_command),
+        (f"{one}/cancel", cancel_command),
+        ("/signers/<name>/resume", resume),
+    ):
+        blueprint.add_url_rule(rule, view_func=view, methods=["POST"])
+
+
+def _show(
+    template: str,
+    found: visitors.Visitor | None = None,
+    *,
+    status: int = 200,
+    **values: Any,
+) -> Response:
+    html = render_template(template, visitor=found, path=request.path, **values)
+    return make_response(html, status)
+
+
+def _see_other(place: str) -> Response:
+    return make_response(redirect(place, HTTPStatus.SEE_OTHER))
+
+
+def _after() -> str:
+    """The page that was wanted before somebody had to sign in; only one of ours."""
+    wanted = request.values.get("after", "")
+    fits = re.fullmatch(rf"{visitors.PATH}(/[A-Za-z0-9_/-]*)?", wanted)
+    return wanted if fits else ""
+
+
+def _headers(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = POLICY
+    # With no referrer at all, browsers send no origin with a form either.
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def _to_sign_in(_: Exception) -> Response:
+    after = f"?after={request.path}" if request.method == "GET" else ""
+    return _see_other(f"{visitors.PATH}/login{after}")
+
+
+def _problem(problem: Problem) -> Response:
+    kind = PROBLEMS[problem.name]
+    return _show(
+        "message.html", status=kind.status, title=kind.title, text=problem.detail
+    )
+
+
+def _away(_: Exception) -> Response:
+    return _show(
+        "message.html", status=503, title=PROBLEMS["database_away"].title,
+        text="The database does not answer at the moment. Try again soon.",
+    )  # fmt: skip

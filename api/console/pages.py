@@ -1,0 +1,192 @@
+"""What the console shows of commands and signers, as texts for the templates."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from api.auth.gate import Gate
+from api.errors import Problem
+from db import reads
+from db.commands.accept import CommandRow, find
+from db.commands.health import SignerHealth, Standing, signer_health, standing
+from db.commands.listing import Event, Sent, events_after, list_commands, sent_for
+from db.commands.states import TERMINAL, State
+
+PAGE = 25
+ENDED_WELL = State.SUCCEEDED
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A command in a list."""
+
+    id: str
+    kind: str
+    state: str
+    mood: str  # good, bad or open: the colour of its state
+    gist: str
+    reason: str
+    signer: str
+    at: str
+    age: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandPage:
+    """A page of commands, what was asked for, and where the next one begins."""
+
+    rows: list[Row]
+    state: str
+    states: list[str]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a command's history."""
+
+    at: str
+    state: str
+    mood: str
+    details: list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandView:
+    """A command with all there is to know about it."""
+
+    row: Row
+    arguments: list[tuple[str, str]]
+    transaction: str
+    height: str
+    steps: list[Step]
+    sent: list[Sent]
+    standing: Standing | None
+    releasable: bool
+    cancellable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SignerView:
+    """A signer, and how long its oldest nonce has been open."""
+
+    health: SignerHealth
+    oldest: str
+    mood: str
+
+
+def command_list(gate: Gate, asked: Mapping[str, str]) -> CommandPage:
+    """Commands, newest first, of one state or of all."""
+    state = asked.get("state", "")
+    if state and state not in [*State]:
+        raise Problem("bad_parameter", f"No state {state!r}. Choose one of the list.")
+    before = _uuid(asked["after"]) if "after" in asked else None
+    rows = reads.read(
+        gate.service.engine,
+        lambda connection: list_commands(
+            connection, states=[State(state)] if state else [], before=before,
+            limit=PAGE + 1,
+        ),
+    )  # fmt: skip
+    now = gate.now()
+    return CommandPage(
+        rows=[_row(each, now) for each in rows[:PAGE]],
+        state=state,
+        states=[*State],
+        next=str(rows[PAGE - 1].id) if len(rows) > PAGE else None,
+    )
+
+
+def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
+    """One command; raises `no_such_command`."""
+    row, events, sent, why = reads.read(
+        gate.service.engine,
+        lambda connection: (
+            find(connection, command_id),
+            events_after(connection, command_id),
+            sent_for(connection, command_id),
+            standing(connection, command_id),
+        ),
+    )
+    if row is None:
+        raise Problem("no_such_command", f"There is no command {command_id}.")
+    return CommandView(
+        row=_row(row, gate.now()),
+        arguments=[(name, _text(value)) for name, value in row.arguments.items()],
+        transaction="" if row.transaction is None else f"0x{row.transaction.hex()}",
+        height="" if row.height is None else str(row.height),
+        steps=[_step(each) for each in events],
+        sent=sent,
+        standing=why,
+        releasable=row.state is State.HELD,
+        cancellable=row.state not in TERMINAL,
+    )
+
+
+def signers(gate: Gate) -> list[SignerView]:
+    """Every signer, those that need somebody first."""
+    now = gate.now()
+    found = reads.read(
+        gate.service.engine, lambda connection: signer_health(connection, now)
+    )
+    views = [
+        SignerView(
+            health=each,
+            oldest=span(each.oldest_open_seconds) if each.open_slots else "",
+            mood="bad" if each.paused else "open" if each.reason else "good",
+        )
+        for each in found
+    ]
+    return sorted(views, key=lambda view: ("bad", "open", "good").index(view.mood))
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest unit."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def _row(row: CommandRow, now: datetime) -> Row:
+    return Row(
+        id=str(row.id),
+        kind=row.kind,
+        state=row.state,
+        mood=_mood(row.state),
+        gist=" ".join(f"{name}={_text(v)}" for name, v in row.arguments.items()),
+        reason=row.reason,
+        signer=row.signer or ("a wallet" if row.sender else "the journal"),
+        at=f"{row.created_at:%Y-%m-%d %H:%M:%S}",
+        age=span((now - row.created_at).total_seconds()),
+    )
+
+
+def _step(event: Event) -> Step:
+    return Step(
+        at=f"{event.at:%Y-%m-%d %H:%M:%S}",
+        state=event.state,
+        mood=_mood(event.state),
+        details=[(name, _text(value)) for name, value in event.details.items()],
+    )
+
+
+def _mood(state: State) -> str:
+    if state is ENDED_WELL:
+        return "good"
+    return "bad" if state in TERMINAL or state is State.HELD else "open"
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise Problem(
+            "bad_parameter", "The page begins nowhere. Begin with the first."
+        ) from None

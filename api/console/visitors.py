@@ -1,0 +1,135 @@
+"""Who looks at the console: a cookie that holds a session, and forms that are ours.
+
+The cookie is HttpOnly and SameSite=Strict and only good for `/console`. A form holds a
+token that follows from the cookie, and must come from a page of this same origin, as
+must the form that signs in, which has no cookie yet.
+"""
+
+import hmac
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from flask import Response, g, request
+
+from api.auth import secrets
+from api.auth.audit import audit
+from api.auth.gate import Gate
+from api.auth.principal import Principal
+from api.auth.sign_in import prove_password
+from api.errors import Problem
+from commands.submit import new_id
+from db.accounts import sessions
+from db.accounts.identities import cookie_identity
+from db.declare.roles import Role
+
+COOKIE = "chainfold_console"
+PATH = "/console"
+LIFETIME = timedelta(hours=12)
+STAFF = (Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Somebody signed in to the console, and the token of their forms."""
+
+    principal: Principal
+    login: str
+    form_token: str
+
+    @property
+    def operates(self) -> bool:
+        """Whether they may do more than look."""
+        return Role.OPERATOR in self.principal.roles
+
+
+class NotSignedIn(Exception):
+    """Nobody is signed in here: show the page that does it."""
+
+
+def visitor(gate: Gate) -> Visitor:
+    """Who looks; raises NotSignedIn."""
+    found: Visitor | None = g.get("visitor")
+    if found is None:
+        found = g.visitor = _find(gate)
+    return found
+
+
+def sign_in(gate: Gate, login: str, password: str) -> str:
+    """Open a session for somebody of the staff; returns what the cookie holds."""
+    account = prove_password(gate, login, password)
+    if account.disabled_at is not None or account.roles.isdisjoint(STAFF):
+        audit("sign_in_refused", account=account.id, method="console", reason="role")
+        raise Problem(
+            "not_allowed",
+            "The console is for operators, compliance officers and auditors. Ask an "
+            "operator for the role.",
+        )
+    cookie, session, now = secrets.new_cookie(), new_id(), gate.now()
+    with gate.begin() as connection:
+        sessions.open_session(
+            connection, account.id, session_id=session, method="console", now=now,
+            expires_at=now + LIFETIME,
+        )  # fmt: skip
+        sessions.add_token(
+            connection, session, secrets.digest(cookie), now=now,
+            expires_at=now + LIFETIME,
+        )  # fmt: skip
+    audit("signed_in", account=account.id, method="console", session=session)
+    return cookie
+
+
+def sign_out(gate: Gate) -> None:
+    """End the session of whoever looks."""
+    found = visitor(gate)
+    assert found.principal.session is not None
+    with gate.begin() as connection:
+        sessions.revoke_session(
+            connection, found.principal.session, now=gate.now(), reason="signed out"
+        )
+    audit("signed_out", principal=found.principal)
+
+
+def set_cookie(response: Response, cookie: str, *, secure: bool) -> None:
+    """Give the browser its cookie."""
+    response.set_cookie(
+        COOKIE, cookie, max_age=LIFETIME, path=PATH, secure=secure, httponly=True,
+        samesite="Strict",
+    )  # fmt: skip
+
+
+def check_origin() -> None:
+    """Raise `not_allowed` unless a form comes from a page of ours, as browsers say."""
+    origin = request.headers.get("Origin", "")
+    if urlsplit(origin).netloc != request.host or not origin:
+        raise Problem(
+            "not_allowed", "The form is not from a page of this site. Open it here."
+        )
+
+
+def check_form(gate: Gate) -> Visitor:
+    """Whoever sent a form of theirs; raises NotSignedIn or `not_allowed`."""
+    found = visitor(gate)
+    check_origin()
+    given = request.form.get("form_token", "")
+    if not hmac.compare_digest(given.encode(), found.form_token.encode()):
+        raise Problem(
+            "not_allowed", "The form is of another session. Open the page again."
+        )
+    return found
+
+
+def _find(gate: Gate) -> Visitor:
+    cookie = request.cookies.get(COOKIE, "")
+    with gate.begin() as connection:
+        found = cookie_identity(connection, secrets.digest(cookie), now=gate.now())
+    if found is None or found.roles.isdisjoint(STAFF):
+        raise NotSignedIn
+    name = f"account:{found.account}"
+    return Visitor(
+        principal=Principal(
+            name, found.account, name, found.roles, found.wallets, found.session
+        ),
+        login=found.login,
+        form_token=secrets.form_token(cookie, gate.options.secret),
+    )
