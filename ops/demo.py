@@ -11,8 +11,10 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -22,12 +24,22 @@ from db.schema import migrate
 from db.sources import find
 from db.status import chain_status
 from indexer.verify import run_verification
+from ops.commanding import work_until
+from ops.demo_cast import (
+    Staff,
+    hire_signers,
+    hire_staff,
+    signer_section,
+    take_tour,
+    variable_of,
+)
 from ops.devnet.deploy import Deployment
 from ops.devnet.run import up
 from ops.devnet.toolchain import ensure_toolchain
 from ops.devnet.traffic import Traffic
 from ops.errors import OperationError
 from ops.indexing import declared, streams
+from ops.intake import work_intake
 from ops.running import follow_chains, stop_on_signals
 from ops.serve import start_api
 from ops.services import engine as open_engine
@@ -66,23 +78,27 @@ def run_demo(
     say("preparing the development chain (the first time this fetches npm packages)")
     ensure_toolchain()
     _begin_anew(folder)
+    logging.getLogger().setLevel(logging.WARNING)  # the show is what is said here
     with ExitStack() as stack:
         anvil, deployment = up(out_dir=folder)
         stack.callback(anvil.stop)
         say(f"a chain is up at {anvil.url} with the contracts on it; playing its past")
-        traffic = Traffic(deployment, seed=seed)
-        played = traffic.play(HISTORY_STEPS)
+        played = Traffic(deployment, seed=seed).play(HISTORY_STEPS)
         say(f"{played.transactions} transactions, {played.logs} logs of business")
-        settings = _settle(folder, deployment, _free(port, say))
+        keys = hire_signers(deployment)
+        settings = _settle(folder, deployment, keys, _free(port, say))
         engine = stack.enter_context(open_engine(settings))
         registry = declared(settings)
         migrate(engine, registry)
+        staff = hire_staff(engine)
         stop = threading.Event()
-        stack.enter_context(_Background(traffic, stop))
         url = engine.url.render_as_string(hide_password=False)
         stack.enter_context(start_api(settings, url))
-        _explain(settings, folder, say)
-        asyncio.run(_follow(settings, engine, seconds, say))
+        for work in (work_until, work_intake):
+            stack.enter_context(_Beside(partial(work, settings, engine, stop), stop))
+        show = _Show(settings, folder, deployment, staff, seed, stop, say)
+        stack.enter_context(_Beside(show.run, stop))
+        asyncio.run(_follow(settings, engine, seconds, stop, show))
         stop.set()
         say("stopped; checking every table against its facts")
         wrong = sum(len(v.differences) for v in run_verification(engine, registry))
@@ -91,7 +107,11 @@ def run_demo(
 
 
 async def _follow(
-    settings: Settings, engine: Engine, seconds: float | None, say: Say
+    settings: Settings,
+    engine: Engine,
+    seconds: float | None,
+    stopped: threading.Event,
+    show: "_Show",
 ) -> None:
     stop = asyncio.Event()
     stop_on_signals(stop)
@@ -101,20 +121,22 @@ async def _follow(
             settings, list(settings.chains.values()), engine, registry, stop=stop
         )
     )
-    reporting = asyncio.create_task(_report(settings, engine, say))
+    reporting = asyncio.create_task(_report(settings, engine, show))
     ends = asyncio.create_task(stop.wait())
     await asyncio.wait(
         {following, ends}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
     )
+    stopped.set()
     stop.set()
     reporting.cancel()
     await following
 
 
-async def _report(settings: Settings, engine: Engine, say: Say) -> None:
+async def _report(settings: Settings, engine: Engine, show: "_Show") -> None:
     while True:
         await asyncio.sleep(REPORT_SECONDS)
-        say(await asyncio.to_thread(_line, settings, engine))
+        if show.over.is_set():
+            show.say(await asyncio.to_thread(_line, settings, engine))
 
 
 def _line(settings: Settings, engine: Engine) -> str:
@@ -135,22 +157,51 @@ def _line(settings: Settings, engine: Engine) -> str:
     )
 
 
-class _Background:
-    """Plays one step of business a second in a thread, until told to stop."""
+@dataclass(frozen=True, slots=True)
+class _Show:
+    """What there is to see: the tour, then business as usual until the end."""
 
-    def __init__(self, traffic: Traffic, stop: threading.Event) -> None:
-        self.traffic, self.stop = traffic, stop
-        self.thread = threading.Thread(target=self.play, daemon=True)
+    settings: Settings
+    folder: Path
+    deployment: Deployment
+    staff: Staff
+    seed: int
+    stop: threading.Event
+    say: Say
+    over: threading.Event = field(default_factory=threading.Event)
 
-    def play(self) -> None:
-        """Play until told to stop; the chain's end is also an end."""
+    def run(self) -> None:
+        """Play the tour by the API alone, then one step of business a second."""
+        base = f"http://{self.settings.api.host}:{self.settings.api.port}"
+        self.say("")
+        self.say("one campaign by the API alone, seconds after it was asked:")
         try:
-            for _ in self.traffic.stream():
-                if self.stop.wait(STEP_SECONDS):
-                    return
+            take_tour(base, self.deployment, self.staff, self.say)
+        except (OperationError, OSError) as error:
+            if not self.stop.is_set():
+                self.say(f"the tour ended early: {error}")
+        _explain(self.settings, self.folder, self.staff, self.say)
+        self.over.set()
+        # The tour made a campaign that the business of before does not know of.
+        for _ in Traffic(self.deployment, seed=self.seed + 1).stream():
+            if self.stop.wait(STEP_SECONDS):
+                return
+
+
+class _Beside:
+    """Does something in a thread beside, until it is told to stop."""
+
+    def __init__(self, work: Callable[[], None], stop: threading.Event) -> None:
+        self.work, self.stop = work, stop
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self) -> None:
+        """Do it; the chain's end is also an end."""
+        try:
+            self.work()
         except Exception:
             if not self.stop.is_set():
-                logging.getLogger(__name__).exception("traffic_ended")
+                logging.getLogger(__name__).exception("demo_thread_ended")
 
     def __enter__(self) -> None:
         self.thread.start()
@@ -171,7 +222,9 @@ def _begin_anew(folder: Path) -> None:
     folder.mkdir(parents=True)
 
 
-def _settle(folder: Path, deployment: Deployment, port: int) -> Settings:
+def _settle(
+    folder: Path, deployment: Deployment, keys: Mapping[str, bytes], port: int
+) -> Settings:
     """Write the demo's settings and read them as any others."""
     addresses = {
         name: contract.address for name, contract in deployment.contracts.items()
@@ -186,9 +239,11 @@ def _settle(folder: Path, deployment: Deployment, port: int) -> Settings:
         _BARE.format(**addresses),
         f"[api]\nport = {port}",
         '[redis]\nurl = "none"',
+        *(signer_section(name, key) for name, key in keys.items()),
     ]
     path.write_text("\n".join(content) + "\n")
-    return load_settings(path)
+    secrets = {variable_of(name): "0x" + key.hex() for name, key in keys.items()}
+    return load_settings(path, secrets)
 
 
 def _free(port: int, say: Say) -> int:
@@ -205,7 +260,7 @@ def _free(port: int, say: Say) -> int:
     raise OperationError("no free port on 127.0.0.1")
 
 
-def _explain(settings: Settings, folder: Path, say: Say) -> None:
+def _explain(settings: Settings, folder: Path, staff: Staff, say: Say) -> None:
     base = f"http://{settings.api.host}:{settings.api.port}"
     say("")
     say("indexing live. In another terminal:")
@@ -220,5 +275,6 @@ def _explain(settings: Settings, folder: Path, say: Say) -> None:
     command = "chainfold" if shutil.which("chainfold") else sys.argv[0]
     say(f"  {command} --config {folder / 'chainfold.toml'} status")
     say(f"  a page of all routes: {base}/docs")
+    say(f"  sign in as {staff.operator} with the password {staff.password}")
     say("Ctrl-C ends it.")
     say("")

@@ -17,19 +17,22 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 
 from api.app import create_app
+from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
 from ops.accounts import auth_options, web_options
 from ops.embedded.child import die_with_parent
 from ops.errors import OperationError
 from ops.indexing import declared, streams
+from ops.intake import open_intake
 from ops.logs import configure_logging, current_logging
 from ops.settings import Settings, load_settings
 
 LogForm = tuple[Literal["text", "json"], int]
 
 WORKERS = 1
-THREADS = 4
+READERS = 8  # connections; whoever waits for a command holds none
+THREADS = READERS + WAITERS_MOST
 START_SECONDS = 30
 
 
@@ -37,15 +40,17 @@ def build_app(path: str | None, url: str) -> Any:
     """The WSGI application of one worker process."""
     settings = load_settings(path)
     registry = declared(settings)
+    writer = connect(url, pool_size=READERS)
     plans = {name: plan for name, (_, plan) in streams(settings, registry).items()}
     return create_app(
-        read_engine(url, pool_size=THREADS),
+        read_engine(url, pool_size=READERS),
         registry,
         page_size=settings.api.page_size,
         plans=plans,
-        writer=connect(url, pool_size=THREADS),
+        writer=writer,
         auth=auth_options(settings),
         web=web_options(settings),
+        intake=open_intake(settings, writer) if settings.signers else None,
     )
 
 
@@ -59,7 +64,7 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         interface=Interfaces.WSGI,
         workers=workers,
         blocking_threads=THREADS,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,  # it warns of threads that only wait
         respawn_failed_workers=True,
     )
     load = partial(_load, path, url, current_logging())

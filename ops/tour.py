@@ -1,0 +1,262 @@
+"""The demonstration's tour: a campaign from registration to certificates, by the API.
+
+Nothing here touches the database or sends to the chain: an operator, a compliance
+officer and an investor ask over HTTP, the investor's own wallet signs what it pays, and
+each command is seen through to the final block that proves it. Only the passing of
+time is asked of the development chain.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from eth_utils.address import to_checksum_address
+
+from ops.devnet.rpc import Rpc
+from ops.errors import OperationError
+
+ETB = 10**18
+DAY = 86_400
+WAIT_SECONDS = 30
+GOAL = 5_000 * ETB
+_SIWE = """{domain} wants you to sign in with your Ethereum account:
+{address}
+
+
+URI: {uri}
+Version: 1
+Chain ID: {chain_id}
+Nonce: {nonce}
+Issued At: {issued}
+Expiration Time: {expires}"""
+
+Say = Callable[[str], None]
+Json = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody at the API's door."""
+
+    base: str
+    name: str
+    token: str = field(default="", repr=False)
+
+    def sign_in(self, password: str) -> None:
+        """Get an access token for the account of this name."""
+        body = {"login": self.name, "password": password}
+        self.token = self.post("/auth/token", body)["access_token"]
+
+    def get(self, path: str) -> Json:
+        """Read something."""
+        return self._ask("GET", path, None)
+
+    def post(self, path: str, body: Json) -> Json:
+        """Ask for something, once."""
+        return self._ask("POST", path, body)
+
+    def ask(self, path: str, **arguments: Any) -> Json:
+        """Ask for a command; what was taken."""
+        data: Json = self.post(path, arguments)["data"]
+        return data
+
+    def follow(self, command: Json) -> Json:
+        """See a command through to its end; raises if it ends badly."""
+        path = f"/commands/{command['id']}?wait={WAIT_SECONDS}&until=final"
+        deadline = time.monotonic() + 2 * WAIT_SECONDS
+        while True:
+            data: Json = self.get(path)["data"]
+            if data["final"] or time.monotonic() > deadline:
+                break
+        if data["state"] != "succeeded":
+            raise OperationError(
+                f"{data['kind']} is {data['state']}: {data['reason'] or 'no reason'}"
+            )
+        return data
+
+    def _ask(self, method: str, path: str, body: Json | None) -> Json:
+        request = Request(  # noqa: S310 - our own server
+            f"{self.base}/api/v1{path}",
+            None if body is None else json.dumps(body).encode(),
+            {
+                "Content-Type": "application/json",
+                "Idempotency-Key": str(uuid.uuid4()),
+                **({"Authorization": f"Bearer {self.token}"} if self.token else {}),
+            },
+            method=method,
+        )
+        try:
+            with urlopen(request, timeout=2 * WAIT_SECONDS) as answer:  # noqa: S310
+                return dict(json.loads(answer.read()))
+        except HTTPError as error:
+            raise OperationError(
+                f"{method} {path}: {error.code} {error.read().decode()}"
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """A key of the investor's own; made for the occasion."""
+
+    key: bytes = field(repr=False)
+
+    @property
+    def address(self) -> str:
+        """Its address, with the checksum that EIP-4361 asks for."""
+        return str(Account.from_key(self.key).address)
+
+    def sign(self, unsigned: Json) -> str:
+        """Sign a transaction as the API gave it."""
+        wanted = {k: v for k, v in unsigned.items() if k != "from"}
+        wanted["to"] = to_checksum_address(wanted["to"])
+        return (
+            "0x"
+            + bytes(Account.sign_transaction(wanted, self.key).raw_transaction).hex()
+        )
+
+    def introduce(self, person: Person, chain_id: int) -> None:
+        """Link the wallet to an account by a signed message (EIP-4361)."""
+        nonce = person.post("/auth/siwe/nonce", {})["nonce"]
+        now = datetime.now(UTC).replace(microsecond=0)
+        message = _SIWE.format(
+            domain=person.base.partition("//")[2],
+            address=self.address,
+            uri=person.base,
+            chain_id=chain_id,
+            nonce=nonce,
+            issued=now.isoformat().replace("+00:00", "Z"),
+            expires=(now + timedelta(minutes=4)).isoformat().replace("+00:00", "Z"),
+        )
+        signed = Account.sign_message(encode_defunct(text=message), self.key)
+        signature = "0x" + bytes(signed.signature).hex()
+        person.post("/auth/wallets", {"message": message, "signature": signature})
+
+
+@dataclass(frozen=True, slots=True)
+class Tour:
+    """The people, the wallet and the chain of one tour."""
+
+    operator: Person
+    compliance: Person
+    investor: Person
+    wallet: Wallet
+    rpc: Rpc
+    chain_id: int
+    say: Say
+
+    def run(self) -> None:
+        """Play it and print each command's timeline."""
+        started = time.monotonic()
+        for line in self._play():
+            self.say(line)
+        self.say(f"the tour took {time.monotonic() - started:.1f} s")
+
+    def _play(self) -> Iterator[str]:
+        issuer = Account.create().address.lower()
+        registered = self.operator.ask(
+            "/issuers/register", issuer=issuer, credential="vc-tour",
+            memorandum="ipfs://memorandum",
+        )  # fmt: skip
+        yield self._line(self.operator, registered)
+        draft = str(uuid.uuid4())
+        drafted = self.operator.ask(
+            "/campaigns", draft=draft, beneficiary=issuer,
+            campaign_id=f"TOUR-{draft[:8]}", company_name="Tour Coffee",
+            description="Roasting at home",
+            goal=str(GOAL), duration=str(40 * DAY), document_hash="ipfs://documents",
+        )  # fmt: skip
+        yield self._line(self.operator, drafted)
+        approved = self.compliance.ask(f"/campaigns/{draft}/approve")
+        yield self._line(self.compliance, approved)
+        yield self._line(self.operator, self.operator.ask(f"/campaigns/{draft}/deploy"))
+        campaign = self.operator.get(f"/campaigns?issuer={issuer}")["data"][0]
+        yield from self._raise_money(campaign["campaign"])
+        yield from self._end(campaign["campaign"])
+
+    def _raise_money(self, campaign: str) -> Iterator[str]:
+        self.wallet.introduce(self.investor, self.chain_id)
+        invested = self.investor.ask(
+            f"/campaigns/{campaign}/invest", amount=str(4_000 * ETB)
+        )
+        raw = self.wallet.sign(invested["transaction_to_sign"])
+        self.investor.post(f"/commands/{invested['id']}/signed", {"raw": raw})
+        yield self._line(self.investor, invested)
+        other = Account.create().address.lower()
+        attested = self.operator.ask(
+            "/investments", campaign=campaign, investor=other,
+            amount=str(500 * ETB), method="0x" + b"telebirr".hex().ljust(64, "0"),
+            payment_ref="0x" + uuid.uuid4().hex * 2,
+        )  # fmt: skip
+        yield self._line(self.operator, attested)
+        row = self.operator.get(f"/campaigns/{campaign}")["data"]
+        raised, released, fees = (
+            int(row[name]) // ETB for name in ("raised", "released", "fees")
+        )
+        yield (
+            f"  the campaign is {row['stage']}: {raised} ETB raised, "
+            f"{released} released, {fees} in fees"
+        )
+
+    def _end(self, campaign: str) -> Iterator[str]:
+        latest = self.rpc.call("eth_getBlockByNumber", "latest", False)
+        later = int(latest["timestamp"], 16) + 41 * DAY
+        self.rpc.call("evm_setNextBlockTimestamp", later)
+        self.rpc.call("evm_mine")
+        yield "  41 days go by on the chain"
+        yield self._line(
+            self.operator, self._patiently(f"/campaigns/{campaign}/release")
+        )
+        for command in self._minted(2):
+            yield self._line(self.operator, command)
+        found = self.operator.get(f"/certificates?campaign={campaign}")["data"]
+        shares = ", ".join(
+            f"{each['shares']} shares for {each['owner'][:10]}…" for each in found
+        )
+        yield f"  certificates: {shares}"
+
+    def _patiently(self, path: str) -> Json:
+        """Ask until the index has seen that the time has gone by."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                return self.operator.ask(path)
+            except OperationError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+
+    def _minted(self, count: int) -> list[Json]:
+        """The commands that the reaction asked for."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            found: list[Json] = self.operator.get("/commands?kind=mint-certificate")[
+                "data"
+            ]
+            if len(found) >= count:
+                return found[::-1]
+            if time.monotonic() > deadline:
+                raise OperationError("no certificates were asked for in time")
+            time.sleep(0.2)
+
+    def _line(self, person: Person, command: Json) -> str:
+        """A command's way from the request to the final block, in seconds."""
+        data = person.follow(command)
+        begin = _time(data["events"][0]["at"])
+        steps = [
+            f"{event['state']} +{(_time(event['at']) - begin).total_seconds():.2f}"
+            for event in data["events"][1:]
+        ]
+        where = f" in block {data['height']}" if data["sent"] else " in the journal"
+        return f"  {data['kind']:<18} accepted → {' → '.join(steps)}{where}"
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
