@@ -8,7 +8,7 @@
 
 A rule is a pure generator: the command and a read of the tables in, every reason
 against it out. It has no database and no clock: `tables.time` is the time of the block
-that the tables are true for, `tables.asker` who asks.
+that the tables are true for, `tables.asker` the `Asker` with roles and wallets.
 """
 
 from collections.abc import Callable, Iterator, Mapping
