@@ -23,6 +23,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.chains import Chain
+from api.command_metrics import CommandCollector
 from api.index import status_of
 from api.service import Service
 from db.reads import ReadError, checkpoint, read
@@ -56,6 +57,8 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(ChainCollector(service))
+        if service.intake is not None:
+            self.registry.register(CommandCollector(service))
 
     def watch(self, app: Flask) -> None:
         """Count and time every request of an app."""

@@ -61,6 +61,10 @@ class Node(Protocol):
         """How many transactions of an account are in blocks."""
         ...
 
+    def balance(self, address: bytes) -> int:
+        """What an account has, in wei."""
+        ...
+
 
 class Reverted(Refused):
     """The call would revert, with this data."""
@@ -121,6 +125,11 @@ class EvmNode:
     def head(self) -> int:
         """The node's highest block."""
         return int(self._ask(lambda: self.web3.eth.block_number))
+
+    def balance(self, address: bytes) -> int:
+        """What an account has, in wei."""
+        account = Web3.to_checksum_address(address)
+        return int(self._ask(lambda: self.web3.eth.get_balance(account)))
 
     def nonce(self, address: bytes) -> int:
         """How many transactions of an account are in blocks."""

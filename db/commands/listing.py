@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from db.commands.accept import CommandRow, as_row
 from db.commands.states import State
@@ -33,6 +33,26 @@ class Sent:
     gas_price: int | None  # in wei; None: the wallet chose it
     sent_count: int
     answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommandCount:
+    """How many commands of a kind are in a state."""
+
+    state: State
+    kind: str
+    count: int
+
+
+def count_commands(connection: Connection) -> list[CommandCount]:
+    """Commands by state and kind."""
+    query = select(command.c.state, command.c.kind, func.count()).group_by(
+        command.c.state, command.c.kind
+    )
+    return [
+        CommandCount(State(state), kind, count)
+        for state, kind, count in connection.execute(query)
+    ]
 
 
 def list_commands(

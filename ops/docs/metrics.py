@@ -8,6 +8,7 @@ from typing import Any, cast
 from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
+from api.command_metrics import CommandCollector
 from api.metrics import STATES, ChainCollector, Metrics
 from api.service import Service
 from indexer import metrics as indexer_metrics
@@ -51,11 +52,12 @@ def indexer() -> Iterator[Described]:
 def api() -> Iterator[Described]:
     """The metrics of the process that serves; asks no database."""
     nothing = SimpleNamespace(all=lambda *, fresh: {})
-    service = cast(Service, SimpleNamespace(chains=nothing))
+    service = cast(Service, SimpleNamespace(chains=nothing, intake=None))
     made = Metrics(service)
     for item in (made.requests, made.seconds):
         yield from _described(item.describe(), item)
     yield from _described(ChainCollector(service).collect())
+    yield from _described(CommandCollector(service).told([], [], 0, 0.0))
 
 
 def _described(families: Iterable[Metric], owner: Any = None) -> Iterator[Described]:

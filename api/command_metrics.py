@@ -1,0 +1,131 @@
+"""What Postgres knows of commands and signers, told when it is asked for."""
+
+import logging
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+from sqlalchemy import Connection
+
+from api.service import Service
+from commands.errors import NodeAway
+from db import outbox
+from db.commands.health import SignerHealth, signer_health
+from db.commands.listing import CommandCount, count_commands
+from db.commands.states import State
+from db.reads import ReadError, read
+
+log = logging.getLogger(__name__)
+
+
+class CommandCollector(Collector):
+    """Commands by state, the signers' queues, and what reactions wait for."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: registering must not ask the database."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything about commands; nothing when the database is away."""
+        now = datetime.now(UTC)
+
+        def look(
+            connection: Connection,
+        ) -> tuple[list[CommandCount], list[SignerHealth], int, datetime | None]:
+            return (
+                count_commands(connection),
+                signer_health(connection, now),
+                *outbox.waiting(connection),
+            )
+
+        try:
+            counts, signers, wishes, since = read(self._service.engine, look)
+        except ReadError as error:
+            log.warning("metrics_without_database cause=%s", type(error).__name__)
+            return
+        age = 0.0 if since is None else (now - since).total_seconds()
+        yield from self.told(counts, signers, wishes, age)
+
+    def told(
+        self,
+        counts: Iterable[CommandCount],
+        signers: Iterable[SignerHealth],
+        wishes: int,
+        oldest_seconds: float,
+    ) -> Iterator[Metric]:
+        """The metrics that tell this."""
+        yield _by_state(list(counts))
+        yield from signer_metrics(signers)
+        yield self._balances(signers)
+        yield _gauge("chainfold_outbox_waiting", "Wishes of reactions waiting.", wishes)
+        yield _gauge(
+            "chainfold_outbox_oldest_seconds",
+            "How long the oldest wish waits.",
+            oldest_seconds,
+        )
+
+    def _balances(self, signers: Iterable[SignerHealth]) -> Metric:
+        """Asked of the node, which may be away: a signer is left out then."""
+        gauge = GaugeMetricFamily(
+            "chainfold_signer_balance_ether",
+            "What a signer can pay for gas with, in units of 1e18 wei.",
+            labels=["signer"],
+        )
+        intake = self._service.intake
+        for each in signers if intake is not None else ():
+            assert intake is not None
+            try:
+                wei = intake.node.balance(bytes.fromhex(each.address[2:]))
+            except NodeAway:
+                continue
+            gauge.add_metric([each.name], wei / 10**18)
+        return gauge
+
+
+def _by_state(counts: list[CommandCount]) -> Metric:
+    gauge = GaugeMetricFamily(
+        "chainfold_commands", "Commands by state and kind.", labels=["state", "kind"]
+    )
+    tally: Tally[tuple[str, str]] = Tally()
+    for each in counts:
+        tally[each.state, each.kind] += each.count
+    for kind in sorted({each.kind for each in counts}):
+        for state in State:
+            gauge.add_metric([state, kind], tally[state, kind])
+    return gauge
+
+
+def signer_metrics(signers: Iterable[SignerHealth]) -> Iterator[Metric]:
+    """One gauge for each thing that is known of a signer."""
+    found = list(signers)
+    gauges: dict[str, tuple[str, Callable[[SignerHealth], float]]] = {
+        "next_nonce": ("The nonce that is taken next.", lambda s: s.next_nonce),
+        "open_slots": ("Nonces taken and not resolved.", lambda s: s.open_slots),
+        "oldest_open_seconds": (
+            "Age of the oldest unresolved nonce.", lambda s: s.oldest_open_seconds,
+        ),
+        "attempts": ("Transactions signed for open nonces.", lambda s: s.attempts),
+        "bumps": ("Those that replaced another.", lambda s: s.bumps),
+        "waiting": ("Commands waiting for a nonce.", lambda s: s.waiting),
+        "oldest_waiting_seconds": (
+            "Age of the oldest waiting command.", lambda s: s.oldest_waiting_seconds,
+        ),
+        "held": ("Commands held until somebody acts.", lambda s: s.held),
+        "paused": ("1 while it takes no nonces.", lambda s: int(s.paused)),
+    }  # fmt: skip
+    for name, (help_, value_of) in gauges.items():
+        gauge = GaugeMetricFamily(f"chainfold_signer_{name}", help_, labels=["signer"])
+        for each in found:
+            gauge.add_metric([each.name], value_of(each))
+        yield gauge
+
+
+def _gauge(name: str, help_: str, value: float) -> Metric:
+    gauge = GaugeMetricFamily(name, help_)
+    gauge.add_metric([], value)
+    return gauge
