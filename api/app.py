@@ -24,6 +24,7 @@ from api.command_answers import ANSWER, COMMAND, PAGE
 from api.commands import commands_blueprint
 from api.console.blueprint import console_blueprint
 from api.docs import docs_blueprint
+from api.documents import document_components, documents_blueprint
 from api.errors import register_errors
 from api.health import health_blueprint
 from api.index import index_blueprint
@@ -32,6 +33,7 @@ from api.reads import components, facts_blueprint, read_blueprint
 from api.service import PREFIX, Service
 from api.waiting import Hub
 from api.writes import write_blueprint
+from commands.documents import Documents
 from commands.submit import Intake
 from db.registry import Registry
 
@@ -67,10 +69,12 @@ def create_app(
     auth: AuthOptions | None = None,
     web: WebOptions | None = None,
     intake: Intake | None = None,
+    documents: Documents | None = None,
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
-    With `writer` and `auth` people can sign in, with `intake` change things.
+    With `writer` and `auth` people can sign in, with `intake` change things, with
+    `documents` hand them in.
     """
     service = Service(
         engine=engine,
@@ -100,6 +104,8 @@ def create_app(
     _show_tables(api, service)
     if intake is not None:
         _take_commands(app, api, service, intake)
+    if documents is not None:
+        _take_documents(api, service, documents)
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, metrics))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
@@ -137,6 +143,12 @@ def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> No
     api.register_blueprint(commands_blueprint(service, hub))
     for command in service.registry.commands.values():
         api.register_blueprint(write_blueprint(service, command))
+
+
+def _take_documents(api: Api, service: Service, documents: Documents) -> None:
+    for name, schema in document_components().items():
+        api.spec.components.schema(name, schema)
+    api.register_blueprint(documents_blueprint(service, documents))
 
 
 def _describe(api: Api, service: Service) -> None:

@@ -84,6 +84,18 @@ PROBLEMS = {
         400, "Bad body", "The body is not what the route takes; OpenAPI has it."
     ),
     "not_json": ProblemType(415, "Not JSON", "The body is of another kind."),
+    "bad_file": ProblemType(
+        422, "File not taken", "The file is of no kind that is taken, or not whole."
+    ),
+    "no_such_document": ProblemType(
+        404, "No such document", "There is none with this id that you may read."
+    ),
+    "document_standing": ProblemType(
+        409, "Not where it stands", "The document was decided or superseded before."
+    ),
+    "document_lost": ProblemType(
+        410, "Document lost", "Its owner was erased, or the file is not there."
+    ),
     "too_large": ProblemType(413, "Too large", "The body is larger than it may be."),
     "too_many_requests": ProblemType(
         429, "Too many requests", "Ask again after `retry_after` seconds."

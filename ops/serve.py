@@ -21,6 +21,7 @@ from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
 from ops.accounts import auth_options, web_options
+from ops.documents import open_documents
 from ops.embedded.child import die_with_parent
 from ops.errors import OperationError
 from ops.indexing import declared, streams
@@ -51,6 +52,7 @@ def build_app(path: str | None, url: str) -> Any:
         auth=auth_options(settings),
         web=web_options(settings),
         intake=open_intake(settings, writer) if settings.signers else None,
+        documents=open_documents(settings, writer, registry),
     )
 
 

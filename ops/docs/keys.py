@@ -222,6 +222,9 @@ SECTIONS = (
                 "are believed.",
             ),
             "max_body_bytes": Key("integer", "Larger requests are refused."),
+            "max_document_bytes": Key(
+                "integer", "Larger documents are refused. They are kept in memory once."
+            ),
         },
     ),
     Section(

@@ -31,6 +31,9 @@ def read_api(table: Table) -> ApiSettings:
         https=table.flag("https", default.https),
         proxies=table.number("proxies", default.proxies, int),
         max_body_bytes=table.number("max_body_bytes", default.max_body_bytes, int, 1),
+        max_document_bytes=table.number(
+            "max_document_bytes", default.max_document_bytes, int, 1
+        ),
     )
     table.finish()
     return found

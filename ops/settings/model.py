@@ -167,6 +167,7 @@ class ApiSettings:
     https: bool = False
     proxies: int = 0
     max_body_bytes: int = 1 << 20
+    max_document_bytes: int = 10 << 20
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Documents as the journal's rows have them."""

@@ -1,0 +1,86 @@
+"""Reading documents' rows, inside the transaction that goes on from them."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, select
+
+from db.domains.compliance.projections import KycDocument
+from db.sql.columns import state_table
+
+CURRENT = ("pending", "verified")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document's row; times are seconds since 1970."""
+
+    id: uuid.UUID
+    account: uuid.UUID
+    type: str
+    media_type: str
+    size: int
+    content_hash: bytes
+    status: str
+    uploaded_at: int
+    uploaded_in: int
+    reviewer: str | None
+    decided_at: int | None
+    decided_in: int | None
+    superseded_by: str | None
+    reads: int
+
+
+def find_document(connection: Connection, document: uuid.UUID) -> Document | None:
+    """The document with an id."""
+    found = _select(connection, _table().c.document == str(document))
+    return found[0] if found else None
+
+
+def documents_of(connection: Connection, account: uuid.UUID) -> list[Document]:
+    """An account's documents, the newest first."""
+    return _select(connection, _table().c.account == str(account))
+
+
+def same_document(
+    connection: Connection, account: uuid.UUID, type_: str, content_hash: bytes
+) -> Document | None:
+    """The document of this type and content that the account has handed in already."""
+    table = _table()
+    found = _select(
+        connection,
+        table.c.account == str(account),
+        table.c.content_hash == content_hash,
+        table.c.type == type_,
+        table.c.status.in_(CURRENT),
+    )
+    return found[0] if found else None
+
+
+def _select(connection: Connection, *where: ColumnElement[bool]) -> list[Document]:
+    query = select(_table()).where(*where).order_by(_table().c.uploaded_in.desc())
+    return [_document(row) for row in connection.execute(query)]
+
+
+def _table() -> Any:
+    return state_table(KycDocument.spec)
+
+
+def _document(row: Any) -> Document:
+    return Document(
+        id=uuid.UUID(row.document),
+        account=uuid.UUID(row.account),
+        type=row.type,
+        media_type=row.media_type,
+        size=int(row.size),
+        content_hash=bytes(row.content_hash),
+        status=row.status,
+        uploaded_at=row.uploaded_at,
+        uploaded_in=row.uploaded_in,
+        reviewer=row.reviewer,
+        decided_at=row.decided_at,
+        decided_in=row.decided_in,
+        superseded_by=row.superseded_by,
+        reads=row.reads,
+    )

@@ -1,0 +1,1 @@
+"""Compliance: the documents by which people and companies show who they are."""

@@ -1,0 +1,357 @@
+"""Documents over HTTP: who may do what, what is kept of it, and how it is lost."""
+
+import hashlib
+import io
+import uuid
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from commands.documents import Documents, DocumentType
+from commands.storage import FolderStorage
+from db.commands.slots import register_signer
+from db.declare.roles import Role
+from db.journal.append import Actor
+from db.journal.personal import erase
+from db.journal.verify import faults
+from helpers import servers
+from helpers.office import REGISTRY, Office
+from helpers.samples import GOOD, archive, pdf, png
+from helpers.tables import problems
+
+BASE = "/api/v1/issuers/kyc"
+MOST = 100_000
+SECRET = b"Wilhelmina Quetzalcoatl"
+NAME = "wilhelmina-passport.pdf"
+_counter = iter(range(1, 1_000_000))
+
+
+def fresh(make=pdf, **more):
+    """A file that nobody has handed in yet."""
+    return make(b"%d" % next(_counter), **more)
+
+
+class Desk(Office):
+    """An office that takes documents."""
+
+    def __init__(self, url, folder):
+        super().__init__(url)
+        self.folder = folder
+        self.documents = Documents(
+            self.writer, REGISTRY, FolderStorage(folder), self.clock, MOST
+        )
+        self.intake = replace(
+            self.intake,
+            addresses={**self.intake.addresses, "AnchorRegistry": b"\1" * 20},
+        )
+        with self.writer.begin() as connection:
+            register_signer(
+                connection, name="notary", source_id=self.source, address=b"\2" * 20,
+                next_nonce=0, gate_height=0,
+            )  # fmt: skip
+        self.open(intake=self.intake, documents=self.documents)
+
+    def upload(self, content, status=201, *, by=Role.ISSUER, name=NAME,
+               kind="application/pdf", type_="passport", **fields):  # fmt: skip
+        form = {"type": type_, "file": (io.BytesIO(content), name, kind), **fields}
+        token = self.by(by) if isinstance(by, Role) else by
+        return self.call(
+            "POST", f"{BASE}/upload", status, token=token, data=form,
+            content_type="multipart/form-data",
+        )  # fmt: skip
+
+    def new(self, **options):
+        return self.upload(fresh(), **options).json["data"]
+
+    def decide(self, document, what, status=200, *, by=Role.COMPLIANCE, body=None):
+        token = self.by(by) if isinstance(by, Role) else by
+        return self.post(
+            f"{BASE}/{document['id']}/{what}", body or {}, status, token=token
+        )
+
+    def state(self, document, by=Role.ISSUER):
+        path = f"{BASE}/{document['id']}"
+        return self.get(path, token=self.by(by)).json["data"]
+
+    def dump(self):
+        """Every table and every file, as text."""
+        with self.writer.connect() as connection:
+            names = connection.execute(
+                text(
+                    "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables"
+                    " WHERE schemaname IN ('control', 'facts', 'state')"
+                )
+            ).scalars()
+            tables = [
+                str(connection.execute(text(f"SELECT t::text FROM {name} t")).all())
+                for name in list(names)
+            ]
+        files = [p.read_bytes().hex() for p in self.folder.rglob("*") if p.is_file()]
+        return "\n".join([*tables, *files])
+
+
+@pytest.fixture(scope="module")
+def desk(postgres_url, tmp_path_factory):
+    with servers.fresh_database(postgres_url) as url:
+        found = Desk(url, tmp_path_factory.mktemp("documents"))
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def own_desk(database_url, tmp_path):
+    found = Desk(database_url, tmp_path / "documents")
+    yield found
+    found.close()
+
+
+def test_a_document_from_its_upload_to_the_chain(desk):
+    content = fresh()
+    answer = desk.upload(content)
+    made = answer.json["data"]
+
+    assert ("pending", "passport", NAME) == (
+        made["status"], made["type"], made["file_name"]
+    )  # fmt: skip
+    assert "0x" + hashlib.sha256(content).hexdigest() == made["sha256"]
+    assert made["sha256"] != made["content_hash"]
+    assert made["cid"].startswith("bafkrei")
+    assert f"{BASE}/{made['id']}" == answer.headers["Location"]
+    assert "document_standing" in desk.decide(made, "anchor", 409).json["type"]
+
+    verified = desk.decide(made, "verify").json["data"]
+    assert ("verified", f"account:{desk.people[Role.COMPLIANCE]}") == (
+        verified["status"], verified["reviewer"]
+    )  # fmt: skip
+    anchored = desk.decide(made, "anchor", 202).json["data"]
+    again = desk.decide(made, "anchor", 200).json["data"]
+    assert anchored["id"] == again["id"]
+    assert ("anchor-hash", made["content_hash"], "102") == (
+        anchored["kind"],
+        anchored["arguments"]["content_hash"],
+        anchored["arguments"]["kind"],
+    )
+
+
+def test_a_rejected_document_says_why_to_its_owner(desk):
+    made = desk.new()
+
+    for body in ({}, {"reason": " "}, {"reason": "x" * 2001}, {"reason": "a\u0000"}):
+        desk.decide(made, "reject", 400, body=body)
+    desk.decide(made, "reject", body={"reason": "The photograph is blurred."})
+
+    state = desk.state(made)
+    assert ("rejected", "The photograph is blurred.") == (
+        state["status"], state["reason"]
+    )  # fmt: skip
+    desk.decide(made, "verify", 409)
+    desk.decide(made, "reject", 409, body={"reason": "Again."})
+
+
+def test_nobody_decides_about_their_own(desk):
+    both = desk.token(desk.account(Role.ISSUER, Role.COMPLIANCE))
+    made = desk.upload(fresh(), by=both).json["data"]
+
+    refused = desk.decide(made, "verify", 403, by=both)
+
+    assert "somebody else" in refused.json["detail"]
+    desk.decide(made, "verify")
+
+
+@pytest.mark.parametrize("role", [Role.ISSUER, Role.AUDITOR, Role.OPERATOR])
+def test_only_compliance_decides(desk, role):
+    made = desk.new(by=Role.INVESTOR)
+
+    for what in ("verify", "reject", "anchor"):
+        desk.decide(made, what, 403, by=role, body={"reason": "No."})
+    assert "pending" == desk.state(made, by=Role.COMPLIANCE)["status"]
+
+
+def test_who_may_hand_in_and_who_may_look(desk):
+    made = desk.new()
+    path = f"{BASE}/{made['id']}"
+
+    desk.upload(fresh(), 403, by=Role.AUDITOR)
+    desk.get(path, 401)
+    desk.get(f"{path}/file", 401)
+    desk.get(BASE, 401)
+    for role in (Role.INVESTOR, Role.OPERATOR):
+        token = desk.by(role)
+        assert "no_such_document" in desk.get(path, 404, token=token).json["type"]
+        desk.get(f"{path}/file", 404, token=token)
+    for role in (Role.ISSUER, Role.COMPLIANCE, Role.AUDITOR):
+        desk.get(path, token=desk.by(role))
+    desk.get(f"{BASE}/{uuid.uuid4()}", 404, token=desk.by(Role.COMPLIANCE))
+    desk.get(f"{BASE}/../../etc", 404, token=desk.by(Role.COMPLIANCE))
+    mine = desk.get(BASE, token=desk.by(Role.ISSUER)).json["data"]
+    assert made["id"] in [each["id"] for each in mine]
+    theirs = desk.get(BASE, token=desk.by(Role.OPERATOR)).json["data"]
+    assert [] == theirs
+
+
+def test_every_reading_is_in_the_journal(desk):
+    content = fresh()
+    made = desk.upload(content).json["data"]
+    path = f"{BASE}/{made['id']}/file"
+
+    mine = desk.get(path, token=desk.by(Role.ISSUER))
+    desk.get(path, token=desk.by(Role.AUDITOR))
+
+    assert content == mine.data
+    assert "application/pdf" == mine.mimetype
+    assert (
+        f'attachment; filename="passport-{made["id"]}.pdf"'
+        == (mine.headers["Content-Disposition"])
+    )
+    assert "nosniff" == mine.headers["X-Content-Type-Options"]
+    assert mine.headers["Content-Security-Policy"].startswith("sandbox")
+    assert "no-store" == mine.headers["Cache-Control"]
+    assert 2 == desk.state(made)["reads"]
+    with desk.writer.connect() as connection:
+        readers = connection.execute(
+            text(
+                "SELECT actor, body->>'reader' FROM control.journal_entry"
+                " WHERE kind = 'compliance.DocumentRead' AND body->>'document' = :id"
+                " ORDER BY seq"
+            ),
+            {"id": made["id"]},
+        ).all()
+    wanted = [f"account:{desk.people[r]}" for r in (Role.ISSUER, Role.AUDITOR)]
+    assert [(who, who) for who in wanted] == [tuple(row) for row in readers]
+
+
+def test_the_same_file_is_kept_once(desk):
+    content = fresh()
+    first = desk.upload(content).json["data"]
+
+    assert first["id"] == desk.upload(content, 200).json["data"]["id"]
+    other = desk.upload(content, type_="bank_statement").json["data"]
+    assert (first["content_hash"], True) == (
+        other["content_hash"], first["id"] != other["id"]
+    )  # fmt: skip
+    foreign = desk.upload(content, by=Role.INVESTOR).json["data"]
+    assert foreign["sha256"] == first["sha256"]
+    assert foreign["content_hash"] != first["content_hash"], "a salt for each person"
+    desk.decide(first, "reject", body={"reason": "Blurred."})
+    assert first["id"] != desk.upload(content).json["data"]["id"]
+
+
+def test_a_document_takes_the_place_of_another(desk):
+    first = desk.new()
+    second = desk.upload(fresh(), supersedes=first["id"]).json["data"]
+
+    state = desk.state(first)
+    assert ("superseded", second["id"]) == (state["status"], state["superseded_by"])
+    desk.decide(first, "verify", 409)
+    desk.upload(fresh(), 409, supersedes=first["id"])
+    desk.upload(fresh(), 404, by=Role.INVESTOR, supersedes=second["id"])
+    desk.upload(fresh(), 404, supersedes=str(uuid.uuid4()))
+    assert "pending" == desk.state(second)["status"]
+
+
+@pytest.mark.parametrize("ending", GOOD)
+def test_every_kind_of_file(desk, ending):
+    make, kind = GOOD[ending]
+    made = desk.upload(fresh(make), name=f"x.{ending}", kind=kind).json["data"]
+
+    assert kind == made["media_type"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "status"),
+    [
+        (b"", {}, 422),
+        (b"<html></html>", {}, 422),
+        (pdf() + b"<script>", {}, 422),
+        (pdf(archive()), {}, 422),
+        (png(), {}, 422),
+        (png(), {"name": "x.png", "kind": "image/jpeg"}, 422),
+        (pdf(), {"name": "x.exe"}, 422),
+        (pdf(), {"type_": "selfie"}, 400),
+        (pdf(), {"type_": ""}, 400),
+        (pdf(), {"supersedes": "1"}, 400),
+        (pdf(), {"more": "1"}, 400),
+        (pdf(), {"more": (io.BytesIO(b"x"), "x.pdf")}, 400),
+        (pdf(b"x" * MOST), {}, 413),
+        (pdf(b"x" * MOST * 2), {}, 413),
+    ],
+)
+def test_bad_uploads_are_refused_and_leave_nothing(desk, content, options, status):
+    before = sum(1 for _ in desk.folder.rglob("*"))
+
+    desk.upload(content, status, **options)
+
+    assert before == sum(1 for _ in desk.folder.rglob("*"))
+
+
+def test_names_never_become_paths(desk):
+    made = desk.new(name="../../../etc/passwd.pdf")
+
+    assert "passwd.pdf" == made["file_name"]
+    names = [path.name for path in desk.folder.rglob("*") if path.is_file()]
+    assert made["content_hash"][2:] in names
+    assert not any("passwd" in name for name in names)
+
+
+def test_other_bodies_and_two_files_are_refused(desk):
+    token = desk.by(Role.ISSUER)
+    desk.post(f"{BASE}/upload", {"type": "passport"}, 415, token=token)
+    two = {"type": "passport", "file": [
+        (io.BytesIO(pdf()), "a.pdf", "application/pdf"),
+        (io.BytesIO(pdf()), "b.pdf", "application/pdf"),
+    ]}  # fmt: skip
+    desk.call(
+        "POST", f"{BASE}/upload", 400, token=token, data=two,
+        content_type="multipart/form-data",
+    )  # fmt: skip
+
+
+def test_files_are_not_kept_in_clear(own_desk):
+    made = own_desk.upload(pdf(SECRET), name=f"{SECRET.decode()}.pdf").json["data"]
+    own_desk.decide(made, "reject", body={"reason": f"Not {SECRET.decode()}."})
+
+    dump = own_desk.dump()
+
+    assert SECRET.decode() not in dump
+    assert SECRET.hex() not in dump
+    assert made["sha256"][2:] not in dump
+    assert made["cid"] not in dump
+    assert made["content_hash"][2:] in dump, "which shows that the search finds things"
+
+
+def test_an_erased_owner_takes_the_files_along(own_desk):
+    made = own_desk.upload(pdf(SECRET)).json["data"]
+    owner = str(own_desk.people[Role.ISSUER])
+    with own_desk.writer.begin() as connection:
+        erase(connection, REGISTRY, owner, actor=Actor("t"), now=own_desk.clock())
+
+    state = own_desk.state(made, by=Role.COMPLIANCE)
+    assert (None, None, None) == (state["file_name"], state["sha256"], state["cid"])
+    path = f"{BASE}/{made['id']}/file"
+    lost = own_desk.get(path, 410, token=own_desk.by(Role.COMPLIANCE))
+    assert "erased" in lost.json["detail"]
+    own_desk.upload(fresh(), 410)
+    assert [] == list(faults(own_desk.writer, REGISTRY))
+    with own_desk.writer.connect() as connection:
+        assert [] == problems(connection, REGISTRY)
+
+
+def test_a_file_that_was_changed_or_lost_is_not_given_out(own_desk):
+    made = own_desk.new()
+    path = f"{BASE}/{made['id']}/file"
+    [file] = [each for each in own_desk.folder.rglob("*") if each.is_file()]
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+
+    file.write_bytes(content)
+    assert "not the one" in own_desk.get(
+        path, 410, token=own_desk.by(Role.ISSUER)
+    ).json["detail"]  # fmt: skip
+    file.unlink()
+    own_desk.get(path, 410, token=own_desk.by(Role.ISSUER))
+    assert 0 == own_desk.state(made)["reads"]
+
+
+def test_there_are_nine_types():
+    assert 9 == len(DocumentType)
