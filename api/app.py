@@ -13,6 +13,7 @@ from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
 from sqlalchemy import Engine
 
+from api.auth.audit import keep_audit
 from api.auth.blueprint import auth_blueprint, auth_components
 from api.auth.gate import Gate
 from api.auth.guard import guard_app
@@ -119,6 +120,7 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     guard_app(app, web)
     if service.auth is None or service.writer is None:
         return
+    keep_audit(app, service)
     use_tokens(app, service.auth)
     for name, schema in auth_components().items():
         api.spec.components.schema(name, schema)

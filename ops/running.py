@@ -177,7 +177,7 @@ async def _keep_place(chain: Chain) -> None:
 
 async def _react(chain: Chain, stop: asyncio.Event) -> None:
     """Give final facts to the reactions as they come."""
-    while chain.registry.reactions:
+    while chain.registry.reactions and not stop.is_set():
         await _sleep(stop, REACT_SECONDS)
         try:
             await asyncio.to_thread(run_reactions, chain)

@@ -281,7 +281,7 @@ def test_everything_asked_and_refused_is_in_the_journal(office):
     office.ask("draft-campaign", **terms())
 
     def entries(kind):
-        path = f"/api/v1/events/audit_command_{kind}"
+        path = f"/api/v1/events/{kind}"
         return office.get(path, token=office.by(Role.AUDITOR)).json["data"]
 
     [accepted], [refused] = (
@@ -381,3 +381,18 @@ def test_routes_of_commands_are_in_the_document(office):
     mint = paths["/api/v1/investments/{investment}/mint-nft"]["post"]
     body = mint["requestBody"]["content"]["application/json"]["schema"]
     assert ["uri"] == body["required"]
+
+
+def test_what_happens_to_accounts_is_in_the_journal_too(office):
+    body = {"login": "ada@example.org", "password": "a long enough password"}
+    office.post("/api/v1/auth/register", body, 201)
+    office.post("/api/v1/auth/token", {**body, "password": "x" * 12}, 401)
+
+    path = "/api/v1/events/audit_security_event"
+    told = office.get(path, token=office.by(Role.AUDITOR)).json["data"]
+    kinds = [each["kind"] for each in told]
+    assert "account_created" in kinds
+    assert "sign_in_refused" in kinds
+    assert "ada@example.org" not in str(told)
+    [created] = [each for each in told if each["kind"] == "account_created"]
+    assert uuid.UUID(created["account"])

@@ -230,3 +230,25 @@ def test_a_place_that_is_taken_is_refused_when_told_not_to_wait(engine, node):
             await partial(running.catch_up, None, CHAIN, engine, REGISTRY)()
 
     asyncio.run(go())
+
+
+def test_reactions_end_when_told_even_if_they_fail(monkeypatch):
+    """A cancellation may be lost where the awaited thing is done already."""
+    fail = OperationalError("react", None, Exception("the database is away"))
+    chain = SimpleNamespace(
+        name="fake", registry=SimpleNamespace(reactions={"some": object()})
+    )
+
+    def run(_):
+        raise fail
+
+    async def play_it():
+        stop = asyncio.Event()
+        task = asyncio.create_task(running._react(chain, stop))
+        await asyncio.sleep(0.05)
+        stop.set()
+        await asyncio.wait_for(task, 5)
+
+    monkeypatch.setattr(running, "run_reactions", run)
+    monkeypatch.setattr(running, "REACT_SECONDS", 0.01)
+    asyncio.run(play_it())
