@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -24,7 +23,6 @@ from db.schema import migrate
 from db.sources import find
 from db.status import chain_status
 from indexer.verify import run_verification
-from ops.commanding import work_until
 from ops.demo_cast import (
     Staff,
     hire_signers,
@@ -39,7 +37,7 @@ from ops.devnet.toolchain import ensure_toolchain
 from ops.devnet.traffic import Traffic
 from ops.errors import OperationError
 from ops.indexing import declared, streams
-from ops.intake import work_intake
+from ops.intake import working
 from ops.running import follow_chains, stop_on_signals
 from ops.serve import start_api
 from ops.services import engine as open_engine
@@ -94,8 +92,7 @@ def run_demo(
         stop = threading.Event()
         url = engine.url.render_as_string(hide_password=False)
         stack.enter_context(start_api(settings, url))
-        for work in (work_until, work_intake):
-            stack.enter_context(_Beside(partial(work, settings, engine, stop), stop))
+        stack.enter_context(working(settings, engine))
         show = _Show(settings, folder, deployment, staff, seed, stop, say)
         stack.enter_context(_Beside(show.run, stop))
         asyncio.run(_follow(settings, engine, seconds, stop, show))

@@ -2,6 +2,8 @@
 
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
@@ -13,7 +15,7 @@ from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
 from db.engine import Unavailable
-from ops.commanding import contract_addresses, signing_chain
+from ops.commanding import contract_addresses, signing_chain, work_until
 from ops.indexing import declared, evm_chain_number, ordinals, streams
 from ops.settings import Settings
 
@@ -61,3 +63,21 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
             gist = str(error).split("\n", 1)[0]
             log.warning("intake_retried cause=%s", gist)
         stop.wait(WORK_SECONDS)
+
+
+@contextmanager
+def working(settings: Settings, engine: Engine) -> Iterator[None]:
+    """Sign, send and settle commands in threads beside, for the length of the block."""
+    stop = threading.Event()
+    threads = [
+        threading.Thread(target=work, args=(settings, engine, stop), name=work.__name__)
+        for work in (work_until, work_intake)
+    ]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()

@@ -18,9 +18,9 @@ from db.commands.states import TERMINAL
 from db.declare import Asker, Role
 from db.journal.append import Actor
 from ops.cli.context import State, pass_state
-from ops.commanding import now, open_desk, work_until
+from ops.commanding import now, open_desk
 from ops.errors import OperationError
-from ops.intake import open_intake, work_intake
+from ops.intake import open_intake, working
 
 ACTOR = Actor("cli", tenant="cli")
 
@@ -37,13 +37,8 @@ def work(state: State) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with state.database() as engine:
-        beside = threading.Thread(
-            target=work_intake, args=(state.settings, engine, stop), daemon=True
-        )
-        beside.start()
-        work_until(state.settings, engine, stop)
-        beside.join()
+    with state.database() as engine, working(state.settings, engine):
+        stop.wait()
 
 
 @click.group()

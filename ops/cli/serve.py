@@ -2,10 +2,12 @@
 
 import asyncio
 import sys
+from contextlib import ExitStack
 
 import click
 
 from ops.cli.context import State, pass_state
+from ops.intake import working
 from ops.running import follow_chains, stop_on_signals
 from ops.serve import serve_api, start_api
 
@@ -25,7 +27,7 @@ def serve(state: State, workers: int) -> None:
 @click.option("--metrics-port", type=int, help="Indexer metrics on 127.0.0.1.")
 @pass_state
 def run(state: State, metrics_port: int | None) -> None:
-    """Follow all chains and serve the API, in one command."""
+    """Follow all chains, serve the API and work for the signers, in one command."""
     chains = state.chains(())
     with state.database() as engine:
         url = engine.url.render_as_string(hide_password=False)
@@ -42,7 +44,10 @@ def run(state: State, metrics_port: int | None) -> None:
                 await stop.wait()
             return failed
 
-        with start_api(state.settings, url):
+        with ExitStack() as stack:
+            stack.enter_context(start_api(state.settings, url))
+            if state.settings.signers:
+                stack.enter_context(working(state.settings, engine))
             click.echo(_where(state))
             failed = asyncio.run(loop())
     sys.exit(1 if failed else 0)
