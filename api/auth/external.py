@@ -27,6 +27,7 @@ from api.auth.wallets import EVM
 from api.errors import Problem
 
 TOKEN_LENGTH = 8192
+CLOCKS_APART_SECONDS = 10
 CLAIMS = ("iss", "aud", "exp", "iat", "wallets")
 
 
@@ -72,6 +73,7 @@ def read_token(token: str, issuer: ExternalIssuer, keys: Jwks) -> Mapping[str, A
             algorithms=list(issuer.algorithms),
             audience=issuer.audience,
             issuer=issuer.issuer,
+            leeway=CLOCKS_APART_SECONDS,
             options={"require": list(CLAIMS)},
         )
     except jwt.PyJWTError as error:

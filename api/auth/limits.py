@@ -19,6 +19,7 @@ from api.auth.options import WebOptions
 from api.auth.principal import current_principal
 from api.errors import Problem, problem_response
 from api.service import Service
+from db.engine import Unavailable
 from db.reads import ReadError
 
 REDIS_SECONDS = 0.25  # a limiter that is slow is worse than one that is away
@@ -57,10 +58,14 @@ def limit_sign_in(limiter: Limiter, blueprint: Blueprint, web: WebOptions) -> No
 
 
 def _who(service: Service) -> str:
-    """A credential counts only when it is good: else a new one each time would do."""
+    """A credential counts only when it is good: else a new one each time would do.
+
+    Whatever keeps it from being looked at is the route's to tell: from here it would
+    pass for trouble with the counting.
+    """
     try:
         return str(current_principal(service).account)
-    except (Problem, ReadError):
+    except (Problem, ReadError, *Unavailable):
         return client_address()
 
 

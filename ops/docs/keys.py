@@ -219,7 +219,7 @@ SECTIONS = (
             "proxies": Key(
                 "integer",
                 "How many proxies of yours are in front: so many `X-Forwarded-For` "
-                "are believed.",
+                "are believed. They must pass `Host` on as it is, for `/console`.",
             ),
             "max_body_bytes": Key("integer", "Larger requests are refused."),
             "max_document_bytes": Key(

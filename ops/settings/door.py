@@ -74,7 +74,7 @@ def read_auth(table: Table, environ: Mapping[str, str]) -> AuthSettings:
 def read_external(name: str, table: Table) -> ExternalSettings:
     """Read `[auth.external.<name>]`."""
     issuer, audience = table.text("issuer"), table.text("audience")
-    jwks_url = table.parsed("jwks_url", values.http_url)
+    jwks_url = table.parsed("jwks_url", values.trusted_url)
     for key, hint in (
         ("issuer", "the `iss` of its tokens"),
         ("audience", "the `aud` of those that are for us: our client id there"),

@@ -13,6 +13,7 @@ from eth_utils.address import is_checksum_formatted_address, to_checksum_address
 from limits import parse_many
 from solders.pubkey import Pubkey
 
+from api.auth.jwks import LOOPBACK
 from ops.settings.model import SecretUrl
 from ops.settings.redact import redact_url
 
@@ -104,6 +105,14 @@ def http_url(text: str) -> SecretUrl:
             f"or https://…"
         )
     return SecretUrl(text)
+
+
+def trusted_url(text: str) -> SecretUrl:
+    """Return a URL whose answers nobody on the way can change."""
+    url, parts = http_url(text), urlsplit(text)
+    if parts.scheme != "https" and parts.hostname not in LOOPBACK:
+        raise ValueError(f"{redact_url(text)} can be changed on its way: use https")
+    return url
 
 
 def origin(text: str) -> str:

@@ -272,6 +272,7 @@ audience = "us"
         ('[auth]\norigin = "https://a.example"', "did you mean origins?"),
         ('[auth.external.x]\nissuer = "i"', "jwks_url: is required"),
         ('[auth.external.x]\nalgorithms = "HS256"', "HS256 is not taken"),
+        ('[auth.external.x]\njwks_url = "http://k.example"', "use https"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(tmp_path, text, words):
