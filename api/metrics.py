@@ -25,6 +25,7 @@ from sqlalchemy import Connection
 from api.chains import Chain
 from api.command_metrics import CommandCollector
 from api.index import status_of
+from api.journal_metrics import JournalCollector
 from api.service import Service
 from db.reads import ReadError, checkpoint, read
 from db.status import ChainStatus
@@ -57,6 +58,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
         self.registry.register(ChainCollector(service))
+        self.registry.register(JournalCollector(service))
         if service.intake is not None:
             self.registry.register(CommandCollector(service))
 
@@ -127,6 +129,7 @@ class ChainCollector(Collector):
             events = {
                 plural: [event.spec.id for event in projection.spec.events]
                 for plural, projection in projections.items()
+                if not projection.spec.in_journal
             }
             return {
                 plural: checkpoint(connection, chain.id, ids, chain.plan)

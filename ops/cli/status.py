@@ -10,6 +10,7 @@ import click
 from sqlalchemy import Engine
 
 from db import sources
+from db.journal.head import read_head
 from db.status import ChainStatus, chain_status
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
@@ -28,11 +29,17 @@ def status(state: State, as_json: bool) -> None:
     """
     with state.database() as engine:
         found = collect(state, engine)
+        with engine.connect() as connection:
+            head = read_head(connection)
     for each in found:
         if as_json:
             click.echo(json.dumps(_plain(each), default=str))
         else:
             _show(each)
+    if head is not None and head.seq and not as_json:
+        click.secho("journal", bold=True)
+        when = f"{head.at:%Y-%m-%d %H:%M:%S}"
+        click.echo(f"  entries   {head.seq:,}, the last at {when}")
     if not found:
         click.echo("no chain has been followed yet: run `chainfold index`")
     sys.exit(0 if found and all(is_well(each) for each in found) else 1)

@@ -9,6 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 
 from api.command_metrics import CommandCollector
+from api.journal_metrics import JournalCollector
 from api.metrics import STATES, ChainCollector, Metrics
 from api.service import Service
 from indexer import metrics as indexer_metrics
@@ -58,6 +59,7 @@ def api() -> Iterator[Described]:
         yield from _described(item.describe(), item)
     yield from _described(ChainCollector(service).collect())
     yield from _described(CommandCollector(service).told([], [], 0, 0.0))
+    yield from _described(JournalCollector(service).told(None))
 
 
 def _described(families: Iterable[Metric], owner: Any = None) -> Iterator[Described]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from db.journal.head import NAME
 from ops.settings.model import ContractSettings, Settings
 
 
@@ -18,6 +19,8 @@ def check(settings: Settings) -> Iterator[str]:
 def _repeated_chains(settings: Settings) -> Iterator[str]:
     first: dict[str, str] = {}
     for name, chain in settings.chains.items():
+        if name == NAME:
+            yield f"chains.{name}: that is the journal's name; give it another"
         if chain.id and chain.id in first:
             yield (
                 f"chains.{name}.id: {chain.id} is already chains.{first[chain.id]}: "

@@ -135,3 +135,4 @@ def test_persons_are_erased_and_facts_rebuilt(shell):
     assert "0 keys deleted" in shell.run("journal", "erase", "--again")
     assert "audit_security_event: 1" in shell.run("journal", "rebuild")
     assert "journal: 0 faults" in shell.run("verify")
+    assert "entries   2, the last at" in shell.run("status", code=1)

@@ -408,6 +408,12 @@ def test_one_chain_is_followed_once(problems):
     assert "chains.again.id: eip155:31337 is already chains.devnet" in text
 
 
+def test_the_journal_has_its_name_to_itself(problems):
+    text = problems(DEVNET.replace("devnet", "journal"))
+
+    assert "chains.journal: that is the journal's name" in text
+
+
 def test_one_address_is_one_contract(problems, tmp_path):
     (tmp_path / "a.json").write_text("[]")
 
