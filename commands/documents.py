@@ -128,7 +128,7 @@ class Documents:
         Raises NoDocument, FileLost, NoFile.
         """
         with self.engine.begin() as connection:
-            lock_head(connection)
+            # The head is not held while the file is read: others would wait for it.
             found = self._need(connection, document)
             key = find_key(connection, str(found.account))
             if key is None:

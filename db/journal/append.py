@@ -134,10 +134,17 @@ def _row(
             connection, subject, values, kind=spec.id, seq=head.seq + 1, now=at
         )
     return EntryRow(
-        seq=head.seq + 1, at=at, kind=spec.id, actor=actor.name, tenant=actor.tenant,
-        address=actor.address, agent=actor.agent, signature=signature, body=body,
+        seq=head.seq + 1, at=at, kind=spec.id,
+        actor=_storable(actor.name), tenant=_storable(actor.tenant),
+        address=_storable(actor.address), agent=_storable(actor.agent),
+        signature=signature, body=body,
         subject=subject, personal=personal, previous=head.hash,
     )  # fmt: skip
+
+
+def _storable(text: str) -> str:
+    """What a client says of itself may hold anything; Postgres holds text."""
+    return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def _store(connection: Connection, head: Head, row: EntryRow, digest: bytes) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from db.control import journal_entry
 from db.declare import Text, Uuid
-from db.journal.append import UnknownEntry, append
+from db.journal.append import Actor, UnknownEntry, append
 from db.journal.entries import read_entries
 from db.journal.head import read_head
 from db.schema import migrate
@@ -199,6 +199,16 @@ def test_values_without_one_form_are_refused(engine):
 
     with engine.connect() as connection:
         assert [] == connection.execute(select(journal_entry)).all()
+
+
+def test_a_client_may_call_itself_anything(engine):
+    odd = Actor("a", agent="x\x00y\ud800")
+    with engine.begin() as connection:
+        append(connection, REGISTRY, apply_(ANNA, 1), actor=odd, now=NOW)
+
+    with engine.connect() as connection:
+        [(row, digest)] = read_entries(connection)
+    assert ("x\ufffdy?", row.digest()) == (row.agent, digest)
 
 
 def test_entries_check_their_values():
