@@ -4,7 +4,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -78,6 +78,8 @@ class Intake:
     addresses: Mapping[str, bytes]
     plan: Sequence[Stream] | None
     clock: Callable[[], datetime]
+    # A signer's name stands for one address for ever.
+    _addresses: dict[str, bytes] = field(default_factory=dict)
 
     def submit(
         self, command: type[Command], submission: Submission
@@ -205,12 +207,15 @@ class Intake:
         """The account that the transaction will come from."""
         if request.signer is None:
             return request.sender or b""
+        if request.signer in self._addresses:
+            return self._addresses[request.signer]
         signer = find_signer(connection, request.signer)
         if signer is None or signer.source != request.source:
             raise NoSigner(
                 f"signer {request.signer!r} has never been at work: write "
                 f"[signers.{request.signer}] and start `chainfold work`"
             )
+        self._addresses[request.signer] = signer.address
         return signer.address
 
     def _check_rules(

@@ -9,21 +9,65 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Connection,
-    ScalarSelect,
+    DateTime,
+    Uuid,
     bindparam,
+    column,
     func,
     insert,
     select,
+    text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.dialects.postgresql import JSONB
 
 from db.commands.states import TERMINAL, Closing, State, check_move
-from db.control import command, command_event, slot, source
+from db.control import command, command_event, slot
 from db.errors import DatabaseError
 
 _LOCK = select(command).where(command.c.id == bindparam("of_id")).with_for_update()
+
+
+# One statement, because everything that is taken goes through it. What carries the new
+# command's id can only be above the head that the chain has now.
+_TAKE = (
+    text(
+        """
+    WITH made AS (
+        INSERT INTO control.command (id, tenant, idempotency_key, fingerprint, kind,
+            arguments, source, signer, sender, seen_from, asked_by, cause, target, data,
+            value, gas_limit, valid_until, state, next_action_at, created_at)
+        SELECT :id, :tenant, :idempotency_key, :fingerprint, :kind, :arguments, s.id,
+            cast(:signer AS text), cast(:sender AS bytea), coalesce(s.head, 0),
+            :asked_by, :cause, :target, :data, :value, :gas_limit,
+            cast(:valid_until AS timestamptz), 'accepted', :now, :now
+        FROM control.source s WHERE s.id = :source
+        ON CONFLICT DO NOTHING
+        RETURNING *
+    ), noted AS (
+        INSERT INTO control.command_event (command, at, state, details)
+        SELECT id, created_at, state, '{}' FROM made
+    ), queue AS (
+        SELECT count(*) AS waiting FROM (
+            SELECT FROM control.command
+            WHERE signer = cast(:signer AS text) AND state = 'accepted'
+            LIMIT :enough
+        ) AS waiting
+    )
+    SELECT made.*, queue.waiting + 1 AS waiting,
+        pg_notify('chainfold_command', :told)
+    FROM made, queue
+    """
+    )
+    .bindparams(
+        bindparam("id", type_=Uuid()),
+        bindparam("arguments", type_=JSONB()),
+        bindparam("now", type_=DateTime(timezone=True)),
+    )
+    .columns(*command.columns, column("waiting", BigInteger))
+)
 
 
 class KeyReused(DatabaseError):
@@ -110,43 +154,40 @@ def accept(
     Raises KeyReused when the key stands for another request, TooManyWaiting when the
     signer's queue is full.
     """
-    values = {
-        "id": command_id,
-        "tenant": request.tenant,
-        "idempotency_key": request.idempotency_key,
-        "fingerprint": request.fingerprint(),
-        "kind": request.kind,
-        "arguments": dict(request.arguments),
-        "source": request.source,
-        "signer": request.signer,
-        "sender": request.sender,
-        "seen_from": _head(request.source),
-        "asked_by": request.asked_by,
-        "cause": request.cause,
-        "target": request.target,
-        "data": request.data,
-        "value": request.value,
-        "gas_limit": request.gas_limit,
-        "valid_until": request.valid_until,
-        "state": State.ACCEPTED,
-        "next_action_at": now,
-        "created_at": now,
-    }
-    statement = upsert(command).values(values).on_conflict_do_nothing()
-    fresh = connection.execute(statement.returning(command.c.id)).scalar() is not None
-    row = known(connection, request)
-    assert row is not None
-    if fresh:
-        if request.signer is not None:
-            _check_queue(connection, request.signer, most_waiting)
-        record(connection, command_id, State.ACCEPTED, {}, now)
-    return row, fresh
-
-
-def _head(source_id: int) -> ScalarSelect[Any]:
-    """The chain's head: what carries the new command's id can only be above it."""
-    head = select(func.coalesce(source.c.head, 0)).where(source.c.id == source_id)
-    return head.scalar_subquery()
+    made = connection.execute(
+        _TAKE,
+        {
+            "id": command_id,
+            "tenant": request.tenant,
+            "idempotency_key": request.idempotency_key,
+            "fingerprint": request.fingerprint(),
+            "kind": request.kind,
+            "arguments": dict(request.arguments),
+            "source": request.source,
+            "signer": request.signer,
+            "sender": request.sender,
+            "asked_by": request.asked_by,
+            "cause": request.cause,
+            "target": request.target,
+            "data": request.data,
+            "value": request.value,
+            "gas_limit": request.gas_limit,
+            "valid_until": request.valid_until,
+            "now": now,
+            "enough": most_waiting + 1,
+            "told": f"{command_id}:{State.ACCEPTED}",
+        },
+    ).first()
+    if made is None:
+        row = known(connection, request)
+        assert row is not None
+        return row, False
+    if made.waiting > most_waiting:
+        raise TooManyWaiting(
+            f"signer {request.signer} has {most_waiting} commands waiting. Ask again "
+            "later."
+        )
+    return as_row(made), True
 
 
 def known(connection: Connection, request: Request) -> CommandRow | None:
@@ -165,18 +206,6 @@ def known(connection: Connection, request: Request) -> CommandRow | None:
             f"command {row.id}. Use a new key for a new request."
         )
     return None if row is None else as_row(row)
-
-
-def _check_queue(connection: Connection, name: str, most: int) -> None:
-    waiting = connection.execute(
-        select(func.count()).where(
-            command.c.signer == name, command.c.state == State.ACCEPTED
-        )
-    ).scalar_one()
-    if waiting > most:
-        raise TooManyWaiting(
-            f"signer {name} has {waiting - 1} commands waiting. Ask again later."
-        )
 
 
 def find(connection: Connection, command_id: uuid.UUID) -> CommandRow | None:

@@ -24,6 +24,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from db.declare.errors import DeclarationError
@@ -66,16 +67,12 @@ class ProjectionSpec:
     @property
     def views(self) -> list[EventView]:
         """The views read, each once, in order of appearance."""
-        seen: dict[Any, EventView] = {}
-        for fold in self.folds.values():
-            for contribution in fold.contributions:
-                seen.setdefault(contribution.view.identity(), contribution.view)
-        return list(seen.values())
+        return list(_views(self))
 
     @property
     def events(self) -> list[type[Event]]:
         """The events read, each once."""
-        return list({view.event.spec.id: view.event for view in self.views}.values())
+        return list(_events(self))
 
     @property
     def replayed(self) -> bool:
@@ -282,3 +279,17 @@ def _plural(name: str) -> str:
     if name.endswith("y") and name[-2] not in "aeiou":
         return name[:-1] + "ies"
     return name + ("es" if name.endswith(("s", "x", "ch", "sh")) else "s")
+
+
+@cache
+def _views(spec: ProjectionSpec) -> tuple[EventView, ...]:
+    seen: dict[Any, EventView] = {}
+    for fold in spec.folds.values():
+        for contribution in fold.contributions:
+            seen.setdefault(contribution.view.identity(), contribution.view)
+    return tuple(seen.values())
+
+
+@cache
+def _events(spec: ProjectionSpec) -> tuple[type[Event], ...]:
+    return tuple({view.event.spec.id: view.event for view in _views(spec)}.values())

@@ -1,0 +1,122 @@
+"""How many commands are taken in a second, and how soon a client is told.
+
+Real Postgres with its ordinary durability, a made-up node that answers at once. The
+figures are printed for people: `make bench`.
+"""
+
+import statistics
+import threading
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from commands.submit import Submission
+from db.commands.accept import lock, move
+from db.commands.states import State
+from db.declare.roles import Role
+from db.domains.crowdfunding.commands import OpenEscrow, RegisterIssuer
+from db.journal.append import Actor
+from helpers.office import Office
+
+pytestmark = pytest.mark.bench
+
+COUNT, THREADS = 2_000, 8
+ACTOR = Actor("bench", tenant="bench")
+
+
+@pytest.fixture
+def office(migrated_url):
+    found = Office(migrated_url)
+    yield found
+    found.close()
+
+
+def percentile(seconds, share):
+    return sorted(seconds)[min(int(len(seconds) * share), len(seconds) - 1)] * 1e3
+
+
+def told(name, seconds, wall):
+    median, late = statistics.median(seconds) * 1e3, percentile(seconds, 0.99)
+    print(
+        f"\n{name}: {len(seconds) / wall:,.0f}/s, median {median:.1f} ms, p99 "
+        f"{late:.1f} ms, {len(seconds)} by {THREADS} threads"
+    )
+
+
+def timed(work):
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def in_threads(work, count=COUNT):
+    with ThreadPoolExecutor(THREADS) as pool:
+        began = time.perf_counter()
+        seconds = list(pool.map(lambda n: timed(lambda: work(n)), range(count)))
+        return seconds, time.perf_counter() - began
+
+
+def test_accepts(office):
+    """Checked, ruled on, simulated, stored, in the audit log; each one durable."""
+
+    def plain(_):
+        office.intake.submit(
+            OpenEscrow,
+            Submission(
+                ACTOR, str(uuid.uuid4()),
+                {"campaign_id": "CF-1", "issuer": b"\xaa" * 20},
+            ),
+        )  # fmt: skip
+
+    def ruled(number):
+        office.intake.submit(
+            RegisterIssuer,
+            Submission(
+                ACTOR, str(uuid.uuid4()),
+                {
+                    "issuer": number.to_bytes(20), "credential": "vc",
+                    "memorandum": "m",
+                },
+            ),
+        )  # fmt: skip
+
+    told("accepts without rules", *in_threads(plain))
+    told("accepts with a rule", *in_threads(ruled))
+
+
+def test_block_to_told(office):
+    """From the commit that moves a command to the answer of a client that waits."""
+    token = office.by(Role.OPERATOR)
+    seconds = []
+    for number in range(100):
+        answer = office.ask(
+            "register-issuer", by=token, credential="vc", memorandum="m",
+            issuer="0x" + number.to_bytes(20).hex(),
+        )  # fmt: skip
+        command = uuid.UUID(answer.json["data"]["id"])
+        answered = []
+
+        def wait(command=command, answered=answered):
+            client = office.app.test_client()
+            path = f"/api/v1/commands/{command}?wait=30&until=final"
+            client.get(path, headers={"Authorization": f"Bearer {token}"})
+            answered.append(time.perf_counter())
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        hub = office.app.extensions["chainfold_hub"]
+        while not hub.waiting:
+            time.sleep(0.001)
+        time.sleep(0.02)
+        with office.writer.begin() as connection:
+            row = lock(connection, command)
+            move(connection, row, State.CANCELLED, office.clock())
+        moved = time.perf_counter()
+        waiter.join()
+        seconds.append(answered[0] - moved)
+    print(
+        f"\nmoved to told: median {statistics.median(seconds) * 1e3:.1f} ms, "
+        f"p99 {percentile(seconds, 0.99):.1f} ms, {len(seconds)} clients in turn"
+    )
