@@ -11,7 +11,6 @@ from sqlalchemy import Connection
 from api.auth import secrets
 from api.auth.audit import audit
 from api.auth.gate import Gate, client_address
-from api.auth.principal import Principal
 from api.auth.routes import shape
 from api.auth.tokens import new_access_token
 from api.errors import Problem
@@ -136,19 +135,27 @@ def _begin_with_wallet(
             "No account has this wallet, and accounts are not opened here. Sign in "
             "another way and link it, or ask an operator.",
         )
-    made = accounts.create_account(
-        connection, f"{kind}:0x{address.hex()}",
-        account_id=new_id(), roles=[Role.INVESTOR], now=gate.now(),
-    )  # fmt: skip
+    account_id, login = new_id(), f"{kind}:0x{address.hex()}"
+    try:
+        made = _create(gate, connection, account_id, login)
+    except accounts.LoginTaken:
+        # Another request was first with this wallet; or the account that it began was
+        # given other wallets and let this one go.
+        owner = accounts.wallet_owner(connection, address, kind=kind)
+        if owner is not None:
+            found = accounts.find_account(connection, owner)
+            assert found is not None
+            return found
+        made = _create(gate, connection, account_id, f"{login}:{account_id}")
     accounts.link_wallet(connection, made.id, address, kind=kind, now=gate.now())
     audit("account_created", account=made.id, roles=made.roles)
     return made
 
 
-def ends_session(gate: Gate, principal: Principal, reason: str) -> None:
-    """End the session that a request is made in."""
-    if principal.session is not None:
-        with gate.begin() as connection:
-            sessions.revoke_session(
-                connection, principal.session, now=gate.now(), reason=reason
-            )
+def _create(
+    gate: Gate, connection: Connection, account_id: UUID, login: str
+) -> accounts.Account:
+    return accounts.create_account(
+        connection, login,
+        account_id=account_id, roles=[Role.INVESTOR], now=gate.now(),
+    )  # fmt: skip

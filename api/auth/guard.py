@@ -59,8 +59,15 @@ def guard_app(app: Flask, web: WebOptions) -> None:
         _protect(response, web)
         return _share(response, web) if web.cors else response
 
+    app.before_request(_check_path)
     app.before_request(_check_body)
     app.after_request(protect)
+
+
+def _check_path() -> None:
+    """Raise the Problem `bad_request` for a zero byte, which no Postgres text has."""
+    if "\0" in request.path or b"%00" in request.query_string:
+        raise Problem("bad_request", "The address holds a zero byte. Leave it out.")
 
 
 def _check_body() -> None:

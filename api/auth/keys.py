@@ -47,7 +47,7 @@ KEYS = shape(data={"type": "array", "items": KEY})
 class NewKey(Body, frozen=True):
     """A name to know a key by, what it may do, and for how many days."""
 
-    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    name: Annotated[str, Meta(pattern="^[^\\x00-\\x1f]{1,100}$")]
     scopes: Annotated[list[str], Meta(min_length=1, max_length=10)]
     days: Annotated[int, Meta(ge=1, le=DAYS_MAX)] = DAYS
 

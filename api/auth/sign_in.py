@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from api.auth import secrets
 from api.auth.audit import audit
-from api.auth.entrance import TOKENS, Counted, ends_session, let_in, refuse, tokens
+from api.auth.entrance import TOKENS, Counted, let_in, refuse, tokens
 from api.auth.gate import Gate
 from api.auth.passwords import (
     LENGTH_MAX,
@@ -18,6 +18,7 @@ from api.auth.passwords import (
     password_fits,
     rehash,
 )
+from api.auth.principal import require_session
 from api.auth.routes import (
     IN_SESSION,
     SIGNED_IN,
@@ -114,9 +115,7 @@ def add_session(blueprint: Blueprint, gate: Gate) -> None:
 
     def sign_out() -> Response:
         """Ends the session: neither of its tokens is of use any more."""
-        principal = gate.principal()
-        ends_session(gate, principal, "signed out")
-        audit("signed_out", principal=principal)
+        _sign_out(gate)
         return answer(None, 204)
 
     def change_password() -> Response:
@@ -181,9 +180,12 @@ def _register(gate: Gate, body: Registration) -> dict[str, object]:
 
 def prove_password(gate: Gate, login: str, password: str) -> accounts.Account:
     """The account that has this login and password; raises `bad_sign_in`."""
-    counted = Counted(gate, login)
-    with gate.begin() as connection:
-        found = accounts.find_login(connection, login)
+    counted, found = Counted(gate, login), None
+    # What no account can be opened with need not be looked for, nor could it always be:
+    # Postgres has no text with a zero byte.
+    if _LOGIN.fullmatch(login):
+        with gate.begin() as connection:
+            found = accounts.find_login(connection, login)
     stored = None if found is None else found.password_hash
     # No connection is held while the password is looked at, which takes a while.
     if not password_fits(password, stored) or found is None or stored is None:
@@ -230,10 +232,20 @@ _ENDED = (
 )
 
 
+def _sign_out(gate: Gate) -> None:
+    principal = gate.principal()
+    session = require_session(principal)
+    with gate.begin() as connection:
+        sessions.revoke_session(
+            connection, session, now=gate.now(), reason="signed out"
+        )
+    audit("signed_out", principal=principal)
+
+
 def _change_password(gate: Gate, body: PasswordChange) -> None:
     principal = gate.principal()
-    if principal.session is None or principal.account is None:
-        raise Problem("not_allowed", "A key may not do this. Sign in first.")
+    session = require_session(principal)
+    assert principal.account is not None
     with gate.begin() as connection:
         found = accounts.find_account(connection, principal.account)
     assert found is not None
@@ -249,7 +261,7 @@ def _change_password(gate: Gate, body: PasswordChange) -> None:
         accounts.set_password(connection, found.id, hashed)
         sessions.revoke_sessions(
             connection, found.id, now=gate.now(), reason="password changed",
-            but=principal.session,
+            but=session,
         )  # fmt: skip
     audit("password_changed", principal=principal)
 

@@ -149,6 +149,13 @@ class TestBodies:
             )
 
 
+@pytest.mark.parametrize(
+    "path", ["/probe%00", "/api/v1/?a=%00", "/console/signers/%00"]
+)
+def test_an_address_with_a_zero_byte_is_refused(door, path):
+    assert door.get(path, 400).json["type"] == "/docs#bad_request"
+
+
 def test_every_route_of_accounts_is_described(door):
     document = door.get("/api/v1/openapi.json").json
     routes = {

@@ -56,6 +56,7 @@ class TestKeys:
     @pytest.mark.parametrize(
         "changes",
         [{"scopes": []}, {"days": 0}, {"days": 366}, {"name": ""}, {"name": "n" * 101},
+         {"name": "a\0b"}, {"name": "a\nb"},
          {"scopes": "read"}, {"account": "x"}],
         ids=str,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """Registration, passwords, sessions: what lets in, and what shuts out."""
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -185,6 +186,21 @@ class TestPasswords:
         sign_in(door, login, new)
 
     @pytest.mark.parametrize(
+        "odd", ["zero\0byte", "\ud800", "\u202e", "x" * 254, "'--"]
+    )
+    def test_odd_letters_are_nobodys_name_and_no_password(self, door, odd):
+        login = new_login()
+        register(door, login)
+
+        for body in (
+            {"login": odd, "password": PASSWORD}, {"login": login, "password": odd},
+        ):  # fmt: skip
+            answer = door.client.post(
+                TOKEN, data=json.dumps(body), content_type="application/json"
+            )
+            assert answer.status_code in (400, 401), answer.text
+
+    @pytest.mark.parametrize(
         "body",
         [
             b"", b"{", b"[]", b'{"login": "a"}', b'{"login": 1, "password": "x"}',
@@ -310,6 +326,9 @@ class TestRefresh:
 def test_signing_out_ends_the_session(door):
     mine = register(door).json
 
+    key, _ = door.key(mine["account"], "investor")
+    door.post(LOGOUT, None, 403, key=key)
+    door.get(ME, token=mine["access_token"])
     answer = door.post(LOGOUT, None, 204, token=mine["access_token"])
 
     assert answer.data == b""

@@ -95,6 +95,38 @@ def test_a_wallet_begins_an_account_and_opens_it_again(door):
     door.post("/api/v1/auth/token/refresh", {"refresh_token": again["refresh_token"]})
 
 
+def test_of_two_at_once_with_a_new_wallet_both_come_in(door):
+    wallet, together = Account.create(), threading.Barrier(2)
+    bodies = [signed(message(door, wallet), wallet) for _ in range(2)]
+
+    def ask(body):
+        client = door.app.test_client()
+        together.wait()
+        return client.post(SIWE, json=body).json["account"]
+
+    with ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(ask, bodies))) == 1
+
+
+def test_a_wallet_that_was_let_go_begins_another_account(door):
+    first, second = Account.create(), Account.create()
+    opened = sign_in(door, message(door, first), first).json
+    token = opened["access_token"]
+    text = message(door, second, Nonce=nonce(door, token=token))
+    door.post(WALLETS, signed(text, second), 201, token=token)
+    door.delete(f"{WALLETS}/{first.address}", token=token)
+
+    again = sign_in(door, message(door, first), first).json
+
+    assert again["account"] != opened["account"]
+    me = door.get(ME, token=again["access_token"]).json
+    assert me["wallets"] == [first.address.lower()]
+    assert (
+        sign_in(door, message(door, second), second).json["account"]
+        == opened["account"]
+    )
+
+
 def test_where_registration_is_closed_a_new_wallet_does_not_come_in(own_door):
     own_door.open(auth={**AUTH, "registration": False})
 
