@@ -7,7 +7,7 @@ from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api import schemas
-from api.answers import not_modified, page_answer, row_answer, tag_of
+from api.answers import CACHE, not_modified, page_answer, row_answer, tag_of
 from api.auth.principal import current_principal, require_role
 from api.auth.routes import SIGNED_IN
 from api.chains import Chain
@@ -148,7 +148,13 @@ class _Resource:
     def page(self, found: reads.Page) -> Response:
         """The answer that holds a page."""
         tag = tag_of(found.block, self.version, found.built_at)
-        return page_answer(found.data, found.block, found.next, tag)
+        return self.guarded(page_answer(found.data, found.block, found.next, tag))
+
+    def guarded(self, answer: Response) -> Response:
+        """Keep what is not for everyone out of caches that are."""
+        if self.readable_by is not None:
+            answer.headers["Cache-Control"] = f"private, {CACHE}"
+        return answer
 
 
 def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
@@ -200,7 +206,7 @@ def _row_view(
                 block=row.block.as_json(),
             )
         tag = tag_of(row.block, resource.version, row.built_at)
-        return row_answer(row.data, row.block, tag)
+        return resource.guarded(row_answer(row.data, row.block, tag))
 
     return get_row
 

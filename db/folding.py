@@ -5,6 +5,7 @@ working side by side cannot deadlock.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import cache
 
 from sqlalchemy import (
     BigInteger,
@@ -49,8 +50,8 @@ def fold_in(
     """
     for projection in registry.projections.values():
         spec = projection.spec
-        read = {event.spec.id for event in spec.events}
-        merged, repaired = frozenset(read & set(new)), read & set(added)
+        read = _read_by(spec)
+        merged, repaired = read & frozenset(new), read & frozenset(added)
         if not merged and not repaired:
             continue
         alone = spec.replayed or bool(repaired)
@@ -72,7 +73,7 @@ def fold_next(
     blocks = BlockRange(height, height)
     for projection in registry.projections.values():
         spec = projection.spec
-        if event in {read.spec.id for read in spec.events}:
+        if event in _read_by(spec):
             only = frozenset({event})
             follow_on(connection, spec, source=source, blocks=blocks, events=only)
 
@@ -99,6 +100,12 @@ def unfold_from(
     for spec, keys in touched:
         recompute(connection, spec, keys)
     return deleted
+
+
+@cache
+def _read_by(spec: ProjectionSpec) -> frozenset[str]:
+    """The events that a projection reads, found once: every append asks it of all."""
+    return frozenset(event.spec.id for event in spec.events)
 
 
 def _delete_undeclared(

@@ -73,11 +73,17 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
             click.echo(f"{each.projection}: {len(each.differences)} differences")
             for difference in each.differences[:5]:
                 click.echo(f"  {_readable(asdict(difference))}")
+        wrong = 0
         if not projections:
-            total += _verify_journal(engine, state.registry, as_json=as_json)
+            wrong = _verify_journal(engine, state.registry, as_json=as_json)
     if total and not as_json:
         click.echo("Run `chainfold repair` with the names of the tables that differ.")
-    sys.exit(1 if total else 0)
+    if wrong and not as_json:
+        click.echo(
+            "Run `chainfold journal rebuild` for facts that differ. An entry that was "
+            "changed cannot be repaired: compare it with a backup."
+        )
+    sys.exit(1 if total or wrong else 0)
 
 
 def _verify_journal(engine: Engine, registry: Registry, *, as_json: bool) -> int:

@@ -67,7 +67,9 @@ RESTRICTED = [
 def test_who_may_not_read_is_told_nothing(door, stranger, auditor, path):
     assert door.get(path, 401).json["type"] == "/docs#not_signed_in"
     assert door.get(path, 403, token=stranger).json["type"] == "/docs#not_allowed"
-    tag = door.get(path, 200, token=auditor).headers["ETag"]
+    answer = door.get(path, 200, token=auditor)
+    assert "private, no-cache" == answer.headers["Cache-Control"]
+    tag = answer.headers["ETag"]
     assert door.get(path, 401, headers={"If-None-Match": tag})
     assert door.get(path, 304, headers={"If-None-Match": tag}, token=auditor)
     for more in ("?nonsense=1", "?chain=one", "?as_of=99"):

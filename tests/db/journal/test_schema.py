@@ -68,7 +68,10 @@ def well(engine, registry):
     assert [] == list(faults(engine, registry))
 
 
-def test_dropped_facts_and_rows_come_back(engine):
+@pytest.mark.parametrize("page", [1, 2, 1000])
+def test_dropped_facts_and_rows_come_back(engine, monkeypatch, page):
+    monkeypatch.setattr("db.journal.entries._PAGE", page)
+    monkeypatch.setattr("db.journal.verify._PAGE", page)
     before = rows(engine, "SELECT * FROM public.applications ORDER BY 2")
     with engine.begin() as connection:
         for name in ("facts.club_applied", "facts.club_decided"):
