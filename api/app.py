@@ -29,6 +29,7 @@ from api.documents import document_components, documents_blueprint
 from api.errors import register_errors
 from api.health import health_blueprint
 from api.index import index_blueprint
+from api.journal import journal_blueprint
 from api.metrics import Metrics
 from api.reads import components, facts_blueprint, read_blueprint
 from api.service import PREFIX, Service
@@ -138,6 +139,8 @@ def _show_tables(api: Api, service: Service) -> None:
         api.register_blueprint(read_blueprint(service, projection.spec))
     for event in service.registry.events.values():
         api.register_blueprint(facts_blueprint(service, event))
+    if service.registry.entries:
+        api.register_blueprint(journal_blueprint(service))
 
 
 def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> None:

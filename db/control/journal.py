@@ -44,6 +44,8 @@ Index(
     journal_entry.c.seq,
     postgresql_where=journal_entry.c.subject.is_not(None),
 )
+Index("journal_entry_by_actor", journal_entry.c.actor, journal_entry.c.seq)
+Index("journal_entry_by_kind", journal_entry.c.kind, journal_entry.c.seq)
 Index("journal_entry_by_time", journal_entry.c.at)
 
 # The one row that every append holds until it commits: the last entry's number, hash

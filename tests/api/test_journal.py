@@ -4,6 +4,8 @@ import pytest
 
 from db import sources
 from db.declare.roles import Role
+from db.domains.compliance.entries import DocumentRead
+from db.journal import merkle
 from db.journal.append import append
 from db.position import BlockRange
 from db.registry import Registry
@@ -15,7 +17,7 @@ from helpers.tables import streams
 from indexer.writer import write_batch
 
 BOTH = Registry.of(
-    [*ledger.REGISTRY.events.values(), *REGISTRY.events.values()],
+    [*ledger.REGISTRY.events.values(), *REGISTRY.events.values(), DocumentRead],
     [*ledger.REGISTRY.projections.values(), *REGISTRY.projections.values()],
 )
 HISTORY = History.of(3, 10)
@@ -141,3 +143,64 @@ def test_documents_say_who_may_read(door):
     assert paths["/api/v1/turnouts"]["get"]["security"]
     assert not paths["/api/v1/events/club_decided"]["get"]["security"]
     assert "An entry of the journal, for everyone." in door.get("/docs").text
+
+
+def test_who_said_what(door, auditor):
+    answer = door.get("/api/v1/journal", token=auditor).json
+
+    assert [3, 2, 1] == [entry["seq"] for entry in answer["data"]]
+    first = answer["data"][-1]
+    assert ("officer", "club", "192.0.2.1", "browser", ANNA) == (
+        first["actor"], first["tenant"], first["address"], first["agent"],
+        first["subject"],
+    )  # fmt: skip
+    assert {"applicant": ANNA, "amount": "10", "wishes": {"seat": "window"}} == (
+        first["body"]
+    )
+    assert NOW.isoformat() == first["at"]
+    assert answer["data"][0]["previous"] == answer["data"][1]["hash"]
+    assert answer["next"] is None
+    assert "A. Person" not in str(answer)
+
+
+def test_the_journal_in_pages_and_narrowed(door, auditor):
+    def seqs(query):
+        found = door.get(f"/api/v1/journal?{query}", token=auditor).json
+        return [entry["seq"] for entry in found["data"]], found["next"]
+
+    assert ([3, 2], "2") == seqs("limit=2")
+    assert ([1], None) == seqs("limit=2&after=2")
+    assert ([2], None) == seqs("kind=club.Decided")
+    assert ([3], None) == seqs(f"subject={BEN}")
+    assert ([3, 2, 1], None) == seqs("actor=officer")
+    assert ([], None) == seqs("actor=nobody")
+    for wrong in ("kind=x", "limit=0", "limit=9999", "after=x", "nonsense=1"):
+        door.get(f"/api/v1/journal?{wrong}", 400, token=auditor)
+
+
+def test_an_entry_comes_with_its_proof(door, auditor):
+    data = door.get("/api/v1/journal/2", token=auditor).json["data"]
+
+    proof = data["proof"]
+    steps = [
+        merkle.Step(bytes.fromhex(step["hash"][2:]), step["side"] == "left")
+        for step in proof["steps"]
+    ]
+    content = (2).to_bytes(8, "big") + bytes.fromhex(data["hash"][2:])
+    assert merkle.proves(content, steps, bytes.fromhex(proof["root"][2:]))
+    assert ("2026-03-01", 1, 3) == (proof["day"], proof["first"], proof["last"])
+    for seq in (4, 0, 99999999999):
+        door.get(f"/api/v1/journal/{seq}", 404, token=auditor)
+
+
+def test_the_journal_is_for_staff_and_each_kind_for_its_readers(
+    door, auditor, stranger
+):
+    operator = door.token(door.account(Role.OPERATOR))
+    for path in ("/api/v1/journal", "/api/v1/journal/2"):
+        door.get(path, 401)
+        door.get(path, 403, token=stranger)
+        door.get(path, token=operator)
+    secret = "/api/v1/journal?kind=compliance.DocumentRead"
+    door.get(secret, token=auditor)
+    door.get(secret, 400, token=operator)

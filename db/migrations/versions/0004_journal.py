@@ -24,6 +24,8 @@ CREATE TABLE control.journal_entry (
 );
 CREATE INDEX journal_entry_by_subject ON control.journal_entry (subject, seq)
     WHERE subject IS NOT NULL;
+CREATE INDEX journal_entry_by_actor ON control.journal_entry (actor, seq);
+CREATE INDEX journal_entry_by_kind ON control.journal_entry (kind, seq);
 CREATE INDEX journal_entry_by_time ON control.journal_entry (at);
 CREATE TABLE control.journal_head (
     source smallint PRIMARY KEY REFERENCES control.source (id),

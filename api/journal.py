@@ -1,0 +1,172 @@
+"""The journal over HTTP: who said what, and the proof that it was said.
+
+    GET /api/v1/journal?kind=&actor=&subject=&after=&limit=
+    GET /api/v1/journal/<seq>
+
+Entries come newest first; those whose kind is not for the roles of whoever asks are
+left out. One entry comes with the steps from its hash to the root of its day, which
+`chainfold journal anchor` puts on the chain.
+"""
+
+import re
+from typing import Any
+
+import orjson
+from flask import Response, request
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+
+from api.auth.principal import Principal, current_principal, require_role
+from api.auth.routes import SIGNED_IN, add_route
+from api.errors import Problem
+from api.schemas import Schema
+from api.service import PREFIX, Service
+from db.declare.readers import STAFF
+from db.journal.canonical import EntryRow
+from db.journal.listing import Wanted, list_entries
+from db.journal.root import Inclusion, inclusion
+from db.position import MAX_HEIGHT
+from db.reads import read
+
+KNOWN = ("kind", "actor", "subject", "after", "limit")
+_ENTRY: Schema = {"type": "object", "properties": {"data": {"type": "object"}}}
+_PAGE: Schema = {
+    "type": "object",
+    "required": ["data", "next"],
+    "properties": {
+        "data": {"type": "array", "items": {"type": "object"}},
+        "next": {"type": ["string", "null"]},
+    },
+}
+
+
+def journal_blueprint(service: Service) -> Blueprint:
+    """`GET /journal` and `GET /journal/<seq>`."""
+    blueprint = Blueprint(
+        "journal", __name__, url_prefix=f"{PREFIX}/journal",
+        description="What was said: the audit log.",
+    )  # fmt: skip
+
+    def list_journal() -> Response:
+        """Entries, the newest first, of the kinds that whoever asks may read."""
+        kinds = _kinds(service, _reader(service))
+        wanted = _wanted(service, kinds)
+        page, following = read(service.engine, lambda c: list_entries(c, wanted))
+        data = [_shown(*each) for each in page]
+        return _json(
+            {"data": data, "next": None if following is None else str(following)}
+        )
+
+    def get_journal_entry(seq: int) -> Response:
+        """An entry, and the proof that it is in the root of its day."""
+        kinds = _kinds(service, _reader(service))
+        around = Wanted(kinds, before=min(seq, MAX_HEIGHT) + 1, limit=1)
+        page, _ = read(service.engine, lambda c: list_entries(c, around))
+        if not page or page[0][0].seq != seq:
+            raise Problem("no_such_row", f"The journal has no entry {seq} for you.")
+        proof = read(service.engine, lambda c: inclusion(c, seq))
+        return _json({"data": _shown(*page[0]) | {"proof": _proof(proof)}})
+
+    add_route(
+        blueprint, "", list_journal, method="GET",
+        summary="The journal", returns=_PAGE, security=SIGNED_IN,
+        path=[_query(name) for name in KNOWN],
+    )  # fmt: skip
+    add_route(
+        blueprint, "/<int:seq>", get_journal_entry, method="GET",
+        summary="One entry of the journal", returns=_ENTRY, security=SIGNED_IN,
+        path=[{"in": "path", "name": "seq", "required": True,
+               "schema": {"type": "integer", "minimum": 1}}],
+    )  # fmt: skip
+    return blueprint
+
+
+def _reader(service: Service) -> Principal:
+    principal = current_principal(service)
+    require_role(principal, *STAFF)
+    return principal
+
+
+def _kinds(service: Service, principal: Principal) -> set[str]:
+    return {
+        id_
+        for id_, entry in service.registry.entries.items()
+        if entry.spec.readable_by is None
+        or not principal.roles.isdisjoint(entry.spec.readable_by)
+    }
+
+
+def _wanted(service: Service, kinds: set[str]) -> Wanted:
+    given = request.args
+    unknown = sorted(set(given) - set(KNOWN))
+    if unknown:
+        raise Problem(
+            "unknown_parameter",
+            f"{unknown[0]!r} is not known. Use {', '.join(KNOWN)}.",
+            parameter=unknown[0],
+            choices=list(KNOWN),
+        )
+    kind = given.get("kind")
+    if kind is not None and kind not in kinds:
+        raise Problem(
+            "bad_parameter",
+            f"kind: there is none such for you. Use {', '.join(sorted(kinds))}.",
+            parameter="kind",
+        )
+    return Wanted(
+        kinds if kind is None else {kind},
+        actor=given.get("actor"),
+        subject=given.get("subject"),
+        before=_number("after", MAX_HEIGHT),
+        limit=_number("limit", service.page_size_max) or service.page_size,
+    )
+
+
+def _number(name: str, most: int) -> int | None:
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,10}", text) and 1 <= int(text) <= most:
+        return int(text)
+    raise Problem(
+        "bad_parameter", f"{name} is not a number from 1 to {most}.", parameter=name
+    )
+
+
+def _shown(row: EntryRow, digest: bytes) -> dict[str, Any]:
+    return {
+        "seq": row.seq,
+        "at": row.at.isoformat(),
+        "kind": row.kind,
+        "actor": row.actor,
+        "tenant": row.tenant,
+        "address": row.address,
+        "agent": row.agent,
+        "body": row.body,
+        "subject": row.subject,
+        "previous": "0x" + row.previous.hex(),
+        "hash": "0x" + digest.hex(),
+    }
+
+
+def _proof(found: Inclusion) -> dict[str, Any]:
+    return {
+        "day": found.day.day.isoformat(),
+        "first": found.day.first,
+        "last": found.day.last,
+        "root": "0x" + found.day.root.hex(),
+        "steps": [
+            {"hash": "0x" + step.hash.hex(), "side": "left" if step.left else "right"}
+            for step in found.steps
+        ],
+    }
+
+
+def _query(name: str) -> Schema:
+    kind = "integer" if name == "limit" else "string"
+    return {"in": "query", "name": name, "schema": {"type": kind}}
+
+
+def _json(content: Any) -> Response:
+    answer = Response(orjson.dumps(content), mimetype="application/json")
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
