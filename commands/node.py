@@ -136,6 +136,13 @@ class EvmNode:
         account = Web3.to_checksum_address(address)
         return int(self._ask(lambda: self.web3.eth.get_transaction_count(account)))
 
+    def pending(self, address: bytes) -> int:
+        """The nonce after those of an account that the node knows, mined or not."""
+        account = Web3.to_checksum_address(address)
+        return int(
+            self._ask(lambda: self.web3.eth.get_transaction_count(account, "pending"))
+        )
+
     def _ask(self, question: Any) -> Any:
         try:
             return question()

@@ -21,7 +21,10 @@ _PLACES = {1: (1, 3, 4, 5, 6), 2: (1, 4, 5, 6, 7)}
 
 @dataclass(frozen=True, slots=True)
 class RawTransaction:
-    """What a signed transaction does, and who signed it; `value` in wei."""
+    """What a signed transaction does, and who signed it; `value` and prices in wei.
+
+    `gas_price` is the most that a unit of gas may cost; `priority_fee` only of type 2.
+    """
 
     raw: bytes
     hash: bytes
@@ -32,6 +35,8 @@ class RawTransaction:
     to: bytes
     value: int
     data: bytes
+    gas_price: int
+    priority_fee: int | None = None
 
 
 def read_raw(raw: bytes) -> RawTransaction:
@@ -63,7 +68,8 @@ def _legacy(raw: bytes) -> RawTransaction:
             "the transaction is valid on every chain: sign it for one (EIP-155)"
         )
     _check(v >= 37)
-    return _read(raw, (v - 35) // 2, [parts[i] for i in (0, 2, 3, 4, 5)])
+    content = [parts[i] for i in (0, 2, 3, 4, 5)]
+    return _read(raw, (v - 35) // 2, content, _number(parts[1]))
 
 
 def _typed(raw: bytes) -> RawTransaction:
@@ -75,10 +81,19 @@ def _typed(raw: bytes) -> RawTransaction:
     parts = rlp.decode(raw[1:], strict=True)
     fields = _ACCESS_LIST_FIELDS if kind == 1 else _DYNAMIC_FEE_FIELDS
     _check(len(parts) == fields)
-    return _read(raw, _number(parts[0]), [parts[i] for i in _PLACES[kind]])
+    content, chain_id = [parts[i] for i in _PLACES[kind]], _number(parts[0])
+    if kind == 1:
+        return _read(raw, chain_id, content, _number(parts[2]))
+    return _read(raw, chain_id, content, _number(parts[3]), _number(parts[2]))
 
 
-def _read(raw: bytes, chain_id: int, parts: list[Any]) -> RawTransaction:
+def _read(
+    raw: bytes,
+    chain_id: int,
+    parts: list[Any],
+    gas_price: int,
+    priority_fee: int | None = None,
+) -> RawTransaction:
     nonce, gas, to, value, data = parts
     if to == b"":
         raise BadTransaction("the transaction makes a contract: that is not relayed")
@@ -94,6 +109,8 @@ def _read(raw: bytes, chain_id: int, parts: list[Any]) -> RawTransaction:
         to=to,
         value=_number(value),
         data=data,
+        gas_price=gas_price,
+        priority_fee=priority_fee,
     )
 
 

@@ -53,6 +53,10 @@ class Signer(Protocol):
         """Raise what `sign` would, for any nonce; nothing is signed nor remembered."""
         ...
 
+    def floor(self) -> int:
+        """The nonce after the last that it remembers to have signed; 0: none."""
+        ...
+
     def sign(self, payload: Payload) -> Signed:
         """Sign; raises SigningRefused when it will not, SigningHeld when not now."""
         ...
@@ -68,6 +72,10 @@ class LocalSigner:
 
     def permits(self, payload: Payload) -> None:
         """A key alone has no rules."""
+
+    def floor(self) -> int:
+        """A key alone has no memory."""
+        return 0
 
     def sign(self, payload: Payload) -> Signed:
         """Sign what it is given: the guard before it (`commands.signing`) may not."""

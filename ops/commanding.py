@@ -7,18 +7,21 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from commands.errors import NodeAway
+from commands.errors import NodeAway, SigningHeld
 from commands.node import EvmNode
-from commands.signers import LocalSigner, signer_from_key, signer_from_keystore
 from commands.work import Desk, Policy, work_once
 from db import sources
 from db.commands.slots import register_signer
 from db.engine import Unavailable
+from db.listen import Listener
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number, ordinals
-from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
+from ops.indexing import declared, evm_chain_number, ordinals
+from ops.settings import Fees, Settings
+from ops.signing import open_signer, signing_chain
 
-WORK_SECONDS = 0.5
+SWEEP_SECONDS = 1.0
+# Of what is told of commands, that which a signer has to do something about.
+RINGING = ("accepted", "closing", "held")
 
 log = logging.getLogger(__name__)
 
@@ -28,53 +31,36 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_signer(settings: SignerSettings) -> LocalSigner:
-    """A signer with its key; raises OperationError or SigningRefused without it."""
-    variable = settings.env or settings.password_env
-    if settings.secret is None or variable is None:
-        raise OperationError(
-            f"signer {settings.name} has no secret: set the environment variable "
-            f"{variable or 'that its env or password_env names'}"
-        )
-    if settings.kind is SignerKind.KEYSTORE and settings.path is not None:
-        return signer_from_keystore(settings.name, settings.path, settings.secret.value)
-    if settings.kind is SignerKind.ENV:
-        return signer_from_key(settings.name, settings.secret.value)
-    raise OperationError(
-        f'signer {settings.name}: kind = "{settings.kind.value}" cannot sign in this '
-        'version; use "keystore" or "env"'
-    )
-
-
-def signing_chain(settings: Settings) -> ChainSettings:
-    """The chain that signers send to; there must be exactly one."""
-    if len(settings.chains) != 1:
-        raise OperationError(
-            "signers send to the one chain of the settings, and there are "
-            f"{len(settings.chains)}: use a settings file with one chain"
-        )
-    return next(iter(settings.chains.values()))
-
-
 def open_desk(settings: Settings, engine: Engine, name: str) -> Desk:
-    """A signer registered and ready to work, once the index has passed the head."""
+    """A signer registered and ready to work, once the index has passed the head.
+
+    What the signing side or the node remember of it, and the database does not, was
+    done before a backup was restored: those nonces are filled before new ones are used.
+    """
     if name not in settings.signers:
         raise OperationError(
             f"no signer {name!r} in the settings; there is "
             f"{', '.join(settings.signers) or 'none'}. Write [signers.{name}]."
         )
-    chain = signing_chain(settings)
-    signer = open_signer(settings.signers[name])
+    chain, said = signing_chain(settings), settings.signers[name]
+    signer = open_signer(settings, name, engine, declared(settings), now)
     node = EvmNode.at(str(chain.rpc[0]), settings.limits.request_timeout_seconds)
+    head, used = node.head(), node.nonce(signer.address)
+    floor = max(signer.floor(), node.pending(signer.address))
     with engine.begin() as connection:
         row = sources.register(
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
         register_signer(
             connection, name=name, source_id=row.id, address=signer.address,
-            next_nonce=node.nonce(signer.address), gate_height=node.head(),
+            next_nonce=used, gate_height=head, max_in_flight=said.max_in_flight,
+            floor=floor,
         )  # fmt: skip
-    policy = Policy(chain_id=evm_chain_number(chain))
+    policy = Policy(
+        chain_id=evm_chain_number(chain),
+        gas_price_max=said.gas_price_max,
+        dynamic_fees=chain.fees is Fees.EIP1559,
+    )
     return Desk(engine, signer, node, policy, now)
 
 
@@ -85,15 +71,57 @@ def contract_addresses(settings: Settings) -> Mapping[str, bytes]:
 
 
 def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Work at every desk until told to stop; trouble is met by trying again."""
-    desks: dict[str, Desk] = {}
+    """Work at every desk until told to stop.
+
+    Each signer has a thread of its own, so that a slow key or node holds up no other.
+    A notification wakes them; that they look again by themselves is the guarantee.
+    """
+    bells = {name: threading.Event() for name in settings.signers}
+
+    def ring(told: str) -> None:
+        if ":" not in told or told.endswith(RINGING) or told.count(":") == 2:
+            for bell in bells.values():
+                bell.set()
+
+    listeners = [
+        Listener(engine, channel, ring).start()
+        for channel in ("chainfold_command", "chainfold")
+    ]
+    threads = [
+        threading.Thread(
+            target=_tend, args=(settings, engine, name, stop, bell), name=f"desk-{name}"
+        )
+        for name, bell in bells.items()
+    ]
+    for thread in threads:
+        thread.start()
+    stop.wait()
+    for bell in bells.values():
+        bell.set()
+    for thread in threads:
+        thread.join()
+    for listener in listeners:
+        listener.stop()
+
+
+def _tend(
+    settings: Settings,
+    engine: Engine,
+    name: str,
+    stop: threading.Event,
+    bell: threading.Event,
+) -> None:
+    """Work at one desk; trouble is met by trying again."""
+    desk: Desk | None = None
     while not stop.is_set():
-        for name in settings.signers:
-            try:
-                if name not in desks:
-                    desks[name] = open_desk(settings, engine, name)
-                work_once(desks[name])
-            except (NodeAway, *Unavailable) as error:
-                gist = str(error).split("\n", 1)[0]
-                log.warning("work_retried signer=%s cause=%s", name, gist)
-        stop.wait(WORK_SECONDS)
+        bell.clear()
+        try:
+            desk = desk or open_desk(settings, engine, name)
+            work_once(desk)
+        except (NodeAway, SigningHeld, *Unavailable) as error:
+            gist = str(error).split("\n", 1)[0]
+            log.warning("work_retried signer=%s cause=%s", name, gist)
+        except Exception:
+            # One signer's trouble, whatever it is, must not end the others' work.
+            log.exception("work_failed signer=%s", name)
+        bell.wait(SWEEP_SECONDS)

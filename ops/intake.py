@@ -15,9 +15,10 @@ from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
 from db.engine import Unavailable
-from ops.commanding import contract_addresses, signing_chain, work_until
+from ops.commanding import contract_addresses, work_until
 from ops.indexing import declared, evm_chain_number, ordinals, streams
 from ops.settings import Settings
+from ops.signing import signing_chain
 
 WORK_SECONDS = 0.5
 

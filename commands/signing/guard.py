@@ -10,7 +10,15 @@ from sqlalchemy import Engine
 from commands.errors import SigningHeld, SigningRefused
 from commands.signers import Payload, Signed, Signer
 from db.commands.states import Hold
-from db.signing.memory import Limits, Verdict, Wish, is_child, look, remember
+from db.signing.memory import (
+    Limits,
+    Verdict,
+    Wish,
+    after_last_signed,
+    is_child,
+    look,
+    remember,
+)
 
 NO_LIMITS = Limits()
 
@@ -67,6 +75,11 @@ class GuardedSigner:
             wish, limits = self._wish(payload), self.rules.limits
             verdict = look(connection, wish, limits, self.clock())
         self._raise(verdict, payload)
+
+    def floor(self) -> int:
+        """The nonce after the last that was signed for this account; 0: none."""
+        with self.engine.connect() as connection:
+            return after_last_signed(connection, self.rules.chain_id, self.address)
 
     def sign(self, payload: Payload) -> Signed:
         """Sign what the rules allow and the memory does not contradict."""

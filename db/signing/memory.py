@@ -95,6 +95,15 @@ def look(connection: Connection, wish: Wish, limits: Limits, now: datetime) -> V
     return _within(spent, wish.value, wish.gas_cost, limits)
 
 
+def after_last_signed(connection: Connection, chain: int, address: bytes) -> int:
+    """The nonce after the highest that was signed for an account; 0: none was."""
+    query = select(func.max(signed.c.nonce)).where(
+        signed.c.chain == chain, signed.c.address == address
+    )
+    last = connection.execute(query).scalar()
+    return 0 if last is None else int(last) + 1
+
+
 def stopped(connection: Connection, signer: str) -> str | None:
     """Why nothing is signed for a signer; None: it is."""
     query = select(signing_stop.c.reason).where(

@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from commands.submit import Submission
 from db.commands.accept import CommandRow, cancel, find, history
+from db.commands.holding import release
 from db.commands.states import TERMINAL
 from db.declare import Asker, Role
 from db.journal.append import Actor
@@ -101,6 +102,18 @@ def command_cancel(state: State, command_id: uuid.UUID) -> None:
         _find(engine, command_id)
         with engine.begin() as connection:
             row = cancel(connection, command_id, now())
+        click.echo(f"{row.id} {row.state}")
+
+
+@command.command(name="release")
+@click.argument("command_id", type=click.UUID)
+@pass_state
+def command_release(state: State, command_id: uuid.UUID) -> None:
+    """Let a held command wait for its turn again, once its signer would sign it."""
+    with state.database() as engine:
+        _find(engine, command_id)
+        with engine.begin() as connection:
+            row = release(connection, command_id, now())
         click.echo(f"{row.id} {row.state}")
 
 

@@ -49,6 +49,7 @@ class Commands(click.Group):
         "rewind": "ops.cli.tables",
         "run": "ops.cli.serve",
         "serve": "ops.cli.serve",
+        "sign": "ops.cli.signing",
         "status": "ops.cli.status",
         "verify": "ops.cli.tables",
         "work": "ops.cli.commanding",

@@ -15,6 +15,7 @@ from ops.settings import (
     ContractSettings,
     DatabaseSettings,
     ExternalSettings,
+    Fees,
     Finality,
     LimitSettings,
     Logs,
@@ -61,6 +62,7 @@ def _choices(options: type[enum.Enum]) -> str:
 
 ADDRESSES = "address, or a list"
 RATE = '`"<number>/minute"`, or `"none"`'
+AMOUNT = '`"1000"` (wei), `"30 gwei"`, `"1.5 ether"`'
 SECTIONS = (
     Section(
         "",
@@ -122,6 +124,11 @@ SECTIONS = (
             "watch_senders": Key(
                 ADDRESSES, "Accounts whose transactions are kept too."
             ),
+            "fees": Key(
+                _choices(Fees),
+                "What our own transactions offer for gas: one price, or, of type 2, a "
+                "most and a tip.",
+            ),
             "contracts": Key("section", "See below."),
             "programs": Key("section", "See below."),
         },
@@ -172,8 +179,32 @@ SECTIONS = (
             "path": Key("path", 'The keystore file; with `"keystore"`.'),
             "password_env": Key("text", "The variable with the keystore's password."),
             "env": Key("text", 'The variable with the key; with `"env"`.'),
-            "url": Key("URL", 'The remote signer; with `"remote"`.'),
+            "url": Key(
+                "URL",
+                'With `"remote"`: where `chainfold sign serve`, or a web3signer, '
+                "listens; `unix:/path/to/sign.sock` or `http://127.0.0.1:9000`.",
+            ),
             "address": Key("address", "The account that is expected."),
+            "allow": Key(
+                "list",
+                "What it signs: `IssuerRegistry.registerIssuer`, or "
+                "`CampaignImplementation.*` for every function; at the addresses of "
+                "`[chains.<name>.contracts]` and wherever the contract's factory made "
+                "one. Absent: what the declared commands of the signer call.",
+            ),
+            "value_per_transaction": Key(AMOUNT, "The most that is sent at a time."),
+            "value_per_day": Key(AMOUNT, "The most that is sent in a day (UTC)."),
+            "gas_per_day": Key(
+                AMOUNT,
+                "The most that gas may cost in a day (UTC), counted by what each "
+                "transaction could cost.",
+            ),
+            "gas_price_max": Key(AMOUNT, "The most that is paid for a unit of gas."),
+            "max_in_flight": Key(
+                "integer",
+                "How many nonces are open at once; less than the node keeps for an "
+                "account (Polygon Edge: 128).",
+            ),
         },
     ),
     Section(

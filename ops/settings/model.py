@@ -54,6 +54,13 @@ class Logs(enum.Enum):
     FILTERED = "filtered"
 
 
+class Fees(enum.Enum):
+    """What transactions offer for gas: one price, or a most and a tip (type 2)."""
+
+    LEGACY = "legacy"
+    EIP1559 = "eip1559"
+
+
 class SignerKind(enum.Enum):
     """Where a signer's key is kept."""
 
@@ -112,6 +119,7 @@ class ChainSettings:
     poll_seconds: float = 1.0
     stall_seconds: float = 30.0
     watch_senders: tuple[bytes, ...] = ()
+    fees: Fees = Fees.LEGACY
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, bytes] = field(default_factory=_nothing)
 
@@ -140,6 +148,12 @@ class SignerSettings:
     password_env: str | None = None
     url: SecretUrl | None = None
     address: bytes | None = None
+    allow: tuple[str, ...] | None = None
+    value_per_transaction: int | None = None
+    value_per_day: int | None = None
+    gas_per_day: int | None = None
+    gas_price_max: int = 10**12
+    max_in_flight: int = 64
     secret: Secret | None = None  # of `env` or `password_env`; None when not set
 
 

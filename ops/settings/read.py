@@ -16,6 +16,7 @@ from ops.settings.model import (
     DatabaseSettings,
     Deployment,
     Factory,
+    Fees,
     Finality,
     LimitSettings,
     Logs,
@@ -102,6 +103,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         poll_seconds=table.number("poll_seconds", default.poll_seconds, float, 0.01),
         stall_seconds=table.number("stall_seconds", default.stall_seconds, float, 1),
         watch_senders=table.parsed_list("watch_senders", values.address),
+        fees=table.choice("fees", Fees) or default.fees,
         contracts=read_deployments(table.section("contracts")),
         programs=read_programs(table.section("programs"), chain_id),
     )
@@ -203,7 +205,7 @@ def read_signer(
     table.missing("kind", ", ".join(f'"{option.value}"' for option in SignerKind))
     path = table.text("path")
     env, password_env = table.text("env"), table.text("password_env")
-    url = table.parsed("url", values.http_url)
+    url = table.parsed("url", values.signer_url)
     needed = {
         SignerKind.KEYSTORE: "path",
         SignerKind.ENV: "env",
@@ -216,6 +218,15 @@ def read_signer(
                 table.problem(other, f'does not go with kind = "{kind.value}"')
     secret = environ.get(env or password_env or "")
     address = table.parsed("address", values.address)
+    default = SignerSettings(name, SignerKind.KEYSTORE)
+    allowed = table.texts("allow")
+    allow = tuple(allowed) if "allow" in table else None
+    limits = {
+        key: table.parsed(key, values.wei)
+        for key in ("value_per_transaction", "value_per_day", "gas_per_day")
+    }
+    gas_price_max = table.parsed("gas_price_max", values.wei)
+    max_in_flight = table.number("max_in_flight", default.max_in_flight, int, 1)
     table.finish()
     return SignerSettings(
         name=name,
@@ -225,6 +236,10 @@ def read_signer(
         password_env=password_env,
         url=url,
         address=address,
+        allow=allow,
+        **limits,
+        gas_price_max=gas_price_max or default.gas_price_max,
+        max_in_flight=max_in_flight,
         secret=Secret(secret) if secret else None,
     )
 

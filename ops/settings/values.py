@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ from ops.settings.redact import redact_url
 _CAIP2 = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
 _HEX20 = re.compile(r"0x[0-9a-fA-F]{40}")
 _HEX32 = re.compile(r"0x[0-9a-fA-F]{64}")
+_AMOUNT = re.compile(r"([0-9]{1,60}(?:\.[0-9]{1,18})?)(?: *(wei|gwei|ether))?")
+_DIGITS = {"wei": 0, "gwei": 9, "ether": 18}
 NAMESPACES = ("eip155", "solana")
 
 
@@ -143,6 +146,33 @@ def rate(text: str) -> str:
             f'{_short(text)} is not a limit: write "600/minute", or "none"'
         ) from None
     return text
+
+
+def signer_url(text: str) -> SecretUrl:
+    """Return where a signing process listens: a Unix socket, or an HTTP endpoint."""
+    if text.startswith("unix:") and text.removeprefix("unix:").strip("/"):
+        return SecretUrl(text)
+    try:
+        return http_url(text)
+    except ValueError:
+        raise ValueError(
+            f"{redact_url(_short(text))} is not where a signer listens: write "
+            "unix:/path/to/sign.sock or http://127.0.0.1:9000"
+        ) from None
+
+
+def wei(text: str) -> int:
+    """Return an amount in wei: `"1000"`, `"30 gwei"`, `"1.5 ether"`."""
+    found = _AMOUNT.fullmatch(text.strip())
+    if not found:
+        raise ValueError(
+            f'{_short(text)!r} is not an amount: write "1000", "30 gwei", "1.5 ether"'
+        )
+    number, unit = found.groups()
+    whole = Decimal(number) * 10 ** _DIGITS[unit or "wei"]
+    if whole != int(whole):
+        raise ValueError(f"{text}: there is nothing smaller than a wei")
+    return int(whole)
 
 
 def read_abi(path: Path) -> tuple[Mapping[str, Any], ...]:

@@ -69,6 +69,9 @@ class JsonSigner:
         if payload.data in self.refuses:
             raise SigningRefused("the signer refuses it")
 
+    def floor(self):
+        return max(self.memory, default=-1) + 1
+
     def sign(self, payload):
         self.permits(payload)
         known = self.memory.setdefault(payload.nonce, payload.data)

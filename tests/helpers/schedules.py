@@ -225,7 +225,7 @@ class World:
                 connection, name="s", source_id=self.source, address=ADDRESS,
                 next_nonce=self.chain.consumed(), max_in_flight=4,
                 gate_height=len(self.chain.blocks) - 1,
-                floor=max(self.signer.memory, default=-1) + 1,
+                floor=self.signer.floor(),
             )  # fmt: skip
 
     def _back_up(self):

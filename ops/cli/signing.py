@@ -1,0 +1,104 @@
+"""`sign`: the signing process, its kill switch, and how the signers are."""
+
+import signal
+import sys
+import threading
+
+import click
+
+from commands.signing.server import open_server
+from db.commands.health import signer_health
+from db.commands.holding import resume_signer
+from db.commands.slots import find_signer, pause
+from db.signing.memory import EVERYTHING, allow_signing, stop_signing
+from ops.cli.context import State, pass_state
+from ops.commanding import now
+from ops.errors import OperationError
+from ops.signing import open_keys
+
+
+@click.group()
+def sign() -> None:
+    """Keep keys in a process of their own; stop signers, and let them go on."""
+
+
+@sign.command(name="serve")
+@click.option(
+    "--listen",
+    help="unix:/path/to/sign.sock or 127.0.0.1:9000.  [default: unix:<data_dir>"
+    "/sign.sock]",
+)
+@pass_state
+def sign_serve(state: State, listen: str | None) -> None:
+    """Sign what the rules allow for whoever may open the socket, until stopped.
+
+    What was signed is remembered in the database of this process's settings, best one
+    of its own: then it outlives a restored backup of the other.
+    """
+    where = listen or f"unix:{state.settings.data_dir / 'sign.sock'}"
+    with state.database() as engine:
+        server = open_server(
+            where, open_keys(state.settings, engine, state.registry, now)
+        )
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # From another thread: shutdown waits for the loop that this one runs.
+            signal.signal(
+                number, lambda *_: threading.Thread(target=server.shutdown).start()
+            )
+        click.echo(f"signing for {len(server.signers)} accounts at {where}")
+        with server:
+            server.serve_forever()
+
+
+@sign.command(name="stop")
+@click.argument("signer", required=False)
+@click.option("--reason", default="stopped by hand", show_default=True)
+@pass_state
+def sign_stop(state: State, signer: str | None, reason: str) -> None:
+    """Sign nothing more for SIGNER, or for any: the kill switch."""
+    _known(state, signer)
+    with state.database() as engine, engine.begin() as connection:
+        stop_signing(connection, signer or EVERYTHING, reason, now())
+        if signer is not None and find_signer(connection, signer) is not None:
+            pause(connection, signer, paused=True, reason=reason)
+    click.echo(f"{signer or 'every signer'} is stopped")
+
+
+@sign.command(name="resume")
+@click.argument("signer", required=False)
+@pass_state
+def sign_resume(state: State, signer: str | None) -> None:
+    """Let SIGNER go on, or all: after a stop, or when it halted by itself."""
+    _known(state, signer)
+    with state.database() as engine, engine.begin() as connection:
+        allow_signing(connection, signer or EVERYTHING)
+        for name in [signer] if signer else state.settings.signers:
+            if name is not None and find_signer(connection, name) is not None:
+                resume_signer(connection, name, now())
+    click.echo(f"{signer or 'every signer'} goes on")
+
+
+@sign.command(name="show")
+@pass_state
+def sign_show(state: State) -> None:
+    """Show every signer: its nonces, what waits for it, and what is in its way."""
+    with state.database() as engine, engine.connect() as connection:
+        found = signer_health(connection, now())
+    for each in found:
+        click.echo(
+            f"{each.name} {each.address}: nonce {each.next_nonce}, "
+            f"{each.open_slots} open (oldest {each.oldest_open_seconds:.0f} s), "
+            f"{each.waiting} waiting (oldest {each.oldest_waiting_seconds:.0f} s), "
+            f"{each.held} held"
+        )
+        if each.reason:
+            click.secho(f"  {each.reason}: {each.remedy}", fg="red")
+    sys.exit(1 if any(each.reason for each in found) else 0)
+
+
+def _known(state: State, signer: str | None) -> None:
+    if signer is not None and signer not in state.settings.signers:
+        raise OperationError(
+            f"no signer {signer!r} in the settings; there is "
+            f"{', '.join(state.settings.signers) or 'none'}."
+        )

@@ -1,0 +1,149 @@
+"""From settings to signers: keys behind the rules that the settings give them."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from eth_utils.crypto import keccak
+from sqlalchemy import Engine
+
+from abis import UnknownContract, load_abi
+from commands.signers import (
+    LocalSigner,
+    Signer,
+    signer_from_key,
+    signer_from_keystore,
+)
+from commands.signing.guard import Allowance, GuardedSigner, Rules, guarded
+from commands.signing.remote import RemoteSigner
+from db.declare.events import canonical_type
+from db.registry import Registry
+from db.signing.memory import Limits
+from ops.errors import OperationError
+from ops.indexing import evm_chain_number
+from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
+
+
+def open_signer(
+    settings: Settings,
+    name: str,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> Signer:
+    """A signer of the settings: behind a guard of ours, or in another process."""
+    said = settings.signers[name]
+    if said.kind is SignerKind.REMOTE:
+        if said.url is None or said.address is None:
+            raise OperationError(
+                f"signer {name} is remote: give its url and its address"
+            )
+        return RemoteSigner(name, said.address, str(said.url))
+    return guarded(engine, open_key(said), rules_of(settings, said, registry), clock)
+
+
+def open_keys(
+    settings: Settings,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> dict[bytes, GuardedSigner]:
+    """Every key of the settings that is held here, behind its rules, by address."""
+    found = {}
+    for said in settings.signers.values():
+        if said.kind is not SignerKind.REMOTE:
+            rules = rules_of(settings, said, registry)
+            signer = guarded(engine, open_key(said), rules, clock)
+            found[signer.address] = signer
+    if not found:
+        raise OperationError(
+            "no signer has its key here: write [signers.<name>] with kind = "
+            '"keystore" or "env"'
+        )
+    return found
+
+
+def open_key(said: SignerSettings) -> LocalSigner:
+    """A key held in this process; raises OperationError or SigningRefused without."""
+    variable = said.env or said.password_env
+    if said.secret is None or variable is None:
+        raise OperationError(
+            f"signer {said.name} has no secret: set the environment variable "
+            f"{variable or 'that its env or password_env names'}"
+        )
+    if said.kind is SignerKind.KEYSTORE and said.path is not None:
+        found = signer_from_keystore(said.name, said.path, said.secret.value)
+    else:
+        found = signer_from_key(said.name, said.secret.value)
+    if said.address is not None and said.address != found.address:
+        raise OperationError(
+            f"the key of signer {said.name} is of 0x{found.address.hex()}, not of "
+            f"0x{said.address.hex()}: correct its address, or give it the right key"
+        )
+    return found
+
+
+def signing_chain(settings: Settings) -> ChainSettings:
+    """The chain that signers send to; there must be exactly one."""
+    if len(settings.chains) != 1:
+        raise OperationError(
+            "signers send to the one chain of the settings, and there are "
+            f"{len(settings.chains)}: use a settings file with one chain"
+        )
+    return next(iter(settings.chains.values()))
+
+
+def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Rules:
+    """What a signer signs, by its settings."""
+    chain = signing_chain(settings)
+    wanted = said.allow
+    if wanted is None:
+        wanted = tuple(
+            f"{spec.call.contract}.{spec.call.function['name']}"
+            for spec in (each.spec for each in registry.commands.values())
+            if spec.signer == said.name and spec.call is not None
+        )
+    return Rules(
+        name=said.name,
+        chain_id=evm_chain_number(chain),
+        allow=tuple(_allowances(chain, said.name, wanted)),
+        value_per_transaction=said.value_per_transaction,
+        gas_price_max=said.gas_price_max,
+        limits=Limits(said.value_per_day, said.gas_per_day),
+    )
+
+
+def _allowances(
+    chain: ChainSettings, name: str, wanted: Iterable[str]
+) -> Iterable[Allowance]:
+    """`Contract.function` or `Contract.*` as selectors at addresses.
+
+    A clone's address is not known beforehand, so the settings cannot name it: a
+    contract's name also stands for whatever its factory was seen to announce.
+    """
+    for item in wanted:
+        contract, _, function = item.partition(".")
+        try:
+            abi = load_abi(contract)
+        except UnknownContract:
+            abi = []
+        selectors = frozenset(
+            _selector(each)
+            for each in abi
+            if each.get("type") == "function"
+            and each.get("stateMutability") not in ("view", "pure")
+            and function in ("*", each["name"])
+        )
+        if not selectors:
+            raise OperationError(
+                f"[signers.{name}] allow: {item} is no function that changes anything: "
+                "write Contract.function as its ABI has it, or Contract.*"
+            )
+        places = frozenset(each.address for each in chain.contracts.get(contract, ()))
+        yield Allowance(contract, places, selectors)
+
+
+def _selector(function: dict[str, object]) -> bytes:
+    inputs = function["inputs"]
+    assert isinstance(inputs, list)
+    types = ",".join(canonical_type(part) for part in inputs)
+    return keccak(text=f"{function['name']}({types})")[:4]
