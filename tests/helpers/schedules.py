@@ -25,7 +25,7 @@ from helpers.mempool import JsonSigner, MempoolChain
 
 ADDRESS = b"\x5e" * 20
 START = datetime(2026, 1, 1, tzinfo=UTC)
-STEPS, QUIET_ROUNDS = 70, 60
+STEPS, QUIET_ROUNDS = 100, 60
 COMMANDS = 3
 ENDS = {"succeeded", "reverted", "cancelled", "expired"}
 SOON = timedelta(seconds=70)
@@ -134,7 +134,7 @@ class World:
                 stage, signer, Rules(name="s", chain_id=1), lambda: self.now
             )
         self.desk = Desk(stage, signer, self.chain, self.policy, lambda: self.now)
-        self.workers, self.backup = [], None
+        self.workers, self.backup = [work(self.desk), work(self.desk)], None
         self._deadline()
 
     def _deadline(self):
@@ -169,26 +169,26 @@ class World:
         chain, rng = self.chain, self.rng
         if roll < 0.16:
             chain.mine()
-        elif roll < 0.28:
+        elif roll < 0.30:
             chain.index(self.stage, self.source, finality=self.finality, blocks=2)
-        elif roll < 0.32:
+        elif roll < 0.355:
             chain.reorg(rng.randrange(1, 4))
-        elif roll < 0.34:
+        elif roll < 0.37:
             forgotten = list(chain.pool) if rng.random() < 0.5 else list(chain.pool)[:1]
             for nonce in forgotten:
                 chain.pool.pop(nonce)
-        elif roll < 0.36:
-            chain.outside()
         elif roll < 0.39:
+            chain.outside()
+        elif roll < 0.41:
             with self.stage.begin() as connection:
                 cancel(connection, rng.choice(self.ids), self.now)
-        elif roll < 0.41:
+        elif roll < 0.43:
             chain.base = 8 + rng.randrange(12)
-        elif roll < 0.44:
+        elif roll < 0.455:
             self._trouble()
-        elif roll < 0.48 and self.workers:
+        elif roll < 0.49 and self.workers:
             self.workers.pop(rng.randrange(len(self.workers)))  # it crashed here
-        elif len(self.workers) < 3 and roll < 0.56:
+        elif len(self.workers) < 3 and roll < 0.57:
             self.workers.append(work(self.desk))
         elif self.workers:
             at = rng.randrange(len(self.workers))
