@@ -90,7 +90,7 @@ def request(number, source, *, data=None):
     return Request(
         tenant="t", idempotency_key=str(number), kind="Test",
         arguments={"n": number}, source=source, signer="s", target=b"\x01" * 20,
-        data=data or bytes([number + 1]) * 8 + tag_of(command_id), value=0,
+        data=data or bytes([number % 255 + 1]) * 8 + tag_of(command_id), value=0,
         gas_limit=100_000, valid_until=None,
     )  # fmt: skip
 

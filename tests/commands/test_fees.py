@@ -1,0 +1,56 @@
+"""What is offered for gas."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+
+from commands.fees import Ceiling, Fees, offer, suggested
+from db.commands.attempts import AttemptRow
+
+LEGACY = Ceiling(lowest=10, highest=1000, bump_percent=12)
+DYNAMIC = Ceiling(lowest=10, highest=1000, bump_percent=12, dynamic=True)
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Node:
+    price: int
+
+    def gas_price(self):
+        return self.price
+
+    def priority_fee(self):
+        return 3
+
+
+def attempt(price, tip=None):
+    return AttemptRow("s", 0, 1, "call", b"", b"", price, tip, 0, None, NOW)
+
+
+def test_the_suggestion_is_the_node_s_and_at_least_the_lowest():
+    assert Fees(50) == suggested(Node(50), LEGACY)
+    assert Fees(10) == suggested(Node(1), LEGACY)
+
+
+def test_with_dynamic_fees_twice_the_price_is_the_most():
+    assert Fees(100, 3) == suggested(Node(50), DYNAMIC)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "before", "expected"),
+    [
+        (Fees(50), [], Fees(50)),
+        (Fees(5000), [], Fees(1000)),
+        (Fees(50), [attempt(100)], Fees(113)),
+        (Fees(500), [attempt(100)], Fees(500)),
+        (Fees(50), [attempt(100), attempt(300)], Fees(337)),
+        (Fees(50), [attempt(950)], Fees(1000)),
+        (Fees(50), [attempt(1000)], None),
+        (Fees(100, 3), [attempt(100, 3)], Fees(113, 4)),
+        (Fees(100, 3), [attempt(100, 50)], Fees(113, 57)),
+        (Fees(2000, 1500), [], Fees(1000, 1000)),
+    ],
+)
+def test_a_replacement_bids_more_under_the_ceiling(wanted, before, expected):
+    assert expected == offer(wanted, before, LEGACY)
