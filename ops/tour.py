@@ -55,6 +55,14 @@ class Person:
         body = {"login": self.name, "password": password}
         self.token = self.post("/auth/token", body)["access_token"]
 
+    def await_index(self) -> None:
+        """Wait until every chain is read up to its head, as rules look at tables."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while any(chain["lag_blocks"] != 0 for chain in self.get("/chains")["data"]):
+            if time.monotonic() > deadline:
+                raise OperationError("the chain is not indexed in time")
+            time.sleep(0.2)
+
     def get(self, path: str) -> Json:
         """Read something."""
         return self._ask("GET", path, None)
@@ -83,6 +91,7 @@ class Person:
         return data
 
     def _ask(self, method: str, path: str, body: Json | None) -> Json:
+        """Ask with one key, and again while the answer is to come again later."""
         request = Request(  # noqa: S310 - our own server
             f"{self.base}/api/v1{path}",
             None if body is None else json.dumps(body).encode(),
@@ -93,13 +102,18 @@ class Person:
             },
             method=method,
         )
-        try:
-            with urlopen(request, timeout=2 * WAIT_SECONDS) as answer:  # noqa: S310
-                return dict(json.loads(answer.read()))
-        except HTTPError as error:
-            raise OperationError(
-                f"{method} {path}: {error.code} {error.read().decode()}"
-            ) from None
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                with urlopen(request, timeout=2 * WAIT_SECONDS) as answer:  # noqa: S310
+                    return dict(json.loads(answer.read()))
+            except HTTPError as error:
+                said = error.read().decode()
+                if error.code != 503 or time.monotonic() > deadline:
+                    raise OperationError(
+                        f"{method} {path}: {error.code} {said}"
+                    ) from None
+                time.sleep(0.5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +174,7 @@ class Tour:
         self.say(f"the tour took {time.monotonic() - started:.1f} s")
 
     def _play(self) -> Iterator[str]:
+        self.operator.await_index()
         issuer = Account.create().address.lower()
         registered = self.operator.ask(
             "/issuers/register", issuer=issuer, credential="vc-tour",
