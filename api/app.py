@@ -13,6 +13,7 @@ from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
 from sqlalchemy import Engine
 
+from api.aliases import aliases_blueprint
 from api.auth.audit import keep_audit
 from api.auth.blueprint import auth_blueprint, auth_components
 from api.auth.gate import Gate
@@ -148,6 +149,8 @@ def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> No
     api.register_blueprint(commands_blueprint(service, hub))
     for command in service.registry.commands.values():
         api.register_blueprint(write_blueprint(service, command))
+    if {"investments", "certificates"} <= service.registry.projections.keys():
+        api.register_blueprint(aliases_blueprint(service))
 
 
 def _take_documents(api: Api, service: Service, documents: Documents) -> None:
