@@ -5,7 +5,7 @@
         login: Login
         password: Password
 
-    add_route(blueprint, "/token", view, body=SignIn, answer=TOKENS, summary="Sign in")
+    add_route(blueprint, "/token", view, body=SignIn, returns=TOKENS, summary="Sign in")
 
 A body is a msgspec struct: unknown members are refused, and its JSON schema is what the
 document says.
@@ -41,8 +41,8 @@ B = TypeVar("B", bound=Body)
 def read_body(kind: type[B]) -> B:
     """The request's body; raises the Problem `bad_body` or `too_large`."""
     content = request.get_data()
-    if len(content) >= (request.max_content_length or sys.maxsize):
-        # A body whose length was not said is cut off there.
+    cut_off = request.max_content_length or sys.maxsize
+    if request.content_length is None and len(content) >= cut_off:
         raise Problem("too_large", "The body is larger than it may be. Send less.")
     try:
         return msgspec.json.decode(content, type=kind)

@@ -1,7 +1,10 @@
 """`account`: the first operator, and what operators do without the API."""
 
+import getpass
 import sys
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import click
 from sqlalchemy import Connection
@@ -16,6 +19,8 @@ from commands.submit import new_id
 from db.accounts import accounts, keys
 from db.accounts.sessions import revoke_sessions
 from db.declare.roles import Role
+from db.domains.audit.entries import SecurityEvent
+from db.journal.append import Actor, append
 from ops.cli.context import State, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
@@ -56,6 +61,7 @@ def account_create(
             connection, login, account_id=new_id(), now=now(), password_hash=hashed,
             roles={Role(role) for role in roles},
         )  # fmt: skip
+        _note(state, connection, "account_created", made.id, roles=sorted(made.roles))
     click.echo(f"{made.id} {login}: {', '.join(sorted(made.roles))}")
 
 
@@ -83,6 +89,7 @@ def account_set_roles(state: State, login: str, roles: tuple[str, ...]) -> None:
     with state.database() as engine, engine.begin() as connection:
         found = _find(connection, login)
         made = accounts.set_roles(connection, found.id, {Role(role) for role in roles})
+        _note(state, connection, "roles_set", made.id, roles=sorted(made.roles))
     click.echo(f"{made.login}: {', '.join(sorted(made.roles)) or 'no role'}")
 
 
@@ -102,6 +109,7 @@ def account_set_password(state: State, login: str, password_stdin: bool) -> None
         revoke_sessions(
             connection, found.id, now=now(), reason="password set by an operator"
         )
+        _note(state, connection, "password_set", found.id)
     click.echo(f"{found.login}: password set")
 
 
@@ -151,6 +159,10 @@ def account_key_create(
             prefix=prefix, scopes={*scopes}, now=now(),
             expires_at=now() + timedelta(days=days),
         )  # fmt: skip
+        _note(
+            state, connection, "key_created", found.id, key=prefix,
+            scopes=sorted(scopes),
+        )  # fmt: skip
     click.echo(key)
 
 
@@ -173,8 +185,9 @@ def account_key_revoke(state: State, prefix: str) -> None:
     """End the key with this PREFIX, whosever it is."""
     with state.database() as engine, engine.begin() as connection:
         found = keys.revoke_key(connection, account_id=None, prefix=prefix, now=now())
-    if found is None:
-        raise OperationError(f"no key {prefix}: look at `account key list`")
+        if found is None:
+            raise OperationError(f"no key {prefix}: look at `account key list`")
+        _note(state, connection, "key_revoked", found.account, key=prefix)
     click.echo(f"{prefix} revoked")
 
 
@@ -182,7 +195,18 @@ def _set_disabled(state: State, login: str, *, disabled: bool) -> None:
     with state.database() as engine, engine.begin() as connection:
         found = _find(connection, login)
         accounts.set_disabled(connection, found.id, disabled=disabled, now=now())
+        kind = "account_disabled" if disabled else "account_enabled"
+        _note(state, connection, kind, found.id)
     click.echo(f"{login}: {'disabled' if disabled else 'enabled'}")
+
+
+def _note(
+    state: State, connection: Connection, kind: str, account_id: UUID, **details: Any
+) -> None:
+    """Put what was done into the journal, in the same transaction."""
+    entry = SecurityEvent(kind=kind, account=str(account_id), details=details)
+    actor = Actor(f"cli:{getpass.getuser()}", tenant="cli")
+    append(connection, state.registry, entry, actor=actor, now=now())
 
 
 def _find(connection: Connection, login: str) -> accounts.Account:

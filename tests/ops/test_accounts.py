@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 
 from api.app import create_app
 from commands.errors import NodeAway
@@ -157,6 +158,32 @@ def test_a_key_is_made_printed_once_and_revoked(chainfold, sign_in):
     assert ask() == 401
     assert "revoked" in chainfold("key", "list", LOGIN)
     chainfold("key", "revoke", "00000000", code=2)
+
+
+def test_what_is_done_is_in_the_journal(chainfold, migrated_url):
+    create(chainfold)
+    chainfold("set-roles", LOGIN, "auditor")
+    chainfold("set-password", LOGIN, "--password-stdin", input="a quite different one")
+    chainfold("disable", LOGIN)
+    chainfold("enable", LOGIN)
+    key = chainfold("key", "create", LOGIN, "--name", "ci", "--scope", "read").strip()
+    chainfold("key", "revoke", key.split("_")[1])
+    chainfold("key", "revoke", "00000000", code=2)
+
+    with engine_on(migrated_url) as engine, engine.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT kind, details::text FROM facts.audit_security_event ORDER BY 1"
+            )
+        ).all()
+
+    assert sorted(kind for kind, _ in found) == [
+        "account_created", "account_disabled", "account_enabled", "key_created",
+        "key_revoked", "password_set", "roles_set",
+    ]  # fmt: skip
+    assert '"auditor"' in dict(found)["roles_set"]
+    assert key not in str(found)
+    assert PASSWORD not in str(found)
 
 
 def test_a_program_needs_no_password(chainfold, sign_in):
