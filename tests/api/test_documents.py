@@ -2,13 +2,16 @@
 
 import hashlib
 import io
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
 
-from commands.documents import Documents, DocumentType
+from commands.documents import Documents, DocumentType, Upload
+from commands.files import inspect
 from commands.storage import FolderStorage
 from db.commands.slots import register_signer
 from db.declare.roles import Role
@@ -235,6 +238,23 @@ def test_the_same_file_is_kept_once(desk):
     assert foreign["content_hash"] != first["content_hash"], "a salt for each person"
     desk.decide(first, "reject", body={"reason": "Blurred."})
     assert first["id"] != desk.upload(content).json["data"]["id"]
+
+
+def test_the_same_file_at_the_same_moment_is_kept_once(desk):
+    content, account = fresh(), desk.people[Role.ISSUER]
+    seen = inspect(content, name=NAME, media_type="application/pdf")
+    given = Upload(account, DocumentType.PASSPORT, content, seen)
+    start = threading.Barrier(4)
+
+    def work():
+        start.wait()
+        return desk.documents.upload(given, Actor("t"))
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [each.result() for each in [pool.submit(work) for _ in range(4)]]
+
+    assert 1 == len({document.id for document, _ in done})
+    assert [False, False, False, True] == sorted(new for _, new in done)
 
 
 def test_a_document_takes_the_place_of_another(desk):

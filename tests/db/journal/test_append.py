@@ -13,6 +13,7 @@ from db.declare import Text, Uuid
 from db.journal.append import Actor, UnknownEntry, append
 from db.journal.entries import read_entries
 from db.journal.head import read_head
+from db.journal.verify import faults
 from db.schema import migrate
 from db.sql.verify import differences
 from helpers import reference
@@ -47,7 +48,8 @@ def say(engine, *entries, now=NOW):
 
 
 def check(engine):
-    """Rows, live and as of each entry, are what the reference folds."""
+    """Rows, live and as of each entry, are what the reference folds; no fault."""
+    assert [] == list(faults(engine, REGISTRY))
     facts = facts_of(engine, REGISTRY)
     with engine.connect() as connection:
         head = read_head(connection)

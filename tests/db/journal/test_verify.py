@@ -17,6 +17,10 @@ from helpers.journal import (
 )
 
 LAST = 5
+TRUE_IS_NOT_ONE = (
+    """UPDATE facts.club_applied SET wishes = '{"seat": true}'"""
+    " WHERE position >> 32 = 4"
+)
 STRANGER = (
     "INSERT INTO facts.club_decided SELECT source, position + (7::bigint << 32),"
     " block_time, transaction, applicant, amount, reason FROM facts.club_decided"
@@ -32,7 +36,7 @@ def engine(db_engine):
             apply_(ANNA, 10),
             apply_(BEN, 5),
             Decided(applicant=ANNA, amount=4, reason="half"),
-            apply_(BEN, 1),
+            apply_(BEN, 1, wishes={"seat": 1}),
             Decided(applicant=BEN, amount=4, reason="half"),
         ):
             append(
@@ -76,6 +80,7 @@ def test_an_empty_journal_is_well(db_engine):
         """body = body || '{"amount": "6"}'""",
         """body = body || '{"more": "6"}'""",
         "body = body - 'wishes'",
+        """body = jsonb_set(body, '{wishes}', '{"seat": 1.5}')""",
         f"subject = '{ANNA}'",
         "subject = NULL, personal = NULL",
         "personal = personal || '\\x00'",
@@ -126,6 +131,7 @@ def test_an_entry_that_was_taken_out_is_missed(engine, seq):
     [
         ("UPDATE facts.club_applied SET amount = 6 WHERE position >> 32 = 2",
          2, "has another fact in club_applied"),
+        (TRUE_IS_NOT_ONE, 4, "has another fact in club_applied"),
         ("UPDATE facts.club_applied SET block_time = 1 WHERE position >> 32 = 2",
          2, "has another fact in club_applied"),
         ("DELETE FROM facts.club_applied WHERE position >> 32 = 4",
