@@ -34,7 +34,8 @@ from api.writes import actor_of, body_of_request, require_intake
 from commands.submit import Submission
 from commands.wallets import relay_any, relay_signed, unsigned
 from db import reads
-from db.commands.accept import CommandRow, cancel, find, release
+from db.commands.accept import CommandRow, cancel, find
+from db.commands.holding import release
 from db.commands.listing import events_after, list_commands, sent_for
 from db.commands.states import TERMINAL, State
 from db.declare import Asker
@@ -147,7 +148,7 @@ class _Routes:
         self._row(principal, command_id)
         given = request.headers.get("Last-Event-ID", "0")
         last = int(given) if re.fullmatch(r"[0-9]{1,18}", given) else 0
-        waiter = self._hub.waiter(str(command_id))
+        waiter = self._hub.waiter(str(command_id), principal.tenant)
         woken = waiter.__enter__()  # now, so that a refusal is an answer
         lines = _stream(self._read_events(command_id), woken, last)
         answer = Response(lines, mimetype="text/event-stream")
@@ -241,7 +242,7 @@ class _Routes:
         self, principal: Principal, command_id: uuid.UUID, wait: float, until: int
     ) -> CommandRow:
         deadline = time.monotonic() + wait
-        with self._hub.waiter(str(command_id)) as woken:
+        with self._hub.waiter(str(command_id), principal.tenant) as woken:
             row = self._row(principal, command_id)
             while _level(row) < until and sleep_until(woken, deadline):
                 row = self._row(principal, command_id)

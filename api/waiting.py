@@ -7,7 +7,7 @@ always find a thread.
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,15 +18,22 @@ from db.listen import Listener
 
 CHANNEL = "chainfold_command"
 WAITERS_MOST = 32
+WAITERS_OF_ONE = 12  # so that nobody keeps all others from waiting
 POLL_SECONDS = 2.0  # how often a waiter looks although nothing was heard
 
 
 class Hub:
     """Wakes those who wait for a command when something happened to it."""
 
-    def __init__(self, engine: Engine, most: int = WAITERS_MOST) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        most: int = WAITERS_MOST,
+        most_of_one: int = WAITERS_OF_ONE,
+    ) -> None:
         self._engine = engine
-        self._most = most
+        self._most, self._most_of_one = most, most_of_one
+        self._tenants: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
         self._listener: Listener | None = None
@@ -35,22 +42,25 @@ class Hub:
     def waiting(self) -> int:
         """How many wait now."""
         with self._lock:
-            return sum(len(events) for events in self._waiting.values())
+            return self._tenants.total()
 
     @contextmanager
-    def waiter(self, command: str) -> Iterator[threading.Event]:
+    def waiter(self, command: str, tenant: str) -> Iterator[threading.Event]:
         """An event that is set whenever something happens to a command.
 
-        Raises the Problem `too_many_waiting` when too many wait already.
+        Raises the Problem `too_many_waiting` when too many wait already, of everybody
+        or of this tenant.
         """
         woken = threading.Event()
         with self._lock:
-            if sum(len(events) for events in self._waiting.values()) >= self._most:
+            mine, all_ = self._tenants[tenant], self._tenants.total()
+            if all_ >= self._most or mine >= self._most_of_one:
                 raise Problem(
                     "too_many_waiting",
-                    f"{self._most} requests wait already. Ask without wait=, a little "
-                    "later.",
+                    f"{all_} requests wait already, {mine} of them yours. Ask without "
+                    "wait=, or a little later.",
                 )
+            self._tenants[tenant] += 1
             self._waiting[command].add(woken)
             if self._listener is None:
                 self._listener = Listener(self._engine, CHANNEL, self._heard).start()
@@ -58,6 +68,7 @@ class Hub:
             yield woken
         finally:
             with self._lock:
+                self._tenants[tenant] -= 1
                 self._waiting[command].discard(woken)
                 if not self._waiting[command]:
                     del self._waiting[command]

@@ -250,14 +250,6 @@ def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> Comm
     return close(connection, row, now, Closing.CANCEL, reason)
 
 
-def release(connection: Connection, command_id: uuid.UUID, now: datetime) -> CommandRow:
-    """Let a held command go on; any other stays as it is."""
-    row = lock(connection, command_id)
-    if row.state is not State.HELD:
-        return row
-    return move(connection, row, State.ACCEPTED, now, reason="released")
-
-
 def close(
     connection: Connection,
     row: CommandRow,

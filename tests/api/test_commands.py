@@ -132,10 +132,10 @@ def test_a_wait_that_is_over_tells_the_state(office):
         shown(office, command, wrong, 400)
 
 
-def test_only_so_many_may_wait(office):
+@pytest.mark.parametrize("limit", ["_most", "_most_of_one"])
+def test_only_so_many_may_wait(office, limit):
     command = registered(office)
-    hub = office.app.extensions["chainfold_hub"]
-    hub._most = 0
+    setattr(office.app.extensions["chainfold_hub"], limit, 0)
 
     answer = office.get(
         f"/api/v1/commands/{command}?wait=5", 429, token=office.by(Role.OPERATOR)
