@@ -31,6 +31,8 @@ table { border-collapse: collapse; width: 100%; margin: .5rem 0 }
 th, td { text-align: left; vertical-align: top; padding: .3rem .75rem .3rem 0;
   border-bottom: 1px solid var(--line) }
 .wide { overflow-x: auto }
+dt { margin-top: .75rem }
+dd { margin: 0 0 0 1.25rem }
 nav li { display: inline-block; margin-right: 1rem }
 nav ul { padding: 0 }
 """

@@ -3,12 +3,14 @@
 It is made from the OpenAPI document: a route that is described there is here too.
 """
 
+import re
 from collections.abc import Collection, Iterator, Mapping
 from html import escape
 from typing import Any
 
 from api.service import PREFIX
 
+_CODE = re.compile("`([^`]+)`")
 METHODS = ("get", "post", "put", "delete")
 AUTH = "auth"
 _ASKING = f"""
@@ -29,7 +31,7 @@ def routes_sections(document: Mapping[str, Any], reads: Collection[str]) -> str:
         elif tag not in reads:
             changing.append(row)
     return "".join(
-        f"<h2 id={name}>{title}</h2>{text}{_table(rows)}"
+        f"<h2 id={name}>{title}</h2>{text}{_list(rows)}"
         for name, title, text, rows in (
             ("signing-in", "Signing in", _ASKING, signing_in),
             ("changing", "Changing things", "", changing),
@@ -50,14 +52,11 @@ def _row(path: str, method: str, operation: Mapping[str, Any]) -> str:
     security = operation.get("security") or [{}]
     names = {"bearer": "session", "key": "key"}
     who = [names[name] for each in security for name in each if name in names]
-    about = operation.get("description") or operation.get("summary", "")
-    return (
-        f"<tr><td><code>{method.upper()} {escape(path)}</code>"
-        f"<td>{' or '.join(who) if {} not in security else 'anybody'}"
-        f"<td>{escape(about)}"
-    )
+    asks = "anybody" if {} in security else " or ".join(who)
+    about = escape(operation.get("description") or operation.get("summary", ""))
+    about = _CODE.sub(r"<code>\1</code>", about)
+    return f"<dt><code>{method.upper()} {escape(path)}</code> {asks}<dd>{about}"
 
 
-def _table(rows: list[str]) -> str:
-    head = "<tr><th>route<th>who asks<th>what it does"
-    return f"<div class=wide><table>{head}{''.join(rows)}</table></div>"
+def _list(rows: list[str]) -> str:
+    return f"<dl>{''.join(rows)}</dl>"

@@ -43,6 +43,10 @@ class Roles(Body, frozen=True):
 
 
 BODIES = (Roles,)
+_AFTER = [
+    {**text_parameter("after", "`next` of the page before."), "in": "query",
+     "required": False},
+]  # fmt: skip
 _PATH = [text_parameter("account", "The account's id.")]
 
 
@@ -68,7 +72,7 @@ def add_administration(blueprint: Blueprint, gate: Gate) -> None:
 
     add_route(
         blueprint, "/accounts", list_accounts, method="GET", summary="Every account",
-        returns=ACCOUNTS, security=SIGNED_IN,
+        returns=ACCOUNTS, security=SIGNED_IN, path=_AFTER,
     )  # fmt: skip
     add_route(
         blueprint, "/accounts/<account>/roles", set_account_roles, method="PUT",
@@ -87,6 +91,8 @@ def add_administration(blueprint: Blueprint, gate: Gate) -> None:
 
 def _list(gate: Gate) -> dict[str, object]:
     require_role(gate.principal(), Role.OPERATOR, Role.AUDITOR)
+    if set(request.args) - {"after"}:
+        raise Problem("unknown_parameter", "Only `after` is known here.")
     text = request.args.get("after")
     after = None if text is None else _id(text)
     with gate.begin() as connection:
