@@ -1,9 +1,13 @@
 """Facts and rows of entries are remade from the journal, without reading any chain."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from db import sources
 from db.declare import (
     EVERYONE,
     Count,
@@ -21,8 +25,11 @@ from db.journal.append import append
 from db.journal.entries import ChangedEntry
 from db.journal.head import NoJournal, begin_journal
 from db.journal.verify import faults
+from db.position import BlockRange
 from db.registry import Registry
 from db.schema import migrate, rebuild
+from helpers import ledger
+from helpers.history import History
 from helpers.journal import (
     ANNA,
     BEN,
@@ -35,7 +42,8 @@ from helpers.journal import (
     Turnout,
     apply_,
 )
-from helpers.tables import problems
+from helpers.tables import problems, streams
+from indexer.writer import rewind, write_batch
 
 
 @pytest.fixture
@@ -192,6 +200,57 @@ def test_who_may_read_can_change(engine):
         connection.execute(text("SELECT * FROM public.club_applied"))
         with pytest.raises(DBAPIError, match="permission denied"):
             connection.execute(text("SELECT * FROM public.club_decided"))
+
+
+def test_entries_are_appended_while_tables_change(engine):
+    """Each append finds the tables of its declarations, or is refused."""
+    total = declared(Projection, "Total", applicant=Key(), paid=Sum(Applied.amount))
+    more = Registry.of(REGISTRY.events.values(), [Application, Turnout, total])
+    stop, refused = threading.Event(), []
+
+    def work(registry):
+        done = 0
+        while not stop.is_set():
+            try:
+                say(engine, registry, apply_(ANNA, 1))
+                done += 1
+            except StaleDeclarations as error:
+                refused.append(error)
+        return done
+
+    with ThreadPoolExecutor(3) as pool:
+        working = [pool.submit(work, each) for each in (REGISTRY, more, more)]
+        for registry in (more, REGISTRY) * 4:
+            migrate(engine, registry)
+            rebuild(engine, registry, "applications")
+        stop.set()
+        done = sum(each.result() for each in working)
+
+    migrate(engine, more)
+    well(engine, more)
+    assert 4 + done == rows(engine, "SELECT seq FROM control.journal_head")[0][0]
+    assert done > 0
+    assert refused
+
+
+def test_what_was_said_is_not_undone_with_a_chain(db_engine):
+    registry = Registry.of(
+        [*ledger.REGISTRY.events.values(), *REGISTRY.events.values()],
+        [*ledger.REGISTRY.projections.values(), *REGISTRY.projections.values()],
+    )
+    migrate(db_engine, registry)
+    with db_engine.begin() as connection:
+        source = sources.register(
+            connection, name="edge", chain_id="eip155:1", ordinals="rank"
+        ).id
+    batch = History.of(3, 10).batch(BlockRange(0, 10))
+    write_batch(db_engine, registry, source, batch, streams(ledger.REGISTRY))
+    say(db_engine, registry, apply_(ANNA, 10), apply_(BEN, 5))
+
+    assert rewind(db_engine, registry, source, 0) > 0
+
+    well(db_engine, registry)
+    assert [(2,)] == rows(db_engine, "SELECT count(*) FROM public.applications")
 
 
 def test_a_chain_cannot_have_the_journal_s_name(db_engine):
