@@ -1,7 +1,10 @@
 """Passwords: argon2id, and the same time for somebody who does not exist."""
 
 import secrets
+import threading
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 
 from argon2 import PasswordHasher
@@ -12,7 +15,13 @@ from api.errors import Problem
 LENGTH_MIN = 12
 LENGTH_MAX = 1024
 
+# Each hash takes 64 MB for a while: without a bound, many sign-ins at once would take
+# all the memory there is.
+AT_ONCE = 4
+WAIT_SECONDS = 5.0
+
 _hasher = PasswordHasher()
+_room = threading.BoundedSemaphore(AT_ONCE)
 
 
 def hash_password(password: str) -> str:
@@ -23,7 +32,8 @@ def hash_password(password: str) -> str:
 
 def rehash(password: str) -> str:
     """What is stored of a password that is in use already."""
-    return _hasher.hash(_normal(password))
+    with _in_turn():
+        return _hasher.hash(_normal(password))
 
 
 def check_password(password: str) -> None:
@@ -39,7 +49,8 @@ def check_password(password: str) -> None:
 def password_fits(password: str, stored: str | None) -> bool:
     """Whether it is the password; takes as long when there is none to compare with."""
     try:
-        _hasher.verify(stored or _nobody(), _normal(password))
+        with _in_turn():
+            _hasher.verify(stored or _nobody(), _normal(password))
     except (VerificationError, InvalidHashError):
         return False
     return stored is not None
@@ -48,6 +59,21 @@ def password_fits(password: str, stored: str | None) -> bool:
 def outdated(stored: str) -> bool:
     """Whether a hash was made with other parameters than are used now."""
     return _hasher.check_needs_rehash(stored)
+
+
+@contextmanager
+def _in_turn() -> Iterator[None]:
+    """Wait for room; raises the Problem `too_many_requests` when there is none."""
+    if not _room.acquire(timeout=WAIT_SECONDS):
+        raise Problem(
+            "too_many_requests",
+            "Too many people sign in at this moment. Try again in a few seconds.",
+            retry_after=int(WAIT_SECONDS),
+        )
+    try:
+        yield
+    finally:
+        _room.release()
 
 
 def _normal(password: str) -> str:

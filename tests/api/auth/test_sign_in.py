@@ -3,13 +3,14 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import text
 
-from api.auth import secrets
+from api.auth import passwords, secrets
 from api.auth.passwords import outdated
 from db.accounts import accounts
 from db.declare.roles import Role
@@ -138,6 +139,19 @@ class TestPasswords:
 
         parameters, other = seen
         assert parameters == other
+
+    def test_only_so_many_are_looked_at_at_once(self, door, monkeypatch):
+        """Each takes 64 MB: else those who cannot sign in could take all the memory."""
+        login = new_login()
+        register(door, login)
+        monkeypatch.setattr(passwords, "WAIT_SECONDS", 0.01)
+        with ExitStack() as taken:
+            for _ in range(passwords.AT_ONCE):
+                taken.enter_context(passwords._in_turn())
+            refused = sign_in(door, login, status=429)
+
+        assert refused.headers["Retry-After"]
+        sign_in(door, login)
 
     def test_the_same_letter_composed_otherwise_is_the_same(self, door):
         login = new_login()
