@@ -67,6 +67,17 @@ class Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def format_commands(
+        self, ctx: click.Context, formatter: click.HelpFormatter
+    ) -> None:
+        """List the verbs with their whole summaries: what is cut says nothing."""
+        verbs = (
+            (name, self.get_command(ctx, name)) for name in self.list_commands(ctx)
+        )
+        rows = [(name, verb.get_short_help_str(200)) for name, verb in verbs if verb]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; an error with a remedy is a message, not a traceback."""
         try:

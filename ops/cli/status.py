@@ -79,6 +79,8 @@ def _show(each: ChainStatus) -> None:
     click.echo(f"  gaps      {gaps}")
     if each.followed_by:
         click.echo(f"  followed  by {each.followed_by}")
+    elif each.state != "stopped":
+        click.echo("  followed  by nobody: run `chainfold run`, or `index`")
     if each.undecodable:
         click.secho(
             f"  odd logs  {each.undecodable:,} are not what their ABI says: see "

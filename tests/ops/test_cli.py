@@ -374,3 +374,11 @@ def test_a_wrong_call_is_answered_by_its_remedy(tmp_path, arguments, remedy):
     assert done.returncode == 2
     assert remedy in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_help_lists_every_verb_with_its_whole_summary():
+    shown = CliRunner().invoke(main, ["--help"]).output.partition("Commands:")[2]
+
+    assert "..." not in shown
+    verbs = {line.split()[0] for line in shown.splitlines() if line}
+    assert set(Commands.modules) <= verbs
