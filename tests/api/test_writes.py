@@ -1,11 +1,8 @@
 """Asking for a change: who may, what is refused, and that nothing happens twice."""
 
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from eth_abi.abi import encode
-from eth_utils.crypto import keccak
 
 from commands.errors import NodeAway
 from db.accounts.accounts import link_wallet
@@ -72,15 +69,6 @@ def test_the_same_key_asks_for_nothing_twice(office):
     assert 1 == commands(office)
 
 
-def test_a_key_stands_for_one_request_only(office):
-    office.ask("register-issuer", key="one", **registration())
-
-    other = office.ask("register-issuer", 422, key="one", **registration(B))
-
-    assert other.json["type"] == "/docs#idempotency_key_reused"
-    assert 1 == commands(office)
-
-
 def test_two_accounts_may_use_the_same_key(office):
     office.ask("register-issuer", key="one", **registration())
     office.ask("register-issuer", key="one", by=Role.COMPLIANCE, **registration())
@@ -105,28 +93,6 @@ def test_a_key_in_quotes_is_the_same_key(office):
     again = office.ask("register-issuer", 200, key='"one"', **registration())
 
     assert first.json["data"]["id"] == again.json["data"]["id"]
-
-
-def test_fifty_identical_requests_at_once_are_one_command(office):
-    """Fault 2: each gets the command, or is told to ask again and then gets it."""
-    token = office.by(Role.OPERATOR)
-
-    def ask(_):
-        client = office.app.test_client()
-        return client.post(
-            "/api/v1/commands/register-issuer", json=registration(),
-            headers={"Idempotency-Key": "one", "Authorization": f"Bearer {token}"},
-        )  # fmt: skip
-
-    with ThreadPoolExecutor(10) as pool:
-        answers = list(pool.map(ask, range(50)))
-    codes = {answer.status_code for answer in answers}
-    known = {a.json["data"]["id"] for a in answers if a.status_code in (200, 202)}
-
-    assert codes <= {200, 202, 409}
-    assert [202] == [a.status_code for a in answers if a.status_code == 202]
-    assert 1 == len(known) == commands(office)
-    assert ask(0).json["data"]["id"] in known
 
 
 def test_only_some_roles_may_ask(office):
@@ -158,18 +124,6 @@ def test_a_body_that_is_no_object_is_refused(office, body):
     )  # fmt: skip
 
     assert answer.json["type"] == "/docs#bad_request"
-
-
-def test_the_contract_s_own_error_is_told_before_a_nonce_is_taken(office):
-    """Fault 19: a call that would revert is answered with its decoded error."""
-    selector = keccak(text="IssuerAlreadyRegistered(address)")[:4]
-    office.node.reverts = selector + encode(["address"], [hexed(A)])
-
-    answer = office.ask("register-issuer", 422, **registration())
-
-    assert f"IssuerAlreadyRegistered(issuer={hexed(A)})" in answer.json["detail"]
-    assert 0 == commands(office)
-    assert 0 == office.scalar("SELECT count(*) FROM control.slot")
 
 
 def test_a_node_that_is_away_takes_nothing(office):
