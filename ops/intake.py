@@ -15,6 +15,7 @@ from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
 from db.engine import Unavailable
+from ops.anchoring import NOTARY, Daily
 from ops.commanding import contract_addresses, work_until
 from ops.indexing import declared, evm_chain_number, ordinals, streams
 from ops.settings import Settings
@@ -51,8 +52,12 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
 
 
 def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Carry on what wallets signed and what reactions ask for, until told to stop."""
+    """Carry on what wallets signed and what reactions ask for, until told to stop.
+
+    With a notary among the signers the journal's days are anchored too.
+    """
     intake: Intake | None = None
+    daily = Daily() if NOTARY in settings.signers else None
     while not stop.is_set():
         try:
             intake = intake or open_intake(settings, engine)
@@ -60,6 +65,8 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
                 pass
             for _ in work_wishes(intake):
                 pass
+            if daily is not None:
+                daily.anchor(intake)
         except (NodeAway, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("intake_retried cause=%s", gist)

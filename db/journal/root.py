@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 
 from eth_utils.crypto import keccak
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Date, func, select
 
 from db.control import journal_entry
 from db.control import source as source_table
@@ -151,6 +151,17 @@ def last_day_over(connection: Connection, now: datetime) -> date | None:
     )
     found: datetime | None = connection.execute(query).scalar()
     return None if found is None else found.astimezone(UTC).date()
+
+
+def days_over(connection: Connection, now: datetime, most: int = 40) -> list[date]:
+    """The days before today in which something was said, the last so many days'."""
+    today = now.astimezone(UTC).date()
+    day = func.date(func.timezone("UTC", journal_entry.c.at), type_=Date)
+    query = select(day.label("day")).distinct().where(
+        journal_entry.c.at >= _midnight(today - timedelta(days=most)),
+        journal_entry.c.at < _midnight(today),
+    )
+    return sorted(connection.execute(query).scalars())
 
 
 def _entries(connection: Connection, day: date) -> list[tuple[int, bytes]]:

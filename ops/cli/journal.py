@@ -9,20 +9,17 @@ from typing import Any
 import click
 from sqlalchemy import Engine
 
-from commands.submit import Submission
 from db.commands.slots import find_signer
-from db.domains.anchoring.commands import AnchorHash
 from db.journal import root
 from db.journal.anchors import Standing, check_days
 from db.journal.append import Actor
 from db.journal.personal import erase, erase_again
 from db.journal.rebuild import rebuild_facts
+from ops.anchoring import NOTARY, TENANT, close_and_anchor
 from ops.cli.context import State, pass_state
 from ops.commanding import now, open_desk
 from ops.errors import OperationError
 from ops.intake import open_intake
-
-TENANT = "journal"
 
 
 @click.group()
@@ -38,37 +35,22 @@ def journal() -> None:
 )
 @pass_state
 def journal_anchor(state: State, day: datetime | None) -> None:
-    """Close a day and ask for its root to be put on the chain; safe to repeat."""
+    """Close a day and ask for its root to be put on the chain; safe to repeat.
+
+    `chainfold work` does it by itself when there is a notary among the signers.
+    """
     with state.database() as engine:
-        with engine.begin() as connection:
-            wanted = day.date() if day else root.last_day_over(connection, now())
-            if wanted is None:
-                raise OperationError("nothing was said before today: try tomorrow")
-            closed = root.close_day(
-                connection, state.registry, wanted, actor=_actor(), now=now()
-            )
-            about = root.subject(connection)
-        if closed is None:
-            click.echo(f"{wanted}: nothing was said, so there is nothing to anchor")
-            return
-        open_desk(state.settings, engine, str(AnchorHash.spec.signer))  # registers it
-        asked = Submission(
-            _actor(),
-            f"root of {closed.day}",
-            {
-                "subject": about,
-                "kind": root.KIND,
-                "content_hash": closed.root,
-                "occurred_at": closed.ended_at,
-                "reference": closed.last_hash,
-            },
-        )
-        accepted, fresh = open_intake(state.settings, engine).submit(AnchorHash, asked)
+        open_desk(state.settings, engine, NOTARY)  # registers it
+        intake = open_intake(state.settings, engine)
+        asked = close_and_anchor(intake, day.date() if day else None, _actor().name)
+    if asked is None:
+        raise OperationError("nothing was said in a day that is over: try tomorrow")
+    closed = asked.day
     click.echo(
         f"{closed.day}: entries {closed.first} to {closed.last}, root "
         f"0x{closed.root.hex()}"
     )
-    click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")
+    click.echo(f"{asked.command.id} {'accepted' if asked.fresh else 'known already'}")
 
 
 @journal.command(name="check")
@@ -80,7 +62,7 @@ def journal_check(state: State, as_json: bool) -> None:
     Only anchors of our own signer count. Exit code 1 unless all days are anchored.
     """
     with state.database() as engine, engine.connect() as connection:
-        signer = find_signer(connection, str(AnchorHash.spec.signer))
+        signer = find_signer(connection, NOTARY)
         days = list(check_days(connection, None if signer is None else signer.address))
     for each in days:
         if as_json:

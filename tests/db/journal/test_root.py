@@ -24,6 +24,7 @@ from db.journal.root import (
     close_day,
     closed_days,
     day_root,
+    days_over,
     inclusion,
     last_day_over,
     subject,
@@ -134,6 +135,9 @@ def test_a_day_is_what_was_said_between_two_midnights(engine):
         assert FIRST == last_day_over(connection, at(SECOND, 23))
         assert SECOND == last_day_over(connection, at(date(2026, 4, 1), 0))
         assert last_day_over(connection, at(FIRST, 23)) is None
+        assert [FIRST, SECOND] == days_over(connection, at(date(2026, 3, 3), 0))
+        assert [FIRST] == days_over(connection, at(SECOND, 23))
+        assert [SECOND] == days_over(connection, at(date(2026, 3, 5), 1), most=3)
 
     assert [(1, 3), (4, 5)] == [(d.first, d.last) for d in (first, second)]
     assert first.root != second.root
