@@ -121,6 +121,8 @@ def _tend(
         except (NodeAway, SigningHeld, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("work_retried signer=%s cause=%s", name, gist)
+        except OperationError as error:
+            log.error("signer_unusable signer=%s cause=%s", name, error)
         except Exception:
             # One signer's trouble, whatever it is, must not end the others' work.
             log.exception("work_failed signer=%s", name)

@@ -1,7 +1,8 @@
 """From settings to signers: keys behind the rules that the settings give them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from eth_utils.crypto import keccak
 from sqlalchemy import Engine
@@ -105,7 +106,7 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
     return Rules(
         name=said.name,
         chain_id=evm_chain_number(chain),
-        allow=tuple(_allowances(chain, said.name, wanted)),
+        allow=tuple(_allowances(settings, said.name, wanted)),
         value_per_transaction=said.value_per_transaction,
         gas_price_max=said.gas_price_max,
         limits=Limits(said.value_per_day, said.gas_per_day),
@@ -113,7 +114,7 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
 
 
 def _allowances(
-    chain: ChainSettings, name: str, wanted: Iterable[str]
+    settings: Settings, name: str, wanted: Iterable[str]
 ) -> Iterable[Allowance]:
     """`Contract.function` or `Contract.*` as selectors at addresses.
 
@@ -122,10 +123,7 @@ def _allowances(
     """
     for item in wanted:
         contract, _, function = item.partition(".")
-        try:
-            abi = load_abi(contract)
-        except UnknownContract:
-            abi = []
+        abi, places = _contract(settings, contract)
         selectors = frozenset(
             _selector(each)
             for each in abi
@@ -138,12 +136,26 @@ def _allowances(
                 f"[signers.{name}] allow: {item} is no function that changes anything: "
                 "write Contract.function as its ABI has it, or Contract.*"
             )
-        places = frozenset(each.address for each in chain.contracts.get(contract, ()))
         yield Allowance(contract, places, selectors)
 
 
-def _selector(function: dict[str, object]) -> bytes:
+# Any: an ABI is JSON whose shape the Solidity compiler defines.
+def _contract(
+    settings: Settings, name: str
+) -> tuple[Sequence[Mapping[str, Any]], frozenset[bytes]]:
+    """The ABI and the addresses of a contract; none of a name that nobody declared."""
+    if name in settings.contracts:
+        own = settings.contracts[name]
+        return own.abi, frozenset(own.addresses)
+    deployed = signing_chain(settings).contracts.get(name, ())
+    try:
+        abi = load_abi(name)
+    except UnknownContract:
+        return [], frozenset()
+    return abi, frozenset(each.address for each in deployed)
+
+
+def _selector(function: Mapping[str, Any]) -> bytes:
     inputs = function["inputs"]
-    assert isinstance(inputs, list)
     types = ",".join(canonical_type(part) for part in inputs)
     return keccak(text=f"{function['name']}({types})")[:4]
