@@ -257,10 +257,11 @@ def _fees(desk: Desk, attempts: list[AttemptRow], mood: Mood) -> Fees | None:
         log.warning("price_unknown signer=%s cause=%s", desk.signer.name, error)
         return None
     fees = offer(wanted, attempts, ceiling)
-    if fees is None or wanted.gas_price > ceiling.highest:
+    asked = wanted.gas_price // 2 if ceiling.dynamic else wanted.gas_price
+    if fees is None or asked > ceiling.highest:
         mood.complain(
             Hold.CEILING,
-            f"gas costs {wanted.gas_price} wei and at most {ceiling.highest} is paid",
+            f"gas costs {asked} wei and at most {ceiling.highest} is paid",
         )
     return fees
 

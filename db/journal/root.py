@@ -157,9 +157,13 @@ def days_over(connection: Connection, now: datetime, most: int = 40) -> list[dat
     """The days before today in which something was said, the last so many days'."""
     today = now.astimezone(UTC).date()
     day = func.date(func.timezone("UTC", journal_entry.c.at), type_=Date)
-    query = select(day.label("day")).distinct().where(
-        journal_entry.c.at >= _midnight(today - timedelta(days=most)),
-        journal_entry.c.at < _midnight(today),
+    query = (
+        select(day.label("day"))
+        .distinct()
+        .where(
+            journal_entry.c.at >= _midnight(today - timedelta(days=most)),
+            journal_entry.c.at < _midnight(today),
+        )
     )
     return sorted(connection.execute(query).scalars())
 

@@ -99,6 +99,11 @@ class Node:
         self.process.wait(30)
 
     def again(self):
+        """End and begin; a block mined after the state is written would be lost.
+
+        It would be a final block undone, for which signers halt, as they should.
+        """
+        self.rpc.call("evm_setIntervalMining", 0)
         self.stop()
         self.start(self.port)
 
