@@ -23,8 +23,9 @@ body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto;
   padding: 1rem 1.25rem 4rem }
 h2 { margin-top: 3rem; border-bottom: 1px solid var(--line) }
 h3 { margin: 2.5rem 0 .25rem }
+h3, p, li, dt { overflow-wrap: anywhere }
 code { font: .9em ui-monospace, monospace; background: var(--soft);
-  padding: .1em .3em; border-radius: .2em; overflow-wrap: anywhere }
+  padding: .1em .3em; border-radius: .2em }
 pre { background: var(--soft); padding: .75rem 1rem; overflow-x: auto }
 pre code { background: none; padding: 0 }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 }
@@ -202,4 +203,5 @@ def _problems() -> str:
         f"{escape(kind.meaning)}"
         for name, kind in PROBLEMS.items()
     )
-    return f"<table><tr><th>type<th>status<th>meaning{rows}</table>"
+    table = f"<table><tr><th>type<th>status<th>meaning{rows}</table>"
+    return f"<div class=wide>{table}</div>"

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from api.auth.gate import Gate
 from api.errors import Problem
+from commands.errors import NodeAway
 from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.health import SignerHealth, Standing, signer_health, standing
@@ -75,6 +76,7 @@ class SignerView:
     health: SignerHealth
     oldest: str
     mood: str
+    balance: str | None  # None: the node does not answer
 
 
 def command_list(gate: Gate, asked: Mapping[str, str]) -> CommandPage:
@@ -136,10 +138,24 @@ def signers(gate: Gate) -> list[SignerView]:
             health=each,
             oldest=span(each.oldest_open_seconds) if each.open_slots else "",
             mood="bad" if each.paused else "open" if each.reason else "good",
+            balance=_balance(gate, each),
         )
         for each in found
     ]
     return sorted(views, key=lambda view: ("bad", "open", "good").index(view.mood))
+
+
+def _balance(gate: Gate, signer: SignerHealth) -> str | None:
+    """What a signer can pay for gas with, as the node says."""
+    intake = gate.service.intake
+    if intake is None:
+        return None
+    try:
+        wei = intake.node.balance(bytes.fromhex(signer.address[2:]))
+    except NodeAway:
+        return None
+    whole, rest = divmod(wei, 10**18)
+    return f"{whole:,}.{rest // 10**14:04d} (in units of 1e18 wei)"
 
 
 def span(seconds: float) -> str:

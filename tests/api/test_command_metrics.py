@@ -2,6 +2,8 @@
 
 import pytest
 
+from api.auth.gate import Gate
+from api.console.pages import signers
 from commands.errors import NodeAway
 from db.commands.slots import pause
 from helpers.office import Office
@@ -47,3 +49,14 @@ def test_a_node_that_is_away_leaves_out_the_balance(office):
 
     assert not [name for name in told if "balance" in name]
     assert "0.0" == told['chainfold_signer_waiting{signer="admin"}']
+
+
+def test_the_console_shows_what_a_signer_can_pay(office):
+    gate = Gate(office.service, office.writer, office.options)
+
+    shown = {each.health.name: each.balance for each in signers(gate)}
+    office.node.away = NodeAway("no answer")
+    away = {each.health.name: each.balance for each in signers(gate)}
+
+    assert "3.0000 (in units of 1e18 wei)" == shown["registrar"]
+    assert {None} == set(away.values())
