@@ -3,7 +3,9 @@
 Each has one reason and one remedy, and goes on by itself when the cause is gone.
 """
 
+import random
 import threading
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,11 +15,12 @@ from commands.errors import NodeAway
 from commands.signing.guard import GuardedSigner, Rules
 from commands.work import work_once
 from db.commands.accept import TooManyWaiting, accept
+from db.commands.slots import register_signer
 from db.commands.states import Hold
 from db.listen import Listener
 from db.signing.memory import EVERYTHING, Limits, allow_signing, stop_signing
 from helpers.counter import Counter, identity
-from helpers.mempool import JsonSigner
+from helpers.mempool import JsonSigner, MempoolChain
 from helpers.schedules import ADDRESS, request
 
 
@@ -72,6 +75,28 @@ def test_20_out_of_funds_with_twenty_queued(counter):
     assert list(range(21)) == order
 
 
+def other_desk(counter):
+    """A second signer beside the counter's, with a command of its own."""
+    name, address = "t", b"\x77" * 20
+    with counter.engine.begin() as connection:
+        register_signer(
+            connection, name=name, source_id=counter.source, address=address,
+            next_nonce=0, gate_height=0,
+        )  # fmt: skip
+        connection.execute(
+            text(
+                "INSERT INTO control.coverage SELECT source, event, :own, blocks"
+                " FROM control.coverage WHERE event = 'chain.transactions'"
+            ),
+            {"own": "0x" + address.hex()},
+        )
+        asked = replace(request(9, counter.source), signer=name)
+        accept(connection, asked, counter.now, command_id=identity(9))
+    chain = MempoolChain(random.Random(2), address)
+    chain.faults = False
+    return replace(counter.desk, signer=JsonSigner(name, address), node=chain)
+
+
 def test_21_a_slow_signer_holds_no_lock_and_no_other_signer(migrated_engine):
     asked, go = threading.Event(), threading.Event()
 
@@ -90,12 +115,14 @@ def test_21_a_slow_signer_holds_no_lock_and_no_other_signer(migrated_engine):
     with migrated_engine.begin() as connection:
         for table in ("signer", "slot", "command"):
             connection.execute(text(f"SELECT 1 FROM control.{table} FOR UPDATE NOWAIT"))
+    work_once(other_desk(counter))
+    assert "signed" == counter.state(9)
     counter.cancel(1)
     go.set()
     thread.join()
 
-    counter.finish()
-    assert ["succeeded", "cancelled"] == counter.states()
+    counter.finish(rounds=8)
+    assert ["succeeded", "cancelled"] == counter.states()[:2]
 
 
 def test_21_a_dead_signer_strands_nothing(counter):

@@ -221,3 +221,48 @@ def test_a_key_never_shows(platform):
     assert key not in dump
     settings = load_settings(platform.folder / "chainfold.toml", environment())
     assert key not in repr(settings)
+
+
+def test_a_key_in_another_process_signs_until_it_is_stopped(platform):
+    """The workers have no key: `sign serve` has it, behind a socket of its own."""
+    settings = platform.folder / "chainfold.toml"
+    server = settings.read_text()
+    (platform.folder / "signing.toml").write_text(server)
+    socket = platform.folder / "sign.sock"
+    settings.write_text(
+        server.replace(
+            'kind = "env"\nenv = "REGISTRAR_KEY"',
+            f'kind = "remote"\nurl = "unix:{socket}"',
+        )
+    )
+    serving = subprocess.Popen(
+        [
+            COMMAND, "--log-level", "warning", "--config", "signing.toml", "sign",
+            "serve", "--listen", f"unix:{socket}",
+        ],
+        cwd=platform.folder, env=environment(), stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    platform.running.append(serving)
+    deadline = time.monotonic() + 30
+    while not socket.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    platform.start("index")
+    platform.start("work")
+    register(platform, 1, "--wait", "40")
+
+    platform.run("sign", "stop", "--reason", "drill")
+    register(platform, 2)
+    deadline = time.monotonic() + 20
+    while "was stopped" not in (said := platform.run("sign", "show", code=1)):
+        assert time.monotonic() < deadline, said
+    assert platform.scalar("SELECT count(*) FROM control.attempt") == 1
+    assert "chainfold sign resume" in said
+    platform.run("sign", "resume")
+    deadline = time.monotonic() + 40
+    while platform.scalar("SELECT count(*) FROM issuers") < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+    assert platform.scalar("SELECT count(*) FROM control.signed") == 2
+    platform.run("sign", "show")
