@@ -5,7 +5,8 @@ several workers are interleaved between any two of their steps and dropped anywh
 After each schedule: no command ran twice, none is told otherwise than the chain has it,
 none is stuck, no nonce is left over (`helpers.schedules`).
 
-`make simulate SEED=… RUNS=…` plays others; a seed that fails belongs into `seeds.txt`.
+`make simulate SEED=… RUNS=…` plays others; a seed that fails belongs into
+`command_seeds.txt`.
 """
 
 import gc
@@ -18,7 +19,7 @@ import pytest
 from db.engine import connect
 from helpers import schedules
 
-SEEDS_FILE = Path(__file__).with_name("seeds.txt")
+SEEDS_FILE = Path(__file__).with_name("command_seeds.txt")
 RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "20000"))
 FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
 CHUNKS = 40
