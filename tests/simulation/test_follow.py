@@ -6,7 +6,7 @@ interleave is left to the machine, as in life. Whatever it was, the tables are w
 `helpers.reference` makes of the chain that remained, and nothing is missing.
 
 `CHAINFOLD_TEST_EXAMPLES=20` tries twenty times as many seeds. A seed that fails goes
-into seeds.txt, whose seeds are always tried.
+into follow_seeds.txt, whose seeds are always tried.
 """
 
 import asyncio
@@ -32,7 +32,9 @@ from indexer.errors import IndexerError
 from indexer.evm.finality import Depth, Ibft
 from indexer.reorg import FinalityViolated
 
-REPLAYED = [int(n) for n in (Path(__file__).parent / "seeds.txt").read_text().split()]
+REPLAYED = [
+    int(n) for n in (Path(__file__).parent / "follow_seeds.txt").read_text().split()
+]
 EXAMPLES = 12 * int(os.environ.get("CHAINFOLD_TEST_EXAMPLES", "1"))
 KINDS = ("429", "500", "html", "truncated", "drop", "empty_logs")
 

@@ -91,7 +91,6 @@ def test_a_token_made_by_hand_with_the_secret_holds(door):
         {"sid": 7},
         {"nbf": 99999999999},
     ],
-    ids=str,
 )
 def test_a_forged_token_is_refused(door, changes):
     refused(door, token=forged(door, **changes))

@@ -151,7 +151,6 @@ def test_where_registration_is_closed_a_new_wallet_does_not_come_in(own_door):
         {"Not Before": "2020-01-01T00:00:00Z"},
         {"Expiration Time": "2999-01-01T03:00:00.123456+03:00"},
     ],
-    ids=str,
 )
 def test_what_the_standard_leaves_open_is_accepted(door, changes):
     sign_in(door, message(door, **changes))
@@ -218,7 +217,6 @@ def in_(**by):
         ("It is not", {"Request ID": "one\nResources:\nhttps://y"}),
         ("It is not", {"Request ID": "one\n"}),
     ],
-    ids=str,
 )
 def test_a_message_with_one_thing_wrong_is_refused(door, part, changes):
     changes = {
