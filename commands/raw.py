@@ -98,6 +98,9 @@ def _read(
     if to == b"":
         raise BadTransaction("the transaction makes a contract: that is not relayed")
     _check(len(to) == 20)
+    # No chain takes larger ones (EIP-2681 for nonces), nor do the tables.
+    _check(_number(nonce) < 1 << 64 and _number(gas) < 1 << 63)
+    _check(max(_number(value), gas_price) < 1 << 256)
     sender = Account.recover_transaction(raw)
     return RawTransaction(
         raw=raw,

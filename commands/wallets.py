@@ -15,10 +15,11 @@ from commands.errors import BadTransaction, NodeAway
 from commands.raw import RawTransaction, read_raw
 from commands.submit import Intake, Submission, new_id
 from db import sources
-from db.commands.accept import CommandRow, Request, accept
+from db.commands.accept import CommandRow, Request, accept, known
 from db.commands.states import State
 from db.commands.tags import command_id_of
 from db.commands.wallets import (
+    RELAY,
     note_relayed,
     settle_wallet_command,
     store_relay,
@@ -26,7 +27,6 @@ from db.commands.wallets import (
     unsettled,
 )
 
-RELAY = "relay"
 SEND_AGAIN = timedelta(seconds=10)
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,8 @@ def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
             f"this is not what was asked: {'; '.join(wrong)}. Sign `transaction` of "
             "the command as it is; only nonce, gas and prices are yours to choose."
         )
+    if row.transaction != signed.hash:
+        _check_nonce(intake, signed)
     return _keep_and_send(intake, row, signed)
 
 
@@ -131,6 +133,10 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
         gas_limit=signed.gas,
         asked_by=asked.actor.name,
     )
+    with intake.engine.connect() as connection:
+        if (before := known(connection, request)) is not None:
+            return before, False
+    _check_nonce(intake, signed)
     with intake.engine.begin() as connection:
         row, fresh = accept(connection, request, intake.clock(), command_id=new_id())
         if fresh:
@@ -177,6 +183,22 @@ def _send(intake: Intake, hash_: bytes, raw: bytes) -> None:
         log.warning("relay_not_sent hash=0x%s cause=%s", hash_.hex(), error)
     with intake.engine.begin() as connection:
         note_relayed(connection, hash_, answer, intake.clock())
+
+
+def _check_nonce(intake: Intake, signed: RawTransaction) -> None:
+    """Raise BadTransaction where the nonce was used in a block that we may not read.
+
+    What became of it can't be told then. A node that is away refuses nothing.
+    """
+    try:
+        following = intake.node.nonce(signed.sender)
+    except NodeAway:
+        return
+    if signed.nonce < following:
+        raise BadTransaction(
+            f"nonce {signed.nonce} of 0x{signed.sender.hex()} was used already: sign "
+            f"it again with nonce {following}"
+        )
 
 
 def _is_known(intake: Intake, address: bytes) -> bool:

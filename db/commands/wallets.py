@@ -18,17 +18,19 @@ from db.errors import DatabaseError
 from db.position import height_of
 
 WATCHED_MOST = 10_000
+RELAY = "relay"  # the kind of what was relayed and not asked for
 
-# Commands of wallets, with the first transaction of the index that was for each.
+# The first transaction of the index that was for a command. What is only relayed has no
+# id in its calldata: another call may look the same, at another nonce.
 _FOUND = text(
     """
     SELECT t.hash, t.succeeded, t.position
     FROM control.command c
     JOIN control.sender_transaction t
         ON t.source = c.source AND t.sender = c.sender
-        AND ((t.recipient = c.target AND t.data = c.data AND t.value = c.value)
-            OR t.hash IN (SELECT r.hash FROM control.relay r WHERE r.command = c.id))
-    WHERE c.id = :command
+        AND t.recipient = c.target AND t.data = c.data AND t.value = c.value
+    WHERE c.id = :command AND (c.kind <> :relay OR t.nonce IN (
+        SELECT r.nonce FROM control.relay r WHERE r.command = c.id))
     ORDER BY t.position
     LIMIT 1
     """
@@ -141,7 +143,7 @@ def settle_wallet_command(
     row = lock(connection, command_id)
     if row.state in TERMINAL:
         return row
-    found = connection.execute(_FOUND, {"command": row.id}).first()
+    found = connection.execute(_FOUND, {"command": row.id, "relay": RELAY}).first()
     if found is None:
         return _not_found(connection, row, final, now)
     height = height_of(found.position)

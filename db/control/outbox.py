@@ -25,7 +25,7 @@ from db.control.base import metadata
 relay = Table(
     "relay",
     metadata,
-    Column("hash", LargeBinary, primary_key=True),
+    Column("hash", LargeBinary, nullable=False),
     Column("command", Uuid, ForeignKey("control.command.id"), nullable=False),
     Column("nonce", Numeric(78, 0), nullable=False),
     Column("raw", LargeBinary, nullable=False),
@@ -33,6 +33,7 @@ relay = Table(
     Column("sent_count", Integer, nullable=False, server_default="0"),
     Column("sent_at", DateTime(timezone=True)),
     Column("answer", Text, nullable=False, server_default=""),
+    PrimaryKeyConstraint("hash", "command"),
 )
 Index("relay_by_command", relay.c.command)
 

@@ -404,7 +404,7 @@ def relayed(office, raw, status=202, key="relay"):
 def any_call(**changes):
     return sign(
         {
-            "chainId": hex(CHAIN_ID), "from": "", "nonce": "0x3", "gas": "0x5208",
+            "chainId": hex(CHAIN_ID), "from": "", "nonce": "0x9", "gas": "0x5208",
             "gasPrice": "0x1", "value": "0x0", "data": "0x1234",
             "to": hexed(CONTRACTS["FundEscrow"]), **changes,
         }
@@ -414,7 +414,7 @@ def any_call(**changes):
 def test_any_signed_call_of_a_contract_we_follow_is_relayed(office):
     data = relayed(office, any_call())["data"]
     again = relayed(office, any_call(), 200)["data"]
-    office.transaction(to=CONTRACTS["FundEscrow"], data=b"\x12\x34", nonce=3)
+    office.transaction(to=CONTRACTS["FundEscrow"], data=b"\x12\x34", nonce=9)
 
     assert data["id"] == again["id"]
     assert ("relay", "signed", hexed(WALLET)) == (
@@ -448,7 +448,7 @@ def test_anything_else_is_not_relayed(office, raw, told):
 def test_fees_of_type_two_are_read_too(office):
     fees = {"gas": "0x5208", "maxFeePerGas": "0x2", "maxPriorityFeePerGas": "0x1"}
     unsigned = {
-        "chainId": hex(CHAIN_ID), "nonce": "0x3", "value": "0x0", "data": "0x1234",
+        "chainId": hex(CHAIN_ID), "nonce": "0x9", "value": "0x0", "data": "0x1234",
         "to": hexed(CONTRACTS["FundEscrow"]), "type": "0x2", "from": "", **fees,
     }  # fmt: skip
 
@@ -474,3 +474,54 @@ def test_a_lost_answer_of_the_node_loses_nothing(office):
         row = find(connection, uuid.UUID(data["id"]))
     assert row.state is State.SIGNED
     assert row.created_at < office.clock() - timedelta(seconds=11)
+
+
+def test_a_relayed_call_is_not_taken_for_another_one_like_it(office):
+    """The same call at another nonce is another one, done before or after."""
+    office.transaction(to=CONTRACTS["FundEscrow"], data=b"\x12\x34", nonce=3)
+    data = relayed(office, any_call())["data"]
+    waits = settled(office, data["id"], final=99).state
+    office.transaction(
+        to=CONTRACTS["FundEscrow"], data=b"\x12\x34", nonce=9, good=False
+    )
+
+    assert State.SIGNED is waits
+    assert State.REVERTED is settled(office, data["id"], final=99).state
+
+
+def test_the_same_bytes_under_another_key_are_proved_too(office):
+    first = relayed(office, any_call())["data"]
+    other = relayed(office, any_call(), key="other")["data"]
+    office.transaction(to=CONTRACTS["FundEscrow"], data=b"\x12\x34", nonce=9)
+
+    assert first["id"] != other["id"]
+    for each in (first, other):
+        assert State.SUCCEEDED is settled(office, each["id"], final=99).state
+
+
+def test_a_nonce_that_was_used_already_is_not_relayed(office):
+    answer = relayed(office, any_call(nonce="0x3"), 422)
+    data = invested(office)
+    late = give(office, data["id"], sign(data["transaction_to_sign"], nonce="0x6"), 422)
+
+    assert "nonce 3" in answer["detail"]
+    assert "nonce 6" in late["detail"]
+    assert [] == office.node.sent
+
+
+def test_a_command_is_shown_while_the_node_is_away(office):
+    data = invested(office)
+    office.node.away = NodeAway("no answer")
+
+    told = shown(office, data["id"], by=Role.INVESTOR)
+
+    assert "accepted" == told["state"]
+    assert "transaction_to_sign" not in told
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"gas": hex(2**64)}, {"value": hex(2**256)}, {"nonce": hex(2**300)}],
+)
+def test_numbers_that_no_chain_takes_are_refused(office, changes):
+    relayed(office, any_call(**changes), 422)

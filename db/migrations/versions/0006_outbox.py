@@ -17,14 +17,15 @@ CREATE INDEX command_of_wallet ON control.command (source, sender)
     WHERE sender IS NOT NULL AND next_action_at IS NOT NULL;
 CREATE INDEX command_by_tenant ON control.command (tenant, id);
 CREATE TABLE control.relay (
-    hash bytea PRIMARY KEY,
+    hash bytea NOT NULL,
     command uuid NOT NULL REFERENCES control.command (id),
     nonce numeric(78,0) NOT NULL,
     raw bytea NOT NULL,
     relayed_at timestamptz NOT NULL,
     sent_count integer NOT NULL DEFAULT 0,
     sent_at timestamptz,
-    answer text NOT NULL DEFAULT ''
+    answer text NOT NULL DEFAULT '',
+    PRIMARY KEY (hash, command)
 );
 CREATE INDEX relay_by_command ON control.relay (command);
 CREATE TABLE control.reaction (
