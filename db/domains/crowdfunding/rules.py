@@ -32,12 +32,17 @@ TERMS = (
 
 
 def is_own_issuer(command: Any, tables: Tables) -> Iterator[Refusal]:
-    """An issuer drafts for an address that its account has proved to own."""
+    """An issuer drafts for itself, and writes over no other issuer's draft."""
     asker = tables.asker
-    if Role.OPERATOR not in asker.roles and command.beneficiary not in asker.wallets:
+    if Role.OPERATOR in asker.roles:
+        return
+    if command.beneficiary not in asker.wallets:
         yield Refusal(
             "not_your_wallet", "the beneficiary is not a wallet linked to your account"
         )
+    draft = tables.row(CampaignDraft, draft=command.draft)
+    if draft is not None and draft.beneficiary not in asker.wallets:
+        yield Refusal("not_your_draft", "the draft is another issuer's: draft another")
 
 
 def draft_is_open(command: Any, tables: Tables) -> Iterator[Refusal]:
