@@ -30,9 +30,9 @@ from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
 from api.service import PREFIX, Service
 from api.waiting import Hub, sleep_until
-from api.writes import actor_of, body_of_request, require_intake
+from api.writes import actor_of, body_of_request, require_intake, to_sign
 from commands.submit import Submission
-from commands.wallets import relay_any, relay_signed, unsigned
+from commands.wallets import relay_any, relay_signed
 from db import reads
 from db.commands.accept import CommandRow, cancel, find
 from db.commands.holding import release
@@ -130,17 +130,11 @@ class _Routes:
                 sent_for(connection, command_id),
             ),
         )
-        extra: dict[str, Any] = {}
-        if row.sender is not None and row.state is State.ACCEPTED:
-            with told():
-                extra["transaction_to_sign"] = unsigned(
-                    require_intake(self._service), row
-                ).as_json()
         return command_answer(
             row,
             events=[event_object(each) for each in events],
             sent=[sent_object(each) for each in sent],
-            **extra,
+            **to_sign(self._service, row),
         )
 
     def stream(self, command_id: uuid.UUID) -> Response:

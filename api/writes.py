@@ -10,6 +10,7 @@ The body has the command's fields, those that the path does not fill; besides th
 """
 
 import json
+import logging
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -27,15 +28,20 @@ from api.idempotency import HEADER, alone_with, idempotency_key
 from api.parameters import value_of
 from api.schemas import Schema, field_schema
 from api.service import PREFIX, Service
+from commands.errors import NodeAway
 from commands.submit import Intake, Submission
 from commands.wallets import unsigned
 from db import reads
+from db.commands.accept import CommandRow
+from db.commands.states import State
 from db.declare import Asker, Command, Projection
 from db.declare.commands import CommandSpec, Route
 from db.journal.append import Actor
 from db.reads.tables import ReadTables
 
 VALID_SECONDS_MOST = 30 * 86_400
+
+log = logging.getLogger(__name__)
 
 
 def write_blueprint(service: Service, command: type[Command]) -> Blueprint:
@@ -79,10 +85,7 @@ def _add(
         asked = _submission(spec, principal, key, service, intake, route, path)
         with alone_with(principal.tenant, key), told():
             row, fresh = intake.submit(command, asked)
-            extra: dict[str, Any] = {}
-            if row.sender is not None and row.state == "accepted":
-                extra["transaction_to_sign"] = unsigned(intake, row).as_json()
-        return command_answer(row, fresh=fresh, **extra)
+        return command_answer(row, fresh=fresh, **to_sign(service, row))
 
     documented = blueprint.doc(**_description(spec, route, endpoint))(ask)
     parameters = [
@@ -110,11 +113,35 @@ def body_of_request() -> dict[str, Any]:
     if not request.data:
         return {}
     body = request.get_json(silent=True) if request.is_json else None
-    if not isinstance(body, dict):
+    if not isinstance(body, dict) or not _is_text(body):
         raise Problem(
             "bad_request", "Send a JSON object, with Content-Type: application/json."
         )
     return body
+
+
+def _is_text(body: dict[str, Any]) -> bool:
+    """Whether all strings have a form in UTF-8: JSON can write half characters."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
+    """What the wallet of a command is to sign; nothing while the node is away.
+
+    The command was taken all the same, and tells of it when it is asked for again.
+    """
+    intake = service.intake
+    if row.sender is None or row.state is not State.ACCEPTED or intake is None:
+        return {}
+    try:
+        return {"transaction_to_sign": unsigned(intake, row).as_json()}
+    except NodeAway as error:
+        log.warning("nothing_to_sign command=%s cause=%s", row.id, error)
+        return {}
 
 
 def _submission(

@@ -350,3 +350,38 @@ def test_what_happens_to_accounts_is_in_the_journal_too(office):
     assert "ada@example.org" not in str(told)
     [created] = [each for each in told if each["kind"] == "account_created"]
     assert uuid.UUID(created["account"])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"issuer": "0x12", "credential": "\\ud800", "memorandum": "m"}',
+        '{"\\ud800": 1}',
+        '{"\\u0000": 1}',
+        '{"issuer": ' + "9" * 9000 + "}",
+        '{"issuer": ' + "[" * 60_000 + "]" * 60_000 + "}",
+    ],
+)
+def test_a_body_that_cannot_be_stored_is_refused(office, body):
+    answer = office.post(
+        "/api/v1/commands/register-issuer", None, None, data=body,
+        token=office.by(Role.OPERATOR), headers={"Idempotency-Key": "one"},
+        content_type="application/json",
+    )  # fmt: skip
+
+    assert answer.status_code in (400, 422), answer.text
+    assert 0 == commands(office)
+
+
+def test_an_issuer_writes_over_no_draft_of_another(office):
+    drafted(office, approved=False)
+    with office.writer.begin() as connection:
+        link_wallet(
+            connection, office.people[Role.ISSUER], B, kind="evm", now=office.clock()
+        )
+
+    answer = office.ask(
+        "draft-campaign", 422, by=Role.ISSUER, **terms(beneficiary=hexed(B))
+    )
+
+    assert ["not_your_draft"] == codes(answer)
