@@ -99,10 +99,10 @@ def resume_signer(connection: Connection, name: str, now: datetime) -> None:
 
     Every one of its slots is due at once.
     """
-    lock_signer(connection, name)
-    marker = MARKER.hex()
-    connection.execute(_SEEN, {"name": name, "now": now, "marker": marker})
-    connection.execute(_GONE, {"name": name})
+    if lock_signer(connection, name).paused:  # else there was nothing to be seen
+        marker = MARKER.hex()
+        connection.execute(_SEEN, {"name": name, "now": now, "marker": marker})
+        connection.execute(_GONE, {"name": name})
     connection.execute(
         update(slot)
         .where(slot.c.signer == name, slot.c.open)

@@ -134,6 +134,7 @@ class World:
                 stage, signer, Rules(name="s", chain_id=1), lambda: self.now
             )
         self.desk = Desk(stage, signer, self.chain, self.policy, lambda: self.now)
+        self.seen = False  # whether somebody let it go on after it halted by itself
         self.workers, self.backup = [work(self.desk), work(self.desk)], None
         self._deadline()
 
@@ -215,6 +216,7 @@ class World:
             if paused:
                 pause(connection, "s", paused=True, reason="by hand")
             else:
+                self.seen = self.seen or self.alarmed()
                 resume_signer(connection, "s", self.now)
 
     def _restart(self):
@@ -281,7 +283,8 @@ class World:
 
     def problems(self):
         """What is not as it must be."""
-        if self.alarmed():
+        if self.alarmed() or self.seen:
+            # What a restored database did not know may be told otherwise than it was.
             return self._twice() if self.kind == "restored" else ["it halted itself"]
         return [*self._twice(), *self._lies(), *self._nonces()]
 
