@@ -260,6 +260,13 @@ def notify(connection: Connection, source_id: int, blocks: BlockRange) -> None:
     connection.execute(select(func.pg_notify("chainfold", payload)))
 
 
+def notify_final(connection: Connection, source_id: int, height: int) -> None:
+    """Wake whoever waits for blocks to be final: `source:final:height`, at commit."""
+    connection.execute(
+        select(func.pg_notify("chainfold", f"{source_id}:final:{height}"))
+    )
+
+
 def _row(row: Any) -> SourceRow:
     return SourceRow(
         id=row.id,

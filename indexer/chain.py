@@ -33,6 +33,7 @@ class Chain:
     ahead_final: int = -1  # the last final block when that reading began
     # The last of our blocks that was final already when it was read.
     sure: int = -1
+    told_final: int = -1  # the last final block that whoever listens was told of
     # By stream of children: under which block the source knows all that the database
     # has, and how many these are. Empty: it must be told them anew.
     known: dict[str, int] = field(default_factory=dict)

@@ -182,7 +182,10 @@ def _observe(
         sources.observe(
             connection, chain.id, head=head.height, head_time=head.time, final=sure
         )
+        if sure > chain.told_final:
+            sources.notify_final(connection, chain.id, sure)
         wallets = {} if chain.window is not None else watched(connection, chain.id)
+    chain.told_final = max(chain.told_final, sure)
     metrics.HEAD.labels(chain.name).set(head.height)
     if sure >= 0:
         metrics.FINAL.labels(chain.name).set(sure)

@@ -15,6 +15,7 @@ from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
 from db.engine import Unavailable
+from db.listen import Listener
 from ops.anchoring import NOTARY, Daily
 from ops.commanding import contract_addresses, work_until
 from ops.indexing import declared, evm_chain_number, ordinals, streams
@@ -54,11 +55,15 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
 def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:
     """Carry on what wallets signed and what reactions ask for, until told to stop.
 
-    With a notary among the signers the journal's days are anchored too.
+    With a notary among the signers the journal's days are anchored too. A notification
+    of the indexer wakes it; that it looks again by itself is the guarantee.
     """
     intake: Intake | None = None
     daily = Daily() if NOTARY in settings.signers else None
+    bell = threading.Event()
+    listener = Listener(engine, "chainfold", lambda _: bell.set()).start()
     while not stop.is_set():
+        bell.clear()
         try:
             intake = intake or open_intake(settings, engine)
             for _ in work_wallets(intake):
@@ -70,7 +75,11 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
         except (NodeAway, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("intake_retried cause=%s", gist)
-        stop.wait(WORK_SECONDS)
+        except Exception:
+            # Whatever one command's trouble is, it must not end the work on the others.
+            log.exception("intake_failed")
+        bell.wait(WORK_SECONDS)
+    listener.stop()
 
 
 @contextmanager
