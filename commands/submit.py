@@ -66,6 +66,10 @@ class Submission:
     asker: Asker = NOBODY
 
 
+def unheard(command: uuid.UUID) -> None:
+    """Ring nowhere: Postgres tells whoever listens, and the sweep is the guarantee."""
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """Everything that taking commands for one chain needs."""
@@ -78,6 +82,8 @@ class Intake:
     addresses: Mapping[str, bytes]
     plan: Sequence[Stream] | None
     clock: Callable[[], datetime]
+    # Told of each command that one of our signers has to send, after it is stored.
+    ring: Callable[[uuid.UUID], None] = unheard
     # A signer's name stands for one address for ever.
     _addresses: dict[str, bytes] = field(default_factory=dict)
 
@@ -113,6 +119,8 @@ class Intake:
             )
             if fresh:
                 row = self._note(connection, spec, submission, arguments, row)
+        if fresh and row.signer is not None:
+            self.ring(row.id)
         return row, fresh
 
     def note_refusal(

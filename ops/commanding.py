@@ -14,6 +14,7 @@ from db import sources
 from db.commands.slots import register_signer
 from db.engine import Unavailable
 from db.listen import Listener
+from ops import doorbell
 from ops.errors import OperationError
 from ops.indexing import declared, evm_chain_number, ordinals
 from ops.settings import Fees, Settings
@@ -77,6 +78,7 @@ def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> Non
     A notification wakes them; that they look again by themselves is the guarantee.
     """
     bells = {name: threading.Event() for name in settings.signers}
+    doorbell.bells.update(bells.values())
 
     def ring(told: str) -> None:
         if ":" not in told or told.endswith(RINGING) or told.count(":") == 2:
@@ -100,6 +102,7 @@ def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> Non
         bell.set()
     for thread in threads:
         thread.join()
+    doorbell.bells.difference_update(bells.values())
     for listener in listeners:
         listener.stop()
 

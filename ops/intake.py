@@ -10,14 +10,16 @@ from sqlalchemy import Engine
 
 from commands.errors import NodeAway
 from commands.node import EvmNode
-from commands.submit import Intake
+from commands.submit import Intake, unheard
 from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
 from db.engine import Unavailable
 from db.listen import Listener
+from ops import doorbell
 from ops.anchoring import NOTARY, Daily
 from ops.commanding import contract_addresses, work_until
+from ops.doorbell import Ringer
 from ops.indexing import declared, evm_chain_number, ordinals, streams
 from ops.settings import Settings
 from ops.signing import signing_chain
@@ -40,7 +42,9 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
     registry = declared(settings)
+    redis = settings.redis.url
     return Intake(
+        ring=unheard if redis is None else Ringer(str(redis)),
         engine=engine,
         registry=registry,
         source=row.id,
@@ -61,6 +65,7 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
     intake: Intake | None = None
     daily = Daily() if NOTARY in settings.signers else None
     bell = threading.Event()
+    doorbell.bells.add(bell)
     listener = Listener(engine, "chainfold", lambda _: bell.set()).start()
     while not stop.is_set():
         bell.clear()
@@ -79,6 +84,7 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
             # Whatever one command's trouble is, it must not end the work on the others.
             log.exception("intake_failed")
         bell.wait(WORK_SECONDS)
+    doorbell.bells.discard(bell)
     listener.stop()
 
 

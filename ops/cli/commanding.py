@@ -20,6 +20,7 @@ from db.declare import Asker, Role
 from db.journal.append import Actor
 from ops.cli.context import State, pass_state
 from ops.commanding import now, open_desk
+from ops.doorbell import attend
 from ops.errors import OperationError
 from ops.intake import open_intake, working
 
@@ -27,18 +28,26 @@ ACTOR = Actor("cli", tenant="cli")
 
 
 @click.command()
+@click.option("--queue", is_flag=True, help="Answer RQ's doorbell too; needs [redis].")
 @pass_state
-def work(state: State) -> None:
+def work(state: State, queue: bool) -> None:
     """Sign, send and settle commands, and take what reactions ask for, until stopped.
 
     Any number of these may run: they meet in the database.
     """
     if not state.settings.signers:
         raise OperationError("no signer is configured: write [signers.<name>]")
+    redis = state.settings.redis.url
+    if queue and redis is None:
+        raise OperationError(
+            "--queue needs a Redis: write [redis] url, or leave it out"
+        )
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with state.database() as engine, working(state.settings, engine):
+        if queue:
+            attend(str(redis), stop)
         stop.wait()
 
 

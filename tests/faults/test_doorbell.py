@@ -1,0 +1,154 @@
+"""Fault 16: Redis loses everything, or is away. Commands are taken and go on."""
+
+import os
+import threading
+import time
+import uuid
+
+import pytest
+from redis import Redis
+from rq import Queue, SimpleWorker
+from rq.serializers import JSONSerializer
+
+from helpers import servers
+from helpers.office import Office
+from ops import doorbell
+from ops.embedded.redis import EmbeddedRedis
+
+ASKED = {"issuer": "0x" + "aa" * 20, "credential": "vc", "memorandum": "ipfs://m"}
+
+
+@pytest.fixture
+def redis():
+    """A Redis of the test's own: it is emptied, and dies."""
+    with servers.scratch_directory() as directory:
+        server = EmbeddedRedis(directory)
+        with server as url:
+            yield server, url
+
+
+@pytest.fixture
+def office(migrated_url):
+    found = Office(migrated_url)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def bell():
+    woken = threading.Event()
+    doorbell.bells.add(woken)
+    yield woken
+    doorbell.bells.discard(woken)
+
+
+def ringing(office, url):
+    object.__setattr__(office.intake, "ring", doorbell.Ringer(url))
+
+
+def queue(url):
+    return Queue(
+        doorbell.QUEUE, connection=Redis.from_url(url), serializer=JSONSerializer
+    )
+
+
+def answer_all(url):
+    found = queue(url)
+    SimpleWorker(
+        [found], connection=found.connection, serializer=JSONSerializer
+    ).work(burst=True, logging_level="WARNING")  # fmt: skip
+
+
+def waiting(office):
+    query = "SELECT count(*) FROM control.command WHERE next_action_at IS NOT NULL"
+    return office.scalar(query)
+
+
+def test_a_command_that_is_taken_rings_with_its_id_alone(office, redis, bell):
+    _, url = redis
+    ringing(office, url)
+    taken = office.ask("register-issuer", **ASKED).json["data"]["id"]
+
+    [job] = queue(url).jobs
+    assert ("ops.doorbell.answer", (taken,), {}) == (
+        job.func_name, tuple(job.args), job.kwargs,
+    )  # fmt: skip
+    assert not bell.is_set()
+    answer_all(url)
+    assert bell.is_set()
+    assert [] == queue(url).jobs
+
+
+def test_the_same_command_rings_once(redis):
+    _, url = redis
+    ring, command = doorbell.Ringer(url), uuid.uuid4()
+
+    ring(command)
+    ring(command)
+
+    assert 1 == len(queue(url))
+
+
+def test_16_redis_loses_everything(office, redis, bell):
+    """The queue is emptied: the commands are there, and the next one rings again."""
+    _, url = redis
+    ringing(office, url)
+    for _ in range(3):
+        office.ask("register-issuer", **ASKED)
+    Redis.from_url(url).flushall()
+
+    assert 0 == len(queue(url))
+    assert 3 == waiting(office)
+    office.ask("register-issuer", **ASKED)
+    answer_all(url)
+    assert bell.is_set()
+    assert 4 == waiting(office)
+
+
+def test_16_redis_is_away(office, bell):
+    """Commands are still taken with 202, and nobody waits for Redis twice."""
+    with servers.scratch_directory() as directory, EmbeddedRedis(directory) as url:
+        pass  # it has ended
+    ringing(office, url)
+
+    began = time.monotonic()
+    for _ in range(20):
+        office.ask("register-issuer", **ASKED)
+
+    assert 20 == waiting(office)
+    assert office.intake.ring._quiet_until > time.monotonic()
+    assert time.monotonic() - began < 20
+
+
+def test_a_worker_at_the_door_lives_through_a_redis_that_dies(bell):
+    """In a process of its own, as RQ takes the signals of its process."""
+    with servers.scratch_directory() as directory, EmbeddedRedis(directory) as url:
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                listener = threading.Event()
+                doorbell.bells.add(listener)
+                threading.Thread(target=_tell, args=(listener, writing)).start()
+                doorbell.attend(url, threading.Event())
+            finally:
+                os._exit(0)
+        os.close(writing)
+        ring = doorbell.Ringer(url)
+        ring(uuid.uuid4())
+        first = os.read(reading, 1)
+        Redis.from_url(url).flushall()
+        ring(uuid.uuid4())
+        second = os.read(reading, 1)
+        os.kill(child, 15)
+        _, status = os.waitpid(child, 0)
+
+    assert (b"!", b"!") == (first, second)
+    assert 0 == os.waitstatus_to_exitcode(status)
+
+
+def _tell(listener, writing):
+    while True:
+        listener.wait()
+        listener.clear()
+        os.write(writing, b"!")
