@@ -21,6 +21,7 @@ from db.declare import Asker, Command, Entry, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
 from db.domains.audit.entries import CommandAccepted, CommandRefused
 from db.journal.append import Actor, Appended, append
+from db.journal.head import lock_head
 from db.reads import read
 from db.reads.tables import NOBODY, ReadTables
 from db.registry import Registry
@@ -105,20 +106,27 @@ class Intake:
                 return before, False
             sender = self._sender(connection, request)
         try:
-            self._check_rules(command, arguments, submission.asker)
+            refusals = self._refusals(command, arguments, submission.asker)
+            if spec.rules and (found := read(self.engine, refusals)):
+                raise RulesBroken(found)
             if spec.call is not None:
                 gas = self._simulate(spec.call, sender, request)
                 limit = gas + gas * GAS_MARGIN_PERCENT // 100
                 request = replace(request, gas_limit=limit)
+            with self.engine.begin() as connection:
+                row, fresh = accept(
+                    connection, request, self.clock(), command_id=command_id
+                )
+                if fresh and spec.record is not None:
+                    # Others' entries of this moment may speak against it by now.
+                    lock_head(connection)
+                    if found := refusals(connection):
+                        raise RulesBroken(found)
+                if fresh:
+                    row = self._note(connection, spec, submission, arguments, row)
         except (RulesBroken, Refused) as error:
             self.note_refusal(spec, submission, str(error), request.arguments)
             raise
-        with self.engine.begin() as connection:
-            row, fresh = accept(
-                connection, request, self.clock(), command_id=command_id
-            )
-            if fresh:
-                row = self._note(connection, spec, submission, arguments, row)
         if fresh and row.signer is not None:
             self.ring(row.id)
         return row, fresh
@@ -226,23 +234,20 @@ class Intake:
         self._addresses[request.signer] = signer.address
         return signer.address
 
-    def _check_rules(
+    def _refusals(
         self, command: type[Command], arguments: Mapping[str, Any], asker: Asker
-    ) -> None:
-        if not command.spec.rules:
-            return
+    ) -> Callable[[Connection], list[Refusal]]:
+        """What reads all that speaks against a command."""
         asked = command(**arguments)
 
-        def refusals(connection: Connection) -> list[Refusal]:
+        def look(connection: Connection) -> list[Refusal]:
             time_ = self._block_time(by_id(connection, self.source))
             tables = ReadTables(
                 connection, self.source, time=time_, plan=self.plan, asker=asker
             )
             return [each for rule in command.spec.rules for each in rule(asked, tables)]
 
-        found = read(self.engine, refusals)
-        if found:
-            raise RulesBroken(found)
+        return look
 
     def _block_time(self, row: SourceRow) -> int:
         now = int(self.clock().timestamp())

@@ -1,6 +1,7 @@
 """Asking for a change: who may, what is refused, and that nothing happens twice."""
 
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,7 +10,9 @@ from db.accounts.accounts import link_wallet
 from db.commands.tags import command_id_of
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
-from helpers.office import CONTRACTS, SIGNERS, Office
+from db.domains.crowdfunding.entries import CampaignApproved
+from db.journal.append import Actor, append
+from helpers.office import CONTRACTS, REGISTRY, SIGNERS, Office
 
 A, B = b"\xaa" * 20, b"\xbb" * 20
 ETB = 10**18
@@ -385,3 +388,32 @@ def test_an_issuer_writes_over_no_draft_of_another(office):
     )
 
     assert ["not_your_draft"] == codes(answer)
+
+
+def test_a_draft_is_not_changed_while_it_is_approved(office):
+    """Rules look again once no other entry can come between."""
+    drafted(office, approved=False)
+    with ThreadPoolExecutor(1) as pool:
+        with office.writer.begin() as connection:
+            append(
+                connection, REGISTRY, CampaignApproved(draft=DRAFT),
+                actor=Actor("compliance"), now=office.clock(),
+            )  # fmt: skip
+            answer = pool.submit(
+                office.ask, "draft-campaign", 422, **terms(description="Less coffee")
+            )
+            while not blocked(office) and not answer.done():
+                pass
+        refused = answer.result(30)
+
+    assert ["approved_already"] == codes(refused)
+    office.ask("", path=f"/api/v1/campaigns/{DRAFT}/approve", status=422,
+        by=Role.COMPLIANCE)  # fmt: skip
+    assert 1 == commands(office)
+
+
+def blocked(office):
+    return office.scalar(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND datname = current_database()"
+    )
