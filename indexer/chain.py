@@ -9,7 +9,7 @@ from db.coverage import Stream
 from db.position import BlockRange
 from db.registry import Registry
 from indexer.source import Batch, Source
-from indexer.streams import wallet_streams
+from indexer.streams import TRANSACTIONS, wallet_streams
 from indexer.writer import Guard
 
 Planned = tuple[BlockRange, list[Stream]]
@@ -53,11 +53,14 @@ class Chain:
         """From the next plan on, read the transactions of these wallets too.
 
         The source is told before anything is planned, so that no block counts as read
-        for a wallet that was not looked for in it.
+        for a wallet that was not looked for in it. One that is our own signer's is read
+        anyway, and stays when nothing is waited for any more.
         """
+        others = set(self.streams) - set(wallet_streams(self.wallets))
+        signers = {each.filter for each in others if each.event == TRANSACTIONS}
+        wallets = {w: n for w, n in wallets.items() if "0x" + w.hex() not in signers}
         if wallets == self.wallets:
             return
         self.source.watch(wallets)
-        others = set(self.streams) - set(wallet_streams(self.wallets))
         self.streams = sorted(others | set(wallet_streams(wallets)))
         self.wallets = wallets

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import text
@@ -22,10 +23,12 @@ from helpers.business import (
 )
 from helpers.following import catch_up, check
 from helpers.rpc import FakeEvmChain, FakeRpcServer, log_for
+from indexer.chain import Chain
 from indexer.errors import Retryable
 from indexer.evm.finality import Depth
 from indexer.follow import step
 from indexer.planning import know_children
+from indexer.streams import wallet_streams
 
 DEAL = b"\xdd" * 20
 
@@ -233,3 +236,16 @@ def test_ten_thousand_gaps_in_each_of_a_hundred_streams_are_planned_at_once(engi
 
     assert coverage.next_range(gaps, 1000) == (BlockRange(9, 9), sorted(streams))
     assert seconds < 1  # it was 16
+
+
+def test_a_signer_of_ours_is_read_on_when_no_command_of_its_wallet_waits():
+    """Its stream and that of a wallet may begin with the same block."""
+    signer, wallet = b"\x01" * 20, b"\x02" * 20
+    own = wallet_streams({signer: 0})
+    source = SimpleNamespace(watch=lambda wallets: None)
+    chain = Chain(None, None, source, 1, list(own))
+
+    chain.watch({signer: 0, wallet: 5})
+    assert sorted(own + wallet_streams({wallet: 5})) == chain.streams
+    chain.watch({})
+    assert own == chain.streams
