@@ -70,7 +70,7 @@ class CommandCollector(Collector):
         )
 
     def _balances(self, signers: Iterable[SignerHealth]) -> Metric:
-        """Asked of the node, which may be away: a signer is left out then."""
+        """Asked of the node; while it is away none is told, and none waited for."""
         gauge = GaugeMetricFamily(
             "chainfold_signer_balance_ether",
             "What a signer can pay for gas with, in units of 1e18 wei.",
@@ -82,7 +82,7 @@ class CommandCollector(Collector):
             try:
                 wei = intake.node.balance(bytes.fromhex(each.address[2:]))
             except NodeAway:
-                continue
+                break
             gauge.add_metric([each.name], wei / 10**18)
         return gauge
 

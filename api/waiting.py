@@ -60,10 +60,10 @@ class Hub:
                     f"{all_} requests wait already, {mine} of them yours. Ask without "
                     "wait=, or a little later.",
                 )
-            self._tenants[tenant] += 1
-            self._waiting[command].add(woken)
             if self._listener is None:
                 self._listener = Listener(self._engine, CHANNEL, self._heard).start()
+            self._tenants[tenant] += 1
+            self._waiting[command].add(woken)
         try:
             yield woken
         finally:

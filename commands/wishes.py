@@ -6,9 +6,16 @@ from datetime import timedelta
 
 from commands.encode import BadArguments
 from commands.errors import NodeAway, Refused
-from commands.submit import Intake, NoContract, NoSigner, RulesBroken, Submission
+from commands.submit import (
+    Intake,
+    NoContract,
+    NoSigner,
+    NoWallet,
+    RulesBroken,
+    Submission,
+)
 from db import outbox
-from db.commands.accept import TooManyWaiting
+from db.commands.accept import KeyReused, TooManyWaiting
 from db.journal.append import Actor
 from db.outbox import Wish
 from db.reads import ReadError
@@ -28,7 +35,10 @@ def work_wishes(intake: Intake) -> Iterator[str]:
     with intake.engine.connect() as connection:
         waiting = outbox.due(connection, intake.source, intake.clock())
     for each in waiting:
-        yield _answer(intake, each)
+        said = _answer(intake, each)
+        yield said
+        if said == "node away":
+            return  # it would be the same with each
 
 
 def _answer(intake: Intake, wish: Wish) -> str:
@@ -38,7 +48,7 @@ def _answer(intake: Intake, wish: Wish) -> str:
             raise BadArguments([f"no command {wish.kind} is declared"])
         asked = Submission(ACTOR, wish.key, wish.arguments, cause=wish.cause)
         row, _ = intake.submit(commands[wish.kind], asked)
-    except (RulesBroken, Refused, BadArguments) as error:
+    except (RulesBroken, Refused, BadArguments, KeyReused, NoWallet) as error:
         log.warning("wish_refused key=%s cause=%s", wish.key, error)
         with intake.engine.begin() as connection:
             outbox.refused(connection, wish.id, str(error))
@@ -48,7 +58,7 @@ def _answer(intake: Intake, wish: Wish) -> str:
         with intake.engine.begin() as connection:
             later = intake.clock() + LOOK_AGAIN
             outbox.postponed(connection, wish.id, str(error), later)
-        return "postponed"
+        return "node away" if isinstance(error, NodeAway) else "postponed"
     with intake.engine.begin() as connection:
         outbox.granted(connection, wish.id, row.id)
     return "granted"

@@ -185,6 +185,9 @@ async def _react(chain: Chain, stop: asyncio.Event) -> None:
             log.warning(
                 "reactions_retried chain=%s cause=%s", chain.name, first_line(error)
             )
+        except Exception:
+            # Without this nothing would be reacted to any more, and nobody hear of it.
+            log.exception("reactions_failed chain=%s", chain.name)
 
 
 def _renew_place(chain: Chain) -> None:

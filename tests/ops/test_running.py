@@ -232,20 +232,29 @@ def test_a_place_that_is_taken_is_refused_when_told_not_to_wait(engine, node):
     asyncio.run(go())
 
 
-def test_reactions_end_when_told_even_if_they_fail(monkeypatch):
+@pytest.mark.parametrize(
+    "fail",
+    [
+        OperationalError("react", None, Exception("the database is away")),
+        AssertionError("a fault in a reaction"),
+    ],
+)
+def test_reactions_end_when_told_and_not_before(monkeypatch, fail):
     """A cancellation may be lost where the awaited thing is done already."""
-    fail = OperationalError("react", None, Exception("the database is away"))
+    runs = []
     chain = SimpleNamespace(
         name="fake", registry=SimpleNamespace(reactions={"some": object()})
     )
 
     def run(_):
+        runs.append(1)
         raise fail
 
     async def play_it():
         stop = asyncio.Event()
         task = asyncio.create_task(running._react(chain, stop))
-        await asyncio.sleep(0.05)
+        while len(runs) < 2 and not task.done():
+            await asyncio.sleep(0.01)
         stop.set()
         await asyncio.wait_for(task, 5)
 

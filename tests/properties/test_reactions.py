@@ -7,6 +7,7 @@ exactly one command for each holding of a campaign that succeeded, and none else
 
 import contextlib
 import random
+import uuid
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,8 @@ from sqlalchemy import text
 
 from commands.errors import NodeAway
 from commands.wishes import work_wishes
-from db import sources
+from db import outbox, sources
+from db.commands.accept import Request, accept
 from db.domains.crowdfunding import events as e
 from db.position import BlockRange
 from helpers import servers
@@ -230,3 +232,24 @@ def test_reactions_wait_for_final_blocks(fresh_office):
 
         assert 0 == early
         assert world.expected() == world.commands() != []
+
+
+def test_a_wish_whose_key_means_something_else_by_now_stops_no_other(fresh_office):
+    """As when the settings name another contract since its command was made."""
+    with fresh_office() as office:
+        with office.writer.begin() as connection:
+            for key, address in (("a", "aa"), ("b", "bb")):
+                outbox.wish(
+                    connection, office.source, key=key, kind="register-issuer",
+                    arguments={"issuer": "0x" + address * 20, "credential": "v",
+                        "memorandum": "m"},
+                    cause="test", now=office.clock(),
+                )  # fmt: skip
+            accept(
+                connection,
+                Request("reactions", "a", "register-issuer", {}, office.source),
+                office.clock(), command_id=uuid.uuid4(),
+            )  # fmt: skip
+
+        assert ["refused", "granted"] == list(work_wishes(office.intake))
+        assert [] == list(work_wishes(office.intake))
