@@ -148,7 +148,7 @@ def work_wallets(intake: Intake) -> Iterator[str]:
     """One pass over the commands of wallets: settle them, and send again."""
     with intake.engine.connect() as connection:
         final = sources.by_id(connection, intake.source).final
-        waiting = unsettled(connection, intake.source)
+        waiting = unsettled(connection, intake.source, intake.clock())
     for command_id in waiting:
         with intake.engine.begin() as connection:
             settle_wallet_command(
@@ -158,7 +158,8 @@ def work_wallets(intake: Intake) -> Iterator[str]:
     with intake.engine.connect() as connection:
         due = to_relay_again(connection, intake.source, intake.clock() - SEND_AGAIN)
     for hash_, raw in due:
-        _send(intake, hash_, raw)
+        if not _send(intake, hash_, raw):
+            return  # the node is away: it would be the same with each
         yield "sent"
 
 
@@ -175,14 +176,17 @@ def _keep_and_send(
     return row
 
 
-def _send(intake: Intake, hash_: bytes, raw: bytes) -> None:
+def _send(intake: Intake, hash_: bytes, raw: bytes) -> bool:
+    """Hand bytes on and note what was said; whether anybody was there."""
+    there = True
     try:
         answer = intake.node.send(raw).text
     except NodeAway as error:
-        answer = str(error)
+        there, answer = False, str(error)
         log.warning("relay_not_sent hash=0x%s cause=%s", hash_.hex(), error)
     with intake.engine.begin() as connection:
         note_relayed(connection, hash_, answer, intake.clock())
+    return there
 
 
 def _check_nonce(intake: Intake, signed: RawTransaction) -> None:

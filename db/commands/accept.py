@@ -31,7 +31,8 @@ _LOCK = select(command).where(command.c.id == bindparam("of_id")).with_for_updat
 
 
 # One statement, because everything that is taken goes through it. What carries the new
-# command's id can only be above the head that the chain has now.
+# command's id can only be above the last final block: those above it may be replaced.
+# While history is read nothing is known to be final, and 1000 blocks are enough.
 _TAKE = (
     text(
         """
@@ -40,7 +41,8 @@ _TAKE = (
             arguments, source, signer, sender, seen_from, asked_by, cause, target, data,
             value, gas_limit, valid_until, state, next_action_at, created_at)
         SELECT :id, :tenant, :idempotency_key, :fingerprint, :kind, :arguments, s.id,
-            cast(:signer AS text), cast(:sender AS bytea), coalesce(s.head, 0),
+            cast(:signer AS text), cast(:sender AS bytea),
+            greatest(s.final, s.head - 1000, 0),
             :asked_by, :cause, :target, :data, :value, :gas_limit,
             cast(:valid_until AS timestamptz), 'accepted', :now, :now
         FROM control.source s WHERE s.id = :source

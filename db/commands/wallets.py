@@ -51,6 +51,7 @@ def watched(connection: Connection, source: int) -> dict[bytes, int]:
             command.c.next_action_at.is_not(None),
         )
         .group_by(command.c.sender)
+        .order_by(func.min(command.c.created_at), command.c.sender)
         .limit(WATCHED_MOST)
     )
     return {bytes(sender): first for sender, first in connection.execute(query)}
@@ -95,14 +96,31 @@ def note_relayed(
     )
 
 
-def unsettled(connection: Connection, source: int) -> list[uuid.UUID]:
-    """The commands of wallets that have not ended, oldest first."""
+def unsettled(connection: Connection, source: int, now: datetime) -> list[uuid.UUID]:
+    """The commands of wallets that may have something new, oldest first.
+
+    That is those whose wallet did anything, whose time is over, or whose block may
+    have been undone; most wait for a person, and nothing is asked about them.
+    """
+    something = (
+        select(sender_transaction.c.position)
+        .where(
+            sender_transaction.c.source == command.c.source,
+            sender_transaction.c.sender == command.c.sender,
+        )
+        .exists()
+    )
     query = (
         select(command.c.id)
         .where(
             command.c.source == source,
             command.c.sender.is_not(None),
             command.c.next_action_at.is_not(None),
+            or_(
+                command.c.state == State.INCLUDED,
+                command.c.valid_until <= now,
+                something,
+            ),
         )
         .order_by(command.c.id)
     )

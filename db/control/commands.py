@@ -97,6 +97,7 @@ Index(
     & command.c.next_action_at.is_not(None),
 )
 Index("command_by_tenant", command.c.tenant, command.c.id)
+Index("command_by_state", command.c.state, command.c.kind, command.c.id)
 Index(
     "command_held",
     command.c.signer,

@@ -16,6 +16,7 @@ ALTER TABLE control.command
 CREATE INDEX command_of_wallet ON control.command (source, sender)
     WHERE sender IS NOT NULL AND next_action_at IS NOT NULL;
 CREATE INDEX command_by_tenant ON control.command (tenant, id);
+CREATE INDEX command_by_state ON control.command (state, kind, id);
 CREATE TABLE control.relay (
     hash bytea NOT NULL,
     command uuid NOT NULL REFERENCES control.command (id),
