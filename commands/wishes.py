@@ -14,7 +14,7 @@ from commands.submit import (
     RulesBroken,
     Submission,
 )
-from db import outbox
+from db import outbox, sources
 from db.commands.accept import KeyReused, TooManyWaiting
 from db.journal.append import Actor
 from db.outbox import Wish
@@ -34,11 +34,26 @@ def work_wishes(intake: Intake) -> Iterator[str]:
     """
     with intake.engine.connect() as connection:
         waiting = outbox.due(connection, intake.source, intake.clock())
+        final = sources.by_id(connection, intake.source).final
+    if waiting and _lacks(intake, final):
+        return
     for each in waiting:
         said = _answer(intake, each)
         yield said
         if said == "node away":
             return  # it would be the same with each
+
+
+def _lacks(intake: Intake, final: int) -> bool:
+    """Whether the node lacks blocks that wishes follow from, and would refuse them."""
+    try:
+        head = intake.node.head()
+    except NodeAway as error:
+        log.warning("wishes_wait cause=%s", error)
+        return True
+    if head < final:
+        log.warning("wishes_wait node=%d index=%d", head, final)
+    return head < final
 
 
 def _answer(intake: Intake, wish: Wish) -> str:

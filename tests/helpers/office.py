@@ -43,7 +43,7 @@ class Node:
 
     def __init__(self):
         self.sent, self.reverts, self.away = [], None, None
-        self.simulated = []
+        self.simulated, self.height = [], 10**6
 
     def gas_price(self):
         return self._answer(10**9)
@@ -59,7 +59,7 @@ class Node:
         return self._answer(50_000)
 
     def head(self):
-        return self._answer(0)
+        return self._answer(self.height)
 
     def nonce(self, address):
         return self._answer(7)

@@ -234,6 +234,25 @@ def test_reactions_wait_for_final_blocks(fresh_office):
         assert world.expected() == world.commands() != []
 
 
+def test_a_wish_waits_for_a_node_that_lacks_what_it_follows_from(fresh_office):
+    """Such a node would refuse the call, and a wish is refused for ever."""
+    with fresh_office() as office:
+        with office.writer.begin() as connection:
+            outbox.wish(
+                connection, office.source, key="a", kind="register-issuer",
+                arguments={"issuer": "0x" + "aa" * 20, "credential": "v",
+                    "memorandum": "m"},
+                cause="test", now=office.clock(),
+            )  # fmt: skip
+        office.final(5)
+        office.node.height, office.node.reverts = 4, b""
+        early = list(work_wishes(office.intake))
+        office.node.height, office.node.reverts = 5, None
+
+        assert [] == early
+        assert ["granted"] == list(work_wishes(office.intake))
+
+
 def test_a_wish_whose_key_means_something_else_by_now_stops_no_other(fresh_office):
     """As when the settings name another contract since its command was made."""
     with fresh_office() as office:
