@@ -195,16 +195,28 @@ class Reader:
     async def _ask(
         self, wanted: BlockRange, plan: ReadPlan
     ) -> tuple[Reply, dict[int, Block]]:
-        """The last header, the logs, and as many other headers as fit the request."""
+        """The last header, the logs, and as many other headers as fit the request.
+
+        Where no bloom tells whether logs were held back, the last header is asked for
+        once more behind them: a node that lost its last blocks in between would have
+        answered with too few.
+        """
+        again = [] if plan.check_bloom else [wanted.last]
         others = [wanted.first] if wanted.blocks > 1 else []
         if plan.all_headers:
             others = list(range(wanted.first, wanted.last))
-        room = max((self._client.limits(wanted.last).max_batch or DEFAULT_BATCH) - 2, 0)
-        heights = [wanted.last, *others[:room]]
+        taken = 2 + len(again)
+        most = self._client.limits(wanted.last).max_batch or DEFAULT_BATCH
+        room = max(most - taken, 0)
+        heights = [wanted.last, *again, *others[:room]]
         calls = [block_call(height, full=plan.full) for height in heights]
         calls.insert(1, plan.filter.call(wanted.first, wanted.last))
         reply = await self._client.batch(calls, ordered=True, height=wanted.last)
         answers = [reply.results[0], *reply.results[2:]]
+        if again and answers[0].hash != answers[1].hash:
+            raise Inconsistent(
+                f"block {wanted.last} was replaced while its logs were read: read again"
+            )
         blocks = self._read_blocks(heights, answers)
         blocks |= await self._headers(others[room:], plan, wanted.last)
         return reply, blocks

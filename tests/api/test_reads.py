@@ -161,7 +161,7 @@ def test_hidden_columns_are_not_shown(ledger):
         ("sort=title", "bad_parameter"),
         ("sort=", "bad_parameter"),
         ("deal=0x12", "bad_parameter"),
-        ("deal=%00", "bad_parameter"),
+        ("deal=%00", "bad_request"),
         ("raised__gte=1e3", "bad_parameter"),
         ("raised__gt=3", "unknown_parameter"),
         ("titel=x", "unknown_parameter"),

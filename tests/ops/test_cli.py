@@ -87,7 +87,7 @@ class Place:
             "    import json; print(json.dumps(r.scalar()) if r.returns_rows else '')"
         )
         done = subprocess.run(
-            [sys.executable, "-c", script, query],
+            [sys.executable, "-P", "-c", script, query],
             cwd=self.folder,
             env=clean(None),
             capture_output=True,

@@ -1097,3 +1097,28 @@ def test_a_node_without_the_tag_names_the_remedy():
 def test_the_chain_id_of_the_settings_must_be_the_clients():
     with pytest.raises(Permanent, match="eip155:31337"):
         EvmSource("x", "eip155:1", RpcClient(["http://a"], 31337), [], Ibft())
+
+
+@pytest.mark.parametrize("then", ["gone", "another"])
+def test_a_node_that_loses_a_block_behind_its_header_is_not_believed(then):
+    """It had the block when asked for it, and its logs no more: too few, not none."""
+    chain = FakeEvmChain()
+    chain.mine(transfer(1))
+    lost = []
+
+    def alter(method, params, result):
+        if method == "eth_getLogs" and not lost:
+            lost.append(True)
+            return []
+        if method == "eth_getBlockByNumber" and lost == [True]:
+            lost.append(False)
+            return None if then == "gone" else {**result, "hash": "0x" + "77" * 32}
+        return result
+
+    with FakeRpcServer(chain, alter=alter) as node:
+        try:
+            batch = fetch(node.url, 1, 1, mode="filtered")
+        except Retryable:
+            batch = fetch(node.url, 1, 1, mode="filtered")
+
+    assert 1 == len(facts(batch)["Transfer"])
