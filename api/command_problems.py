@@ -7,7 +7,8 @@ from api.errors import Problem
 from commands.encode import BadArguments
 from commands.errors import BadTransaction, NodeAway, Refused
 from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
-from db.commands.accept import KeyReused, NotCancellable, TooManyWaiting
+from db.commands.accept import KeyReused, NotCancellable
+from db.commands.queue import TooManyWaiting
 from db.commands.wallets import AlreadyEnded
 
 _NAMES: dict[type[Exception], str] = {

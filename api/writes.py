@@ -188,9 +188,9 @@ def _from_row(
     keys = {name: value_of(columns[name], name, path[name]) for name in via.spec.keys}
     row = reads.read(
         service.engine,
-        lambda connection: ReadTables(
-            connection, intake.source, time=0, plan=intake.plan
-        ).row(via, **keys),
+        lambda connection: ReadTables(connection, intake.source, plan=intake.plan).row(
+            via, **keys
+        ),
     )
     if row is None:
         raise Problem("no_such_row", f"No {via.spec.name} has these keys. Check them.")

@@ -14,7 +14,7 @@ from commands.submit import Intake, unheard
 from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
-from db.engine import Unavailable
+from db.engine import Unavailable, connect_at_once
 from db.listen import Listener
 from ops import doorbell
 from ops.anchoring import NOTARY, Daily
@@ -46,6 +46,7 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
     return Intake(
         ring=unheard if redis is None else Ringer(str(redis)),
         engine=engine,
+        at_once=connect_at_once(engine.url),
         registry=registry,
         source=row.id,
         chain_id=evm_chain_number(chain),

@@ -9,12 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Connection,
     DateTime,
     Uuid,
     bindparam,
-    column,
     func,
     insert,
     select,
@@ -26,16 +24,19 @@ from sqlalchemy.dialects.postgresql import JSONB
 from db.commands.states import TERMINAL, Closing, State, check_move
 from db.control import command, command_event, slot
 from db.errors import DatabaseError
+from db.journal import append
 
 _LOCK = select(command).where(command.c.id == bindparam("of_id")).with_for_update()
+_KNOWN = select(command).where(
+    command.c.tenant == bindparam("of_tenant"),
+    command.c.idempotency_key == bindparam("of_key"),
+)
 
 
-# One statement, because everything that is taken goes through it. What carries the new
-# command's id can only be above the last final block: those above it may be replaced.
-# While history is read nothing is known to be final, and 1000 blocks are enough.
-_TAKE = (
-    text(
-        """
+# What carries the new command's id can only be above the last final block, as those
+# above it may be replaced. While history is read nothing is known to be final, and 1000
+# blocks are enough.
+_MADE = """
     WITH made AS (
         INSERT INTO control.command (id, tenant, idempotency_key, fingerprint, kind,
             arguments, source, signer, sender, seen_from, asked_by, cause, target, data,
@@ -51,33 +52,25 @@ _TAKE = (
     ), noted AS (
         INSERT INTO control.command_event (command, at, state, details)
         SELECT id, created_at, state, '{}' FROM made
-    ), queue AS (
-        SELECT count(*) AS waiting FROM (
-            SELECT FROM control.command
-            WHERE signer = cast(:signer AS text) AND state = 'accepted'
-            LIMIT :enough
-        ) AS waiting
     )
-    SELECT made.*, queue.waiting + 1 AS waiting,
-        pg_notify('chainfold_command', :told)
-    FROM made, queue
-    """
-    )
+    SELECT made.*, pg_notify('chainfold_command', :told)
+    FROM made
+"""
+_TAKE, _TAKE_AND_SAY = (
+    text(statement)
     .bindparams(
         bindparam("id", type_=Uuid()),
         bindparam("arguments", type_=JSONB()),
         bindparam("now", type_=DateTime(timezone=True)),
     )
-    .columns(*command.columns, column("waiting", BigInteger))
+    .columns(*command.columns)
+    # The entry's moment is the command's, so that there is none without a command.
+    for statement in (_MADE, f"{_MADE}, {append.CALL}".replace(":moment", "created_at"))
 )
 
 
 class KeyReused(DatabaseError):
     """The idempotency key was used for another request."""
-
-
-class TooManyWaiting(DatabaseError):
-    """The signer has more commands waiting than may be promised."""
 
 
 class NotCancellable(DatabaseError):
@@ -149,16 +142,18 @@ def accept(
     now: datetime,
     *,
     command_id: uuid.UUID,
-    most_waiting: int = 10_000,
+    said: Mapping[str, Any] | None = None,
 ) -> tuple[CommandRow, bool]:
     """Store a command, or find the one that its key stands for; whether it is new.
 
-    Raises KeyReused when the key stands for another request, TooManyWaiting when the
-    signer's queue is full.
+    One statement also appends what is `said` of a new one, as `append.saying` has it:
+    in autocommit nothing else is needed. Raises KeyReused when the key stands for
+    another request.
     """
     made = connection.execute(
-        _TAKE,
+        _TAKE if said is None else _TAKE_AND_SAY,
         {
+            **(said or {}),
             "id": command_id,
             "tenant": request.tenant,
             "idempotency_key": request.idempotency_key,
@@ -176,7 +171,6 @@ def accept(
             "gas_limit": request.gas_limit,
             "valid_until": request.valid_until,
             "now": now,
-            "enough": most_waiting + 1,
             "told": f"{command_id}:{State.ACCEPTED}",
         },
     ).first()
@@ -184,11 +178,6 @@ def accept(
         row = known(connection, request)
         assert row is not None
         return row, False
-    if made.waiting > most_waiting:
-        raise TooManyWaiting(
-            f"signer {request.signer} has {most_waiting} commands waiting. Ask again "
-            "later."
-        )
     return as_row(made), True
 
 
@@ -197,11 +186,8 @@ def known(connection: Connection, request: Request) -> CommandRow | None:
 
     Raises KeyReused when it stands for another request.
     """
-    query = select(command).where(
-        command.c.tenant == request.tenant,
-        command.c.idempotency_key == request.idempotency_key,
-    )
-    row = connection.execute(query).first()
+    binds = {"of_tenant": request.tenant, "of_key": request.idempotency_key}
+    row = connection.execute(_KNOWN, binds).first()
     if row is not None and bytes(row.fingerprint) != request.fingerprint():
         raise KeyReused(
             f"the key {request.idempotency_key!r} was used for another request, "
