@@ -13,8 +13,6 @@ from sqlalchemy import (
     DateTime,
     Uuid,
     bindparam,
-    func,
-    insert,
     select,
     text,
     update,
@@ -26,7 +24,8 @@ from db.control import command, command_event, slot
 from db.errors import DatabaseError
 from db.journal import append
 
-_LOCK = select(command).where(command.c.id == bindparam("of_id")).with_for_update()
+_FIND = select(command).where(command.c.id == bindparam("of_id"))
+_LOCK = _FIND.with_for_update()
 _KNOWN = select(command).where(
     command.c.tenant == bindparam("of_tenant"),
     command.c.idempotency_key == bindparam("of_key"),
@@ -66,6 +65,33 @@ _TAKE, _TAKE_AND_SAY = (
     .columns(*command.columns)
     # The entry's moment is the command's, so that there is none without a command.
     for statement in (_MADE, f"{_MADE}, {append.CALL}".replace(":moment", "created_at"))
+)
+
+# Its new state, the line of its history, and whoever waits for it woken at commit.
+_MOVE = (
+    text(
+        """
+    WITH moved AS (
+        UPDATE control.command SET state = :state, reason = :reason,
+            version = version + 1,
+            next_action_at = cast(:next_action_at AS timestamptz),
+            transaction = cast(:transaction AS bytea), height = cast(:height AS bigint)
+        WHERE id = :id
+        RETURNING *
+    ), noted AS (
+        INSERT INTO control.command_event (command, at, state, details)
+        SELECT id, :now, state, :details FROM moved
+    )
+    SELECT moved.*, pg_notify('chainfold_command', :told)
+    FROM moved
+    """
+    )
+    .bindparams(
+        bindparam("id", type_=Uuid()),
+        bindparam("details", type_=JSONB()),
+        bindparam("now", type_=DateTime(timezone=True)),
+    )
+    .columns(*command.columns)
 )
 
 
@@ -198,7 +224,7 @@ def known(connection: Connection, request: Request) -> CommandRow | None:
 
 def find(connection: Connection, command_id: uuid.UUID) -> CommandRow | None:
     """The command with an id."""
-    row = connection.execute(select(command).where(command.c.id == command_id)).first()
+    row = connection.execute(_FIND, {"of_id": command_id}).first()
     return None if row is None else as_row(row)
 
 
@@ -276,41 +302,20 @@ def move(
 ) -> CommandRow:
     """Put a locked command into another state, and write it into its history."""
     check_move(row.state, new)
-    changed = {
-        "state": new,
-        "reason": reason,
-        "version": row.version + 1,
-        "next_action_at": None if new in TERMINAL else now,
-        **values,
-    }
-    updated = connection.execute(
-        update(command)
-        .where(command.c.id == row.id)
-        .values(changed)
-        .returning(*command.columns)
-    ).one()
     details = {"reason": reason} if reason else {}
     for name in ("transaction", "height"):
         if (value := values.get(name)) is not None:
             details[name] = "0x" + value.hex() if isinstance(value, bytes) else value
-    record(connection, row.id, new, details, now)
-    return as_row(updated)
-
-
-def record(
-    connection: Connection,
-    command_id: uuid.UUID,
-    state: State,
-    details: Mapping[str, Any],
-    now: datetime,
-) -> None:
-    """Write into a command's history, and wake whoever waits for it."""
-    told = func.pg_notify("chainfold_command", f"{command_id}:{state}")
-    connection.execute(
-        insert(command_event)
-        .values(command=command_id, at=now, state=state, details=dict(details))
-        .returning(told)
-    )
+    moved = connection.execute(
+        _MOVE,
+        {
+            "id": row.id, "state": new, "reason": reason, "now": now,
+            "transaction": row.transaction, "height": row.height,
+            "next_action_at": None if new in TERMINAL else now, **values,
+            "details": details, "told": f"{row.id}:{new}",
+        },
+    ).one()  # fmt: skip
+    return as_row(moved)
 
 
 def as_row(row: Any) -> CommandRow:

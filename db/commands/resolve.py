@@ -34,6 +34,15 @@ _HASHES = select(attempt.c.purpose, attempt.c.hash, attempt.c.node_hash).where(
     attempt.c.signer == bindparam("name"), attempt.c.nonce == bindparam("of_nonce")
 )
 
+_RESOLVE = (
+    update(slot)
+    .where(slot.c.signer == bindparam("name"), slot.c.nonce == bindparam("of_nonce"))
+    .values(
+        open=False, resolution=bindparam("end"), hash=bindparam("by_hash"),
+        height=bindparam("at_height"),
+    )
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Consumed:
@@ -86,10 +95,12 @@ def settle_slot(
         return None
     resolution = _resolution(ours, found)
     connection.execute(
-        update(slot)
-        .where(slot.c.signer == signer, slot.c.nonce == nonce)
-        .values(open=False, resolution=resolution, hash=found.hash, height=found.height)
-    )
+        _RESOLVE,
+        {
+            "name": signer, "of_nonce": nonce, "end": resolution,
+            "by_hash": found.hash, "at_height": found.height,
+        },
+    )  # fmt: skip
     if ours is None:
         _examine(connection, signer, found)
     if owner is not None:

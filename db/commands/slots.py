@@ -81,6 +81,22 @@ _CLAIM = (
     .returning(*slot.columns)
 )
 
+_ADVANCE = (
+    update(signer)
+    .where(signer.c.name == bindparam("of_name"))
+    .values(next_nonce=bindparam("next"))
+)
+_INSERT_SLOT = (
+    insert(slot)
+    .values(
+        {
+            each: bindparam(each)
+            for each in ("signer", "nonce", "command", "taken_at", "next_action_at")
+        }
+    )
+    .returning(*slot.columns)
+)
+
 
 @dataclass(frozen=True, slots=True)
 class SignerRow:
@@ -217,9 +233,7 @@ def take_slot(
             move(connection, waiting, State.EXPIRED, now, reason="its time was over")
             continue
         nonce = row.next_nonce
-        connection.execute(
-            update(signer).where(signer.c.name == name).values(next_nonce=nonce + 1)
-        )
+        connection.execute(_ADVANCE, {"of_name": name, "next": nonce + 1})
         taken = insert_slot(connection, name, nonce, waiting.id, now)
         return move(connection, waiting, State.SLOTTED, now), taken
     return None
@@ -284,15 +298,11 @@ def insert_slot(
     now: datetime,
 ) -> SlotRow:
     """A nonce as a row, bound to a command, or to none."""
-    row = connection.execute(
-        insert(slot)
-        .values(
-            signer=name, nonce=nonce, command=command_id, taken_at=now,
-            next_action_at=now,
-        )
-        .returning(*slot.columns)
-    ).one()  # fmt: skip
-    return _slot(row)
+    values = {
+        "signer": name, "nonce": nonce, "command": command_id, "taken_at": now,
+        "next_action_at": now,
+    }  # fmt: skip
+    return _slot(connection.execute(_INSERT_SLOT, values).one())
 
 
 def lock_slot(connection: Connection, name: str, nonce: int) -> Any:

@@ -33,7 +33,7 @@ SOON = timedelta(seconds=70)
 KINDS = ("plain", "plain", "guarded", "restored")
 
 
-VERBS = ("SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH W", "DELETE")
+VERBS = ("SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH M", "WITH W", "DELETE")
 PLACE = re.compile(r"%\((\w+)\)s")
 
 
