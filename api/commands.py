@@ -31,11 +31,11 @@ from api.idempotency import alone_with, idempotency_key
 from api.service import PREFIX, Service
 from api.waiting import Hub, sleep_until
 from api.writes import actor_of, body_of_request, require_intake, to_sign
+from commands.actions import cancel_command, release_command
 from commands.submit import Submission
 from commands.wallets import relay_any, relay_signed
 from db import reads
-from db.commands.accept import CommandRow, cancel, find
-from db.commands.holding import release
+from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for
 from db.commands.states import TERMINAL, State
 from db.declare import Asker
@@ -156,7 +156,10 @@ class _Routes:
         self._row(principal, command_id, to_change=True)
         intake = require_intake(self._service)
         with told(), intake.engine.begin() as connection:
-            row = cancel(connection, command_id, intake.clock())
+            row = cancel_command(
+                connection, intake.registry, command_id,
+                actor=actor_of(principal), now=intake.clock(),
+            )  # fmt: skip
         return command_answer(row)
 
     def release(self, command_id: uuid.UUID) -> Response:
@@ -165,7 +168,10 @@ class _Routes:
         self._row(principal, command_id)
         intake = require_intake(self._service)
         with intake.engine.begin() as connection:
-            row = release(connection, command_id, intake.clock())
+            row = release_command(
+                connection, intake.registry, command_id,
+                actor=actor_of(principal), now=intake.clock(),
+            )  # fmt: skip
         return command_answer(row)
 
     def retry(self, command_id: uuid.UUID) -> Response:

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
@@ -22,9 +21,8 @@ from db.coverage import Stream
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
 from db.domains.audit.entries import CommandAccepted, CommandRefused
-from db.engine import sqlstate
 from db.folding import is_folded
-from db.journal.append import OTHER_DECLARATIONS, Actor, Appended, append, saying
+from db.journal.append import Actor, Appended, OtherDeclarations, append, saying
 from db.journal.head import lock_head
 from db.reads import read
 from db.reads.tables import NOBODY, ReadTables
@@ -181,9 +179,8 @@ class Intake:
                     return accept(
                         connection, request, now, command_id=command_id, said=said
                     )
-            except DBAPIError as error:
-                if sqlstate(error) != OTHER_DECLARATIONS:
-                    raise
+            except OtherDeclarations:
+                pass  # it may be that this entry is the same in both
         with self.engine.begin() as connection:
             row, fresh = accept(connection, request, now, command_id=command_id)
             if fresh:

@@ -18,11 +18,13 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
 
 from db.commands.states import TERMINAL, Closing, State, check_move
 from db.control import command, command_event, slot
+from db.engine import sqlstate
 from db.errors import DatabaseError
-from db.journal import append
+from db.journal.append import CALL, OtherDeclarations
 
 _FIND = select(command).where(command.c.id == bindparam("of_id"))
 _LOCK = _FIND.with_for_update()
@@ -64,7 +66,7 @@ _TAKE, _TAKE_AND_SAY = (
     )
     .columns(*command.columns)
     # The entry's moment is the command's, so that there is none without a command.
-    for statement in (_MADE, f"{_MADE}, {append.CALL}".replace(":moment", "created_at"))
+    for statement in (_MADE, f"{_MADE}, {CALL}".replace(":moment", "created_at"))
 )
 
 # Its new state, the line of its history, and whoever waits for it woken at commit.
@@ -174,32 +176,35 @@ def accept(
 
     One statement also appends what is `said` of a new one, as `append.saying` has it:
     in autocommit nothing else is needed. Raises KeyReused when the key stands for
-    another request.
+    another request, OtherDeclarations when that is not what was expected.
     """
-    made = connection.execute(
-        _TAKE if said is None else _TAKE_AND_SAY,
-        {
-            **(said or {}),
-            "id": command_id,
-            "tenant": request.tenant,
-            "idempotency_key": request.idempotency_key,
-            "fingerprint": request.fingerprint(),
-            "kind": request.kind,
-            "arguments": dict(request.arguments),
-            "source": request.source,
-            "signer": request.signer,
-            "sender": request.sender,
-            "asked_by": request.asked_by,
-            "cause": request.cause,
-            "target": request.target,
-            "data": request.data,
-            "value": request.value,
-            "gas_limit": request.gas_limit,
-            "valid_until": request.valid_until,
-            "now": now,
-            "told": f"{command_id}:{State.ACCEPTED}",
-        },
-    ).first()
+    values = {
+        **(said or {}),
+        "id": command_id,
+        "tenant": request.tenant,
+        "idempotency_key": request.idempotency_key,
+        "fingerprint": request.fingerprint(),
+        "kind": request.kind,
+        "arguments": dict(request.arguments),
+        "source": request.source,
+        "signer": request.signer,
+        "sender": request.sender,
+        "asked_by": request.asked_by,
+        "cause": request.cause,
+        "target": request.target,
+        "data": request.data,
+        "value": request.value,
+        "gas_limit": request.gas_limit,
+        "valid_until": request.valid_until,
+        "now": now,
+        "told": f"{command_id}:{State.ACCEPTED}",
+    }
+    try:
+        made = connection.execute(_TAKE_AND_SAY if said else _TAKE, values).first()
+    except DBAPIError as error:
+        if sqlstate(error) == OtherDeclarations.SQLSTATE:
+            raise OtherDeclarations from error
+        raise
     if made is None:
         row = known(connection, request)
         assert row is not None

@@ -31,9 +31,6 @@ from db.position import position
 from db.registry import Registry
 from db.schema import check_journal
 
-# The SQLSTATE of an entry that expected the tables of other declarations.
-OTHER_DECLARATIONS = "CF001"
-
 _ARGUMENTS = (
     "expected", "moment", "of_kind", "by_actor", "of_tenant", "from_address",
     "with_agent", "signed_with", "said", "about", "sealed", "opening", "middle",
@@ -42,6 +39,12 @@ _ARGUMENTS = (
 # `control.append_entry` of what `saying` gives, as a part of some statement.
 CALL = f"control.append_entry({', '.join(f':{name}' for name in _ARGUMENTS)})"
 _APPEND = text(f"SELECT * FROM {CALL}")  # noqa: S608 - our own names
+
+
+class OtherDeclarations(DatabaseError):
+    """The tables are those of declarations that an entry did not expect."""
+
+    SQLSTATE = "CF001"
 
 
 class UnknownEntry(DatabaseError):

@@ -17,6 +17,7 @@ from db.commands.states import State
 from db.commands.wallets import settle_wallet_command, watched
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
+from db.journal.entries import read_entries
 from helpers.office import CHAIN_ID, CONTRACTS, KEY, WALLET, Office
 
 A, B = b"\xaa" * 20, b"\xbb" * 20
@@ -175,6 +176,18 @@ def test_the_stream_tells_everything_and_ends_with_the_command(office):
     assert "included" in again
 
 
+def acted(office, command):
+    """What the journal says people did about a command: action, outcome, by whom."""
+    people = {f"account:{each}": role for role, each in office.people.items()}
+    with office.writer.connect() as connection:
+        entries = [row for row, _ in read_entries(connection)]
+    return [
+        (each.body["action"], each.body["outcome"], people[each.actor])
+        for each in entries
+        if each.kind == "audit.ActionTaken" and each.body["subject"] == str(command)
+    ]
+
+
 def test_a_command_is_cancelled_by_its_owner_or_an_operator(office):
     mine, other = registered(office, by=Role.COMPLIANCE), registered(office)
     path = "/api/v1/commands/{}/cancel"
@@ -183,6 +196,7 @@ def test_a_command_is_cancelled_by_its_owner_or_an_operator(office):
     again = office.post(path.format(mine), {}, token=office.by(Role.OPERATOR))
 
     assert "cancelled" == first.json["data"]["state"] == again.json["data"]["state"]
+    assert [("cancel", "cancelled", Role.COMPLIANCE)] == acted(office, mine)[:1]
 
 
 def test_a_nonce_that_was_taken_is_closed_not_forgotten(office):
@@ -212,6 +226,7 @@ def test_a_held_command_is_released_by_an_operator(office):
     answer = office.post(path, {}, token=office.by(Role.OPERATOR))
 
     assert "accepted" == answer.json["data"]["state"]
+    assert [("release", "accepted", Role.OPERATOR)] == acted(office, command)
 
 
 def test_what_ended_without_success_is_asked_for_again(office):
