@@ -24,6 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from db.commands.states import TERMINAL, Closing, State, check_move
+from db.commands.watching import watch_on
 from db.control import command, command_event, slot
 from db.errors import DatabaseError
 
@@ -141,6 +142,8 @@ class CommandRow:
     tenant: str
     asked_by: str
     cause: str
+    seen_from: int
+    ran: str
 
 
 def accept(
@@ -242,6 +245,8 @@ def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> Comm
     if row.state in TERMINAL:
         return row
     reason = "cancelled by request"
+    if row.sender is not None:
+        reason += ": its wallet can still send it, which is shown here"
     if row.state in (State.ACCEPTED, State.HELD):
         return move(connection, row, State.CANCELLED, now, reason=reason)
     if row.sender is not None:
@@ -303,6 +308,8 @@ def move(
         .values(changed)
         .returning(*command.columns)
     ).one()
+    if row.sender is not None and new in TERMINAL - {State.SUCCEEDED}:
+        watch_on(connection, row.id, now)
     details = {"reason": reason} if reason else {}
     for name in ("transaction", "height"):
         if (value := values.get(name)) is not None:
@@ -350,6 +357,8 @@ def as_row(row: Any) -> CommandRow:
         tenant=row.tenant,
         asked_by=row.asked_by,
         cause=row.cause,
+        seen_from=row.seen_from,
+        ran=row.ran,
     )
 
 
