@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db import sources
 from db.commands.accept import CommandRow, TooManyWaiting, as_row, lock, move, record
 from db.commands.states import TERMINAL, State
 from db.commands.watching import RELAY
-from db.control import command, relay, sender_transaction
+from db.control import command, relay
 from db.errors import DatabaseError
 from db.position import height_of
 
@@ -80,6 +80,17 @@ _NONCES = text(
         coalesce(s.nonce < p.nonce AND NOT coalesce(u.call, false), false) AS passed
     FROM signed s CROSS JOIN passed p LEFT JOIN used u ON u.nonce = s.nonce
     ORDER BY s.nonce
+    """
+)
+_UNSETTLED = text(
+    """
+    SELECT c.id FROM control.command c
+    WHERE c.source = :source AND c.sender IS NOT NULL AND c.next_action_at IS NOT NULL
+        AND (c.state = 'included' OR c.valid_until <= :now OR EXISTS (
+            SELECT FROM control.sender_transaction t
+            WHERE t.source = c.source AND t.sender = c.sender
+                AND t.position >= c.seen_from << 32))
+    ORDER BY c.id
     """
 )
 # Bytes go again while the index shows no such nonce and no later one used, and the
@@ -250,30 +261,8 @@ def unsettled(connection: Connection, source: int, now: datetime) -> list[uuid.U
     That is those whose wallet did anything since, whose time is over, or whose block
     may have been undone; most wait for a person, and nothing is asked about them.
     """
-    something = (
-        select(sender_transaction.c.position)
-        .where(
-            sender_transaction.c.source == command.c.source,
-            sender_transaction.c.sender == command.c.sender,
-            sender_transaction.c.position >= command.c.seen_from * (1 << 32),
-        )
-        .exists()
-    )
-    query = (
-        select(command.c.id)
-        .where(
-            command.c.source == source,
-            command.c.sender.is_not(None),
-            command.c.next_action_at.is_not(None),
-            or_(
-                command.c.state == State.INCLUDED,
-                command.c.valid_until <= now,
-                something,
-            ),
-        )
-        .order_by(command.c.id)
-    )
-    return list(connection.execute(query).scalars())
+    values = {"source": source, "now": now}
+    return list(connection.execute(_UNSETTLED, values).scalars())
 
 
 def to_relay_again(

@@ -33,7 +33,9 @@ SOON = timedelta(seconds=70)
 KINDS = ("plain", "plain", "guarded", "restored")
 
 
-VERBS = ("SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH W", "DELETE")
+VERBS = (
+    "SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH W", "WITH C", "DELETE",
+)  # fmt: skip
 PLACE = re.compile(r"%\((\w+)\)s")
 
 
