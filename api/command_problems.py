@@ -9,7 +9,7 @@ from commands.errors import BadTransaction, NodeAway, Refused
 from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
 from db.commands.accept import KeyReused, NotCancellable
 from db.commands.queue import TooManyWaiting
-from db.commands.wallets import AlreadyEnded
+from db.commands.wallets import AlreadyEnded, OtherNonce
 
 _NAMES: dict[type[Exception], str] = {
     AlreadyEnded: "command_ended",
@@ -20,6 +20,7 @@ _NAMES: dict[type[Exception], str] = {
     NoWallet: "bad_arguments",
     NodeAway: "node_away",
     NotCancellable: "not_cancellable",
+    OtherNonce: "other_nonce",
     Refused: "would_revert",
     TooManyWaiting: "queue_full",
 }

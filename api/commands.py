@@ -178,11 +178,12 @@ class _Routes:
         principal = current_principal(self._service)
         old = self._row(principal, command_id, to_change=True)
         command = self._service.registry.commands.get(old.kind)
-        if command is None or old.state not in TERMINAL - {State.SUCCEEDED}:
+        done = State.SUCCEEDED in (old.state, old.ran)
+        if command is None or old.state not in TERMINAL or done:
             raise Problem(
                 "not_retryable",
-                f"The command is {old.state}: only one that ended without success can "
-                "be asked for again.",
+                f"The command is {old.state}{' and ran all the same' * bool(old.ran)}: "
+                "only one that ended without success can be asked for again.",
             )
         require_role(principal, *command.spec.roles)
         if old.sender is not None and old.sender not in principal.wallets:
@@ -265,6 +266,7 @@ def _stream(
     """Events as they come, a comment now and then; ends with the command."""
     ends = time.monotonic() + STREAM_SECONDS
     beat = time.monotonic()
+    ended = False
     yield b"retry: 2000\n\n"
     while time.monotonic() < ends:
         for event in read_after(last):
@@ -272,8 +274,9 @@ def _stream(
             data = orjson.dumps(event)
             yield f"id: {last}\nevent: {event['state']}\ndata: ".encode() + data
             yield b"\n\n"
-            if event["state"] in TERMINAL:
-                return
+            ended = event["state"] in TERMINAL
+        if ended:
+            return
         if time.monotonic() - beat >= HEARTBEAT_SECONDS:
             beat = time.monotonic()
             yield b": still here\n\n"

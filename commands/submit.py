@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -17,6 +17,7 @@ from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.queue import Queues
 from db.commands.slots import find_signer
 from db.commands.states import State
+from db.commands.wallets import check_room
 from db.coverage import Stream
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
@@ -68,6 +69,20 @@ class Submission:
     asker: Asker = NOBODY
 
 
+@dataclass(frozen=True, slots=True)
+class WalletTerms:
+    """What holds for commands that clients sign with their own wallets.
+
+    `valid` is how long one waits for its wallet unless it says so itself, `afterwards`
+    how long the wallet is watched after it ended; so many may wait at a time.
+    """
+
+    valid: timedelta = timedelta(days=1)
+    afterwards: timedelta = timedelta(days=7)
+    of_account: int = 100
+    of_wallet: int = 20
+
+
 def unheard(command: uuid.UUID) -> None:
     """Ring nowhere: Postgres tells whoever listens, and the sweep is the guarantee."""
 
@@ -85,6 +100,7 @@ class Intake:
     addresses: Mapping[str, bytes]
     plan: Sequence[Stream] | None
     clock: Callable[[], datetime]
+    terms: WalletTerms = WalletTerms()
     # Told of each command that one of our signers has to send, after it is stored.
     ring: Callable[[uuid.UUID], None] = unheard
     # A signer's name stands for one address for ever.
@@ -129,6 +145,14 @@ class Intake:
             self.ring(row.id)
         return row, fresh
 
+    def check_room(self, connection: Connection, request: Request) -> None:
+        """Raise TooManyWaiting where another command of a wallet would be too many."""
+        if request.sender is not None:
+            check_room(
+                connection, request.tenant, request.source, request.sender,
+                of_account=self.terms.of_account, of_wallet=self.terms.of_wallet,
+            )  # fmt: skip
+
     def note_refusal(
         self,
         spec: CommandSpec,
@@ -154,6 +178,7 @@ class Intake:
         """The command that was asked for already, or else who is to send it."""
         if (row := known(connection, request)) is not None:
             return row, b""
+        self.check_room(connection, request)
         sender = self._sender(connection, request)
         if request.signer is not None:
             self._queues.enter(connection, request.signer)
@@ -244,9 +269,11 @@ class Intake:
                 f"{spec.slug} is signed by your own wallet: say which in `wallet`, "
                 "one that is linked to your account"
             )
+        if spec.by_caller:
+            until = submission.valid_until or self.clock() + self.terms.valid
+            request = replace(request, sender=submission.sender, valid_until=until)
         return replace(
             request,
-            sender=submission.sender if spec.by_caller else None,
             target=self._target(spec.call, arguments),
             data=calldata(spec.call, arguments, command_id),
             value=int(arguments[spec.call.value]) if spec.call.value else 0,

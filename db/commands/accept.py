@@ -13,6 +13,8 @@ from sqlalchemy import (
     DateTime,
     Uuid,
     bindparam,
+    func,
+    insert,
     select,
     text,
     update,
@@ -21,6 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from db.commands.states import TERMINAL, Closing, State, check_move
+from db.commands.watching import watch_on
 from db.control import command, command_event, slot
 from db.engine import sqlstate
 from db.errors import DatabaseError
@@ -162,6 +165,8 @@ class CommandRow:
     tenant: str
     asked_by: str
     cause: str
+    seen_from: int
+    ran: str
 
 
 def accept(
@@ -259,6 +264,8 @@ def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> Comm
     if row.state in TERMINAL:
         return row
     reason = "cancelled by request"
+    if row.sender is not None:
+        reason += ": its wallet can still send it, which is shown here"
     if row.state in (State.ACCEPTED, State.HELD):
         return move(connection, row, State.CANCELLED, now, reason=reason)
     if row.sender is not None:
@@ -320,7 +327,25 @@ def move(
             "details": details, "told": f"{row.id}:{new}",
         },
     ).one()  # fmt: skip
+    if row.sender is not None and new in TERMINAL - {State.SUCCEEDED}:
+        watch_on(connection, row.id, now)
     return as_row(moved)
+
+
+def record(
+    connection: Connection,
+    command_id: uuid.UUID,
+    state: State,
+    details: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    """Write into a command's history what moved it nowhere, and wake who waits."""
+    told = func.pg_notify("chainfold_command", f"{command_id}:{state}")
+    connection.execute(
+        insert(command_event)
+        .values(command=command_id, at=now, state=state, details=dict(details))
+        .returning(told)
+    )
 
 
 def as_row(row: Any) -> CommandRow:
@@ -346,6 +371,8 @@ def as_row(row: Any) -> CommandRow:
         tenant=row.tenant,
         asked_by=row.asked_by,
         cause=row.cause,
+        seen_from=row.seen_from,
+        ran=row.ran,
     )
 
 

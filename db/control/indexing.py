@@ -130,7 +130,8 @@ undecodable_log = Table(
     PrimaryKeyConstraint("source", "position"),
 )
 
-# Transactions of watched senders, by which commands are resolved.
+# Transactions of watched senders, by which commands are resolved. `examined`: whether
+# a final one that carries a command's id was compared with that command.
 sender_transaction = Table(
     "sender_transaction",
     metadata,
@@ -146,6 +147,7 @@ sender_transaction = Table(
     Column("succeeded", Boolean, nullable=False),
     Column("gas_used", BigInteger, nullable=False),
     Column("revert_data", LargeBinary),
+    Column("examined", Boolean, nullable=False, server_default="false"),
     PrimaryKeyConstraint("source", "position"),
     Index("sender_transaction_by_hash", "hash"),
     Index("sender_transaction_by_nonce", "source", "sender", "nonce"),

@@ -62,7 +62,7 @@ class Node:
     def head(self):
         return self._answer(self.height)
 
-    def nonce(self, address):
+    def nonce(self, address, height=None):
         return self._answer(7)
 
     def balance(self, address):

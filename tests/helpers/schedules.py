@@ -33,7 +33,10 @@ SOON = timedelta(seconds=70)
 KINDS = ("plain", "plain", "guarded", "restored")
 
 
-VERBS = ("SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH M", "WITH W", "DELETE")
+VERBS = (
+    "SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH M", "WITH W", "WITH C",
+    "DELETE",
+)  # fmt: skip
 PLACE = re.compile(r"%\((\w+)\)s")
 
 
