@@ -22,10 +22,10 @@ from db.commands.accept import CommandRow, Request, accept, known
 from db.commands.states import State
 from db.commands.tags import command_id_of
 from db.commands.wallets import (
+    bound_nonce,
     note_relayed,
     relayed_before,
     settle_wallet_command,
-    signed_nonces,
     store_relay,
     to_relay_again,
     unsettled,
@@ -72,12 +72,11 @@ def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
     assert row.sender is not None
     with intake.engine.connect() as connection:
         final = sources.by_id(connection, row.source).final
-        known = signed_nonces(connection, row.id, final)
-    live = [each.nonce for each in known if each.live]
+        nonce = bound_nonce(connection, row.id, final)
     return Unsigned(
         chain_id=intake.chain_id,
         sender=row.sender,
-        nonce=live[0] if live else intake.node.nonce(row.sender),
+        nonce=intake.node.nonce(row.sender) if nonce is None else nonce,
         gas_price=intake.node.gas_price(),
         gas=row.gas_limit,
         to=row.target,

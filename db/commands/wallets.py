@@ -202,6 +202,19 @@ def signed_nonces(
     ]
 
 
+def bound_nonce(
+    connection: Connection, command_id: uuid.UUID, final: int
+) -> int | None:
+    """The only nonce that a command may be signed with; None: any.
+
+    That is the one of bytes that we were given and that may still run, else of a call
+    that was in a block and may come again.
+    """
+    live = [each for each in signed_nonces(connection, command_id, final) if each.live]
+    live.sort(key=lambda each: not each.kept)
+    return live[0].nonce if live else None
+
+
 def store_relay(
     connection: Connection,
     command_id: uuid.UUID,
@@ -223,12 +236,11 @@ def store_relay(
         raise AlreadyEnded(
             f"command {row.id} is {row.state}: nothing is sent for it any more"
         )
-    known = signed_nonces(connection, command_id, final)
-    live = [each.nonce for each in known if each.live]
-    if live and nonce not in live:
+    bound = bound_nonce(connection, command_id, final)
+    if bound not in (None, nonce):
         raise OtherNonce(
-            f"command {row.id} was signed with nonce {live[0]} before, which may still "
-            f"run: sign a replacement with nonce {live[0]}, or use that nonce for "
+            f"command {row.id} was signed with nonce {bound} before, which may still "
+            f"run: sign a replacement with nonce {bound}, or use that nonce for "
             "something else, and sign again when its block is final"
         )
     values = {"hash": hash_, "command": row.id, "nonce": nonce, "raw": raw}

@@ -48,7 +48,7 @@ class WalletChain(MempoolChain):
     # as a node -----------------------------------------------------------------
 
     def nonce(self, address, height=None):
-        if self.faults and self.rng.random() < 0.1:
+        if self.faults and self.rng.random() < (0.05 if height is None else 0.3):
             raise NodeAway("no answer")
         blocks = self.blocks if height is None else self.blocks[: height + 1]
         return sum(len(block) for block in blocks)

@@ -6,6 +6,7 @@ Before any transaction of ours the process may die, or somebody else may act. Wh
 hold is in `WalletWorld.problems`; how a schedule runs is as in `helpers.schedules`.
 """
 
+import itertools
 import random
 import uuid
 from contextlib import contextmanager, suppress
@@ -92,9 +93,12 @@ class WalletWorld:
             clock=lambda: self.now, terms=TERMS,
         )  # fmt: skip
         self.ids, self.bytes, self.relays = [], [], []
-        self.nonces = {}  # by command: those that we know it may run with
+        # By command: nonces of calls that the index showed, and of bytes that we took.
+        self.seen, self.given = {}, {}
         self.found, self.workers = [], []
         self.busy = self.acting = False
+        numbers = itertools.count(1000)
+        lanes.new_id = lambda: uuid.UUID(int=next(numbers))
         stage.between = self._between
 
     # what happens --------------------------------------------------------------
@@ -123,7 +127,7 @@ class WalletWorld:
         with suppress(Died, *REFUSALS):
             if roll < 0.42:
                 self._happen(roll / 0.42)
-            elif roll < 0.48:
+            elif roll < 0.46:
                 self._ask()
             elif roll < 0.60:
                 self._give()
@@ -147,8 +151,8 @@ class WalletWorld:
             chain.index(self.stage, self.source, blocks=3)
         elif roll < 0.87:
             chain.reorg(self.rng.randrange(1, 4))
-        elif roll < 0.92:
-            forgotten = list(chain.pool) if roll < 0.9 else list(chain.pool)[:1]
+        elif roll < 0.90:
+            forgotten = list(chain.pool) if roll < 0.89 else list(chain.pool)[:1]
             for nonce in forgotten:
                 chain.pool.pop(nonce)
         elif roll < 0.97:
@@ -178,7 +182,7 @@ class WalletWorld:
     def _sign(self, data, nonce):
         """Sign a call with a nonce, or one near it; what was signed can be sent."""
         if self.rng.random() < 0.25:
-            nonce = max(0, nonce + self.rng.choice((-1, 1, 1, 2)))
+            nonce = max(0, nonce + self.rng.choice((-2, -1, 1, 1, 2)))
         price = self.chain.base - 1 + self.rng.randrange(12)
         raw = wallet_chain.sign(ADDRESS, nonce, price, TARGET, data)
         self.bytes.append(raw)
@@ -209,12 +213,14 @@ class WalletWorld:
     def _check_nonce(self, row, nonce):
         """No second nonce is taken while the call may still run with the first."""
         self._notice()
-        known = self.nonces.setdefault(row.id, set())
-        for other in known if nonce not in known else ():
+        seen = self.seen.setdefault(row.id, set())
+        given = self.given.setdefault(row.id, set())
+        others = given if nonce in seen | given else seen | given
+        for other in others - {nonce}:
             used = self.chain.settled_by(other)
             if used is None or used["data"] == row.data.hex():
                 self.found.append(f"{row.id.int} is taken at {other} and at {nonce}")
-        known.add(nonce)
+        given.add(nonce)
 
     def _send_itself(self):
         """The wallet sends what it signed, for whatever has become of the command."""
@@ -269,7 +275,7 @@ class WalletWorld:
             " WHERE c.state = 'included'"
         )
         for row in shown:
-            self.nonces.setdefault(row.id, set()).add(int(row.nonce))
+            self.seen.setdefault(row.id, set()).add(int(row.nonce))
 
     def _calm(self):
         self.busy = False
@@ -383,7 +389,9 @@ class WalletWorld:
             "SELECT count(*) FROM control.relay WHERE raw <> ''"
             " GROUP BY hash HAVING count(DISTINCT command) > 1"
         ).all()
-        return found + [f"{each[0]} commands for the same bytes" for each in same]
+        found += [f"{each[0]} commands for the same bytes" for each in same]
+        empty = [row.id for row in rows if row.kind == "relay" and not row.nonces]
+        return found + [f"relay {each} was taken without its bytes" for each in empty]
 
     def _watched(self):
         """Nothing is watched for ever."""
