@@ -159,6 +159,24 @@ def test_all_reasons_against_a_campaign_are_told_at_once(office):
     assert [] == office.node.simulated
 
 
+def test_nothing_is_decided_on_tables_that_are_read_in_parts(office):
+    """As while a changed event is read again: some rows are there, others are not."""
+    registered(office)
+    office.index()
+    office.index()
+    with office.writer.begin() as connection:
+        connection.exec_driver_sql(
+            "UPDATE control.coverage SET blocks = blocks - '{[1,2)}'::int8multirange"
+            " WHERE event = 'crowdfunding.IssuerRegistered'"
+        )
+
+    answer = office.ask("register-issuer", 503, **registration(B))
+
+    assert answer.json["type"] == "/docs#nothing_indexed"
+    assert "read in parts" in answer.json["detail"]
+    assert 0 == commands(office)
+
+
 def test_who_is_not_registered_has_no_campaign(office):
     registered(office, B)
     office.index()
