@@ -233,7 +233,7 @@ def _read_error(error: reads.ReadError) -> Response:
         return problem_response(
             "not_yet_indexed", detail, chain=error.chain, checkpoint=error.checkpoint
         )
-    if isinstance(error, reads.NothingIndexed):
+    if isinstance(error, (reads.NothingIndexed, reads.PartlyIndexed)):
         return problem_response("nothing_indexed", detail, chain=error.chain)
     names: dict[type[reads.ReadError], str] = {
         reads.BadCursor: "bad_cursor",

@@ -8,36 +8,31 @@ changed needs the chain to be read again, which is done only when asked for; fac
 entries are remade from the journal.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import (
     Connection,
     Engine,
-    Select,
-    Table,
     delete,
     func,
     select,
     text,
 )
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.dialects.postgresql.base import PGDialect
 
-from db.control import coverage, declaration
+from db.control import declaration
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
 from db.engine import lock_declarations, lock_projection
 from db.errors import ChangedEvent, StaleDeclarations
 from db.journal.entries import refill_facts
 from db.journal.head import begin_journal, declare_journal, lock_head
-from db.journal.readers import guard_views
+from db.refetch import build_beside, swap
 from db.registry import Registry, event_fingerprint, projection_fingerprint
 from db.sql.columns import (
     FACTS,
@@ -48,11 +43,9 @@ from db.sql.columns import (
     state_name,
     state_table,
 )
-from db.sql.ddl import fact_view, key_indexes, projection_view
+from db.sql.ddl import key_indexes
 from db.sql.repair import refill
-
-# Renders statements without parameters, and so without doubling each `%`.
-_DDL = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+from db.views import drop_view, replace_views
 
 INDEXING_LOCK = 7362002
 INDEXING_PATIENCE_SECONDS = 30
@@ -88,14 +81,17 @@ def migrate(
             begin_journal(connection)
             declare_journal(connection, registry.journal_print)
         known = _known(connection)
-        for event in registry.events.values():
-            _ensure_event(connection, event, known, refetch, report)
+        changed = _ensure_events(connection, registry, known, refetch, report)
         retired: list[str] = []
-        for projection in registry.projections.values():
-            retired += _ensure_projection(connection, projection.spec, known, report)
+        with build_beside(connection, registry, changed):
+            for projection in registry.projections.values():
+                spec = projection.spec
+                retired += _ensure_projection(connection, spec, known, report)
+        # Last, because whoever reads a view or changed facts waits from here to the
+        # commit.
+        swap(connection, changed)
         _drop_undeclared(connection, registry, known, report)
-        # Last, because whoever reads a view waits from here to the commit.
-        _replace_views(connection, registry)
+        replace_views(connection, registry)
         _drop_tables(connection, retired)
     return report
 
@@ -108,6 +104,23 @@ def check_declarations(connection: Connection, registry: Registry) -> None:
     """
     lock_declarations(connection, alone=False)
     _compare(connection, registry, [row[:3] for row in _wanted(registry)])
+
+
+@contextmanager
+def unchanged(engine: Engine, registry: Registry) -> Iterator[Connection]:
+    """A snapshot for the length of the block, with the declarations held as they are.
+
+    They are held by another transaction: a snapshot that had waited for `migrate`
+    would find its tables, and none of their rows.
+    """
+    with (
+        engine.connect() as held,
+        engine.connect().execution_options(
+            isolation_level="REPEATABLE READ"
+        ) as connection,
+    ):
+        check_declarations(held, registry)
+        yield connection
 
 
 def check_journal(connection: Connection, registry: Registry, event: str) -> None:
@@ -261,33 +274,33 @@ def _record(
     )
 
 
-def _ensure_event(
+def _ensure_events(
     connection: Connection,
-    event: type[Event],
+    registry: Registry,
     known: dict[tuple[str, str], tuple[str, str]],
     refetch: Collection[str],
     report: Report,
-) -> None:
-    spec = event.spec
-    fingerprint = event_fingerprint(event)
-    built = known.get(("event", spec.id))
-    if built is not None and built[0] == fingerprint:
-        return
-    table = fact_table(event)
-    if built is not None:
-        named = spec.id in refetch or spec.name in refetch
-        if not named and not spec.in_journal:
-            raise ChangedEvent(spec.id)
-        _drop_view(connection, "public", spec.table)
-        connection.execute(text(f"DROP TABLE {_quoted(connection, table)} CASCADE"))
-        connection.execute(delete(coverage).where(coverage.c.event == spec.id))
-        report.emptied.append(spec.id)
-    else:
-        report.created.append(spec.id)
-    table.create(connection)
-    if spec.in_journal:
-        refill_facts(connection, event)
-    _record(connection, "event", spec.id, fingerprint, spec.table)
+) -> list[type[Event]]:
+    """Make the tables of new events; the events whose tables are to be made anew."""
+    changed = []
+    for event in registry.events.values():
+        spec, print_ = event.spec, event_fingerprint(event)
+        built = known.get(("event", spec.id))
+        if built is None:
+            fact_table(event).create(connection)
+            if spec.in_journal:
+                refill_facts(connection, event, fact_table(event))
+            report.created.append(spec.id)
+        elif built[0] != print_:
+            named = spec.id in refetch or spec.name in refetch
+            if not named and not spec.in_journal:
+                raise ChangedEvent(spec.id)
+            changed.append(event)
+            report.emptied.append(spec.id)
+        else:
+            continue
+        _record(connection, "event", spec.id, print_, spec.table)
+    return changed
 
 
 def _ensure_projection(
@@ -298,8 +311,7 @@ def _ensure_projection(
 ) -> Sequence[str]:
     """Build a projection's tables if they are not; those that they take over from."""
     built = known.get(("projection", spec.plural))
-    emptied = {event.spec.id for event in spec.events} & set(report.emptied)
-    if built is not None and built[0] == spec.fingerprint() and not emptied:
+    if built is not None and built[0] == spec.fingerprint():
         return []
     for name in _tables_of(connection, state_name(spec)):
         connection.execute(text(f'DROP TABLE {STATE}."{name}" CASCADE'))
@@ -312,18 +324,6 @@ def _ensure_projection(
     if built is None or built[1] == state_name(spec):
         return []
     return _tables_of(connection, built[1])
-
-
-def _replace_views(connection: Connection, registry: Registry) -> None:
-    for event in registry.events.values():
-        spec = event.spec
-        _replace_view(connection, "public", spec.table, fact_view(event), spec.doc)
-    for projection in registry.projections.values():
-        row = projection.spec
-        raw = select(*state_table(row).columns)
-        _replace_view(connection, STATE, row.plural, raw, row.doc)
-        _replace_view(connection, "public", row.plural, projection_view(row), row.doc)
-    guard_views(connection, registry)
 
 
 def _drop_tables(connection: Connection, names: Sequence[str]) -> None:
@@ -341,8 +341,8 @@ def _drop_undeclared(
     for (kind, name), (_, relation) in known.items():
         if kind != "projection" or name in registry.projections:
             continue
-        _drop_view(connection, "public", name)
-        _drop_view(connection, STATE, name)
+        drop_view(connection, "public", name)
+        drop_view(connection, STATE, name)
         _drop_tables(connection, _tables_of(connection, relation))
         connection.execute(
             delete(declaration).where(
@@ -362,37 +362,3 @@ def _tables_of(connection: Connection, relation: str) -> Sequence[str]:
         {"schema": STATE, "name": relation},
     )
     return list(rows.scalars())
-
-
-def _replace_view(
-    connection: Connection, schema: str, name: str, rows: Select[Any], doc: str
-) -> None:
-    """Make a view what it should be; one that is already is not touched."""
-    compiled = rows.compile(dialect=_DDL, compile_kwargs={"literal_binds": True})
-    digest = hashlib.sha256(str(compiled).encode()).hexdigest()[:12]
-    comment = f"{doc.split(chr(10), 1)[0]} [{digest}]"
-    quote = connection.dialect.identifier_preparer.quote
-    target = f"{quote(schema)}.{quote(name)}"
-    current = connection.execute(
-        text("SELECT obj_description(to_regclass(:name), 'pg_class')"),
-        {"name": target},
-    ).scalar()
-    if current == comment:
-        return
-    _drop_view(connection, schema, name)
-    literal = comment.replace("'", "''")
-    for statement in (
-        f"CREATE VIEW {target} AS {compiled}",
-        f"COMMENT ON VIEW {target} IS '{literal}'",
-    ):
-        # As it is written: a `%` in it is no parameter.
-        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
-
-
-def _drop_view(connection: Connection, schema: str, name: str) -> None:
-    quote = connection.dialect.identifier_preparer.quote
-    connection.exec_driver_sql(f"DROP VIEW IF EXISTS {quote(schema)}.{quote(name)}")
-
-
-def _quoted(connection: Connection, table: Table) -> str:
-    return connection.dialect.identifier_preparer.format_table(table)

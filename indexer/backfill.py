@@ -29,7 +29,7 @@ from db.position import BlockRange
 from indexer.chain import Chain
 from indexer.collector import settle_collector
 from indexer.errors import Permanent, Retryable
-from indexer.follow import CaughtUp, Wrote, backoff, first_line, step
+from indexer.follow import CaughtUp, Leased, Wrote, backoff, first_line, step
 from indexer.planning import know_children
 
 log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ async def _run_window(chain: Chain, add: Callable[[int, int], None]) -> None:
             await asyncio.sleep(backoff(failures))
             continue
         failures = 0
-        if isinstance(outcome, CaughtUp):
+        if isinstance(outcome, (CaughtUp, Leased)):
             return
         if isinstance(outcome, Wrote):
             add(outcome.written.blocks.blocks, outcome.written.facts)

@@ -2,8 +2,9 @@
 
     step: plan the lowest gap -> read it -> write it -> a named outcome
 
-`Wrote`, `CaughtUp`, `Reorged` and `Behind` are outcomes; trouble is an exception from
-`indexer.errors`, and `follow` decides by its class whether to retry or to stop.
+`Wrote`, `CaughtUp`, `Leased`, `Reorged` and `Behind` are outcomes; trouble is an
+exception from `indexer.errors`, and `follow` decides by its class whether to retry or
+to stop.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from indexer import metrics
 from indexer.chain import Chain, Planned
 from indexer.errors import Permanent, Reorg, Retryable
 from indexer.planning import (
+    first_gap,
     forget_unwritten,
     know_children,
     know_written,
@@ -54,6 +56,14 @@ class CaughtUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Leased:
+    """All that is missing, from block `first` on, is leased to other workers."""
+
+    head: Header
+    first: int
+
+
+@dataclass(frozen=True, slots=True)
 class Behind:
     """The source is behind what was written already: wait for it."""
 
@@ -69,7 +79,7 @@ class Reorged:
     facts: int
 
 
-Outcome = Wrote | CaughtUp | Behind | Reorged
+Outcome = Wrote | CaughtUp | Leased | Behind | Reorged
 
 
 async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
@@ -105,6 +115,9 @@ async def step(chain: Chain) -> Outcome:
     reach = head.height if chain.window is None else min(head.height, final)
     planned = await asyncio.to_thread(plan_range, chain, reach, None)
     if planned is None:
+        left = await asyncio.to_thread(first_gap, chain, reach)
+        if left is not None:
+            return Leased(head, left)
         chain.caught_up = True
         return CaughtUp(head)
     if chain.ahead is not None and chain.ahead[0] != planned:
@@ -292,9 +305,10 @@ async def _settle(chain: Chain, outcome: Outcome, quiet: bool) -> None:
             f"the endpoint is at block {outcome.head.height}, "
             f"block {outcome.written} is written"
         )
+    elif isinstance(outcome, (CaughtUp, Leased)) and quiet:
+        state, cause = "halted", f"no new block since {outcome.head.height}"
     elif isinstance(outcome, CaughtUp):
-        state = "halted" if quiet else "following"
-        cause = f"no new block since {outcome.head.height}" if quiet else ""
+        state = "following"
     await asyncio.to_thread(_set_state, chain, state, cause)
 
 

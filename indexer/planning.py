@@ -15,9 +15,8 @@ from indexer.writer import Written
 
 def plan_range(chain: Chain, head: int, done: Planned | None) -> Planned | None:
     """The next range to read; `done` is one that is about to be written."""
-    last = head if chain.window is None else min(head, chain.window.last)
-    first = 0 if chain.window is None else chain.window.first
-    if last < first:
+    within = _within(chain, head)
+    if within is None:
         return None
     limit = min(chain.blocks_per_range, chain.range_blocks)
     if done is None and chain.ahead is not None:
@@ -30,11 +29,29 @@ def plan_range(chain: Chain, head: int, done: Planned | None) -> Planned | None:
         ]
         if done is not None:
             taken.append(done[0])
-        within = BlockRange(first, last)
         gaps = coverage.first_missing(
             connection, chain.id, chain.streams, within, taken, span=limit
         )
     return coverage.next_range(gaps, limit)
+
+
+def first_gap(chain: Chain, head: int) -> int | None:
+    """The lowest block that is missing, whoever has a lease on it."""
+    within = _within(chain, head)
+    if within is None:
+        return None
+    with chain.engine.connect() as connection:
+        gaps = coverage.first_missing(connection, chain.id, chain.streams, within)
+    planned = coverage.next_range(gaps, 1)
+    return None if planned is None else planned[0].first
+
+
+def _within(chain: Chain, head: int) -> BlockRange | None:
+    """The blocks that are read here: up to the head, or those of the window."""
+    if chain.window is None:
+        return BlockRange(0, head)
+    last = min(head, chain.window.last)
+    return None if last < chain.window.first else BlockRange(chain.window.first, last)
 
 
 async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine
 
 from db.registry import Registry
-from db.schema import check_declarations
+from db.schema import unchanged
 from db.sql.verify import Difference, differences
 
 
@@ -30,10 +30,7 @@ def run_verification(
         if names and plural not in names:
             continue
         found: list[Difference] = []
-        with engine.connect().execution_options(
-            isolation_level="REPEATABLE READ"
-        ) as connection:
-            check_declarations(connection, registry)
+        with unchanged(engine, registry) as connection:
             for difference in differences(connection, projection.spec):
                 found.append(difference)
                 if len(found) == most:

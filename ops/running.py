@@ -14,7 +14,12 @@ from sqlalchemy import Engine
 
 from db.engine import Refused
 from db.errors import LostPlace
-from db.places import FOLLOWER_SECONDS, FollowerPlace, take_follower_place
+from db.places import (
+    FOLLOWER_SECONDS,
+    FollowerPlace,
+    release_leases_of_the_dead,
+    take_follower_place,
+)
 from db.reads import ReadError
 from db.registry import Registry
 from db.schema import cancel_statement, ensure_key_indexes
@@ -24,6 +29,7 @@ from indexer.errors import Permanent, Retryable
 from indexer.follow import (
     Behind,
     CaughtUp,
+    Leased,
     backoff,
     first_line,
     follow,
@@ -83,8 +89,11 @@ async def follow_chains(
 
 async def catch_up(
     settings: Settings, chain: ChainSettings, engine: Engine, registry: Registry
-) -> None:
-    """Read a chain up to its head, once."""
+) -> int | None:
+    """Read a chain up to its head, once; the first block that is left to others.
+
+    What live workers have leased is theirs, and is not waited for.
+    """
     async with open_chain(settings, chain.name, engine, registry) as opened:
         place = await _take_place(opened, asyncio.Event(), wait=False)
         assert place is not None
@@ -94,8 +103,13 @@ async def catch_up(
             while True:
                 try:
                     outcome = await step(opened)
+                    failures = 0
                     if isinstance(outcome, CaughtUp):
-                        break
+                        return None
+                    if isinstance(outcome, Leased):
+                        freed = release_leases_of_the_dead(engine, opened.id)
+                        if not freed:
+                            return outcome.first
                     if isinstance(outcome, Behind):
                         await asyncio.sleep(chain.poll_seconds)
                 except Retryable as error:

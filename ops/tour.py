@@ -189,7 +189,10 @@ class Tour:
             goal=str(GOAL), duration=str(40 * DAY), document_hash="ipfs://documents",
         )  # fmt: skip
         yield self._line(self.operator, drafted)
-        approved = self.compliance.ask(f"/campaigns/{draft}/approve")
+        read = self.compliance.get(f"/campaign_drafts/{draft}")["data"]
+        approved = self.compliance.ask(
+            f"/campaigns/{draft}/approve", revision=read["revision"]
+        )
         yield self._line(self.compliance, approved)
         yield self._line(self.operator, self.operator.ask(f"/campaigns/{draft}/deploy"))
         campaign = self.operator.get(f"/campaigns?issuer={issuer}")["data"][0]

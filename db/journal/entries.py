@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, select
 
 from db.control import journal_entry
 from db.copy import copy_facts
@@ -13,7 +13,6 @@ from db.facts import Fact, columns_from_facts
 from db.journal.canonical import EntryRow
 from db.journal.head import read_head
 from db.position import position
-from db.sql.columns import fact_table
 
 _PAGE = 1000
 
@@ -81,15 +80,15 @@ def fact_of(event: type[Event], row: EntryRow, digest: bytes) -> Fact:
     return Fact(event, position(row.seq, 0), at, digest, values)
 
 
-def refill_facts(connection: Connection, event: type[Event]) -> int:
-    """Fill an empty fact table from the journal; how many facts it has then."""
+def refill_facts(connection: Connection, event: type[Event], table: Table) -> int:
+    """Fill an empty table of facts from the journal; how many facts it has then."""
     head = read_head(connection)
     if head is None:
         return 0
     facts = 0
     for page in _pages(read_entries(connection, kind=event.spec.id)):
         [columns] = columns_from_facts(fact_of(event, *each) for each in page)
-        copy_facts(connection, fact_table(event), head.source, columns)
+        copy_facts(connection, table, head.source, columns)
         facts += len(page)
     return facts
 

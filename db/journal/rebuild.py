@@ -20,8 +20,9 @@ def rebuild_facts(engine: Engine, registry: Registry) -> dict[str, int]:
         check_declarations(connection, registry)
         lock_head(connection)
         for event in registry.entries.values():
-            connection.execute(delete(fact_table(event)))
-            made[event.spec.table] = refill_facts(connection, event)
+            table = fact_table(event)
+            connection.execute(delete(table))
+            made[event.spec.table] = refill_facts(connection, event, table)
     for plural, projection in registry.projections.items():
         if projection.spec.in_journal:
             made[plural] = rebuild(engine, registry, plural)

@@ -22,6 +22,7 @@ from db.journal.head import SOURCE, read_head
 from db.journal.keys import decrypt
 from db.position import MAX_ORDINAL, position
 from db.registry import Registry
+from db.schema import unchanged
 from db.sql.columns import fact_table
 
 _PAGE = 1000
@@ -47,9 +48,7 @@ class _Found:
 
 def faults(engine: Engine, registry: Registry) -> Iterator[Fault]:
     """Everything that is wrong with the journal, in order, in one snapshot."""
-    with engine.connect().execution_options(
-        isolation_level="REPEATABLE READ"
-    ) as connection:
+    with unchanged(engine, registry) as connection:
         head = read_head(connection)
         if head is None:
             return

@@ -44,6 +44,17 @@ class NothingIndexed(ReadError):
         )
 
 
+class PartlyIndexed(ReadError):
+    """Rows hold some of what is above the checkpoint: the state at no block."""
+
+    def __init__(self, chain: str) -> None:
+        self.chain = chain
+        super().__init__(
+            f"{chain} is being read in parts, by a backfill or because a declaration "
+            "changed, and nothing is decided on parts. Ask again when it is read."
+        )
+
+
 class DatabaseAway(ReadError):
     """The database does not answer."""
 

@@ -10,7 +10,8 @@ from db.coverage import Stream
 from db.declare import Asker, Projection, RowOf
 from db.declare.projections import ProjectionSpec
 from db.journal.head import SOURCE, STREAM
-from db.reads.errors import BadQuery, NothingIndexed
+from db.reads.errors import BadQuery, NothingIndexed, PartlyIndexed
+from db.reads.marks import Block
 from db.reads.rows import select_row, select_rows
 from db.reads.values import Column, Form, parse, row_columns, row_filters
 from db.sources import by_id
@@ -65,6 +66,7 @@ class ReadTables:
             self._connection, spec, source, _checked(spec, keys),
             as_of=self._as_of, plan=plan,
         )  # fmt: skip
+        _check_whole(found.block)
         return None if found.data is None else _row_of(spec, json.loads(found.data))
 
     def rows(self, projection: type[Projection], **where: Any) -> list[RowOf]:
@@ -78,6 +80,7 @@ class ReadTables:
                 self._connection, spec, source, where=_checked(spec, where),
                 after=after, limit=PAGE, as_of=self._as_of, plan=plan,
             )  # fmt: skip
+            _check_whole(page.block)
             found += [_row_of(spec, row) for row in json.loads(page.data)]
             after = page.next
             if after is None:
@@ -93,6 +96,11 @@ class ReadTables:
                 "a block of the chain: a reaction reads tables of its chain only"
             )
         return SOURCE, [STREAM]
+
+
+def _check_whole(block: Block) -> None:
+    if not block.exact:
+        raise PartlyIndexed(block.chain)
 
 
 def _checked(spec: ProjectionSpec, given: Mapping[str, Any]) -> dict[str, Any]:

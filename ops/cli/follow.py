@@ -7,6 +7,7 @@ from functools import partial
 
 import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import Engine
 
 from indexer.backfill import Progress as Done
 from indexer.backfill import run_backfill
@@ -15,6 +16,7 @@ from ops.errors import OperationError
 from ops.indexing import reopen_chain
 from ops.jobs import QUEUE, NobodyWorks, backfill_by_jobs, has_workers
 from ops.running import catch_up, follow_chains, stop_on_signals
+from ops.settings import ChainSettings
 
 
 @click.command()
@@ -38,14 +40,15 @@ def index(
     no_wait: bool,
     metrics_port: int | None,
 ) -> None:
-    """Follow the chains of the settings, block by block, until stopped."""
+    """Follow the chains of the settings, block by block, until stopped.
+
+    With --once: exit code 1 when blocks are left to another worker that reads them.
+    """
     chains = state.chains(names)
     with state.database() as engine:
         if once:
-            for chain in chains:
-                asyncio.run(catch_up(state.settings, chain, engine, state.registry))
-                click.echo(f"{chain.name}: caught up")
-            return
+            left = [each for each in chains if not _read_once(state, each, engine)]
+            sys.exit(1 if left else 0)
 
         async def loop() -> int:
             stop = asyncio.Event()
@@ -56,6 +59,20 @@ def index(
             )  # fmt: skip
 
         sys.exit(1 if asyncio.run(loop()) else 0)
+
+
+def _read_once(state: State, chain: ChainSettings, engine: Engine) -> bool:
+    """Read a chain up to its head; whether nothing is missing now."""
+    left = asyncio.run(catch_up(state.settings, chain, engine, state.registry))
+    if left is None:
+        click.echo(f"{chain.name}: caught up")
+    else:
+        click.echo(
+            f"{chain.name}: not caught up: blocks from {left} on are leased to another "
+            "process, such as `chainfold backfill`. Run this again when it has ended.",
+            err=True,
+        )
+    return left is None
 
 
 @click.command()

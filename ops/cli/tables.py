@@ -28,7 +28,8 @@ MOST_FAULTS = 100
     "--refetch",
     multiple=True,
     metavar="EVENT",
-    help="Drop this event's facts because it changed; they are read again.",
+    help="Read this event's facts again because it changed; until that is done the API "
+    "says what is missing, and views in SQL show what is there.",
 )
 @pass_state
 def migrate(state: State, refetch: tuple[str, ...]) -> None:

@@ -2,6 +2,8 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -10,6 +12,7 @@ from sqlalchemy import event as listening
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from db import schema
 from db.control import metadata
 from db.coverage import missing
 from db.declare import (
@@ -24,8 +27,11 @@ from db.declare import (
     Sum,
     Uint,
 )
+from db.engine import lock_declarations
 from db.errors import ChangedEvent, StaleDeclarations
 from db.position import BlockRange
+from db.reads.errors import ReadError
+from db.reads.rows import select_rows
 from db.registry import Registry
 from db.schema import check_declarations, ensure_key_indexes, migrate, rebuild
 from db.sql.columns import fact_table, state_name
@@ -33,6 +39,7 @@ from helpers import servers
 from helpers.ledger import abi_event
 from helpers.stories import Chain, write
 from helpers.tables import empty, problems, streams
+from indexer.verify import run_verification
 from indexer.writer import rewind, write_batch
 
 shop = Contract(
@@ -255,6 +262,92 @@ def test_refetching_empties_the_event_and_what_was_folded_from_it(
     only = [s for s in streams(registry) if s.event == "s.Paid"]
     write_batch(db_engine, registry, source, retold.batch(BlockRange(0, 0)), only)
     assert 12 == scalar(db_engine, "SELECT total FROM public.deals")
+
+
+def test_readers_see_the_old_facts_and_rows_until_a_refetch_is_done(
+    db_engine, source, chain
+):
+    """A reader that waited for rows to be folded would be cut off by its time limit."""
+    changed = paid(payer=Address())
+    count = declared(Projection, "Ending", deal=Key(), closings=Count(CLOSED))
+    both = declared(
+        Projection, "Deal", deal=Key(), total=Sum(changed.amount), ends=Count(CLOSED)
+    )
+    seen = []
+
+    def look(connection, cursor, statement, *_):
+        if not statement.startswith("INSERT INTO state."):
+            return
+        with db_engine.connect() as reader:
+            reader.execute(text("SET statement_timeout = '5s'"))
+            for query in (
+                "SELECT total FROM public.deals", "SELECT total FROM state.deals",
+                "SELECT sum(amount) FROM public.s_paid",
+                "SELECT sum(amount) FROM facts.s_paid",
+                "SELECT count(*) FROM control.coverage WHERE blocks = '{}'",
+            ):  # fmt: skip
+                seen.append(reader.execute(text(query)).scalar())
+
+    listening.listen(db_engine, "before_cursor_execute", look)
+    try:
+        registry = Registry.of([changed, CLOSED], [both, count])
+        migrate(db_engine, registry, refetch=["Paid"])
+    finally:
+        listening.remove(db_engine, "before_cursor_execute", look)
+
+    assert [12, 12, 12, 12, 0] * 2 == seen
+    assert (0, 2) == (
+        scalar(db_engine, "SELECT total FROM public.deals"),
+        scalar(db_engine, "SELECT ends FROM public.deals"),
+    )
+    assert scalar(db_engine, "SELECT to_regnamespace('building')") is None
+    with db_engine.connect() as connection:
+        assert [] == problems(connection, registry)
+
+
+def test_what_is_read_again_is_said_to_be_missing(db_engine, source, chain):
+    """With the streams that are planned, and without them."""
+    changed = paid(payer=Address())
+    both = declared(
+        Projection, "Deal", deal=Key(), total=Sum(changed.amount), ends=Count(CLOSED)
+    )
+    registry = Registry.of([changed, CLOSED], [both])
+    migrate(db_engine, registry, refetch=["Paid"])
+
+    for plan in (streams(registry), None):
+        for as_of in (0, None):
+            with db_engine.connect() as connection, pytest.raises(ReadError):
+                select_rows(connection, both.spec, source, as_of=as_of, plan=plan)
+
+
+def test_tables_that_change_while_they_are_checked_are_those_of_before_or_after(
+    db_engine, source
+):
+    """A snapshot older than the migration it waited for would see no rows at all."""
+    changed = paid(payer=Address())
+    other = declared(Projection, "Ending", deal=Key(), closings=Count(CLOSED))
+    registry = Registry.of([changed, CLOSED], [deal(changed), other])
+
+    with ThreadPoolExecutor(1) as pool:
+        with db_engine.begin() as connection:
+            lock_declarations(connection, alone=True)
+            found = pool.submit(lambda: list(run_verification(db_engine, registry)))
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            while not scalar(db_engine, waiting) and not found.done():
+                pass
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(schema, "lock_declarations", lambda *_, **__: None)
+                migrate(one_connection(connection), registry, refetch=["Paid"])
+        verified = found.result(30)
+
+    assert [("deals", []), ("endings", [])] == [
+        (each.projection, each.differences) for each in verified
+    ]
+
+
+def one_connection(connection):
+    """An engine whose every transaction is a part of one that is not committed yet."""
+    return SimpleNamespace(begin=lambda: nullcontext(connection))
 
 
 def test_an_event_whose_declaration_gives_the_same_projection_is_emptied_too(

@@ -88,7 +88,8 @@ class WalletWorld:
         self.now = START
         self.chain = WalletChain(self.rng, ADDRESS)
         self.intake = QuietIntake(
-            engine=stage, at_once=stage, registry=None, source=source, chain_id=wallet_chain.CHAIN_ID,
+            engine=stage, at_once=stage, registry=None, source=source,
+            chain_id=wallet_chain.CHAIN_ID,
             node=self.chain, addresses={"C": TARGET}, plan=None,
             clock=lambda: self.now, terms=TERMS,
         )  # fmt: skip

@@ -31,7 +31,7 @@ from helpers.tables import live_rows, problems
 from indexer.backfill import missing_ranges, run_backfill, run_range, split
 from indexer.errors import Permanent
 from indexer.evm.finality import Depth
-from indexer.follow import CaughtUp, step
+from indexer.follow import CaughtUp, Leased, Wrote, step
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,8 +161,9 @@ def test_a_follower_leaves_leased_ranges_to_their_workers(engine):
     async def go(url):
         async with open_business(engine, url) as chain:
             lease = lease_range(engine, chain.id, BlockRange(10, 19))
-            while not isinstance(await step(chain), CaughtUp):
-                pass
+            while not isinstance(outcome := await step(chain), Leased):
+                assert isinstance(outcome, Wrote)
+            assert outcome.first == 10
             left = missing_ranges(chain, BlockRange(0, 30))
             lease.release(engine)
             while not isinstance(await step(chain), CaughtUp):

@@ -138,6 +138,22 @@ def test_a_chain_is_indexed_once_and_every_table_agrees_with_its_facts(place):
     assert 0 < len(place.rows("investments")) <= invested
 
 
+def test_reading_once_with_blocks_left_to_another_worker_has_not_caught_up(place):
+    Traffic(place.deployment, seed=2).play(5)
+    place.run("index", "--once")
+    Traffic(place.deployment, seed=3).play(5)
+    place.sql(
+        "INSERT INTO control.lease (source, blocks, owner, expires_at)"
+        " SELECT id, int8range(0, 1000000), 'elsewhere:7', now() + interval '1 hour'"
+        " FROM control.source WHERE name = 'devnet'"
+    )
+
+    said = place.run("index", "--once", code=1)
+
+    assert "devnet: not caught up: blocks from" in said
+    assert "devnet: caught up" not in said
+
+
 def test_contracts_without_code_become_typed_tables(place):
     addresses = {n: c.address for n, c in place.deployment.contracts.items()}
     (place.folder / "abis").mkdir()

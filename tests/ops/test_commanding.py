@@ -149,7 +149,7 @@ def test_a_campaign_is_deployed_and_money_attested_through_commands_alone(platfo
         f"beneficiary={issuer(0xABC)}",
     )  # fmt: skip
     platform.run("command", "submit", "draft-campaign", *terms)
-    platform.run("command", "submit", "approve-campaign", terms[0])
+    platform.run("command", "submit", "approve-campaign", terms[0], "revision=1")
     platform.run("command", "submit", "deploy-campaign", *terms, "--wait", "30")
     campaign = platform.scalar("SELECT campaign FROM campaigns")
     platform.run(

@@ -1,6 +1,7 @@
 """The process that follows: places, indexes made beside the loop, a quick end."""
 
 import asyncio
+import socket
 import threading
 import time
 from functools import partial
@@ -11,7 +12,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from db import schema, sources
-from db.places import FollowerPlace, take_follower_place
+from db.places import FollowerPlace, lease_range, take_follower_place
+from db.position import BlockRange
 from db.schema import ensure_key_indexes, migrate
 from helpers.business import REGISTRY, open_business, play
 from helpers.following import catch_up as read_all
@@ -138,6 +140,50 @@ def test_reading_once_waits_for_a_node_that_fell_back(engine, node):
         return asked
 
     assert asyncio.run(go()) < 60
+    check(engine, node.chain)
+
+
+def test_reading_once_says_what_is_left_to_other_workers(engine, node):
+    async def go():
+        async with open_business(engine, node.url) as chain:
+            lease = lease_range(engine, chain.id, BlockRange(5, 9))
+        left = await running.catch_up(None, CHAIN, engine, REGISTRY)
+        lease.release(engine)
+        return left, await running.catch_up(None, CHAIN, engine, REGISTRY)
+
+    assert asyncio.run(go()) == (5, None)
+    check(engine, node.chain)
+
+
+def test_reading_once_takes_over_from_a_worker_that_was_killed(engine, node):
+    async def go():
+        async with open_business(engine, node.url) as chain:
+            lease_range(engine, chain.id, BlockRange(5, 9))
+        with engine.begin() as connection:
+            dead = f"{socket.gethostname()}:{2**22 + 1}"
+            connection.execute(text("UPDATE control.lease SET owner = :o"), {"o": dead})
+        return await running.catch_up(None, CHAIN, engine, REGISTRY)
+
+    assert asyncio.run(go()) is None
+    check(engine, node.chain)
+
+
+def test_indexes_are_not_made_while_blocks_are_left_to_other_workers(engine, node):
+    async def go():
+        stop = asyncio.Event()
+        async with open_business(engine, node.url) as chain:
+            lease = lease_range(engine, chain.id, BlockRange(5, 9))
+        loop = asyncio.create_task(follow(engine, stop))
+        await until(lambda: reached(engine) == node.chain.head)
+        await asyncio.sleep(1.0)
+        before = indexes(engine), state(engine)
+        lease.release(engine)
+        await until(lambda: state(engine) == "following" and indexes(engine))
+        stop.set()
+        await loop
+        return before
+
+    assert asyncio.run(go()) == (0, "reading")
     check(engine, node.chain)
 
 

@@ -100,25 +100,27 @@ class DraftCampaign(Command):
 
 
 class ApproveCampaign(Command):
-    """Let a draft be put on the chain as it is."""
+    """Let a draft be put on the chain, as it was read: in this revision of it."""
 
     draft = Uuid()
+    revision = Uint(63)
 
     route = "campaigns/<draft>/approve"
     role = Role.COMPLIANCE
-    rules = (rules.draft_is_pending,)
+    rules = (rules.draft_is_pending, rules.draft_is_as_read)
     record = entries.CampaignApproved
 
 
 class RejectCampaign(Command):
-    """Send a draft back, with the reason."""
+    """Send a draft back, as it was read, with the reason."""
 
     draft = Uuid()
+    revision = Uint(63)
     reason = Text()
 
     route = "campaigns/<draft>/reject"
     role = Role.COMPLIANCE
-    rules = (rules.draft_is_pending,)
+    rules = (rules.draft_is_pending, rules.draft_is_as_read)
     record = entries.CampaignRejected
 
 

@@ -21,17 +21,19 @@ class CampaignDrafted(Entry):
 
 
 class CampaignApproved(Entry):
-    """A draft was examined and may be put on the chain as it is."""
+    """A revision of a draft was examined and may be put on the chain."""
 
     draft = Uuid()
+    revision = Uint(63)
 
     readable_by = READERS
 
 
 class CampaignRejected(Entry):
-    """A draft may not be put on the chain, and why."""
+    """A revision of a draft may not be put on the chain, and why."""
 
     draft = Uuid()
+    revision = Uint(63)
     reason = Text()
 
     readable_by = READERS

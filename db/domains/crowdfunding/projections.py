@@ -68,8 +68,9 @@ class IssuerYear(Projection):
 class CampaignDraft(Projection):
     """One row per draft of a campaign: its terms, and whether it may be deployed.
 
-    Terms that are written anew under the same id go back to `pending`, as long as the
-    draft was not approved.
+    Terms that are written anew under the same id are its next revision and go back to
+    `pending`, as long as the draft was not approved. A verdict names the revision that
+    was read, and is refused when there is a later one.
     """
 
     draft = Key()
@@ -81,6 +82,7 @@ class CampaignDraft(Projection):
     goal = Latest(entries.CampaignDrafted.goal)
     duration = Latest(entries.CampaignDrafted.duration)
     document_hash = Latest(entries.CampaignDrafted.document_hash)
+    revision = Count(entries.CampaignDrafted)
     drafted_at = First(entries.CampaignDrafted.block_time)
     stage = Stage(
         (["", "pending", "rejected"], entries.CampaignDrafted, "pending"),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from db.declare import Refusal, Role, RowOf, Tables
+from db.domains.crowdfunding.entries import CampaignDrafted
 from db.domains.crowdfunding.projections import (
     Campaign,
     CampaignDraft,
@@ -23,12 +24,7 @@ DAY_SECONDS = 86_400
 SHORTEST_DAYS, LONGEST_DAYS = 30, 180
 LEAST_GOAL = 1_000 * 10**18
 LEAST_INVESTMENT = 100 * 10**18
-
-
-TERMS = (
-    "beneficiary", "campaign_id", "company_name", "description", "goal", "duration",
-    "document_hash",
-)  # fmt: skip
+TERMS = tuple(name for name in CampaignDrafted.spec.fields if name != "draft")
 
 
 def is_own_issuer(command: Any, tables: Tables) -> Iterator[Refusal]:
@@ -59,6 +55,17 @@ def draft_is_pending(command: Any, tables: Tables) -> Iterator[Refusal]:
         yield Refusal("no_such_draft", "there is no such draft")
     elif draft.stage != "pending":
         yield Refusal("not_pending", f"the draft is {draft.stage} already")
+
+
+def draft_is_as_read(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """The verdict is on the draft as it is, not on what it was before."""
+    draft = tables.row(CampaignDraft, draft=command.draft)
+    if draft is not None and draft.revision != command.revision:
+        yield Refusal(
+            "draft_rewritten",
+            f"the draft was written anew since revision {command.revision}, and is at "
+            f"{draft.revision}: read it again",
+        )
 
 
 def draft_is_approved(command: Any, tables: Tables) -> Iterator[Refusal]:
