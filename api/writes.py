@@ -6,7 +6,8 @@
     202 Accepted, Location: /api/v1/commands/<id>
 
 The body has the command's fields, those that the path does not fill; besides them
-`valid_seconds`, after which it is given up, and `wallet` where the caller signs.
+`valid_seconds`, after which it is given up, and `wallet` where the caller signs: what
+that wallet sends later all the same is told under the command.
 """
 
 import json
