@@ -9,7 +9,7 @@ from commands.errors import BadTransaction, NodeAway, Refused
 from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
 from db.commands.accept import KeyReused, NotCancellable
 from db.commands.queue import TooManyWaiting
-from db.commands.wallets import AlreadyEnded
+from db.commands.wallets import AlreadyEnded, SignedBefore
 
 _NAMES: dict[type[Exception], str] = {
     AlreadyEnded: "command_ended",
@@ -21,6 +21,7 @@ _NAMES: dict[type[Exception], str] = {
     NodeAway: "node_away",
     NotCancellable: "not_cancellable",
     Refused: "would_revert",
+    SignedBefore: "bad_transaction",
     TooManyWaiting: "queue_full",
 }
 

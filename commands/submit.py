@@ -247,11 +247,12 @@ class Intake:
                 f"{spec.slug} is signed by your own wallet: say which in `wallet`, "
                 "one that is linked to your account"
             )
+        tagged = spec.call.contract not in self.registry.untagged
         return replace(
             request,
             sender=submission.sender if spec.by_caller else None,
             target=self._target(spec.call, arguments),
-            data=calldata(spec.call, arguments, command_id),
+            data=calldata(spec.call, arguments, command_id if tagged else None),
             value=int(arguments[spec.call.value]) if spec.call.value else 0,
         )
 

@@ -1,7 +1,8 @@
 """Commands that a client's own wallet signs: its nonces are its own business.
 
 The calldata ends with the command's id, so that the indexed chain says by itself which
-transaction was for which command, whether we relayed it or the wallet sent it.
+transaction was for which command, whether we relayed it or the wallet sent it. Where a
+contract takes no id, only what was relayed is known, by its nonce.
 """
 
 import uuid
@@ -13,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db.commands.accept import CommandRow, lock, move
 from db.commands.states import TERMINAL, State
+from db.commands.tags import MARKER, command_id_of
 from db.control import command, relay, sender_transaction
 from db.errors import DatabaseError
 from db.position import height_of
@@ -20,8 +22,8 @@ from db.position import height_of
 WATCHED_MOST = 10_000
 RELAY = "relay"  # the kind of what was relayed and not asked for
 
-# The first transaction of the index that was for a command. What is only relayed has no
-# id in its calldata: another call may look the same, at another nonce.
+# The first transaction of the index that was for a command. What has no id in its
+# calldata must have been relayed: another call may look the same, at another nonce.
 _FOUND = text(
     """
     SELECT t.hash, t.succeeded, t.position
@@ -29,12 +31,17 @@ _FOUND = text(
     JOIN control.sender_transaction t
         ON t.source = c.source AND t.sender = c.sender
         AND t.recipient = c.target AND t.data = c.data AND t.value = c.value
-    WHERE c.id = :command AND (c.kind <> :relay OR t.nonce IN (
+    WHERE c.id = :command AND (right(encode(c.data, 'hex'), 64)
+        = encode(uuid_send(c.id), 'hex') || :marker OR t.nonce IN (
         SELECT r.nonce FROM control.relay r WHERE r.command = c.id))
     ORDER BY t.position
     LIMIT 1
     """
 )
+
+
+class SignedBefore(DatabaseError):
+    """The wallet signed the same call with this nonce, for another command."""
 
 
 class AlreadyEnded(DatabaseError):
@@ -68,12 +75,17 @@ def store_relay(
 ) -> CommandRow:
     """Keep what a wallet signed, before it is sent; the same bytes are kept once.
 
-    Raises AlreadyEnded.
+    Raises AlreadyEnded, SignedBefore.
     """
     row = lock(connection, command_id)
     if row.state in TERMINAL:
         raise AlreadyEnded(
             f"command {row.id} is {row.state}: nothing is sent for it any more"
+        )
+    if (other := _signed_for(connection, row, nonce)) is not None:
+        raise SignedBefore(
+            f"nonce {nonce} is signed for command {other}, which is the same call: "
+            "one transaction cannot do both. Sign it with another nonce"
         )
     connection.execute(
         insert(relay)
@@ -161,7 +173,9 @@ def settle_wallet_command(
     row = lock(connection, command_id)
     if row.state in TERMINAL:
         return row
-    found = connection.execute(_FOUND, {"command": row.id, "relay": RELAY}).first()
+    found = connection.execute(
+        _FOUND, {"command": row.id, "marker": MARKER.hex()}
+    ).first()
     if found is None:
         return _not_found(connection, row, final, now)
     height = height_of(found.position)
@@ -217,3 +231,27 @@ def _all_lost(connection: Connection, row: CommandRow, final: int) -> bool:
         ).scalars()
     )
     return bool(nonces) and used >= set(nonces)
+
+
+def _signed_for(
+    connection: Connection, row: CommandRow, nonce: int
+) -> uuid.UUID | None:
+    """The other command for which the wallet signed the same call at a nonce.
+
+    Nobody else finds out the same until commit. A call with an id has no equal, and of
+    what is only relayed all are done by one transaction.
+    """
+    if row.kind == RELAY or command_id_of(row.data) is not None:
+        return None
+    place = func.hashtextextended(f"{row.source}:{row.sender!r}:{nonce}", 0)
+    connection.execute(select(func.pg_advisory_xact_lock(place)))
+    query = select(command.c.id).join(relay, relay.c.command == command.c.id)
+    other: uuid.UUID | None = connection.execute(
+        query.where(
+            command.c.source == row.source, command.c.sender == row.sender,
+            command.c.target == row.target, command.c.value == row.value,
+            command.c.data == row.data, command.c.kind != RELAY,
+            command.c.id != row.id, relay.c.nonce == nonce,
+        ).limit(1)
+    ).scalar()  # fmt: skip
+    return other
