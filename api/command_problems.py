@@ -9,7 +9,7 @@ from commands.errors import BadTransaction, NodeAway, Refused
 from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
 from db.commands.accept import KeyReused, NotCancellable
 from db.commands.queue import TooManyWaiting
-from db.commands.wallets import AlreadyEnded, OtherNonce
+from db.commands.wallets import AlreadyEnded, OtherNonce, SignedBefore
 
 _NAMES: dict[type[Exception], str] = {
     AlreadyEnded: "command_ended",
@@ -22,6 +22,7 @@ _NAMES: dict[type[Exception], str] = {
     NotCancellable: "not_cancellable",
     OtherNonce: "other_nonce",
     Refused: "would_revert",
+    SignedBefore: "bad_transaction",
     TooManyWaiting: "queue_full",
 }
 

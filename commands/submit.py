@@ -14,10 +14,9 @@ from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
 from commands.node import Node, Reverted
 from db.commands.accept import CommandRow, Request, accept, known, move
-from db.commands.queue import Queues
+from db.commands.queue import Queues, check_room
 from db.commands.slots import find_signer
 from db.commands.states import State
-from db.commands.wallets import check_room
 from db.coverage import Stream
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
@@ -272,10 +271,11 @@ class Intake:
         if spec.by_caller:
             until = submission.valid_until or self.clock() + self.terms.valid
             request = replace(request, sender=submission.sender, valid_until=until)
+        tagged = spec.call.contract not in self.registry.untagged
         return replace(
             request,
             target=self._target(spec.call, arguments),
-            data=calldata(spec.call, arguments, command_id),
+            data=calldata(spec.call, arguments, command_id if tagged else None),
             value=int(arguments[spec.call.value]) if spec.call.value else 0,
         )
 

@@ -1,4 +1,4 @@
-"""How many commands wait for a signer, and when that is too many."""
+"""How many commands wait for a signer or a wallet, and when that is too many."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _WAITING = select(func.count()).select_from(
 
 
 class TooManyWaiting(DatabaseError):
-    """The signer has more commands waiting than may be promised."""
+    """More commands wait for a signer, a wallet or an account than may."""
 
 
 @dataclass(slots=True)
@@ -69,3 +69,29 @@ class Queues:
                 f"signer {signer} has {self._most} commands waiting. Ask again later."
             )
         count.waiting += 1
+
+
+def check_room(
+    connection: Connection,
+    tenant: str,
+    source: int,
+    sender: bytes,
+    *,
+    of_account: int,
+    of_wallet: int,
+) -> None:
+    """Raise TooManyWaiting when as many commands wait for wallets as may."""
+    waiting = (command.c.sender.is_not(None), command.c.next_action_at.is_not(None))
+    one = (command.c.source == source, command.c.sender == sender)
+    for who, most, where in (
+        (f"wallet 0x{sender.hex()}", of_wallet, one),
+        ("your account", of_account, (command.c.tenant == tenant,)),
+    ):
+        rows = connection.execute(
+            select(command.c.id).where(*waiting, *where).limit(most)
+        )
+        if len(rows.all()) >= most:
+            raise TooManyWaiting(
+                f"{most} commands wait for {who}, and no more may. Sign some of them, "
+                "or cancel what is not wanted: POST /commands/<id>/cancel."
+            )

@@ -31,14 +31,23 @@ _FACTS = text(
         (SELECT count(*) FROM control.slot s WHERE s.signer = g.name AND s.open)
             AS in_flight,
         EXISTS (
-            SELECT FROM control.sender_transaction t
-            WHERE t.source = g.source AND t.sender = g.address
-                AND t.nonce >= g.checked_nonce
-                AND (t.nonce >= g.next_nonce OR right(encode(t.data, 'hex'), 32)
-                    = :marker)
-                AND NOT EXISTS (
-                    SELECT FROM control.slot s
-                    WHERE s.signer = g.name AND s.nonce = t.nonce
+            SELECT FROM (
+                SELECT t.* FROM control.sender_transaction t
+                WHERE t.source = g.source AND t.sender = g.address
+                    AND t.nonce >= g.checked_nonce
+                    AND NOT EXISTS (
+                        SELECT FROM control.slot s
+                        WHERE s.signer = g.name AND s.nonce = t.nonce
+                    )
+                OFFSET 0  -- few are left: only they are compared with what waits
+            ) t
+            WHERE t.nonce >= g.next_nonce
+                OR right(encode(t.data, 'hex'), 32) = :marker
+                OR EXISTS (
+                    SELECT FROM control.command c
+                    WHERE c.signer = g.name AND c.state = 'accepted'
+                        AND c.data = t.data AND c.target = t.recipient
+                        AND c.value = t.value AND c.seen_from < t.position >> 32
                 )
         ) OR EXISTS (
             SELECT FROM control.slot s

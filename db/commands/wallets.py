@@ -2,7 +2,8 @@
 
 The calldata ends with the command's id, so that the indexed chain says by itself which
 transaction was for which command, whether we relayed it or the wallet sent it. What is
-only relayed has no id in its calldata: it is known by its nonce too.
+only relayed has no id, nor have calls of a contract that takes none: of those only what
+was given to us is known, by its nonce.
 
 A command ends when its call is final, or when nobody sent it in time, or wants it any
 more. The wallet may send it all the same: the state stays what it is, for it was told
@@ -20,9 +21,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db import sources
 from db.commands.accept import CommandRow, as_row, lock, move, record
-from db.commands.queue import TooManyWaiting
+from db.commands.alike import signed_for_another
 from db.commands.states import TERMINAL, State
-from db.commands.watching import RELAY
+from db.commands.tags import MARKER, command_id_of
 from db.control import command, relay
 from db.errors import DatabaseError
 from db.position import height_of
@@ -38,7 +39,8 @@ _CALLS = """
     JOIN control.sender_transaction t
         ON t.source = c.source AND t.sender = c.sender
         AND t.recipient = c.target AND t.data = c.data AND t.value = c.value
-    WHERE c.id = :command AND (c.kind <> :relay OR t.nonce IN (
+    WHERE c.id = :command AND (right(encode(c.data, 'hex'), 64)
+        = encode(uuid_send(c.id), 'hex') || :marker OR t.nonce IN (
         SELECT r.nonce FROM control.relay r WHERE r.command = c.id))
     """
 _FOUND = text(_CALLS + "ORDER BY t.position LIMIT 1")
@@ -120,6 +122,10 @@ class AlreadyEnded(DatabaseError):
     """The command has ended: there is nothing to relay for it."""
 
 
+class SignedBefore(DatabaseError):
+    """The wallet signed the same call with this nonce, for another command."""
+
+
 class OtherNonce(DatabaseError):
     """What the wallet signed before may still run: with another nonce it ran twice."""
 
@@ -141,32 +147,6 @@ class Signed:
     def live(self) -> bool:
         """Whether the call may still run with it."""
         return not (self.used or self.passed)
-
-
-def check_room(
-    connection: Connection,
-    tenant: str,
-    source: int,
-    sender: bytes,
-    *,
-    of_account: int,
-    of_wallet: int,
-) -> None:
-    """Raise TooManyWaiting when as many commands wait for wallets as may."""
-    waiting = (command.c.sender.is_not(None), command.c.next_action_at.is_not(None))
-    one = (command.c.source == source, command.c.sender == sender)
-    for who, most, where in (
-        (f"wallet 0x{sender.hex()}", of_wallet, one),
-        ("your account", of_account, (command.c.tenant == tenant,)),
-    ):
-        rows = connection.execute(
-            select(command.c.id).where(*waiting, *where).limit(most)
-        )
-        if len(rows.all()) >= most:
-            raise TooManyWaiting(
-                f"{most} commands wait for {who}, and no more may. Sign some of them, "
-                "or cancel what is not wanted: POST /commands/<id>/cancel."
-            )
 
 
 def relayed_before(
@@ -226,8 +206,8 @@ def store_relay(
 ) -> CommandRow:
     """Keep what a wallet signed, before it is sent; the same bytes are kept once.
 
-    Raises AlreadyEnded, and OtherNonce while the call may still run with a nonce that
-    it was signed with before: whichever came second would run it again.
+    Raises AlreadyEnded, SignedBefore, and OtherNonce while the call may still run with
+    a nonce that it was signed with before: whichever came second would run it again.
     """
     row = lock(connection, command_id)
     final = sources.by_id(connection, row.source).final
@@ -242,6 +222,11 @@ def store_relay(
             f"command {row.id} was signed with nonce {bound} before, which may still "
             f"run: sign a replacement with nonce {bound}, or use that nonce for "
             "something else, and sign again when its block is final"
+        )
+    if (other := signed_for_another(connection, row, nonce)) is not None:
+        raise SignedBefore(
+            f"nonce {nonce} is signed for command {other}, which is the same call: "
+            "one transaction cannot do both. Sign it with another nonce"
         )
     values = {"hash": hash_, "command": row.id, "nonce": nonce, "raw": raw}
     statement = insert(relay).values(**values, relayed_at=now)
@@ -296,7 +281,8 @@ def settle_wallet_command(
     row = lock(connection, command_id)
     if row.state in TERMINAL:
         return _ran_all_the_same(connection, row, final, now)
-    found = connection.execute(_FOUND, {"command": row.id, "relay": RELAY}).first()
+    values = {"command": row.id, "marker": MARKER.hex()}
+    found = connection.execute(_FOUND, values).first()
     if found is None:
         return _not_found(connection, row, final, now)
     hash_, height = bytes(found.hash), height_of(found.position)
@@ -343,7 +329,7 @@ def _not_found(
         return _check_lost(connection, row, final, now)
     if row.valid_until is not None and row.valid_until <= now:
         reason = "the wallet did not sign it in time"
-        if row.kind != RELAY:
+        if _carries_id(row):
             reason += "; should it send it still, that is shown here"
         return move(connection, row, State.EXPIRED, now, reason=reason)
     return row
@@ -356,7 +342,7 @@ def _check_lost(
     kept = [each for each in signed_nonces(connection, row.id, final) if each.kept]
     if any(each.live for each in kept):
         return row
-    if row.kind == RELAY and any(not each.used for each in kept):
+    if not _carries_id(row) and any(not each.used for each in kept):
         # Nothing in its calldata says whether it was these bytes.
         reason = (
             "its nonce was used before it was given to us, perhaps by the same bytes: "
@@ -376,7 +362,7 @@ def _ran_all_the_same(
     """
     if State.SUCCEEDED in (row.state, row.ran):
         return row
-    values = {"command": row.id, "relay": RELAY, "final": final}
+    values = {"command": row.id, "marker": MARKER.hex(), "final": final}
     found = connection.execute(_RAN, values).first()
     failed_before = bool(row.ran) or row.state is State.REVERTED
     if found is None or (failed_before and not found.succeeded):
@@ -395,3 +381,8 @@ def _ran_all_the_same(
     record(connection, row.id, row.state, details, now)
     log.warning("command_ran_after_its_end command=%s state=%s", row.id, row.state)
     return as_row(updated)
+
+
+def _carries_id(row: CommandRow) -> bool:
+    """Whether the chain says by itself which transaction was for a command."""
+    return command_id_of(row.data) == row.id
