@@ -1,4 +1,4 @@
-"""Calls of a contract that takes no ids, signed by wallets: what was handed in counts."""
+"""Calls of a contract that takes no ids, signed by wallets: only what is given counts."""
 
 from dataclasses import replace
 
