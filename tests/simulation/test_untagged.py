@@ -8,11 +8,9 @@ import gc
 import logging
 
 import pytest
-from sqlalchemy import text
 
 import db.commands.reconcile as reconcile_module
 import db.commands.resolve as resolve_module
-import db.commands.slots as slots_module
 from db.engine import connect
 from helpers import schedules, servers
 
@@ -51,52 +49,11 @@ def test_no_call_runs_more_often_than_asked_for(stage, number):
     assert {} == {seed: found for seed in chunk if (found := play(stage, seed))}
 
 
-def nobody(original):
-    """Calls are not recognised by what they do."""
-    return lambda *_: None
-
-
-def newest(original):
-    """A transaction without a slot is nobody's while its command has another nonce."""
-
-    def recognise(*arguments, **final):
-        return original(*arguments, **final) or True
-
-    return recognise
-
-
-def unseen(original):
-    """A nonce is taken although what waits may be what the index shows."""
-    return text(str(original).replace("c.data = t.data", "false"))
-
-
-BUGS = {
-    "a call is not recognised": [
-        (reconcile_module, "whose", nobody), (resolve_module, "whose", nobody),
-    ],
-    "a call is recognised too late": [(slots_module, "_FACTS", unseen)],
-    "a call is forgotten while its command has a nonce": [
-        (reconcile_module, "_recognise", newest),
-    ],
-}  # fmt: skip
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", BUGS)
-def test_a_planted_bug_is_found(stage, monkeypatch, name):
-    for target, attribute, plant in BUGS[name]:
-        monkeypatch.setattr(target, attribute, plant(getattr(target, attribute)))
+def test_it_is_found_when_calls_are_not_recognised(stage, monkeypatch):
+    for module in (reconcile_module, resolve_module):
+        monkeypatch.setattr(module, "whose", lambda *_: None)
     kinds = len(schedules.KINDS)
-    restored = range(schedules.KINDS.index("restored"), RUNS * kinds, kinds)
+    restored = range(schedules.KINDS.index("restored"), RUNS, kinds)
 
-    needed, found = next(
-        (
-            (n, found)
-            for n, seed in enumerate(restored, 1)
-            if (found := play(stage, seed))
-        ),
-        (0, []),
-    )
-
-    print(f"\n{name}: {needed} schedules {found}")
-    assert found
+    assert any(play(stage, seed) for seed in restored)
