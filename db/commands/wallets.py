@@ -66,7 +66,8 @@ _NONCES = text(
             AND v.filter = c.filter
         JOIN control.sender_transaction t ON t.source = c.source AND t.sender = c.sender
         WHERE t.position >> 32 BETWEEN c.seen_from AND :final
-            AND v.blocks @> int8range(c.seen_from, (t.position >> 32) + 1)
+            AND v.blocks @> int8range(c.seen_from,
+                greatest(c.seen_from, (t.position >> 32) + 1))
     ), signed AS (
         SELECT r.nonce, max(octet_length(r.raw)) > 0 AS kept
         FROM control.relay r WHERE r.command = :command GROUP BY r.nonce

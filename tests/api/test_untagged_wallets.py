@@ -1,4 +1,4 @@
-"""Calls of a contract that takes no ids, signed by wallets: only what is given counts."""
+"""Calls of a contract that takes no ids, signed by wallets: only bytes given count."""
 
 from dataclasses import replace
 

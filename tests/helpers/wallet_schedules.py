@@ -101,6 +101,16 @@ class WalletWorld:
         numbers = itertools.count(1000)
         lanes.new_id = lambda: uuid.UUID(int=next(numbers))
         stage.between = self._between
+        if seed % 3 == 0:
+            self._live_before()
+
+    def _live_before(self):
+        """The wallet did something before it was watched: nobody read that."""
+        for number in range(8):
+            if number < 3:
+                self.chain.outside()
+            self.chain.mine()
+        self.chain.index(self.stage, self.source, blocks=99)
 
     # what happens --------------------------------------------------------------
 
