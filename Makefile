@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$name; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install devchain demo test check lint fast docs simulate bench lock clean
+.PHONY: help install devchain demo test check lint fast docs simulate simulate-wallets bench lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -52,6 +52,10 @@ docs: $(STAMP)  ## make docs/reference from the code
 simulate: $(STAMP)  ## play schedules of faults: make simulate SEED=100000 RUNS=50000
 	CHAINFOLD_TEST_SEED=$(or $(SEED),0) CHAINFOLD_TEST_SCHEDULES=$(or $(RUNS),20000) \
 		$(BIN)/python -m pytest tests/simulation/test_commands.py -n 2 --dist loadscope -q
+
+simulate-wallets: $(STAMP)  ## the same for wallets, which do as they like
+	CHAINFOLD_TEST_SEED=$(or $(SEED),0) CHAINFOLD_TEST_WALLETS=$(or $(RUNS),1500) \
+		$(BIN)/python -m pytest tests/simulation/test_wallets.py -n 2 -q
 
 bench: devchain  ## print the figures
 	$(BIN)/python -m pytest tests/bench -m bench -s

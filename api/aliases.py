@@ -90,7 +90,7 @@ class _Routes:
         key = value_of(column, "investment", investment)
 
         def look(connection: Connection) -> int | None:
-            tables = ReadTables(connection, intake.source, time=0, plan=intake.plan)
+            tables = ReadTables(connection, intake.source, plan=intake.plan)
             paid = tables.row(Investment, investment=key)
             if paid is None:
                 return None

@@ -33,7 +33,17 @@ COMMAND: Schema = {
             "enum": [state.value for state in State],
             "description": "What depends on the chain is said of indexed blocks only.",
         },
-        "final": {"type": "boolean", "description": "Whether it can still change."},
+        "final": {
+            "type": "boolean",
+            "description": "Whether the state stays as it is.",
+        },
+        "ran": {
+            "type": ["string", "null"],
+            "enum": ["succeeded", "reverted", None],
+            "description": "What became of a call that its wallet sent although the "
+            "command had ended without success: a wallet cannot be kept from sending. "
+            "`transaction` and `height` are of that call then.",
+        },
         "reason": {"type": "string"},
         "arguments": {"type": "object"},
         "signer": {"type": ["string", "null"]},
@@ -76,6 +86,7 @@ def as_object(row: CommandRow) -> dict[str, Any]:
         "kind": row.kind,
         "state": row.state,
         "final": row.state in TERMINAL,
+        "ran": row.ran or None,
         "reason": row.reason,
         "arguments": row.arguments,
         "signer": row.signer,

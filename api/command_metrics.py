@@ -13,7 +13,7 @@ from api.service import Service
 from commands.errors import NodeAway
 from db import outbox
 from db.commands.health import SignerHealth, signer_health
-from db.commands.listing import CommandCount, count_commands
+from db.commands.listing import CommandCount, count_commands, count_ran
 from db.commands.states import State
 from db.reads import ReadError, read
 
@@ -36,30 +36,37 @@ class CommandCollector(Collector):
 
         def look(
             connection: Connection,
-        ) -> tuple[list[CommandCount], list[SignerHealth], int, datetime | None]:
+        ) -> tuple[list[CommandCount], int, list[SignerHealth], int, datetime | None]:
             return (
                 count_commands(connection),
+                count_ran(connection),
                 signer_health(connection, now),
                 *outbox.waiting(connection),
             )
 
         try:
-            counts, signers, wishes, since = read(self._service.engine, look)
+            counts, ran, signers, wishes, since = read(self._service.engine, look)
         except ReadError as error:
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
         age = 0.0 if since is None else (now - since).total_seconds()
-        yield from self.told(counts, signers, wishes, age)
+        yield from self.told(counts, ran, signers, wishes, age)
 
     def told(
         self,
         counts: Iterable[CommandCount],
+        ran: int,
         signers: Iterable[SignerHealth],
         wishes: int,
         oldest_seconds: float,
     ) -> Iterator[Metric]:
         """The metrics that tell this."""
         yield _by_state(list(counts))
+        yield _gauge(
+            "chainfold_commands_ran_after_end",
+            "Commands that their wallets sent after they had ended without success.",
+            ran,
+        )
         yield from signer_metrics(signers)
         yield self._balances(signers)
         yield _gauge("chainfold_outbox_waiting", "Wishes of reactions waiting.", wishes)

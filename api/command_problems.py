@@ -7,8 +7,9 @@ from api.errors import Problem
 from commands.encode import BadArguments
 from commands.errors import BadTransaction, NodeAway, Refused
 from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
-from db.commands.accept import KeyReused, NotCancellable, TooManyWaiting
-from db.commands.wallets import AlreadyEnded
+from db.commands.accept import KeyReused, NotCancellable
+from db.commands.queue import TooManyWaiting
+from db.commands.wallets import AlreadyEnded, OtherNonce, SignedBefore
 
 _NAMES: dict[type[Exception], str] = {
     AlreadyEnded: "command_ended",
@@ -19,7 +20,9 @@ _NAMES: dict[type[Exception], str] = {
     NoWallet: "bad_arguments",
     NodeAway: "node_away",
     NotCancellable: "not_cancellable",
+    OtherNonce: "other_nonce",
     Refused: "would_revert",
+    SignedBefore: "bad_transaction",
     TooManyWaiting: "queue_full",
 }
 

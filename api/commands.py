@@ -31,11 +31,11 @@ from api.idempotency import alone_with, idempotency_key
 from api.service import PREFIX, Service
 from api.waiting import Hub, sleep_until
 from api.writes import actor_of, body_of_request, require_intake, to_sign
+from commands.actions import cancel_command, release_command
 from commands.submit import Submission
 from commands.wallets import relay_any, relay_signed
 from db import reads
-from db.commands.accept import CommandRow, cancel, find
-from db.commands.holding import release
+from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for
 from db.commands.states import TERMINAL, State
 from db.declare import Asker
@@ -156,7 +156,10 @@ class _Routes:
         self._row(principal, command_id, to_change=True)
         intake = require_intake(self._service)
         with told(), intake.engine.begin() as connection:
-            row = cancel(connection, command_id, intake.clock())
+            row = cancel_command(
+                connection, intake.registry, command_id,
+                actor=actor_of(principal), now=intake.clock(),
+            )  # fmt: skip
         return command_answer(row)
 
     def release(self, command_id: uuid.UUID) -> Response:
@@ -165,18 +168,22 @@ class _Routes:
         self._row(principal, command_id)
         intake = require_intake(self._service)
         with intake.engine.begin() as connection:
-            row = release(connection, command_id, intake.clock())
+            row = release_command(
+                connection, intake.registry, command_id,
+                actor=actor_of(principal), now=intake.clock(),
+            )  # fmt: skip
         return command_answer(row)
 
     def retry(self, command_id: uuid.UUID) -> Response:
         principal = current_principal(self._service)
         old = self._row(principal, command_id, to_change=True)
         command = self._service.registry.commands.get(old.kind)
-        if command is None or old.state not in TERMINAL - {State.SUCCEEDED}:
+        done = State.SUCCEEDED in (old.state, old.ran)
+        if command is None or old.state not in TERMINAL or done:
             raise Problem(
                 "not_retryable",
-                f"The command is {old.state}: only one that ended without success can "
-                "be asked for again.",
+                f"The command is {old.state}{' and ran all the same' * bool(old.ran)}: "
+                "only one that ended without success can be asked for again.",
             )
         require_role(principal, *command.spec.roles)
         if old.sender is not None and old.sender not in principal.wallets:
@@ -259,6 +266,7 @@ def _stream(
     """Events as they come, a comment now and then; ends with the command."""
     ends = time.monotonic() + STREAM_SECONDS
     beat = time.monotonic()
+    ended = False
     yield b"retry: 2000\n\n"
     while time.monotonic() < ends:
         for event in read_after(last):
@@ -266,8 +274,9 @@ def _stream(
             data = orjson.dumps(event)
             yield f"id: {last}\nevent: {event['state']}\ndata: ".encode() + data
             yield b"\n\n"
-            if event["state"] in TERMINAL:
-                return
+            ended = event["state"] in TERMINAL
+        if ended:
+            return
         if time.monotonic() - beat >= HEARTBEAT_SECONDS:
             beat = time.monotonic()
             yield b": still here\n\n"

@@ -135,6 +135,9 @@ PROBLEMS = {
     "command_ended": ProblemType(
         409, "Command ended", "Nothing is sent for a command that has ended."
     ),
+    "other_nonce": ProblemType(
+        409, "Other nonce", "It was signed with another nonce, and may run with that."
+    ),
     "not_cancellable": ProblemType(
         409, "Not cancellable", "Only the wallet that signed it can replace it."
     ),
@@ -142,7 +145,7 @@ PROBLEMS = {
         409, "Not retryable", "The command has not ended without success."
     ),
     "queue_full": ProblemType(
-        429, "Queue full", "The signer has more waiting than may be promised."
+        429, "Queue full", "A signer, wallet or account has as many waiting as may."
     ),
     "too_many_waiting": ProblemType(
         429, "Too many waiting", "More requests wait for commands than there may."

@@ -6,7 +6,8 @@
     202 Accepted, Location: /api/v1/commands/<id>
 
 The body has the command's fields, those that the path does not fill; besides them
-`valid_seconds`, after which it is given up, and `wallet` where the caller signs.
+`valid_seconds`, after which it is given up, and `wallet` where the caller signs: what
+that wallet sends later all the same is told under the command.
 """
 
 import json
@@ -188,9 +189,9 @@ def _from_row(
     keys = {name: value_of(columns[name], name, path[name]) for name in via.spec.keys}
     row = reads.read(
         service.engine,
-        lambda connection: ReadTables(
-            connection, intake.source, time=0, plan=intake.plan
-        ).row(via, **keys),
+        lambda connection: ReadTables(connection, intake.source, plan=intake.plan).row(
+            via, **keys
+        ),
     )
     if row is None:
         raise Problem("no_such_row", f"No {via.spec.name} has these keys. Check them.")

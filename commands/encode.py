@@ -1,7 +1,7 @@
 """Calls as bytes: arguments by the ABI, with the command's id behind them.
 
 The id rides as a suffix of the calldata, which contracts do not read; see
-`db.commands.tags`.
+`db.commands.tags`. Calls of a contract that is declared with `tagged=False` have none.
 """
 
 import uuid
@@ -13,7 +13,7 @@ from eth_utils.crypto import keccak
 
 from abis import load_abi
 from commands.errors import CommandError
-from db.commands.tags import tag_of
+from db.commands.tags import command_id_of, tag_of
 from db.declare.commands import CallSpec, CommandSpec
 from db.declare.events import canonical_type
 
@@ -57,14 +57,24 @@ def check_arguments(spec: CommandSpec, given: Mapping[str, Any]) -> dict[str, An
 
 
 def calldata(
-    call: CallSpec, arguments: Mapping[str, Any], command_id: uuid.UUID
+    call: CallSpec, arguments: Mapping[str, Any], command_id: uuid.UUID | None
 ) -> bytes:
-    """The bytes of the call, with the command's id behind them."""
+    """The bytes of the call, with the command's id behind them, if it is to have one.
+
+    Raises BadArguments where arguments would pass for the id of a command.
+    """
     inputs = call.function["inputs"]
     types = [canonical_type(part) for part in inputs]
     values = [arguments[call.arguments[part["name"]]] for part in inputs]
-    selector = keccak(text=call.signature)[:4]
-    return selector + encode(types, values) + tag_of(command_id)
+    data = keccak(text=call.signature)[:4] + encode(types, values)
+    if command_id is not None:
+        return data + tag_of(command_id)
+    if command_id_of(data) is not None:
+        problem = (
+            f"the last ends as a command's id does, and {call.contract} takes none"
+        )
+        raise BadArguments([problem])
+    return data
 
 
 def explain_revert(contract: str, data: bytes, message: str) -> str:

@@ -57,8 +57,8 @@ class Node(Protocol):
         """The node's highest block."""
         ...
 
-    def nonce(self, address: bytes) -> int:
-        """How many transactions of an account are in blocks."""
+    def nonce(self, address: bytes, height: int | None = None) -> int:
+        """How many transactions of an account are in blocks, up to one of them."""
         ...
 
     def balance(self, address: bytes) -> int:
@@ -131,10 +131,11 @@ class EvmNode:
         account = Web3.to_checksum_address(address)
         return int(self._ask(lambda: self.web3.eth.get_balance(account)))
 
-    def nonce(self, address: bytes) -> int:
-        """How many transactions of an account are in blocks."""
+    def nonce(self, address: bytes, height: int | None = None) -> int:
+        """How many transactions of an account are in blocks, up to one of them."""
         account = Web3.to_checksum_address(address)
-        return int(self._ask(lambda: self.web3.eth.get_transaction_count(account)))
+        at: Any = "latest" if height is None else height
+        return int(self._ask(lambda: self.web3.eth.get_transaction_count(account, at)))
 
     def pending(self, address: bytes) -> int:
         """The nonce after those of an account that the node knows, mined or not."""

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from eth_account import Account
-
 from commands.errors import SigningRefused
 
 
@@ -95,14 +93,21 @@ class LocalSigner:
             "data": payload.data,
             **fees,
         }
-        signed = Account.sign_transaction(content, self._key)
+        signed = _accounts().sign_transaction(content, self._key)
         return Signed(bytes(signed.raw_transaction), bytes(signed.hash))
+
+
+def _accounts() -> Any:
+    """The library of keys; loading it takes a second, which only signing needs."""
+    from eth_account import Account
+
+    return Account
 
 
 def signer_from_key(name: str, key: str) -> LocalSigner:
     """A signer from a private key in hex, for development."""
     try:
-        account = Account.from_key(key)
+        account = _accounts().from_key(key)
     except Exception:
         # The library's message may hold the key.
         raise SigningRefused(
@@ -115,7 +120,7 @@ def signer_from_key(name: str, key: str) -> LocalSigner:
 def signer_from_keystore(name: str, path: Path, password: str) -> LocalSigner:
     """A signer from an encrypted keystore file (Web3 Secret Storage)."""
     try:
-        key = bytes(Account.decrypt(json.loads(path.read_text()), password))
+        key = bytes(_accounts().decrypt(json.loads(path.read_text()), password))
     except FileNotFoundError:
         raise SigningRefused(
             f"the keystore of signer {name} is not at {path}: correct its path"
@@ -130,5 +135,5 @@ def signer_from_keystore(name: str, path: Path, password: str) -> LocalSigner:
             f"the keystore of signer {name} at {path} cannot be opened: check the "
             "password and that it is a keystore file"
         ) from None
-    account = Account.from_key(key)
+    account = _accounts().from_key(key)
     return LocalSigner(name, bytes.fromhex(account.address[2:]), key)

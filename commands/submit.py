@@ -5,7 +5,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -14,18 +14,19 @@ from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
 from commands.node import Node, Reverted
 from db.commands.accept import CommandRow, Request, accept, known, move
+from db.commands.queue import Queues, check_room
 from db.commands.slots import find_signer
 from db.commands.states import State
 from db.coverage import Stream
-from db.declare import Asker, Command, Entry, Refusal
+from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
 from db.domains.audit.entries import CommandAccepted, CommandRefused
-from db.journal.append import Actor, Appended, append
+from db.folding import is_folded
+from db.journal.append import Actor, Appended, OtherDeclarations, append, saying
 from db.journal.head import lock_head
 from db.reads import read
 from db.reads.tables import NOBODY, ReadTables
 from db.registry import Registry
-from db.sources import SourceRow, by_id
 
 GAS_MARGIN_PERCENT = 20
 
@@ -67,6 +68,20 @@ class Submission:
     asker: Asker = NOBODY
 
 
+@dataclass(frozen=True, slots=True)
+class WalletTerms:
+    """What holds for commands that clients sign with their own wallets.
+
+    `valid` is how long one waits for its wallet unless it says so itself, `afterwards`
+    how long the wallet is watched after it ended; so many may wait at a time.
+    """
+
+    valid: timedelta = timedelta(days=1)
+    afterwards: timedelta = timedelta(days=7)
+    of_account: int = 100
+    of_wallet: int = 20
+
+
 def unheard(command: uuid.UUID) -> None:
     """Ring nowhere: Postgres tells whoever listens, and the sweep is the guarantee."""
 
@@ -76,6 +91,7 @@ class Intake:
     """Everything that taking commands for one chain needs."""
 
     engine: Engine
+    at_once: Engine  # the same database by `db.engine.connect_at_once`
     registry: Registry
     source: int
     chain_id: int
@@ -83,10 +99,12 @@ class Intake:
     addresses: Mapping[str, bytes]
     plan: Sequence[Stream] | None
     clock: Callable[[], datetime]
+    terms: WalletTerms = WalletTerms()
     # Told of each command that one of our signers has to send, after it is stored.
     ring: Callable[[uuid.UUID], None] = unheard
     # A signer's name stands for one address for ever.
     _addresses: dict[str, bytes] = field(default_factory=dict)
+    _queues: Queues = field(default_factory=Queues)
 
     def submit(
         self, command: type[Command], submission: Submission
@@ -101,35 +119,38 @@ class Intake:
         arguments = check_arguments(spec, submission.arguments)
         command_id = new_id()
         request = self._request(spec, submission, arguments, command_id)
-        with self.engine.connect() as connection:
-            if (before := known(connection, request)) is not None:
-                return before, False
-            sender = self._sender(connection, request)
+        before, sender = read(self.at_once, lambda c: self._before(c, request))
+        if before is not None:
+            return before, False
         try:
             refusals = self._refusals(command, arguments, submission.asker)
-            if spec.rules and (found := read(self.engine, refusals)):
+            if spec.rules and (found := read(self.at_once, refusals)):
                 raise RulesBroken(found)
             if spec.call is not None:
                 gas = self._simulate(spec.call, sender, request)
                 limit = gas + gas * GAS_MARGIN_PERCENT // 100
                 request = replace(request, gas_limit=limit)
-            with self.engine.begin() as connection:
-                row, fresh = accept(
-                    connection, request, self.clock(), command_id=command_id
-                )
-                if fresh and spec.record is not None:
-                    # Others' entries of this moment may speak against it by now.
-                    lock_head(connection)
-                    if found := refusals(connection):
-                        raise RulesBroken(found)
-                if fresh:
-                    row = self._note(connection, spec, submission, arguments, row)
+            if spec.record is None:
+                row, fresh = self._take(request, submission.actor, command_id)
+            else:
+                row, fresh = self._take_entry(
+                    spec.record, request, arguments, submission.actor, command_id,
+                    refusals,
+                )  # fmt: skip
         except (RulesBroken, Refused) as error:
             self.note_refusal(spec, submission, str(error), request.arguments)
             raise
         if fresh and row.signer is not None:
             self.ring(row.id)
         return row, fresh
+
+    def check_room(self, connection: Connection, request: Request) -> None:
+        """Raise TooManyWaiting where another command of a wallet would be too many."""
+        if request.sender is not None:
+            check_room(
+                connection, request.tenant, request.source, request.sender,
+                of_account=self.terms.of_account, of_wallet=self.terms.of_wallet,
+            )  # fmt: skip
 
     def note_refusal(
         self,
@@ -147,31 +168,77 @@ class Intake:
         self, connection: Connection, actor: Actor, row: CommandRow
     ) -> None:
         """Write a command that was taken into the audit log."""
-        entry = CommandAccepted(
-            command=str(row.id), kind=row.kind, arguments=row.arguments
-        )
+        entry = _accepted(row.id, row.kind, row.arguments)
         self._append(connection, entry, actor)
 
-    def _note(
+    def _before(
+        self, connection: Connection, request: Request
+    ) -> tuple[CommandRow | None, bytes]:
+        """The command that was asked for already, or else who is to send it."""
+        if (row := known(connection, request)) is not None:
+            return row, b""
+        self.check_room(connection, request)
+        sender = self._sender(connection, request)
+        if request.signer is not None:
+            self._queues.enter(connection, request.signer)
+        return None, sender
+
+    def _take(
+        self, request: Request, actor: Actor, command_id: uuid.UUID
+    ) -> tuple[CommandRow, bool]:
+        """Store a command and its entry in the audit log, in one statement if possible.
+
+        It cannot when the tables were built from other declarations than ours, or when
+        something is folded from the entry.
+        """
+        now = self.clock()
+        if not is_folded(self.registry, CommandAccepted.spec.id):
+            entry = _accepted(command_id, request.kind, request.arguments)
+            try:
+                with self.at_once.connect() as connection:
+                    said = saying(
+                        connection, self.registry, entry, actor=actor, now=now,
+                        expected=self.registry.journal_print,
+                    )  # fmt: skip
+                    return accept(
+                        connection, request, now, command_id=command_id, said=said
+                    )
+            except OtherDeclarations:
+                pass  # it may be that this entry is the same in both
+        with self.engine.begin() as connection:
+            row, fresh = accept(connection, request, now, command_id=command_id)
+            if fresh:
+                self.note_accepted(connection, actor, row)
+            return row, fresh
+
+    def _take_entry(
         self,
-        connection: Connection,
-        spec: CommandSpec,
-        submission: Submission,
+        record: type[Event],
+        request: Request,
         arguments: Mapping[str, Any],
-        row: CommandRow,
-    ) -> CommandRow:
-        """Write a new command into the audit log; one of the journal's is done so."""
-        if spec.record is None:
-            self.note_accepted(connection, submission.actor, row)
-            return row
-        assert issubclass(spec.record, Entry)  # checked at import
-        names = {*spec.record.spec.fields, *spec.record.spec.personal}
-        entry = spec.record(**{name: arguments[name] for name in names})
-        told = self._append(connection, entry, submission.actor)
-        return move(
-            connection, row, State.SUCCEEDED, self.clock(),
-            transaction=told.hash, height=told.seq,
-        )  # fmt: skip
+        actor: Actor,
+        command_id: uuid.UUID,
+        refusals: Callable[[Connection], list[Refusal]],
+    ) -> tuple[CommandRow, bool]:
+        """Store a command that is done with its entry in the journal."""
+        now = self.clock()
+        with self.engine.begin() as connection:
+            row, fresh = accept(connection, request, now, command_id=command_id)
+            if not fresh:
+                return row, False
+            # Others' entries of this moment may speak against it by now.
+            lock_head(connection)
+            if found := refusals(connection):
+                raise RulesBroken(found)
+            assert issubclass(record, Entry)  # checked at import
+            names = {*record.spec.fields, *record.spec.personal}
+            entry = record(**{name: arguments[name] for name in names})
+            told = self._append(connection, entry, actor)
+            done = move(
+                connection, row, State.SUCCEEDED, now,
+                transaction=told.hash, height=told.seq,
+            )  # fmt: skip
+            return done, True
 
     def _append(self, connection: Connection, entry: Entry, actor: Actor) -> Appended:
         return append(connection, self.registry, entry, actor=actor, now=self.clock())
@@ -201,11 +268,14 @@ class Intake:
                 f"{spec.slug} is signed by your own wallet: say which in `wallet`, "
                 "one that is linked to your account"
             )
+        if spec.by_caller:
+            until = submission.valid_until or self.clock() + self.terms.valid
+            request = replace(request, sender=submission.sender, valid_until=until)
+        tagged = spec.call.contract not in self.registry.untagged
         return replace(
             request,
-            sender=submission.sender if spec.by_caller else None,
             target=self._target(spec.call, arguments),
-            data=calldata(spec.call, arguments, command_id),
+            data=calldata(spec.call, arguments, command_id if tagged else None),
             value=int(arguments[spec.call.value]) if spec.call.value else 0,
         )
 
@@ -241,17 +311,10 @@ class Intake:
         asked = command(**arguments)
 
         def look(connection: Connection) -> list[Refusal]:
-            time_ = self._block_time(by_id(connection, self.source))
-            tables = ReadTables(
-                connection, self.source, time=time_, plan=self.plan, asker=asker
-            )
+            tables = ReadTables(connection, self.source, plan=self.plan, asker=asker)
             return [each for rule in command.spec.rules for each in rule(asked, tables)]
 
         return look
-
-    def _block_time(self, row: SourceRow) -> int:
-        now = int(self.clock().timestamp())
-        return now if row.head_time is None else row.head_time
 
     def _simulate(self, call: CallSpec, sender: bytes, request: Request) -> int:
         try:
@@ -263,6 +326,14 @@ class Intake:
             raise Refused(
                 f"{call.contract} would refuse it: {reason}. Nothing was sent."
             ) from error
+
+
+def _accepted(
+    command_id: uuid.UUID, kind: str, arguments: Mapping[str, Any]
+) -> CommandAccepted:
+    return CommandAccepted(
+        command=str(command_id), kind=kind, arguments=dict(arguments)
+    )
 
 
 def _public(spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:

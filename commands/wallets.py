@@ -2,7 +2,8 @@
 
 `signer = CALLER` commands are answered with the transaction to sign. What the wallet
 signed comes back to `relay_signed`, is compared with what was asked, kept, and only
-then sent. `relay_any` takes any signed call of a contract that is followed.
+then sent. `relay_any` takes any signed call of a contract that is followed. What a
+wallet was asked to sign it may send at any time, whatever has become of the command.
 """
 
 import logging
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+
+from sqlalchemy import Connection
 
 from commands.errors import BadTransaction, NodeAway
 from commands.raw import RawTransaction, read_raw
@@ -19,13 +22,15 @@ from db.commands.accept import CommandRow, Request, accept, known
 from db.commands.states import State
 from db.commands.tags import command_id_of
 from db.commands.wallets import (
-    RELAY,
+    bound_nonce,
     note_relayed,
+    relayed_before,
     settle_wallet_command,
     store_relay,
     to_relay_again,
     unsettled,
 )
+from db.commands.watching import RELAY, examined, news, watch_no_more
 
 SEND_AGAIN = timedelta(seconds=10)
 
@@ -60,12 +65,18 @@ class Unsigned:
 
 
 def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
-    """What the wallet of a command is to sign now. Raises NodeAway."""
+    """What the wallet of a command is to sign now. Raises NodeAway.
+
+    Where it was signed before and may still run, with the same nonce: as replacement.
+    """
     assert row.sender is not None
+    with intake.engine.connect() as connection:
+        final = sources.by_id(connection, row.source).final
+        nonce = bound_nonce(connection, row.id, final)
     return Unsigned(
         chain_id=intake.chain_id,
         sender=row.sender,
-        nonce=intake.node.nonce(row.sender),
+        nonce=intake.node.nonce(row.sender) if nonce is None else nonce,
         gas_price=intake.node.gas_price(),
         gas=row.gas_limit,
         to=row.target,
@@ -77,7 +88,8 @@ def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
 def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
     """Keep and send what the wallet signed for a command.
 
-    Raises BadTransaction unless it is exactly what was asked for, AlreadyEnded.
+    Raises BadTransaction unless it is exactly what was asked for, AlreadyEnded, and
+    OtherNonce while it may still run with a nonce that was signed before.
     """
     signed = read_raw(raw)
     wrong = [
@@ -97,14 +109,20 @@ def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
             "the command as it is; only nonce, gas and prices are yours to choose."
         )
     if row.transaction != signed.hash:
-        _check_nonce(intake, signed)
-    return _keep_and_send(intake, row, signed)
+        _check_nonce(intake, signed, row)
+    with intake.engine.begin() as connection:
+        row = _keep(intake, connection, row, signed)
+    if row.state is State.SIGNED:
+        _send(intake, signed.hash, signed.raw)
+    return row
 
 
 def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow, bool]:
     """Keep and send any signed call of a contract that is followed.
 
-    Raises BadTransaction, KeyReused.
+    The same bytes are one command for an account, whatever their key. Raises
+    BadTransaction, KeyReused, TooManyWaiting, and NodeAway: nothing but the node tells
+    whether the nonce was used before.
     """
     signed = read_raw(raw)
     if signed.chain_id != intake.chain_id:
@@ -132,20 +150,35 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
         value=signed.value,
         gas_limit=signed.gas,
         asked_by=asked.actor.name,
+        valid_until=intake.clock() + intake.terms.valid,
     )
     with intake.engine.connect() as connection:
-        if (before := known(connection, request)) is not None:
-            return before, False
-    _check_nonce(intake, signed)
+        before = known(connection, request)
+        before = before or relayed_before(connection, request.tenant, signed.hash)
+    if before is not None:
+        return before, False
+    following = intake.node.nonce(signed.sender)
     with intake.engine.begin() as connection:
+        before = relayed_before(connection, request.tenant, signed.hash)
+        if before is not None:
+            return before, False
+        if signed.nonce < following:
+            raise _used(signed, following)
+        intake.check_room(connection, request)
         row, fresh = accept(connection, request, intake.clock(), command_id=new_id())
         if fresh:
+            row = _keep(intake, connection, row, signed)
             intake.note_accepted(connection, asked.actor, row)
-    return (_keep_and_send(intake, row, signed) if fresh else row), fresh
+    if fresh:
+        _send(intake, signed.hash, signed.raw)
+    return row, fresh
 
 
 def work_wallets(intake: Intake) -> Iterator[str]:
-    """One pass over the commands of wallets: settle them, and send again."""
+    """One pass over the commands of wallets: settle them, and send again.
+
+    What carries the id of a command that has ended is told beside its state.
+    """
     with intake.engine.connect() as connection:
         final = sources.by_id(connection, intake.source).final
         waiting = unsettled(connection, intake.source, intake.clock())
@@ -156,6 +189,20 @@ def work_wallets(intake: Intake) -> Iterator[str]:
             )
         yield "settled"
     with intake.engine.connect() as connection:
+        found = news(connection, intake.source, final)
+    for position, command_id in found.commands:
+        with intake.engine.begin() as connection:
+            settle_wallet_command(
+                connection, command_id, final=final, now=intake.clock()
+            )
+            examined(connection, intake.source, [position])
+        yield "examined"
+    with intake.engine.begin() as connection:
+        if found.others:
+            examined(connection, intake.source, found.others)
+        before = intake.clock() - intake.terms.afterwards
+        watch_no_more(connection, intake.source, before)
+    with intake.engine.connect() as connection:
         due = to_relay_again(connection, intake.source, intake.clock() - SEND_AGAIN)
     for hash_, raw in due:
         if not _send(intake, hash_, raw):
@@ -163,17 +210,13 @@ def work_wallets(intake: Intake) -> Iterator[str]:
         yield "sent"
 
 
-def _keep_and_send(
-    intake: Intake, row: CommandRow, signed: RawTransaction
+def _keep(
+    intake: Intake, connection: Connection, row: CommandRow, signed: RawTransaction
 ) -> CommandRow:
-    with intake.engine.begin() as connection:
-        row = store_relay(
-            connection, row.id,
-            raw=signed.raw, hash_=signed.hash, nonce=signed.nonce, now=intake.clock(),
-        )  # fmt: skip
-    if row.state is State.SIGNED:
-        _send(intake, signed.hash, signed.raw)
-    return row
+    return store_relay(
+        connection, row.id,
+        raw=signed.raw, hash_=signed.hash, nonce=signed.nonce, now=intake.clock(),
+    )  # fmt: skip
 
 
 def _send(intake: Intake, hash_: bytes, raw: bytes) -> bool:
@@ -189,20 +232,25 @@ def _send(intake: Intake, hash_: bytes, raw: bytes) -> bool:
     return there
 
 
-def _check_nonce(intake: Intake, signed: RawTransaction) -> None:
-    """Raise BadTransaction where the nonce was used in a block that we may not read.
+def _check_nonce(intake: Intake, signed: RawTransaction, row: CommandRow) -> None:
+    """Raise BadTransaction where the nonce was used before the command was there.
 
-    What became of it can't be told then. A node that is away refuses nothing.
+    One that was used since may have been for it: the index will tell. A node that is
+    away, or does not know, refuses nothing.
     """
     try:
-        following = intake.node.nonce(signed.sender)
+        following = intake.node.nonce(signed.sender, row.seen_from)
     except NodeAway:
         return
     if signed.nonce < following:
-        raise BadTransaction(
-            f"nonce {signed.nonce} of 0x{signed.sender.hex()} was used already: sign "
-            f"it again with nonce {following}"
-        )
+        raise _used(signed, following)
+
+
+def _used(signed: RawTransaction, following: int) -> BadTransaction:
+    return BadTransaction(
+        f"nonce {signed.nonce} of 0x{signed.sender.hex()} was used already: unless it "
+        f"was for the same, sign it again with nonce {following} or a later one"
+    )
 
 
 def _is_known(intake: Intake, address: bytes) -> bool:

@@ -15,7 +15,8 @@ from commands.submit import (
     Submission,
 )
 from db import outbox, sources
-from db.commands.accept import KeyReused, TooManyWaiting
+from db.commands.accept import KeyReused
+from db.commands.queue import TooManyWaiting
 from db.journal.append import Actor
 from db.outbox import Wish
 from db.reads import ReadError

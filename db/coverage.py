@@ -101,6 +101,18 @@ _FIRST_MISSING = text(
     """.replace("WANTED", _STREAMS)
 ).bindparams(*_BIND_STREAMS)
 
+# Rows are locked in order, so that two writers cannot wait for each other.
+_MARK = text(
+    """
+    INSERT INTO control.coverage
+    SELECT :source, s.event, s.filter, int8multirange(int8range(:first, :last, '[]'))
+    FROM unnest(:events, :filters) WITH ORDINALITY AS s(event, filter, number)
+    ORDER BY s.number
+    ON CONFLICT (source, event, filter)
+    DO UPDATE SET blocks = control.coverage.blocks + excluded.blocks
+    """
+).bindparams(*_BIND_STREAMS[:2])
+
 
 def first_missing(
     connection: Connection,
@@ -174,25 +186,16 @@ def mark(
 ) -> None:
     """Record that a range was written; the rows stay locked until commit."""
     ordered = sorted(streams)
-    parameters = [
-        {
-            "source": source,
-            "event": stream.event,
-            "filter": stream.filter,
-            "first": blocks.first,
-            "last": blocks.last,
-        }
-        for stream in ordered
-    ]
-    if parameters:
+    if ordered:
         connection.execute(
-            text(
-                "INSERT INTO control.coverage VALUES (:source, :event, :filter,"
-                " int8multirange(int8range(:first, :last, '[]')))"
-                " ON CONFLICT (source, event, filter)"
-                " DO UPDATE SET blocks = control.coverage.blocks + excluded.blocks"
-            ),
-            parameters,
+            _MARK,
+            {
+                "source": source,
+                "events": [stream.event for stream in ordered],
+                "filters": [stream.filter for stream in ordered],
+                "first": blocks.first,
+                "last": blocks.last,
+            },
         )
 
 

@@ -3,34 +3,58 @@
 import zlib
 
 from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 # What a statement raises when the database is away, and may be tried again for.
 Unavailable = (OperationalError, InterfaceError)
 # Whatever else a statement may raise: two writers met, a disk is full, a bug.
 Refused = SQLAlchemyError
 
+AT_ONCE = "chainfold_at_once"  # marks an engine that is in autocommit already
+
 _DECLARATIONS = 0x63666C64  # the class of all our advisory locks: "cfld"
 _ALL = 0
 
 
 def connect(url: str, *, pool_size: int = 5) -> Engine:
-    """An engine on a database; connections are checked before they are used.
-
-    `postgresql://` means psycopg 3 to SQLAlchemy 2.1; here it means psycopg2, which is
-    installed.
-    """
-    parsed = make_url(url)
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg2")
+    """An engine on a database; connections are checked before they are used."""
     return create_engine(
-        parsed,
+        _driven(make_url(url)),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
         connect_args={"connect_timeout": 10, "application_name": "chainfold"},
     )
+
+
+def connect_at_once(url: str | URL, *, pool_size: int = 5) -> Engine:
+    """An engine whose every statement is a transaction of its own.
+
+    Nothing is left behind, so connections are not reset after use, nor tested before
+    it: where one may be dead, use `db.reads.read`, which tries once more.
+    """
+    return create_engine(
+        _driven(make_url(url)),
+        isolation_level="AUTOCOMMIT",
+        execution_options={AT_ONCE: True},
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_reset_on_return=None,
+        connect_args={"connect_timeout": 10, "application_name": "chainfold"},
+    )
+
+
+def _driven(url: URL) -> URL:
+    """What SQLAlchemy 2.1 takes for psycopg 3 means psycopg2 here: it is installed."""
+    if url.drivername in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg2")
+    return url
+
+
+def sqlstate(error: DBAPIError) -> str | None:
+    """The code of what Postgres refused (PostgreSQL documentation, appendix A)."""
+    return getattr(error.orig, "pgcode", None)
 
 
 def lock_declarations(connection: Connection, *, alone: bool) -> None:

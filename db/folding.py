@@ -78,6 +78,11 @@ def fold_next(
             follow_on(connection, spec, source=source, blocks=blocks, events=only)
 
 
+def is_folded(registry: Registry, event: str) -> bool:
+    """Whether any projection reads an event."""
+    return any(event in _read_by(p.spec) for p in registry.projections.values())
+
+
 def unfold_from(
     connection: Connection, registry: Registry, source: int, height: int
 ) -> int:

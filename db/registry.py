@@ -40,6 +40,7 @@ class Registry:
     commands: Mapping[str, type[Command]] = field(default_factory=dict)
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     journal_print: str = ""  # changes with anything that an entry is folded to
+    untagged: frozenset[str] = frozenset()  # contracts whose calls carry no id
 
     @classmethod
     def of(
@@ -48,6 +49,8 @@ class Registry:
         projections: Iterable[type[Projection]] = (),
         commands: Iterable[type[Command]] = (),
         reactions: Iterable[Reaction] = (),
+        *,
+        untagged: Iterable[str] = (),
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
@@ -74,6 +77,7 @@ class Registry:
             dict(sorted(by_slug.items())),
             dict(sorted((each.id, each) for each in reactions)),
             _journal_print(by_id.values(), by_plural.values()),
+            frozenset(untagged) | _untagged(e.spec.source for e in by_id.values()),
         )
 
     @classmethod
@@ -83,6 +87,7 @@ class Registry:
         projections: list[type[Projection]] = []
         commands: list[type[Command]] = []
         reactions: list[Reaction] = []
+        contracts: list[Contract] = []
         for found in pkgutil.iter_modules(db.domains.__path__):
             if not found.ispkg:
                 continue
@@ -94,10 +99,11 @@ class Registry:
                 events += _declared(module, Event)
                 projections += _declared(module, Projection)
                 commands += _declared(module, Command)
-                reactions += [
-                    each for each in vars(module).values() if isinstance(each, Reaction)
-                ]
-        return cls.of(events, projections, commands, reactions)
+                values = vars(module).values()
+                reactions += [each for each in values if isinstance(each, Reaction)]
+                contracts += [each for each in values if isinstance(each, Contract)]
+        said = _untagged(contracts)
+        return cls.of(events, projections, commands, reactions, untagged=said)
 
     def with_events(self, events: Iterable[type[Event]]) -> "Registry":
         """The same registry with the events of contracts that have no code."""
@@ -106,6 +112,7 @@ class Registry:
             self.projections.values(),
             self.commands.values(),
             self.reactions.values(),
+            untagged=self.untagged,
         )
 
     @property
@@ -150,6 +157,10 @@ def _journal_print(
     prints = [event_fingerprint(e) for e in events if e.spec.in_journal]
     prints += [projection_fingerprint(p.spec) for p in projections if p.spec.in_journal]
     return hashlib.sha256(" ".join(sorted(prints)).encode()).hexdigest()[:12]
+
+
+def _untagged(contracts: Iterable[Contract]) -> frozenset[str]:
+    return frozenset(each.name for each in contracts if not each.tagged)
 
 
 def _claim(taken: dict[str, Declared], name: str, owner: Declared) -> None:

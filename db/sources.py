@@ -4,12 +4,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.control import child, incident, sender_transaction, source, undecodable_log
 from db.errors import WrongChain
 from db.position import MAX_HEIGHT, BlockRange, position
+
+_BY_ID = select(source).where(source.c.id == bindparam("of_id"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,7 @@ def find(connection: Connection, name: str) -> SourceRow | None:
 
 def by_id(connection: Connection, source_id: int) -> SourceRow:
     """The row of a chain by its number."""
-    return _row(
-        connection.execute(select(source).where(source.c.id == source_id)).one()
-    )
+    return _row(connection.execute(_BY_ID, {"of_id": source_id}).one())
 
 
 def all_sources(connection: Connection) -> list[SourceRow]:

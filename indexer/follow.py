@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from db import blocks, coverage, sources
 from db.blocks import Header
-from db.commands.wallets import watched
+from db.commands.watching import watched
 from db.engine import Refused
 from db.errors import DatabaseError, LostPlace
 from db.position import BlockRange

@@ -54,6 +54,8 @@ def describe_event(event: type[Event], *, sql: bool) -> Iterator[str]:
     spec = event.spec
     yield f"{spec.table} ({spec.id}): {_summary(spec.doc)}"
     yield f"  {signature(spec.abi)} of {spec.source.name}"
+    if not spec.source.tagged:
+        yield f"  {spec.source.name}: calls of it carry no id of their command"
     yield f"  view public.{spec.table}, GET /api/v1/events/{spec.table}"
     for name, field in spec.fields.items():
         origin = "the contract's address" if field.emitter else field.param

@@ -4,17 +4,17 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway
 from commands.node import EvmNode
-from commands.submit import Intake, unheard
+from commands.submit import Intake, WalletTerms, unheard
 from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
-from db.engine import Unavailable
+from db.engine import Unavailable, connect_at_once
 from db.listen import Listener
 from ops import doorbell
 from ops.anchoring import NOTARY, Daily
@@ -42,10 +42,17 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
     registry = declared(settings)
-    redis = settings.redis.url
+    redis, said = settings.redis.url, settings.wallets
     return Intake(
+        terms=WalletTerms(
+            valid=timedelta(hours=said.valid_hours),
+            afterwards=timedelta(days=said.watch_days),
+            of_account=said.waiting_of_account,
+            of_wallet=said.waiting_of_wallet,
+        ),
         ring=unheard if redis is None else Ringer(str(redis)),
         engine=engine,
+        at_once=connect_at_once(engine.url),
         registry=registry,
         source=row.id,
         chain_id=evm_chain_number(chain),

@@ -109,6 +109,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "contracts.y": f'abi = "y.json"\naddress = {address}',
         "signers.z": 'kind = "env"\nenv = "Z"',
         "limits": "",
+        "wallets": "",
         "api": "",
         "auth": "",
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',

@@ -8,16 +8,16 @@ from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 
-from api.auth.audit import audit
 from api.auth.gate import Gate
 from api.auth.guard import takes
 from api.auth.principal import require_role
 from api.command_problems import told
 from api.console import pages, visitors
 from api.errors import PROBLEMS, Problem
+from api.writes import actor_of
+from commands import actions
 from db import reads
-from db.commands.accept import cancel
-from db.commands.holding import release, resume_signer
+from db.commands.accept import CommandRow
 from db.commands.slots import find_signer
 from db.commands.states import State
 from db.declare.roles import Role
@@ -111,11 +111,11 @@ def _add_pages(blueprint: Blueprint, gate: Gate) -> None:
 def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
     @takes(FORM)
     def release_command(command_id: uuid.UUID) -> Response:
-        return _act(command_id, "command_released", release)
+        return _act(command_id, actions.release_command)
 
     @takes(FORM)
     def cancel_command(command_id: uuid.UUID) -> Response:
-        return _act(command_id, "command_cancelled", cancel)
+        return _act(command_id, actions.cancel_command)
 
     @takes(FORM)
     def resume(name: str) -> Response:
@@ -126,17 +126,21 @@ def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
                 raise Problem(
                     "no_such_row", f"There is no signer {name}. Look at the list."
                 )
-            resume_signer(connection, name, gate.now())
-        audit("signer_resumed", principal=found.principal, signer=name)
+            actions.resume_signer(
+                connection, gate.service.registry, name,
+                actor=actor_of(found.principal), now=gate.now(),
+            )  # fmt: skip
         return _see_other(f"{visitors.PATH}/signers")
 
-    def _act(command_id: uuid.UUID, kind: str, act: Callable[..., Any]) -> Response:
+    def _act(command_id: uuid.UUID, act: Callable[..., CommandRow]) -> Response:
         found = visitors.check_form(gate)
         require_role(found.principal, Role.OPERATOR)
         pages.one_command(gate, command_id)
         with told(), gate.begin() as connection:
-            act(connection, command_id, gate.now())
-        audit(kind, principal=found.principal, command=command_id)
+            act(
+                connection, gate.service.registry, command_id,
+                actor=actor_of(found.principal), now=gate.now(),
+            )  # fmt: skip
         return _see_other(f"{visitors.PATH}/commands/{command_id}")
 
     one = "/commands/<uuid:command_id>"

@@ -60,6 +60,7 @@ class CommandView:
 
     row: Row
     arguments: list[tuple[str, str]]
+    ran: str  # what became of a call sent after the end
     transaction: str
     height: str
     steps: list[Step]
@@ -117,6 +118,7 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
     return CommandView(
         row=_row(row, gate.now()),
         arguments=[(name, _text(value)) for name, value in row.arguments.items()],
+        ran=row.ran,
         transaction="" if row.transaction is None else f"0x{row.transaction.hex()}",
         height="" if row.height is None else str(row.height),
         steps=[_step(each) for each in events],

@@ -9,12 +9,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Connection,
     DateTime,
     Uuid,
     bindparam,
-    column,
     func,
     insert,
     select,
@@ -22,20 +20,27 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.exc import DBAPIError
 
 from db.commands.states import TERMINAL, Closing, State, check_move
+from db.commands.watching import watch_on
 from db.control import command, command_event, slot
+from db.engine import sqlstate
 from db.errors import DatabaseError
+from db.journal.append import CALL, OtherDeclarations
 
-_LOCK = select(command).where(command.c.id == bindparam("of_id")).with_for_update()
+_FIND = select(command).where(command.c.id == bindparam("of_id"))
+_LOCK = _FIND.with_for_update()
+_KNOWN = select(command).where(
+    command.c.tenant == bindparam("of_tenant"),
+    command.c.idempotency_key == bindparam("of_key"),
+)
 
 
-# One statement, because everything that is taken goes through it. What carries the new
-# command's id can only be above the last final block: those above it may be replaced.
-# While history is read nothing is known to be final, and 1000 blocks are enough.
-_TAKE = (
-    text(
-        """
+# What carries the new command's id can only be above the last final block, as those
+# above it may be replaced. While history is read nothing is known to be final, and 1000
+# blocks are enough.
+_MADE = """
     WITH made AS (
         INSERT INTO control.command (id, tenant, idempotency_key, fingerprint, kind,
             arguments, source, signer, sender, seen_from, asked_by, cause, target, data,
@@ -51,33 +56,52 @@ _TAKE = (
     ), noted AS (
         INSERT INTO control.command_event (command, at, state, details)
         SELECT id, created_at, state, '{}' FROM made
-    ), queue AS (
-        SELECT count(*) AS waiting FROM (
-            SELECT FROM control.command
-            WHERE signer = cast(:signer AS text) AND state = 'accepted'
-            LIMIT :enough
-        ) AS waiting
     )
-    SELECT made.*, queue.waiting + 1 AS waiting,
-        pg_notify('chainfold_command', :told)
-    FROM made, queue
-    """
-    )
+    SELECT made.*, pg_notify('chainfold_command', :told)
+    FROM made
+"""
+_TAKE, _TAKE_AND_SAY = (
+    text(statement)
     .bindparams(
         bindparam("id", type_=Uuid()),
         bindparam("arguments", type_=JSONB()),
         bindparam("now", type_=DateTime(timezone=True)),
     )
-    .columns(*command.columns, column("waiting", BigInteger))
+    .columns(*command.columns)
+    # The entry's moment is the command's, so that there is none without a command.
+    for statement in (_MADE, f"{_MADE}, {CALL}".replace(":moment", "created_at"))
+)
+
+# Its new state, the line of its history, and whoever waits for it woken at commit.
+_MOVE = (
+    text(
+        """
+    WITH moved AS (
+        UPDATE control.command SET state = :state, reason = :reason,
+            version = version + 1,
+            next_action_at = cast(:next_action_at AS timestamptz),
+            transaction = cast(:transaction AS bytea), height = cast(:height AS bigint)
+        WHERE id = :id
+        RETURNING *
+    ), noted AS (
+        INSERT INTO control.command_event (command, at, state, details)
+        SELECT id, :now, state, :details FROM moved
+    )
+    SELECT moved.*, pg_notify('chainfold_command', :told)
+    FROM moved
+    """
+    )
+    .bindparams(
+        bindparam("id", type_=Uuid()),
+        bindparam("details", type_=JSONB()),
+        bindparam("now", type_=DateTime(timezone=True)),
+    )
+    .columns(*command.columns)
 )
 
 
 class KeyReused(DatabaseError):
     """The idempotency key was used for another request."""
-
-
-class TooManyWaiting(DatabaseError):
-    """The signer has more commands waiting than may be promised."""
 
 
 class NotCancellable(DatabaseError):
@@ -141,6 +165,8 @@ class CommandRow:
     tenant: str
     asked_by: str
     cause: str
+    seen_from: int
+    ran: str
 
 
 def accept(
@@ -149,46 +175,45 @@ def accept(
     now: datetime,
     *,
     command_id: uuid.UUID,
-    most_waiting: int = 10_000,
+    said: Mapping[str, Any] | None = None,
 ) -> tuple[CommandRow, bool]:
     """Store a command, or find the one that its key stands for; whether it is new.
 
-    Raises KeyReused when the key stands for another request, TooManyWaiting when the
-    signer's queue is full.
+    One statement also appends what is `said` of a new one, as `append.saying` has it:
+    in autocommit nothing else is needed. Raises KeyReused when the key stands for
+    another request, OtherDeclarations when that is not what was expected.
     """
-    made = connection.execute(
-        _TAKE,
-        {
-            "id": command_id,
-            "tenant": request.tenant,
-            "idempotency_key": request.idempotency_key,
-            "fingerprint": request.fingerprint(),
-            "kind": request.kind,
-            "arguments": dict(request.arguments),
-            "source": request.source,
-            "signer": request.signer,
-            "sender": request.sender,
-            "asked_by": request.asked_by,
-            "cause": request.cause,
-            "target": request.target,
-            "data": request.data,
-            "value": request.value,
-            "gas_limit": request.gas_limit,
-            "valid_until": request.valid_until,
-            "now": now,
-            "enough": most_waiting + 1,
-            "told": f"{command_id}:{State.ACCEPTED}",
-        },
-    ).first()
+    values = {
+        **(said or {}),
+        "id": command_id,
+        "tenant": request.tenant,
+        "idempotency_key": request.idempotency_key,
+        "fingerprint": request.fingerprint(),
+        "kind": request.kind,
+        "arguments": dict(request.arguments),
+        "source": request.source,
+        "signer": request.signer,
+        "sender": request.sender,
+        "asked_by": request.asked_by,
+        "cause": request.cause,
+        "target": request.target,
+        "data": request.data,
+        "value": request.value,
+        "gas_limit": request.gas_limit,
+        "valid_until": request.valid_until,
+        "now": now,
+        "told": f"{command_id}:{State.ACCEPTED}",
+    }
+    try:
+        made = connection.execute(_TAKE_AND_SAY if said else _TAKE, values).first()
+    except DBAPIError as error:
+        if sqlstate(error) == OtherDeclarations.SQLSTATE:
+            raise OtherDeclarations from error
+        raise
     if made is None:
         row = known(connection, request)
         assert row is not None
         return row, False
-    if made.waiting > most_waiting:
-        raise TooManyWaiting(
-            f"signer {request.signer} has {most_waiting} commands waiting. Ask again "
-            "later."
-        )
     return as_row(made), True
 
 
@@ -197,11 +222,8 @@ def known(connection: Connection, request: Request) -> CommandRow | None:
 
     Raises KeyReused when it stands for another request.
     """
-    query = select(command).where(
-        command.c.tenant == request.tenant,
-        command.c.idempotency_key == request.idempotency_key,
-    )
-    row = connection.execute(query).first()
+    binds = {"of_tenant": request.tenant, "of_key": request.idempotency_key}
+    row = connection.execute(_KNOWN, binds).first()
     if row is not None and bytes(row.fingerprint) != request.fingerprint():
         raise KeyReused(
             f"the key {request.idempotency_key!r} was used for another request, "
@@ -212,7 +234,7 @@ def known(connection: Connection, request: Request) -> CommandRow | None:
 
 def find(connection: Connection, command_id: uuid.UUID) -> CommandRow | None:
     """The command with an id."""
-    row = connection.execute(select(command).where(command.c.id == command_id)).first()
+    row = connection.execute(_FIND, {"of_id": command_id}).first()
     return None if row is None else as_row(row)
 
 
@@ -242,6 +264,8 @@ def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> Comm
     if row.state in TERMINAL:
         return row
     reason = "cancelled by request"
+    if row.sender is not None:
+        reason += ": its wallet can still send it, which is shown here"
     if row.state in (State.ACCEPTED, State.HELD):
         return move(connection, row, State.CANCELLED, now, reason=reason)
     if row.sender is not None:
@@ -290,25 +314,22 @@ def move(
 ) -> CommandRow:
     """Put a locked command into another state, and write it into its history."""
     check_move(row.state, new)
-    changed = {
-        "state": new,
-        "reason": reason,
-        "version": row.version + 1,
-        "next_action_at": None if new in TERMINAL else now,
-        **values,
-    }
-    updated = connection.execute(
-        update(command)
-        .where(command.c.id == row.id)
-        .values(changed)
-        .returning(*command.columns)
-    ).one()
     details = {"reason": reason} if reason else {}
     for name in ("transaction", "height"):
         if (value := values.get(name)) is not None:
             details[name] = "0x" + value.hex() if isinstance(value, bytes) else value
-    record(connection, row.id, new, details, now)
-    return as_row(updated)
+    moved = connection.execute(
+        _MOVE,
+        {
+            "id": row.id, "state": new, "reason": reason, "now": now,
+            "transaction": row.transaction, "height": row.height,
+            "next_action_at": None if new in TERMINAL else now, **values,
+            "details": details, "told": f"{row.id}:{new}",
+        },
+    ).one()  # fmt: skip
+    if row.sender is not None and new in TERMINAL - {State.SUCCEEDED}:
+        watch_on(connection, row.id, now)
+    return as_row(moved)
 
 
 def record(
@@ -318,7 +339,7 @@ def record(
     details: Mapping[str, Any],
     now: datetime,
 ) -> None:
-    """Write into a command's history, and wake whoever waits for it."""
+    """Write into a command's history what moved it nowhere, and wake who waits."""
     told = func.pg_notify("chainfold_command", f"{command_id}:{state}")
     connection.execute(
         insert(command_event)
@@ -350,6 +371,8 @@ def as_row(row: Any) -> CommandRow:
         tenant=row.tenant,
         asked_by=row.asked_by,
         cause=row.cause,
+        seen_from=row.seen_from,
+        ran=row.ran,
     )
 
 

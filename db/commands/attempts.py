@@ -35,6 +35,21 @@ _OF_SLOT = (
 _ATTEMPTS = select(attempt).where(*_OF_SLOT).order_by(attempt.c.number)
 _NEXT_NUMBER = select(func.coalesce(func.max(attempt.c.number), 0) + 1).where(*_OF_SLOT)
 
+_INSERT = (
+    insert(attempt)
+    .values(
+        {
+            each: bindparam(each)
+            for each in (
+                "signer", "nonce", "number", "purpose", "raw", "hash", "gas_price",
+                "priority_fee", "signed_at",
+            )
+        }
+    )
+    .on_conflict_do_nothing(index_elements=["hash"])
+)  # fmt: skip
+_BY_HASH = select(attempt).where(attempt.c.hash == bindparam("of_hash"))
+
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
@@ -72,15 +87,15 @@ def record_attempt(
     values = {"name": signer, "of_nonce": nonce}
     number = connection.execute(_NEXT_NUMBER, values).scalar_one()
     connection.execute(
-        insert(attempt)
-        .values(
-            signer=signer, nonce=nonce, number=number, purpose=purpose, raw=raw,
-            hash=hash_, gas_price=gas_price, priority_fee=priority_fee, signed_at=now,
-        )
-        .on_conflict_do_nothing(index_elements=["hash"])
+        _INSERT,
+        {
+            "signer": signer, "nonce": nonce, "number": number, "purpose": purpose,
+            "raw": raw, "hash": hash_, "gas_price": gas_price,
+            "priority_fee": priority_fee, "signed_at": now,
+        },
     )  # fmt: skip
     # Another worker may have signed the very same bytes.
-    row = connection.execute(select(attempt).where(attempt.c.hash == hash_)).one()
+    row = connection.execute(_BY_HASH, {"of_hash": hash_}).one()
     if locked.command is not None:
         owner = lock(connection, locked.command)
         if owner.state is State.SLOTTED:

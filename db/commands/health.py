@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from db.commands.accept import find
+from db.commands.accept import CommandRow, find
 from db.commands.states import REMEDIES, TERMINAL, Hold, State
 
 _HEALTH = text(
@@ -93,6 +93,8 @@ def standing(connection: Connection, command_id: uuid.UUID) -> Standing | None:
         return Standing(row.reason, f"run `chainfold command release {command_id}`")
     if row.state is State.INCLUDED:
         return Standing("its block is not final yet", "wait")
+    if row.sender is not None:
+        return _of_wallet(row)
     signer = connection.execute(
         text(
             "SELECT paused, reason, hold, hold_reason FROM control.signer"
@@ -108,6 +110,18 @@ def standing(connection: Connection, command_id: uuid.UUID) -> Standing | None:
         State.CLOSING: row.reason or "its nonce is being used up",
     }.get(row.state, "it is sent, and not yet in a block")
     return Standing(reason, "wait, or see that `chainfold work` and `index` run")
+
+
+def _of_wallet(row: CommandRow) -> Standing:
+    if row.state is State.ACCEPTED:
+        return Standing(
+            row.reason or "its wallet has not signed it",
+            "have the wallet sign it, or cancel it",
+        )
+    return Standing(
+        "its wallet signed it, and it is not yet in a block",
+        "wait, or have the wallet replace it with the same nonce and a higher price",
+    )
 
 
 def _why(paused: bool, reason: str, hold: Hold, detail: str) -> tuple[str, str]:

@@ -12,7 +12,8 @@ from db.commands.tags import MARKER
 from db.control import command, slot
 
 # What a person has seen is not alarming again: a transaction for a command that nobody
-# knows, or that had ended, gets a slot that is resolved already.
+# knows, or that had ended, gets a slot that is resolved already. Without an id that is
+# one that does what was asked for and is told as not done; see `db.commands.alike`.
 _SEEN = text(
     """
     INSERT INTO control.slot (signer, nonce, open, resolution, taken_at,
@@ -20,10 +21,16 @@ _SEEN = text(
     SELECT g.name, t.nonce, false, 'foreign', :now, :now, t.hash, t.position >> 32
     FROM control.signer g JOIN control.sender_transaction t
         ON t.source = g.source AND t.sender = g.address AND t.nonce >= g.checked_nonce
-    WHERE g.name = :name AND right(encode(t.data, 'hex'), 32) = :marker
-        AND NOT EXISTS (SELECT FROM control.command c
+    WHERE g.name = :name AND CASE
+        WHEN right(encode(t.data, 'hex'), 32) = :marker
+        THEN NOT EXISTS (SELECT FROM control.command c
             WHERE c.id = cast(left(right(encode(t.data, 'hex'), 64), 32) AS uuid)
                 AND c.next_action_at IS NOT NULL)
+        ELSE (SELECT bool_and(c.next_action_at IS NULL) FROM control.command c
+            WHERE c.signer = g.name AND c.target = t.recipient AND c.value = t.value
+                AND c.data = t.data AND c.seen_from < t.position >> 32
+                AND c.state NOT IN ('succeeded', 'reverted'))
+        END
     ON CONFLICT DO NOTHING
     """
 )

@@ -55,6 +55,12 @@ def count_commands(connection: Connection) -> list[CommandCount]:
     ]
 
 
+def count_ran(connection: Connection) -> int:
+    """How many commands ran although they had ended without success."""
+    query = select(func.count()).select_from(command).where(command.c.ran != "")
+    return int(connection.execute(query).scalar_one())
+
+
 def list_commands(
     connection: Connection,
     *,

@@ -2,8 +2,10 @@
 
 Another wallet may use the key, a block with its transaction may be undone, and a
 database restored from a backup knows nothing of what was done since. What the chain
-says each transaction was for (`db.commands.tags`) is believed: a command that ran is
+says each transaction was for (`db.commands.alike`) is believed: a command that ran is
 never sent again, and a transaction for a command that nobody knows halts the signer.
+Calls that carry no id are recognised by what they do; that nobody knows their command
+is noticed of those with an id alone.
 """
 
 import logging
@@ -13,10 +15,11 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, text, update
 
-from db.commands.accept import CommandRow, find, lock, move
+from db.commands.accept import CommandRow, lock, move
+from db.commands.alike import whose
 from db.commands.slots import SignerRow, insert_slot, lock_signer, pause
 from db.commands.states import TERMINAL, State
-from db.commands.tags import MARKER, command_id_of
+from db.commands.tags import command_id_of
 from db.control import incident, sender_transaction, signer
 from db.position import BlockRange
 
@@ -31,10 +34,10 @@ _SCOPE = text(
 )
 _UNTRACKED = text(
     """
-    SELECT t.nonce, t.data, t.position >> 32 AS height
+    SELECT t.nonce, t.recipient, t.value, t.data, t.position >> 32 AS height
     FROM control.sender_transaction t
     WHERE t.source = :source AND t.sender = :address AND t.nonce >= :low
-        AND right(encode(t.data, 'hex'), 32) = :marker
+        AND t.data <> ''
         AND NOT EXISTS (SELECT FROM control.slot s
             WHERE s.signer = :name AND s.nonce = t.nonce)
     ORDER BY t.nonce
@@ -105,7 +108,7 @@ def alarm(connection: Connection, name: str, reason: str) -> None:
 
 def _untracked(connection: Connection, row: SignerRow) -> list[Any]:
     values = {"source": row.source, "address": row.address, "name": row.name,
-              "low": row.checked_nonce, "marker": MARKER.hex()}  # fmt: skip
+              "low": row.checked_nonce}  # fmt: skip
     return list(connection.execute(_UNTRACKED, values))
 
 
@@ -132,23 +135,22 @@ def _trouble(connection: Connection, row: SignerRow) -> str:
 def _recognise(
     connection: Connection, row: SignerRow, found: Any, now: datetime, *, final: int
 ) -> bool | str:
-    """Give a transaction without a slot to the command whose tag it carries.
+    """Give a transaction without a slot to the command that it was for.
 
-    True: done. False: the command has another nonce still, of which the index must
-    tell first. Text: why the signer has to be halted.
+    True: done, or it was for none. False: the command has another nonce still, of which
+    the index must tell first. Text: why the signer has to be halted.
     """
-    nonce, command_id = int(found.nonce), command_id_of(bytes(found.data))
-    assert command_id is not None
-    known = find(connection, command_id)
+    nonce, tag = int(found.nonce), command_id_of(bytes(found.data))
+    known = whose(connection, row.name, found)
     if known is None:
-        return unknown_tag(row.name, nonce, command_id)
-    owner = lock(connection, command_id)
+        return True if tag is None else unknown_tag(row.name, nonce, tag)
+    owner = lock(connection, known.id)
     if owner.state is State.HELD:
         owner = move(connection, owner, State.ACCEPTED, now)
     if owner.state is not State.ACCEPTED:
         ended = owner.state in TERMINAL and found.height <= final
         return _again(row.name, nonce, owner) if ended else False
-    insert_slot(connection, row.name, nonce, command_id, now)
+    insert_slot(connection, row.name, nonce, owner.id, now)
     move(
         connection, owner, State.SLOTTED, now,
         reason=f"the chain shows it at nonce {nonce}",

@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, text, update
 
-from db.commands.accept import CommandRow, find, lock, move
+from db.commands.accept import CommandRow, lock, move
+from db.commands.alike import whose
 from db.commands.reconcile import alarm, unknown_tag
 from db.commands.slots import lock_slot
 from db.commands.states import Closing, State
@@ -33,6 +34,15 @@ _CONSUMED = text(
 _HASHES = select(attempt.c.purpose, attempt.c.hash, attempt.c.node_hash).where(
     attempt.c.signer == bindparam("name"), attempt.c.nonce == bindparam("of_nonce")
 )
+
+_RESOLVE = (
+    update(slot)
+    .where(slot.c.signer == bindparam("name"), slot.c.nonce == bindparam("of_nonce"))
+    .values(
+        open=False, resolution=bindparam("end"), hash=bindparam("by_hash"),
+        height=bindparam("at_height"),
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +96,12 @@ def settle_slot(
         return None
     resolution = _resolution(ours, found)
     connection.execute(
-        update(slot)
-        .where(slot.c.signer == signer, slot.c.nonce == nonce)
-        .values(open=False, resolution=resolution, hash=found.hash, height=found.height)
-    )
+        _RESOLVE,
+        {
+            "name": signer, "of_nonce": nonce, "end": resolution,
+            "by_hash": found.hash, "at_height": found.height,
+        },
+    )  # fmt: skip
     if ours is None:
         _examine(connection, signer, found)
     if owner is not None:
@@ -104,7 +116,8 @@ def _ours(
 
     By its nonce it is found, by its hash recognised; where a node gives transactions
     hashes that their bytes do not have, by the hash it answered, and failing that by
-    what the transaction does: a call carries its command's id, so it can be no other.
+    what the transaction does. A call with its command's id can be no other; one without
+    did at this nonce what was to be done there, and must not be done again.
     """
     rows = connection.execute(_HASHES, {"name": signer, "of_nonce": found.nonce}).all()
     for row in rows:
@@ -114,7 +127,6 @@ def _ours(
     if owner is not None and (
         (found.recipient, found.value, found.data)
         == (owner.target, owner.value, owner.data)
-        and command_id_of(found.data) == owner.id
     ):
         return "call"
     empty = found.to_itself and not found.value and not found.data
@@ -129,10 +141,10 @@ def _adopt(
 
     It was sent before the database lost its memory of it, and outran the filler.
     """
-    tag = command_id_of(found.data)
-    if tag is None or find(connection, tag) is None:
+    known = whose(connection, signer, found)
+    if known is None:
         return None
-    waiting = lock(connection, tag)
+    waiting = lock(connection, known.id)
     if waiting.state is State.HELD:
         waiting = move(connection, waiting, State.ACCEPTED, now)
     if waiting.state is not State.ACCEPTED:
@@ -140,7 +152,7 @@ def _adopt(
     connection.execute(
         update(slot)
         .where(slot.c.signer == signer, slot.c.nonce == found.nonce)
-        .values(command=tag)
+        .values(command=waiting.id)
     )
     reason = f"the chain shows it at nonce {found.nonce}"
     return move(connection, waiting, State.SLOTTED, now, reason=reason)
@@ -148,17 +160,17 @@ def _adopt(
 
 def _examine(connection: Connection, signer: str, found: Consumed) -> None:
     """Halt the signer if what used the nonce was a command, but not this one."""
-    tag = command_id_of(found.data)
-    if tag is None:
-        log.error("key_used_elsewhere signer=%s nonce=%s", signer, found.nonce)
-    elif find(connection, tag) is None:
-        alarm(connection, signer, unknown_tag(signer, found.nonce, tag))
-    else:
+    tag, known = command_id_of(found.data), whose(connection, signer, found)
+    if known is not None:
         alarm(
             connection, signer,
-            f"nonce {found.nonce} ran command {tag}, which was to have another: see to "
-            f"its history, then run `chainfold sign resume {signer}`",
+            f"nonce {found.nonce} ran command {known.id}, which was to have another: "
+            f"see to its history, then run `chainfold sign resume {signer}`",
         )  # fmt: skip
+    elif tag is not None:
+        alarm(connection, signer, unknown_tag(signer, found.nonce, tag))
+    else:
+        log.error("key_used_elsewhere signer=%s nonce=%s", signer, found.nonce)
 
 
 def _show_inclusion(

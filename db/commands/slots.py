@@ -31,14 +31,23 @@ _FACTS = text(
         (SELECT count(*) FROM control.slot s WHERE s.signer = g.name AND s.open)
             AS in_flight,
         EXISTS (
-            SELECT FROM control.sender_transaction t
-            WHERE t.source = g.source AND t.sender = g.address
-                AND t.nonce >= g.checked_nonce
-                AND (t.nonce >= g.next_nonce OR right(encode(t.data, 'hex'), 32)
-                    = :marker)
-                AND NOT EXISTS (
-                    SELECT FROM control.slot s
-                    WHERE s.signer = g.name AND s.nonce = t.nonce
+            SELECT FROM (
+                SELECT t.* FROM control.sender_transaction t
+                WHERE t.source = g.source AND t.sender = g.address
+                    AND t.nonce >= g.checked_nonce
+                    AND NOT EXISTS (
+                        SELECT FROM control.slot s
+                        WHERE s.signer = g.name AND s.nonce = t.nonce
+                    )
+                OFFSET 0  -- few are left: only they are compared with what waits
+            ) t
+            WHERE t.nonce >= g.next_nonce
+                OR right(encode(t.data, 'hex'), 32) = :marker
+                OR EXISTS (
+                    SELECT FROM control.command c
+                    WHERE c.signer = g.name AND c.state = 'accepted'
+                        AND c.data = t.data AND c.target = t.recipient
+                        AND c.value = t.value AND c.seen_from < t.position >> 32
                 )
         ) OR EXISTS (
             SELECT FROM control.slot s
@@ -78,6 +87,22 @@ _CLAIM = (
         ~exists(select(signer.c.name).where(signer.c.name == _NAME, signer.c.paused)),
     )
     .values(next_action_at=bindparam("until"))
+    .returning(*slot.columns)
+)
+
+_ADVANCE = (
+    update(signer)
+    .where(signer.c.name == bindparam("of_name"))
+    .values(next_nonce=bindparam("next"))
+)
+_INSERT_SLOT = (
+    insert(slot)
+    .values(
+        {
+            each: bindparam(each)
+            for each in ("signer", "nonce", "command", "taken_at", "next_action_at")
+        }
+    )
     .returning(*slot.columns)
 )
 
@@ -217,9 +242,7 @@ def take_slot(
             move(connection, waiting, State.EXPIRED, now, reason="its time was over")
             continue
         nonce = row.next_nonce
-        connection.execute(
-            update(signer).where(signer.c.name == name).values(next_nonce=nonce + 1)
-        )
+        connection.execute(_ADVANCE, {"of_name": name, "next": nonce + 1})
         taken = insert_slot(connection, name, nonce, waiting.id, now)
         return move(connection, waiting, State.SLOTTED, now), taken
     return None
@@ -284,15 +307,11 @@ def insert_slot(
     now: datetime,
 ) -> SlotRow:
     """A nonce as a row, bound to a command, or to none."""
-    row = connection.execute(
-        insert(slot)
-        .values(
-            signer=name, nonce=nonce, command=command_id, taken_at=now,
-            next_action_at=now,
-        )
-        .returning(*slot.columns)
-    ).one()  # fmt: skip
-    return _slot(row)
+    values = {
+        "signer": name, "nonce": nonce, "command": command_id, "taken_at": now,
+        "next_action_at": now,
+    }  # fmt: skip
+    return _slot(connection.execute(_INSERT_SLOT, values).one())
 
 
 def lock_slot(connection: Connection, name: str, nonce: int) -> Any:

@@ -2,7 +2,7 @@
 
 It rides in the manner of ERC-8021: 16 bytes of the id and a marker, which contracts do
 not read. So the chain itself says which command a transaction was for, whoever kept
-the database.
+the database. A contract may be declared to take none; see `db.commands.alike`.
 """
 
 import uuid

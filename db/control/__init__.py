@@ -28,7 +28,7 @@ from db.control.indexing import (
     undecodable_log,
 )
 from db.control.journal import journal_entry, journal_head, subject_key
-from db.control.outbox import outbox, reaction, relay
+from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import signed, signing_day, signing_stop
 
 __all__ = [
@@ -65,4 +65,5 @@ __all__ = [
     "subject_key",
     "undecodable_log",
     "wallet",
+    "wallet_watch",
 ]

@@ -21,7 +21,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from db.control.base import metadata
 
-# Bytes that a wallet signed for a command, stored before they are handed on.
+# Bytes that a wallet signed for a command, stored before they are handed on. Without
+# bytes: the wallet sent it by itself, and its nonce is remembered should the block go.
 relay = Table(
     "relay",
     metadata,
@@ -36,6 +37,19 @@ relay = Table(
     PrimaryKeyConstraint("hash", "command"),
 )
 Index("relay_by_command", relay.c.command)
+
+# Wallets whose commands ended without success: their transactions are read on for a
+# while, from the lowest block that any of those waited from.
+wallet_watch = Table(
+    "wallet_watch",
+    metadata,
+    Column("source", SmallInteger, ForeignKey("control.source.id"), nullable=False),
+    Column("sender", LargeBinary, nullable=False),
+    Column("seen_from", BigInteger, nullable=False),
+    Column("ended_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("source", "sender"),
+)
+Index("wallet_watch_by_end", wallet_watch.c.source, wallet_watch.c.ended_at)
 
 # How far each reaction has run: the position of the last fact it was given.
 reaction = Table(

@@ -70,10 +70,15 @@ class Contract:
     Its addresses come from the settings, under its name, or from the logs of a factory:
     `created_by` is the event field that announces each child. `abi` is given for
     contracts that have no file under `abis/`.
+
+    Calls of it end with their command's id, which contracts do not read. For one that
+    does (it hashes its calldata, or passes it on), say `tagged=False`: calls are known
+    by what they do then. What that costs: `ops/decisions/0010-calls-without-id.md`.
     """
 
     name: str
     created_by: "FieldRef | None" = None
+    tagged: bool = True
     abi: Abi = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:

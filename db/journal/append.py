@@ -7,50 +7,44 @@
 It happens in the caller's transaction. Appends wait for each other from here to the
 commit, so it is best done last; a transaction that is undone leaves no gap. Facts come
 in order and one at a time, so rows are always gone on from and never recomputed.
+
+The entry gets its place, its hash and its fact in one call of a function in Postgres
+(`db/migrations/versions/0007_append.py`): a statement that appends at its end, in
+autocommit, holds the journal for no round trip at all.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
-from db.copy import copy_facts
-from db.declare import Entry
+from db.declare import Entry, Kind
 from db.errors import DatabaseError
-from db.facts import Fact, columns_from_facts
 from db.folding import fold_next
-from db.journal.canonical import EntryRow, canonical, plain
-from db.journal.head import Head, lock_head
+from db.journal.canonical import Said, plain
+from db.journal.head import SOURCE, lock_head
 from db.journal.keys import encrypt
 from db.position import position
 from db.registry import Registry
 from db.schema import check_journal
-from db.sql.columns import fact_table
 
-_STORE = """
-WITH entry AS (
-    INSERT INTO control.journal_entry (seq, at, kind, actor, tenant, address, agent,
-        signature, body, subject, personal, previous, hash)
-    VALUES (%(seq)s, %(at)s, %(kind)s, %(actor)s, %(tenant)s, %(address)s, %(agent)s,
-        %(signature)s, %(body)s, %(subject)s, %(personal)s, %(previous)s, %(hash)s)
-), block AS (
-    INSERT INTO control.block (source, height, hash, parent_hash, time)
-    VALUES (%(source)s, %(seq)s, %(hash)s, %(previous)s, %(time)s)
-), covered AS (
-    UPDATE control.coverage SET blocks = int8multirange(int8range(0, %(seq)s, '[]'))
-    WHERE source = %(source)s
-), seen AS (
-    UPDATE control.source SET head = %(seq)s, head_time = %(time)s, final = %(seq)s,
-        polled_at = now()
-    WHERE id = %(source)s
-), told AS (
-    SELECT pg_notify('chainfold', %(notice)s)
-)
-UPDATE control.journal_head SET seq = %(seq)s, hash = %(hash)s, at = %(at)s
-FROM told WHERE source = %(source)s
-"""
+_ARGUMENTS = (
+    "expected", "moment", "of_kind", "by_actor", "of_tenant", "from_address",
+    "with_agent", "signed_with", "said", "about", "sealed", "opening", "middle",
+    "joint", "closing", "relation", "fact",
+)  # fmt: skip
+# `control.append_entry` of what `saying` gives, as a part of some statement.
+CALL = f"control.append_entry({', '.join(f':{name}' for name in _ARGUMENTS)})"
+_APPEND = text(f"SELECT * FROM {CALL}")  # noqa: S608 - our own names
+
+
+class OtherDeclarations(DatabaseError):
+    """The tables are those of declarations that an entry did not expect."""
+
+    SQLSTATE = "CF001"
 
 
 class UnknownEntry(DatabaseError):
@@ -96,64 +90,74 @@ def append(
     back in the journal. `signature` is a wallet's, kept as it is. Raises ValueError for
     values that have no canonical form.
     """
+    values = saying(
+        connection, registry, entry, actor=actor, now=now, signature=signature
+    )
+    row = connection.execute(_APPEND, values).one()
+    if row.declared != registry.journal_print:
+        check_journal(connection, registry, entry.spec.id)
+    fold_next(connection, registry, SOURCE, row.entry, entry.spec.id)
+    return Appended(row.entry, bytes(row.entry_hash), row.said_at)
+
+
+def saying(
+    connection: Connection,
+    registry: Registry,
+    entry: Entry,
+    *,
+    actor: Actor,
+    now: datetime,
+    signature: bytes | None = None,
+    expected: str | None = None,
+) -> dict[str, Any]:
+    """The arguments of `control.append_entry`, by name.
+
+    `expected` names the declarations that the tables must be of; None: who appends
+    compares them. The head is held from here on when the entry has personal values.
+    """
     spec = entry.spec
     if registry.events.get(spec.id) is not type(entry):
         raise UnknownEntry(
             f"{spec.id} is not declared: put it into entries.py of a domain"
         )
-    head = lock_head(connection)
-    if head.declared != registry.journal_print:
-        check_journal(connection, registry, spec.id)
-    row = _row(connection, entry, head, actor, now, signature)
-    digest = row.digest()
-    _store(connection, head, row, digest)
-    seconds = int(row.at.timestamp())
-    fact = Fact(type(entry), position(row.seq, 0), seconds, digest, entry.values)
-    [columns] = columns_from_facts([fact])
-    copy_facts(connection, fact_table(type(entry)), head.source, columns)
-    fold_next(connection, registry, head.source, row.seq, spec.id)
-    return Appended(row.seq, digest, row.at)
-
-
-def _row(
-    connection: Connection,
-    entry: Entry,
-    head: Head,
-    actor: Actor,
-    now: datetime,
-    signature: bytes | None,
-) -> EntryRow:
-    spec = entry.spec
-    body = {name: plain(f, entry.values[name]) for name, f in spec.fields.items()}
-    canonical(body)  # before anything is written
-    at = max(now.astimezone(UTC), head.at)
-    subject, personal = entry.about, None
-    if subject is not None:
-        values = {n: plain(f, entry.personal[n]) for n, f in spec.personal.items()}
-        personal = encrypt(
-            connection, subject, values, kind=spec.id, seq=head.seq + 1, now=at
-        )
-    return EntryRow(
-        seq=head.seq + 1, at=at, kind=spec.id,
+    subject = entry.about
+    personal = None if subject is None else _sealed(connection, entry, subject, now)
+    said = Said(
+        kind=spec.id,
         actor=_storable(actor.name), tenant=_storable(actor.tenant),
         address=_storable(actor.address), agent=_storable(actor.agent),
-        signature=signature, body=body,
-        subject=subject, personal=personal, previous=head.hash,
+        signature=signature, subject=subject, personal=personal,
+        body={name: plain(f, entry.values[name]) for name, f in spec.fields.items()},
     )  # fmt: skip
+    opening, middle, joint, closing = said.around()
+    return {
+        "opening": opening, "middle": middle, "joint": joint, "closing": closing,
+        "expected": expected, "moment": now.astimezone(UTC), "of_kind": said.kind,
+        "by_actor": said.actor, "of_tenant": said.tenant,
+        "from_address": said.address, "with_agent": said.agent,
+        "signed_with": signature, "said": json.dumps(said.body),
+        "about": subject, "sealed": personal,
+        "relation": spec.table, "fact": json.dumps(_as_fact(entry, said.body)),
+    }  # fmt: skip
+
+
+def _sealed(connection: Connection, entry: Entry, subject: str, now: datetime) -> bytes:
+    """The personal values, encrypted for the place that the entry will have."""
+    spec, head = entry.spec, lock_head(connection)
+    values = {n: plain(f, entry.personal[n]) for n, f in spec.personal.items()}
+    at = max(now.astimezone(UTC), head.at)
+    return encrypt(connection, subject, values, kind=spec.id, seq=head.seq + 1, now=at)
+
+
+def _as_fact(entry: Entry, body: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as Postgres reads them from JSON into the columns of the fact."""
+    fields = entry.spec.fields
+    return {
+        name: "\\x" + value[2:] if fields[name].kind is Kind.BYTES else value
+        for name, value in body.items()
+    }
 
 
 def _storable(text: str) -> str:
     """What a client says of itself may hold anything; Postgres holds text."""
     return text.replace("\x00", "\ufffd").encode(errors="replace").decode()
-
-
-def _store(connection: Connection, head: Head, row: EntryRow, digest: bytes) -> None:
-    values: dict[str, Any] = {name: getattr(row, name) for name in row.__slots__}
-    values |= {
-        "source": head.source,
-        "hash": digest,
-        "time": int(row.at.timestamp()),
-        "body": json.dumps(row.body),
-        "notice": f"{head.source}:{row.seq}:{row.seq}",
-    }
-    connection.exec_driver_sql(_STORE, values)

@@ -21,16 +21,14 @@ from typing import Any
 
 from db.declare import Field, Kind
 
-_PREFIX = b"chainfold.journal.entry.1\n"
+_PREFIX = "chainfold.journal.entry.1\n"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class EntryRow:
-    """An entry as it is stored."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """An entry without its place: all but its number, its time and the hash before."""
 
-    seq: int
-    at: datetime
     kind: str
     actor: str
     tenant: str
@@ -40,35 +38,49 @@ class EntryRow:
     body: Mapping[str, Any]
     subject: str | None
     personal: bytes | None
+
+    def around(self) -> tuple[str, str, str, str]:
+        """What is hashed, cut at the values of `at`, `previous` and `seq`.
+
+        Raises ValueError for what has no canonical form.
+        """
+        sealed = self.personal
+        personal = None if sealed is None else hashlib.sha256(sealed).hexdigest()
+        by = None if self.signature is None else self.signature.hex()
+        actor, address, agent, body, kind, signature, subject, tenant = map(
+            _written,
+            (
+                self.actor, self.address, self.agent, self.body, self.kind, by,
+                self.subject, self.tenant,
+            ),
+        )  # fmt: skip
+        return (
+            f'{_PREFIX}{{"actor":{actor},"address":{address},"agent":{agent},"at":',
+            f',"body":{body},"kind":{kind},"personal":{_written(personal)},"previous":"',
+            '","seq":',
+            f',"signature":{signature},"subject":{subject},"tenant":{tenant}}}',
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRow(Said):
+    """An entry as it is stored."""
+
+    seq: int
+    at: datetime
     previous: bytes
 
     def digest(self) -> bytes:
-        """The hash that the entry must have."""
-        personal = self.personal
-        content = {
-            "seq": self.seq,
-            "at": microseconds(self.at),
-            "kind": self.kind,
-            "actor": self.actor,
-            "tenant": self.tenant,
-            "address": self.address,
-            "agent": self.agent,
-            "signature": None if self.signature is None else self.signature.hex(),
-            "body": self.body,
-            "subject": self.subject,
-            "personal": None
-            if personal is None
-            else hashlib.sha256(personal).hexdigest(),
-            "previous": self.previous.hex(),
-        }
-        return hashlib.sha256(_PREFIX + canonical(content)).digest()
+        """The hash that the entry must have; `control.append_entry` makes the same."""
+        opening, middle, joint, closing = self.around()
+        at, previous = microseconds(self.at), self.previous.hex()
+        text = f"{opening}{at}{middle}{previous}{joint}{self.seq}{closing}"
+        return hashlib.sha256(text.encode()).digest()
 
 
 def canonical(value: Any) -> bytes:
     """A value as canonical JSON; raises ValueError for what has no one form."""
-    _check(value)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
+    return _written(value).encode()
 
 
 def plain(declared: Field, value: Any) -> Any:
@@ -83,6 +95,11 @@ def plain(declared: Field, value: Any) -> Any:
 def microseconds(at: datetime) -> int:
     """A moment as whole microseconds since 1970."""
     return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def _written(value: Any) -> str:
+    _check(value)
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _check(value: Any) -> None:

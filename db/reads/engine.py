@@ -8,11 +8,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from db.engine import AT_ONCE
 from db.reads.errors import DatabaseAway, ReadError, SchemaChanged, TooSlow
 
 T = TypeVar("T")
 
-_READS = "chainfold_reads"  # marks an engine that is in autocommit already
 _QUERY_CANCELED = "57014"
 _PASSING = {"40001", "40P01"}  # serialization failure, deadlock: the other one went on
 _STARTING = ("57P01", "57P02", "57P03")  # shut down, crashed, cannot connect now
@@ -36,7 +36,7 @@ def read_engine(
     return create_engine(
         parsed,
         isolation_level="AUTOCOMMIT",
-        execution_options={_READS: True},
+        execution_options={AT_ONCE: True},
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=statement_timeout_seconds,
@@ -54,7 +54,7 @@ def read(engine: Engine, work: Callable[[Connection], T]) -> T:
 
     What the driver raises comes out as a `ReadError`.
     """
-    if not engine.get_execution_options().get(_READS):
+    if not engine.get_execution_options().get(AT_ONCE):
         engine = engine.execution_options(isolation_level="AUTOCOMMIT")
     try:
         return _once(engine, work)

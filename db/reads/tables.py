@@ -10,24 +10,28 @@ from db.coverage import Stream
 from db.declare import Asker, Projection, RowOf
 from db.declare.projections import ProjectionSpec
 from db.journal.head import SOURCE, STREAM
-from db.reads.errors import BadQuery, PartlyIndexed
+from db.reads.errors import BadQuery, NothingIndexed, PartlyIndexed
 from db.reads.marks import Block
 from db.reads.rows import select_row, select_rows
 from db.reads.values import Column, Form, parse, row_columns, row_filters
+from db.sources import by_id
 
 PAGE = 1000
 NOBODY = Asker()
 
 
 class ReadTables:
-    """The tables of one source, as of a block or as they are; a `db.declare.Tables`."""
+    """The tables of one source, as of a block or as they are; a `db.declare.Tables`.
+
+    `time` is that of the block; of the head it is looked up when a rule asks for it.
+    """
 
     def __init__(
         self,
         connection: Connection,
         source: int,
         *,
-        time: int,
+        time: int | None = None,
         as_of: int | None = None,
         plan: Sequence[Stream] | None = None,
         asker: Asker = NOBODY,
@@ -46,7 +50,12 @@ class ReadTables:
 
     @property
     def time(self) -> int:
-        """The time of the block, in seconds since 1970."""
+        """The time of the block, in seconds since 1970; raises NothingIndexed."""
+        if self._time is None:
+            source = by_id(self._connection, self._source)
+            if source.head_time is None:
+                raise NothingIndexed(source.name)
+            self._time = source.head_time
         return self._time
 
     def row(self, projection: type[Projection], **keys: Any) -> RowOf | None:

@@ -1,6 +1,5 @@
 """`account`: the first operator, and what operators do without the API."""
 
-import getpass
 import sys
 from datetime import timedelta
 from typing import Any
@@ -20,8 +19,8 @@ from db.accounts import accounts, keys
 from db.accounts.sessions import revoke_sessions
 from db.declare.roles import Role
 from db.domains.audit.entries import SecurityEvent
-from db.journal.append import Actor, append
-from ops.cli.context import State, pass_state
+from db.journal.append import append
+from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
 
@@ -205,8 +204,7 @@ def _note(
 ) -> None:
     """Put what was done into the journal, in the same transaction."""
     entry = SecurityEvent(kind=kind, account=str(account_id), details=details)
-    actor = Actor(f"cli:{getpass.getuser()}", tenant="cli")
-    append(connection, state.registry, entry, actor=actor, now=now())
+    append(connection, state.registry, entry, actor=at_terminal(), now=now())
 
 
 def _find(connection: Connection, login: str) -> accounts.Account:

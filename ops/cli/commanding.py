@@ -12,19 +12,16 @@ from typing import Any
 import click
 from sqlalchemy import Engine
 
+from commands.actions import cancel_command, release_command
 from commands.submit import Submission
-from db.commands.accept import CommandRow, cancel, find, history
-from db.commands.holding import release
+from db.commands.accept import CommandRow, find, history
 from db.commands.states import TERMINAL
 from db.declare import Asker, Role
-from db.journal.append import Actor
-from ops.cli.context import State, pass_state
+from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now, open_desk
 from ops.doorbell import attend
 from ops.errors import OperationError
 from ops.intake import open_intake, working
-
-ACTOR = Actor("cli", tenant="cli")
 
 
 @click.command()
@@ -81,7 +78,7 @@ def command_submit(
             open_desk(state.settings, engine, signer)  # registers it
         until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
         asked = Submission(
-            ACTOR, key or str(uuid.uuid4()), _pairs(arguments), until,
+            at_terminal(), key or str(uuid.uuid4()), _pairs(arguments), until,
             asker=Asker(frozenset(Role)),
         )  # fmt: skip
         intake = open_intake(state.settings, engine)
@@ -110,7 +107,9 @@ def command_cancel(state: State, command_id: uuid.UUID) -> None:
     with state.database() as engine:
         _find(engine, command_id)
         with engine.begin() as connection:
-            row = cancel(connection, command_id, now())
+            row = cancel_command(
+                connection, state.registry, command_id, actor=at_terminal(), now=now()
+            )
         click.echo(f"{row.id} {row.state}")
 
 
@@ -122,7 +121,9 @@ def command_release(state: State, command_id: uuid.UUID) -> None:
     with state.database() as engine:
         _find(engine, command_id)
         with engine.begin() as connection:
-            row = release(connection, command_id, now())
+            row = release_command(
+                connection, state.registry, command_id, actor=at_terminal(), now=now()
+            )
         click.echo(f"{row.id} {row.state}")
 
 
@@ -156,6 +157,8 @@ def _await_end(engine: Engine, command_id: uuid.UUID, seconds: float) -> Command
 def _show(engine: Engine, row: CommandRow) -> None:
     click.echo(f"{row.kind} {row.id}: {row.state}")
     click.echo(f"  arguments  {json.dumps(row.arguments)}")
+    if row.ran:
+        click.echo(f"  its wallet sent it after its end: {row.ran}")
     if row.transaction is not None:
         click.echo(f"  transaction 0x{row.transaction.hex()}, block {row.height}")
     with engine.connect() as connection:

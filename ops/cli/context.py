@@ -1,5 +1,7 @@
 """What every verb shares: settings, declarations, and a migrated database."""
 
+import getpass
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +13,7 @@ import click
 from sqlalchemy import Engine
 
 from db.engine import Unavailable
+from db.journal.append import Actor
 from db.registry import Registry
 from db.schema import migrate
 from ops.errors import OperationError
@@ -19,6 +22,15 @@ from ops.services import engine
 from ops.settings import ChainSettings, Settings, load_settings
 
 RESTART_SECONDS = 10.0
+
+
+def at_terminal(tenant: str = "cli") -> Actor:
+    """Whoever types, as the journal keeps it."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        name = str(os.getuid())
+    return Actor(f"cli:{name}", tenant=tenant)
 
 
 @dataclass

@@ -1,6 +1,5 @@
 """`journal`: its days on a chain, proofs of its entries, and the erasing of persons."""
 
-import getpass
 import json
 import sys
 from datetime import UTC, datetime
@@ -12,11 +11,10 @@ from sqlalchemy import Engine
 from db.commands.slots import find_signer
 from db.journal import root
 from db.journal.anchors import Standing, check_days
-from db.journal.append import Actor
 from db.journal.personal import erase, erase_again
 from db.journal.rebuild import rebuild_facts
 from ops.anchoring import NOTARY, TENANT, close_and_anchor
-from ops.cli.context import State, pass_state
+from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now, open_desk
 from ops.errors import OperationError
 from ops.intake import open_intake
@@ -42,7 +40,9 @@ def journal_anchor(state: State, day: datetime | None) -> None:
     with state.database() as engine:
         open_desk(state.settings, engine, NOTARY)  # registers it
         intake = open_intake(state.settings, engine)
-        asked = close_and_anchor(intake, day.date() if day else None, _actor().name)
+        asked = close_and_anchor(
+            intake, day.date() if day else None, at_terminal().name
+        )
     if asked is None:
         raise OperationError("nothing was said in a day that is over: try tomorrow")
     closed = asked.day
@@ -121,7 +121,11 @@ def journal_erase(state: State, subject: str | None, again: bool, yes: bool) -> 
             click.confirm(f"Erase {subject}? It cannot be undone", abort=True)
         with engine.begin() as connection:
             done = erase(
-                connection, state.registry, str(subject), actor=_actor(), now=now()
+                connection,
+                state.registry,
+                str(subject),
+                actor=at_terminal(TENANT),
+                now=now(),
             )
     was = "was erased before" if done is None else f"erased, entry {done.seq}"
     click.echo(f"{subject}: {was}")
@@ -133,11 +137,6 @@ def _erase_again(engine: Engine) -> None:
     for subject in found:
         click.echo(f"{subject}: erased again")
     click.echo(f"{len(found)} keys deleted")
-
-
-def _actor() -> Actor:
-    """Whoever is at the terminal."""
-    return Actor(f"cli:{getpass.getuser()}", tenant=TENANT)
 
 
 def _plain(day: root.DayRoot) -> dict[str, Any]:

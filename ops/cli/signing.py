@@ -3,15 +3,15 @@
 import signal
 import sys
 import threading
+from typing import Any
 
 import click
 
+from commands import actions
 from commands.signing.server import open_server
 from db.commands.health import signer_health
-from db.commands.holding import resume_signer
-from db.commands.slots import find_signer, pause
-from db.signing.memory import EVERYTHING, allow_signing, stop_signing
-from ops.cli.context import State, pass_state
+from db.commands.slots import find_signer
+from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
 from ops.signing import open_keys
@@ -58,9 +58,9 @@ def sign_stop(state: State, signer: str | None, reason: str) -> None:
     """Sign nothing more for SIGNER, or for any: the kill switch."""
     _known(state, signer)
     with state.database() as engine, engine.begin() as connection:
-        stop_signing(connection, signer or EVERYTHING, reason, now())
-        if signer is not None and find_signer(connection, signer) is not None:
-            pause(connection, signer, paused=True, reason=reason)
+        actions.stop_signing(
+            connection, state.registry, signer, reason, actor=at_terminal(), now=now()
+        )
     click.echo(f"{signer or 'every signer'} is stopped")
 
 
@@ -70,11 +70,14 @@ def sign_stop(state: State, signer: str | None, reason: str) -> None:
 def sign_resume(state: State, signer: str | None) -> None:
     """Let SIGNER go on, or all: after a stop, or when it halted by itself."""
     _known(state, signer)
-    with state.database() as engine, engine.begin() as connection:
-        allow_signing(connection, signer or EVERYTHING)
+    by: Any = {"actor": at_terminal(), "now": now()}
+    with state.database() as engine:
+        with engine.begin() as connection:
+            actions.allow_signing(connection, state.registry, signer, **by)
         for name in [signer] if signer else state.settings.signers:
-            if name is not None and find_signer(connection, name) is not None:
-                resume_signer(connection, name, now())
+            with engine.begin() as connection:
+                if find_signer(connection, name) is not None:
+                    actions.resume_signer(connection, state.registry, name, **by)
     click.echo(f"{signer or 'every signer'} goes on")
 
 

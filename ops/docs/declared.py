@@ -33,7 +33,10 @@ def events_page(registry: Registry | None = None) -> str:
         events, key=lambda event: (event.spec.domain, event.spec.source.name)
     ):
         parts.append(f"## {contract} ({domain})")
-        parts += [_event(event) for event in found]
+        listed = list(found)
+        if not listed[0].spec.source.tagged:
+            parts.append("Calls of it carry no id of their command.")
+        parts += [_event(event) for event in listed]
     return page(
         "Events",
         "What the chains can say, one table of facts for each. Every fact also has "

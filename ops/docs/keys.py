@@ -23,6 +23,7 @@ from ops.settings import (
     Settings,
     SignerKind,
     SignerSettings,
+    WalletSettings,
 )
 from ops.settings.tree import SHORT_NAMES
 
@@ -219,6 +220,28 @@ SECTIONS = (
             "backfill_workers": Key("integer", "Processes of `backfill`."),
             "request_timeout_seconds": Key("number", "For one request to an endpoint."),
             "max_inflight_requests": Key("integer", "Requests to an endpoint at once."),
+        },
+    ),
+    Section(
+        "wallets",
+        "Commands that clients sign with their own wallets, and what they relay.",
+        WalletSettings,
+        {
+            "valid_hours": Key(
+                "integer",
+                "How long one waits to be signed when it was asked for without "
+                "`valid_seconds`.",
+            ),
+            "watch_days": Key(
+                "integer",
+                "How long a wallet is watched after a command of its was cancelled, "
+                "expired or reverted: it may send the call all the same, and the "
+                "command then says so. 0: not at all.",
+            ),
+            "waiting_of_account": Key(
+                "integer", "How many may wait for wallets that one account asked for."
+            ),
+            "waiting_of_wallet": Key("integer", "How many may wait for one wallet."),
         },
     ),
     Section(

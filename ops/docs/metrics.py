@@ -58,7 +58,7 @@ def api() -> Iterator[Described]:
     for item in (made.requests, made.seconds):
         yield from _described(item.describe(), item)
     yield from _described(ChainCollector(service).collect())
-    yield from _described(CommandCollector(service).told([], [], 0, 0.0))
+    yield from _described(CommandCollector(service).told([], 0, [], 0, 0.0))
     yield from _described(JournalCollector(service).told(None))
 
 

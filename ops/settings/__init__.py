@@ -34,6 +34,7 @@ from ops.settings.model import (
     Settings,
     SignerKind,
     SignerSettings,
+    WalletSettings,
 )
 from ops.settings.read import read_settings
 from ops.settings.table import Table
@@ -59,6 +60,7 @@ __all__ = [
     "SettingsError",
     "SignerKind",
     "SignerSettings",
+    "WalletSettings",
     "load_settings",
 ]
 

@@ -169,6 +169,16 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WalletSettings:
+    """Commands that clients sign with their own wallets: how long, and how many."""
+
+    valid_hours: int = 24
+    watch_days: int = 7
+    waiting_of_account: int = 100
+    waiting_of_wallet: int = 20
+
+
+@dataclass(frozen=True, slots=True)
 class ApiSettings:
     """Where the API listens, how long its pages are, who may ask how often."""
 
@@ -225,6 +235,7 @@ class Settings:
     contracts: Mapping[str, ContractSettings] = field(default_factory=_nothing)
     signers: Mapping[str, SignerSettings] = field(default_factory=_nothing)
     limits: LimitSettings = LimitSettings()
+    wallets: WalletSettings = WalletSettings()
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
     notes: tuple[str, ...] = ()

@@ -26,6 +26,7 @@ from ops.settings.model import (
     Settings,
     SignerKind,
     SignerSettings,
+    WalletSettings,
 )
 from ops.settings.table import Table
 
@@ -56,6 +57,7 @@ def read_settings(
             }
         ),
         limits=read_limits(root.section("limits")),
+        wallets=read_wallets(root.section("wallets")),
         api=read_api(root.section("api")),
         auth=read_auth(root.section("auth"), environ),
     )
@@ -254,6 +256,23 @@ def read_limits(table: Table) -> LimitSettings:
         found[item.name] = table.number(item.name, value, type(value), minimum)
     table.finish()
     return LimitSettings(**found)  # type: ignore[arg-type]
+
+
+def read_wallets(table: Table) -> WalletSettings:
+    """Read `[wallets]`."""
+    default = WalletSettings()
+
+    def number(key: str, minimum: int = 1) -> int:
+        return table.number(key, int(getattr(default, key)), int, minimum)
+
+    found = WalletSettings(
+        valid_hours=number("valid_hours"),
+        watch_days=number("watch_days", 0),
+        waiting_of_account=number("waiting_of_account"),
+        waiting_of_wallet=number("waiting_of_wallet"),
+    )
+    table.finish()
+    return found
 
 
 def _named(root: Table, key: str) -> list[tuple[str, Table]]:

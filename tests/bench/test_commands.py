@@ -1,7 +1,7 @@
 """How many commands are taken in a second, and how soon a client is told.
 
-Real Postgres with its ordinary durability, a made-up node that answers at once. The
-figures are printed for people: `make bench`.
+A Postgres of its own that syncs every commit to the disk, as in production, and a
+made-up node that answers at once. The figures are printed for people: `make bench`.
 """
 
 import multiprocessing
@@ -19,7 +19,9 @@ from db.commands.states import State
 from db.declare.roles import Role
 from db.domains.crowdfunding.commands import OpenEscrow, RegisterIssuer
 from db.journal.append import Actor
+from helpers import servers
 from helpers.office import Office
+from ops.embedded.postgres import EmbeddedPostgres
 
 pytestmark = pytest.mark.bench
 
@@ -28,10 +30,17 @@ ACTOR = Actor("bench", tenant="bench")
 
 
 @pytest.fixture
-def office(migrated_url):
-    found = Office(migrated_url)
-    yield found
-    found.close()
+def office():
+    with (
+        servers.scratch_directory() as folder,
+        EmbeddedPostgres(folder) as url,
+        servers.fresh_database(url) as database,
+    ):
+        found = Office(database)
+        assert found.scalar("SHOW fsync") == "on"
+        assert found.scalar("SHOW synchronous_commit") == "on"
+        yield found
+        found.close()
 
 
 def percentile(seconds, share):
@@ -55,6 +64,7 @@ def timed(work):
 def in_threads(office, work, numbers):
     """In a process of its own, which must not use its parent's connections."""
     office.writer.dispose(close=False)
+    office.intake.at_once.dispose(close=False)
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(lambda number: timed(lambda: work(number)), numbers))
 

@@ -14,7 +14,7 @@ from commands.encode import (
     check_arguments,
     explain_revert,
 )
-from db.commands.tags import command_id_of
+from db.commands.tags import command_id_of, tag_of
 from db.declare.commands import as_json
 from db.domains.crowdfunding.commands import AttestInvestment, RegisterIssuer
 
@@ -36,6 +36,30 @@ def test_a_call_is_what_web3_makes_of_it_with_the_id_behind():
     assert "0x" + data[:-32].hex() == expected
     assert command_id_of(data) == ID
     assert command_id_of(data[:-32]) is None
+
+
+def test_a_contract_may_take_no_id():
+    spec = RegisterIssuer.spec
+    given = {"issuer": ISSUER, "credential": "vc", "memorandum": "m"}
+    arguments = check_arguments(spec, given)
+
+    data = calldata(spec.call, arguments, None)
+
+    assert data == calldata(spec.call, arguments, ID)[:-32]
+    assert command_id_of(data) is None
+
+
+def test_arguments_cannot_pass_for_an_id_where_there_is_none():
+    spec = AttestInvestment.spec
+    given = {
+        "campaign": ISSUER, "investor": ISSUER, "amount": "1",
+        "method": "0x" + "01" * 32, "payment_ref": "0x" + tag_of(ID).hex(),
+    }  # fmt: skip
+    arguments = check_arguments(spec, given)
+    assert calldata(spec.call, arguments, ID)
+
+    with pytest.raises(BadArguments, match="takes none"):
+        calldata(spec.call, arguments, None)
 
 
 def test_every_wrong_argument_is_named():

@@ -56,6 +56,18 @@ def test_a_call_is_known_by_its_nonce_and_by_what_it_does(counter):
         assert node == bytes(ours.node_hash)
 
 
+def test_without_an_id_what_it_does_is_enough(migrated_engine):
+    node = Edge(tells=False)
+    counter = node.counter = Counter(
+        migrated_engine, node=node, dynamic_fees=True, tagged=False
+    )
+    counter.ask(3)
+    counter.finish()
+
+    assert ["succeeded"] * 3 == counter.states()
+    assert 3 == sum(map(len, counter.chain.blocks))
+
+
 def test_a_cancel_is_known_too(counter):
     counter.ask()
     counter.turn()

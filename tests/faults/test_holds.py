@@ -14,7 +14,8 @@ from sqlalchemy import text
 from commands.errors import NodeAway
 from commands.signing.guard import GuardedSigner, Rules
 from commands.work import work_once
-from db.commands.accept import TooManyWaiting, accept
+from db.commands.accept import accept
+from db.commands.queue import Queues, TooManyWaiting
 from db.commands.slots import register_signer
 from db.commands.states import Hold
 from db.listen import Listener
@@ -197,10 +198,7 @@ def test_29_ten_thousand_queued_are_few_in_flight(counter):
         pytest.raises(TooManyWaiting),
         counter.engine.begin() as connection,
     ):
-        accept(
-            connection, request(10_000, counter.source), counter.now,
-            command_id=identity(10_000), most_waiting=9_000,
-        )  # fmt: skip
+        Queues(most=9_000).enter(connection, "s")
 
 
 def test_a_refused_command_waits_aside_and_goes_on_when_allowed(counter):

@@ -24,7 +24,10 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class Counter:
     """One desk: its chain, its clock, its commands by number."""
 
-    def __init__(self, engine, *, most=64, signer=None, node=None, **policy):
+    def __init__(
+        self, engine, *, most=64, signer=None, node=None, tagged=True, **policy
+    ):
+        self.tagged = tagged
         self.engine, self.now = engine, START
         self.chain = MempoolChain(random.Random(1), ADDRESS)
         self.chain.faults, self.chain.base = False, 1
@@ -54,7 +57,7 @@ class Counter:
         numbers = range(first, first + count)
         with self.engine.begin() as connection:
             for number in numbers:
-                asked = request(number, self.source)
+                asked = request(number, self.source, tagged=self.tagged)
                 accept(
                     connection, asked, self.now, command_id=identity(number),
                 )  # fmt: skip

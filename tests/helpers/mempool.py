@@ -203,11 +203,13 @@ class MempoolChain:
             final=height - 1 - finality,
         )  # fmt: skip
 
+    def _blocks(self, height):
+        return f"{{[0,{height})}}" if height else "{}"
+
     def _run(self, engine, statement, source, *, height, **more):
         """Run a statement that leaves the index with blocks below a height."""
-        blocks = f"{{[0,{height})}}" if height else "{}"
         values = {
-            "source": source, "sender": self.address, "blocks": blocks,
+            "source": source, "sender": self.address, "blocks": self._blocks(height),
             "filter": "0x" + self.address.hex(), "height": height, **more,
         }  # fmt: skip
         with engine.begin() as connection:

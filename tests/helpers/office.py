@@ -17,6 +17,7 @@ from db import sources
 from db.commands.slots import register_signer
 from db.control import source as source_table
 from db.declare.roles import Role
+from db.engine import connect_at_once
 from db.registry import Registry
 from helpers import stories
 from helpers.door import Door
@@ -61,7 +62,7 @@ class Node:
     def head(self):
         return self._answer(self.height)
 
-    def nonce(self, address):
+    def nonce(self, address, height=None):
         return self._answer(7)
 
     def balance(self, address):
@@ -93,7 +94,8 @@ class Office(Door):
                     next_nonce=0, gate_height=0,
                 )  # fmt: skip
         self.intake = Intake(
-            engine=self.writer, registry=REGISTRY, source=self.source,
+            engine=self.writer, at_once=connect_at_once(url),
+            registry=REGISTRY, source=self.source,
             chain_id=CHAIN_ID, node=self.node,
             addresses=CONTRACTS, plan=streams(REGISTRY), clock=self.clock,
         )  # fmt: skip
@@ -145,6 +147,7 @@ class Office(Door):
 
     def close(self):
         self.app.extensions["chainfold_hub"].close()
+        self.intake.at_once.dispose()
         super().close()
 
     def scalar(self, query, **binds):

@@ -33,7 +33,10 @@ SOON = timedelta(seconds=70)
 KINDS = ("plain", "plain", "guarded", "restored")
 
 
-VERBS = ("SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH W", "DELETE")
+VERBS = (
+    "SELECT", "INSERT", "UPDATE", "WITH G", "WITH A", "WITH M", "WITH W", "WITH C",
+    "DELETE",
+)  # fmt: skip
 PLACE = re.compile(r"%\((\w+)\)s")
 
 
@@ -85,17 +88,19 @@ class Stage:
         self.connection.close()
 
 
-def request(number, source, *, data=None):
-    command_id = uuid.UUID(int=number + 1)
+def request(number, source, *, tagged=True):
+    """Without an id the first two ask for the same."""
+    data = bytes([number % 255 + 1]) * 8 + tag_of(uuid.UUID(int=number + 1))
+    if not tagged:
+        data = bytes([max(1, number) % 255 + 1]) * 8
     return Request(
         tenant="t", idempotency_key=str(number), kind="Test",
         arguments={"n": number}, source=source, signer="s", target=b"\x01" * 20,
-        data=data or bytes([number % 255 + 1]) * 8 + tag_of(command_id), value=0,
-        gas_limit=100_000, valid_until=None,
+        data=data, value=0, gas_limit=100_000, valid_until=None,
     )  # fmt: skip
 
 
-def prepare(stage, commands=COMMANDS):
+def prepare(stage, commands=COMMANDS, *, tagged=True):
     """The rows that every schedule starts from; the id of its source."""
     with stage.begin() as connection:
         row = sources.register(
@@ -107,7 +112,7 @@ def prepare(stage, commands=COMMANDS):
         )  # fmt: skip
         for number in range(commands):
             accept(
-                connection, request(number, row.id), START,
+                connection, request(number, row.id, tagged=tagged), START,
                 command_id=uuid.UUID(int=number + 1),
             )  # fmt: skip
     stage.save()
@@ -117,7 +122,8 @@ def prepare(stage, commands=COMMANDS):
 class World:
     """One schedule: a chain, a database, workers, and a seed that decides all."""
 
-    def __init__(self, stage, source, seed, commands=COMMANDS):
+    def __init__(self, stage, source, seed, commands=COMMANDS, *, tagged=True):
+        self.tagged = tagged
         self.stage, self.source, self.rng = stage, source, random.Random(seed)
         self.kind = KINDS[seed % len(KINDS)]
         self.now, self.finality = START, 4
@@ -202,7 +208,7 @@ class World:
         if roll < 0.25:
             self.signer.away = not self.signer.away
         elif roll < 0.5:
-            refused = request(rng.randrange(len(self.ids)), self.source).data
+            refused = self._data(rng.randrange(len(self.ids)))
             self.signer.refuses ^= {refused}
         elif roll < 0.65:
             self.chain.balance = not self.chain.balance
@@ -288,28 +294,35 @@ class World:
             return self._twice() if self.kind == "restored" else ["it halted itself"]
         return [*self._twice(), *self._lies(), *self._nonces()]
 
-    def _ran(self):
+    def _data(self, number):
+        return request(number, self.source, tagged=self.tagged).data
+
+    def _calls(self):
+        """Each call: how often it ran, and the commands that asked for it."""
         ran = [tx["data"] for block in self.chain.blocks for tx in block]
-        return [ran.count(request(n, 0).data.hex()) for n in range(len(self.ids))]
+        asked = {}
+        for number in range(len(self.ids)):
+            asked.setdefault(self._data(number).hex(), []).append(number)
+        return [(ran.count(data), numbers) for data, numbers in asked.items()]
 
     def _twice(self):
         return [
-            f"command {number} ran {times} times"
-            for number, times in enumerate(self._ran())
-            if times > 1
+            f"commands {numbers} ran {times} times"
+            for times, numbers in self._calls()
+            if times > len(numbers)
         ]
 
     def _lies(self):
         states = self.states()
         found = []
-        for number, times in enumerate(self._ran()):
-            state = states[self.ids[number]]
-            if state == "succeeded" and not times:
-                found.append(f"command {number} is told as succeeded and never ran")
-            if state in ("cancelled", "expired") and times:
-                found.append(f"command {number} is told as {state} and ran")
-            if state not in ENDS:
-                found.append(f"command {number} is stuck as {state}")
+        for times, numbers in self._calls():
+            told = [states[self.ids[number]] for number in numbers]
+            if told.count("succeeded") > times:
+                found.append(f"commands {numbers} are told as {told} and never ran")
+            if told.count("succeeded") < times:
+                found.append(f"commands {numbers} are told as {told} and ran")
+            if not set(told) <= ENDS:
+                found.append(f"commands {numbers} are stuck as {told}")
         return found
 
     def _nonces(self):
@@ -325,10 +338,10 @@ class World:
         return [] if left == row.open else [f"{left} nonces left, {row.open} are open"]
 
 
-def run(stage, source, seed, **changes):
+def run(stage, source, seed, *, tagged=True, **changes):
     """Play the schedule of a seed; returns what is wrong after it."""
     stage.back()
-    world = World(stage, source, seed)
+    world = World(stage, source, seed, tagged=tagged)
     for name, value in changes.items():
         setattr(world, name, value)
     return world.play()

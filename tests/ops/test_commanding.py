@@ -259,6 +259,10 @@ def test_a_key_in_another_process_signs_until_it_is_stopped(platform):
     assert platform.scalar("SELECT count(*) FROM control.attempt") == 1
     assert "chainfold sign resume" in said
     platform.run("sign", "resume")
+    assert platform.scalar(
+        "SELECT string_agg(action || ' ' || subject || ' ' || outcome, ', '"
+        " ORDER BY position) FROM facts.audit_action_taken"
+    ).startswith("stop every signer drill, allow every signer , resume ")
     deadline = time.monotonic() + 40
     while platform.scalar("SELECT count(*) FROM issuers") < 2:
         assert time.monotonic() < deadline

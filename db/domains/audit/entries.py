@@ -19,6 +19,18 @@ class CommandRefused(Entry):
     arguments = Json()
 
 
+class ActionTaken(Entry):
+    """Somebody did something about a command or a signer that was under way.
+
+    `action` is cancel, release, stop, allow or resume; `subject` the command's id or
+    the signer's name; `outcome` the state of the command then, or the reason of a stop.
+    """
+
+    action = Text()
+    subject = Text()
+    outcome = Text()
+
+
 class SecurityEvent(Entry):
     """Something that concerns an account's safety: a sign-in, a refusal, a new key."""
 

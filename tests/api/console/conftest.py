@@ -2,6 +2,7 @@
 
 import pytest
 
+from db.registry import Registry
 from helpers import servers
 from helpers.door import Door
 
@@ -16,6 +17,6 @@ def door(postgres_url):
 
 @pytest.fixture
 def own_door(database_url):
-    found = Door(database_url)
+    found = Door(database_url, Registry.load())  # what is done is in the journal
     yield found
     found.close()

@@ -1,0 +1,102 @@
+"""What people do about commands and signers that are under way, each on record.
+
+What is done and the entry that says who did it are one transaction.
+"""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from db.commands import accept, holding
+from db.commands.accept import CommandRow
+from db.commands.slots import find_signer, pause
+from db.domains.audit.entries import ActionTaken
+from db.journal.append import Actor, append
+from db.registry import Registry
+from db.signing import memory
+
+EVERY = "every signer"
+
+
+def cancel_command(
+    connection: Connection,
+    registry: Registry,
+    command_id: uuid.UUID,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> CommandRow:
+    """Ask for a command's end; raises NotCancellable."""
+    row = accept.cancel(connection, command_id, now)
+    _note(connection, registry, "cancel", str(row.id), row.state, actor, now)
+    return row
+
+
+def release_command(
+    connection: Connection,
+    registry: Registry,
+    command_id: uuid.UUID,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> CommandRow:
+    """Let a held command wait for its turn again."""
+    row = holding.release(connection, command_id, now)
+    _note(connection, registry, "release", str(row.id), row.state, actor, now)
+    return row
+
+
+def stop_signing(
+    connection: Connection,
+    registry: Registry,
+    signer: str | None,
+    reason: str,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Have nothing more signed for a signer, or for any: the kill switch."""
+    memory.stop_signing(connection, signer or memory.EVERYTHING, reason, now)
+    if signer is not None and find_signer(connection, signer) is not None:
+        pause(connection, signer, paused=True, reason=reason)
+    _note(connection, registry, "stop", signer or EVERY, reason, actor, now)
+
+
+def allow_signing(
+    connection: Connection,
+    registry: Registry,
+    signer: str | None,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Take a stop back; a signer that halted is let go on by `resume_signer`."""
+    memory.allow_signing(connection, signer or memory.EVERYTHING)
+    _note(connection, registry, "allow", signer or EVERY, "", actor, now)
+
+
+def resume_signer(
+    connection: Connection,
+    registry: Registry,
+    name: str,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Let a halted signer go on."""
+    holding.resume_signer(connection, name, now)
+    _note(connection, registry, "resume", name, "", actor, now)
+
+
+def _note(
+    connection: Connection,
+    registry: Registry,
+    action: str,
+    subject: str,
+    outcome: str,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    entry = ActionTaken(action=action, subject=subject, outcome=outcome)
+    append(connection, registry, entry, actor=actor, now=now)

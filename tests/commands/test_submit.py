@@ -1,0 +1,167 @@
+"""A command is stored with its entry in the audit log, or neither is."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import event, text
+
+from commands.submit import Submission
+from db.declare import Count, Key, Projection
+from db.domains.audit.entries import CommandAccepted
+from db.domains.crowdfunding.commands import RegisterIssuer
+from db.errors import StaleDeclarations
+from db.journal.append import Actor
+from db.journal.verify import faults
+from db.registry import Registry
+from db.schema import migrate
+from helpers.office import REGISTRY, Office
+
+ACTOR = Actor("account:1", "tenant", "192.0.2.1", 'a "browser" é\n')
+
+
+class Wanted(Projection):
+    """How often each kind of command was taken."""
+
+    kind = Key()
+
+    times = Count(CommandAccepted)
+
+
+WITH_ROWS = Registry.of(
+    REGISTRY.events.values(),
+    [*REGISTRY.projections.values(), Wanted],
+    REGISTRY.commands.values(),
+    REGISTRY.reactions.values(),
+)
+
+
+@pytest.fixture
+def office(migrated_url):
+    found = Office(migrated_url)
+    yield found
+    found.close()
+
+
+def submit(intake, number=1, key=None):
+    return intake.submit(
+        RegisterIssuer,
+        Submission(
+            ACTOR, key or str(number),
+            {"issuer": number.to_bytes(20), "credential": "vc", "memorandum": "é"},
+        ),
+    )  # fmt: skip
+
+
+def counted(office):
+    """How many commands there are, and how many entries that say so."""
+    return office.scalar("SELECT count(*) FROM control.command"), office.scalar(
+        "SELECT count(*) FROM facts.audit_command_accepted"
+    )
+
+
+def well(office, registry=REGISTRY):
+    assert [] == list(faults(office.writer, registry))
+
+
+def declared_otherwise(office, event_print=None):
+    """The tables are those of another version, which knows more than this one."""
+    with office.writer.begin() as connection:
+        connection.execute(text("UPDATE control.journal_head SET declared = 'newer'"))
+        if event_print is not None:
+            connection.execute(
+                text(
+                    "UPDATE control.declaration SET fingerprint = :print"
+                    " WHERE name = 'audit.CommandAccepted'"
+                ),
+                {"print": event_print},
+            )
+
+
+def test_a_command_and_its_entry_are_one_statement(office):
+    submit(office.intake)  # what is asked once is asked
+    said = []
+    event.listen(
+        office.intake.at_once, "before_cursor_execute",
+        lambda c, cursor, statement, *_: said.append(statement),
+    )  # fmt: skip
+    begun = []
+    event.listen(office.writer, "begin", begun.append)
+
+    row, fresh = submit(office.intake, 2)
+
+    assert fresh
+    assert 1 == sum("INSERT INTO control.command" in each for each in said)
+    assert "append_entry" in said[-1]
+    assert [] == begun
+    assert str(row.id) == office.scalar(
+        "SELECT command FROM facts.audit_command_accepted ORDER BY position DESC"
+    )
+    well(office)
+
+
+def test_one_key_has_one_entry_whoever_is_first(office):
+    with ThreadPoolExecutor(8) as pool:
+        found = list(
+            pool.map(lambda number: submit(office.intake, number % 5 + 1), range(40))
+        )
+
+    assert 5 == sum(fresh for _, fresh in found)
+    assert (5, 5) == counted(office)
+    well(office)
+
+
+def test_many_at_once_are_chained_without_a_gap(office):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda number: submit(office.intake, number), range(1, 101)))
+
+    assert (100, 100) == counted(office)
+    assert 100 == office.scalar("SELECT seq FROM control.journal_head")
+    well(office)
+
+
+def test_another_version_that_says_the_same_hinders_nobody(office):
+    declared_otherwise(office)
+
+    _, fresh = submit(office.intake)
+
+    assert fresh
+    assert (1, 1) == counted(office)
+    well(office)
+
+
+def test_a_version_with_another_entry_stores_nothing(office):
+    declared_otherwise(office, "0" * 12)
+
+    with pytest.raises(StaleDeclarations, match="CommandAccepted"):
+        submit(office.intake)
+
+    assert (0, 0) == counted(office)
+    well(office)
+
+
+def test_rows_are_folded_with_the_command(office):
+    migrate(office.writer, WITH_ROWS)
+    intake = replace(office.intake, registry=WITH_ROWS)
+
+    submit(intake)
+    submit(intake, 2)
+    submit(intake, 2)
+
+    assert 2 == office.scalar(
+        "SELECT times FROM public.wanteds WHERE kind = 'register-issuer'"
+    )
+    well(office, WITH_ROWS)
+
+
+def test_a_full_queue_takes_nothing(office):
+    office.intake._queues._most = 1
+    submit(office.intake)
+
+    with pytest.raises(Exception, match="1 commands waiting"):
+        submit(office.intake, 2)
+
+    assert (1, 1) == counted(office)
+    again, fresh = submit(office.intake)
+    assert not fresh
+    assert "accepted" == again.state
