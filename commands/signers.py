@@ -125,6 +125,11 @@ def signer_from_keystore(name: str, path: Path, password: str) -> LocalSigner:
         raise SigningRefused(
             f"the keystore of signer {name} is not at {path}: correct its path"
         ) from None
+    except OSError as error:
+        raise SigningRefused(
+            f"the keystore of signer {name} at {path} cannot be read: "
+            f"{error.strerror}. Let the user that runs this read it, and nobody else"
+        ) from None
     except Exception:
         raise SigningRefused(
             f"the keystore of signer {name} at {path} cannot be opened: check the "

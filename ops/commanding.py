@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from commands.errors import NodeAway, SigningHeld
+from commands.errors import NodeAway, SigningHeld, SigningRefused
 from commands.node import EvmNode
 from commands.work import Desk, Policy, work_once
 from db import sources
@@ -114,18 +114,25 @@ def _tend(
     stop: threading.Event,
     bell: threading.Event,
 ) -> None:
-    """Work at one desk; trouble is met by trying again."""
+    """Work at one desk; trouble is met by trying again.
+
+    What a person must put right is told when it changes, not every second.
+    """
     desk: Desk | None = None
+    told = ""
     while not stop.is_set():
         bell.clear()
         try:
             desk = desk or open_desk(settings, engine, name)
             work_once(desk)
+            told = ""
         except (NodeAway, SigningHeld, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("work_retried signer=%s cause=%s", name, gist)
-        except OperationError as error:
-            log.error("signer_unusable signer=%s cause=%s", name, error)
+        except (OperationError, SigningRefused) as error:
+            if str(error) != told:
+                log.error("signer_unusable signer=%s cause=%s", name, error)
+            told = str(error)
         except Exception:
             # One signer's trouble, whatever it is, must not end the others' work.
             log.exception("work_failed signer=%s", name)

@@ -9,6 +9,7 @@ from importlib.metadata import packages_distributions
 from sqlalchemy import Engine, text
 
 from abis import load_abi
+from commands.errors import CommandError
 from db.registry import Registry
 from db.schema import check_declarations
 from indexer.errors import IndexerError
@@ -17,7 +18,8 @@ from indexer.evm.messages import RpcHeader
 from indexer.evm.source import LATEST
 from ops.errors import OperationError
 from ops.indexing import evm_chain_number, evm_client, wanted
-from ops.settings import ChainSettings, Settings
+from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
+from ops.signing import open_key, rules_of
 
 PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
 OLDEST_POSTGRES = 140000
@@ -39,6 +41,9 @@ def examine(
     yield _checked("packages", _packages)
     yield _checked("postgres", lambda: _postgres(settings, engine))
     yield _checked("declarations", lambda: _declarations(engine, registry))
+    for said in settings.signers.values():
+        signer = partial(_signer, settings, said, registry)
+        yield _checked(f"signer {said.name}", signer)
     if not settings.chains:
         yield Finding("chains", False, "none: write [chains.<name>] in chainfold.toml")
     for chain in settings.chains.values():
@@ -55,7 +60,7 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
     """A check that returns what it saw, or raises what is wrong."""
     try:
         return Finding(name, True, check())
-    except (OperationError, IndexerError) as error:
+    except (OperationError, IndexerError, CommandError) as error:
         return Finding(name, False, str(error))
     except Exception as error:  # a doctor reports whatever it meets
         return Finding(name, False, f"{type(error).__name__}: {error}".split("\n")[0])
@@ -102,6 +107,16 @@ def _declarations(engine: Engine, registry: Registry) -> str:
     with engine.begin() as connection:
         check_declarations(connection, registry)
     return f"{len(registry.events)} events, {len(registry.projections)} projections"
+
+
+def _signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
+    """Its rules are of contracts that are followed, and its key can be opened."""
+    rules_of(settings, said, registry)
+    if said.kind is SignerKind.REMOTE:
+        return "its key is in another process"
+    if said.secret is None and said.address is not None:
+        return f"its key is not here: {said.env or said.password_env} is not set"
+    return f"its key is of 0x{open_key(said).address.hex()}"
 
 
 def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> str:

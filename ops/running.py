@@ -72,7 +72,7 @@ async def follow_chains(
     """
     settle_collector()
     if metrics_port is not None:
-        start_http_server(metrics_port, addr="127.0.0.1")
+        _serve_metrics(metrics_port)
     loops = [
         asyncio.create_task(
             _follow_chain(settings, chain, engine, registry, stop=stop, wait=wait),
@@ -85,6 +85,16 @@ async def follow_chains(
     for failure in failed:
         log.error("chain_given_up cause=%s", failure)
     return len(failed)
+
+
+def _serve_metrics(port: int) -> None:
+    try:
+        start_http_server(port, addr="127.0.0.1")
+    except OSError as error:
+        raise OperationError(
+            f"metrics cannot be served on 127.0.0.1:{port}: {error.strerror}. Give "
+            "another --metrics-port."
+        ) from error
 
 
 async def catch_up(

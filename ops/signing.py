@@ -68,8 +68,9 @@ def open_key(said: SignerSettings) -> LocalSigner:
     variable = said.env or said.password_env
     if said.secret is None or variable is None:
         raise OperationError(
-            f"signer {said.name} has no secret: set the environment variable "
-            f"{variable or 'that its env or password_env names'}"
+            f"signer {said.name} has no key without the environment variable "
+            f"{variable or 'that its env or password_env names'}: set it, and start "
+            "again"
         )
     if said.kind is SignerKind.KEYSTORE and said.path is not None:
         found = signer_from_keystore(said.name, said.path, said.secret.value)

@@ -9,6 +9,7 @@ import click
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from sqlalchemy import Engine
 
+from db.position import MAX_HEIGHT
 from indexer.backfill import Progress as Done
 from indexer.backfill import run_backfill
 from ops.cli.context import State, pass_state
@@ -29,7 +30,7 @@ from ops.settings import ChainSettings
 )
 @click.option(
     "--metrics-port",
-    type=int,
+    type=click.IntRange(1, 65535),
     help="Serve Prometheus metrics on this port of 127.0.0.1.",
 )
 @pass_state
@@ -77,9 +78,14 @@ def _read_once(state: State, chain: ChainSettings, engine: Engine) -> bool:
 
 @click.command()
 @click.option("--chain", "name", help="Which chain; needed when there are several.")
-@click.option("--from", "first", type=click.IntRange(0), default=0, show_default=True)
 @click.option(
-    "--to", "last", type=click.IntRange(0), help="Last block; default: the last final."
+    "--from", "first", type=click.IntRange(0, MAX_HEIGHT), default=0, show_default=True
+)
+@click.option(
+    "--to",
+    "last",
+    type=click.IntRange(0, MAX_HEIGHT),
+    help="Last block; default: the last final.",
 )
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; see [limits].")
 @click.option(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import click
-from psycopg2.errors import InsufficientPrivilege
-from sqlalchemy.exc import ProgrammingError
+from psycopg2.errors import DependentObjectsStillExist, InsufficientPrivilege
+from sqlalchemy.exc import DBAPIError
 
 from commands.errors import CommandError
 from db.declare import DeclarationError
@@ -95,17 +95,30 @@ class Commands(click.Group):
                 err=True,
             )
             sys.exit(2)
-        except ProgrammingError as error:
-            if not isinstance(error.orig, InsufficientPrivilege):
+        except DBAPIError as error:
+            told = _told(error.orig)
+            if told is None:
                 raise
-            gist = str(error.orig).split("\n", 1)[0]
-            click.echo(
-                f"chainfold: the database's user may not do this: {gist}\n"
-                "Let it own the database, for tables and views are its to make: "
-                "ALTER DATABASE <name> OWNER TO <user>.",
-                err=True,
-            )
+            click.echo(f"chainfold: {told}", err=True)
             sys.exit(2)
+
+
+def _told(error: BaseException | None) -> str | None:
+    """What an operator can put right about what Postgres refused."""
+    lines = str(error).strip().split("\n")
+    if isinstance(error, InsufficientPrivilege):
+        return (
+            f"the database's user may not do this: {lines[0]}\n"
+            "Let it own the database, for tables and views are its to make: "
+            "ALTER DATABASE <name> OWNER TO <user>."
+        )
+    if isinstance(error, DependentObjectsStillExist):
+        return (
+            f"{lines[0]} ({'; '.join(lines[1:-1])})\n"
+            "Nothing was changed. Drop what you have made on Chainfold's views, "
+            "migrate, and make it again."
+        )
+    return None
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

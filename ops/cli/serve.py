@@ -24,7 +24,11 @@ def serve(state: State, workers: int) -> None:
 
 
 @click.command()
-@click.option("--metrics-port", type=int, help="Indexer metrics on 127.0.0.1.")
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    help="Indexer metrics on 127.0.0.1.",
+)
 @pass_state
 def run(state: State, metrics_port: int | None) -> None:
     """Follow all chains, serve the API and work for the signers, in one command."""

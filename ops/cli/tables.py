@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from db import sources
 from db.journal.verify import faults
+from db.position import MAX_HEIGHT
 from db.registry import Registry
 from db.schema import migrate as migrate_database
 from db.schema import rebuild
@@ -113,7 +114,7 @@ def repair(state: State, projections: tuple[str, ...]) -> None:
 
 @click.command()
 @click.argument("chain")
-@click.argument("height", type=click.IntRange(0))
+@click.argument("height", type=click.IntRange(0, MAX_HEIGHT))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_state
 def rewind(state: State, chain: str, height: int, yes: bool) -> None:

@@ -61,7 +61,7 @@ class Business:
         self._fees_held = False
         self._fee_bps = before.fee_bps
 
-    def choices(self) -> Choices:
+    def choices(self, *, certify: bool = True) -> Choices:
         """List what may be done, by weight."""
         return [
             (2.0, self.register),
@@ -78,7 +78,7 @@ class Business:
             (8.0, self.finalize),
             (8.0, self.refund),
             (4.0, self.settle),
-            (8.0, self.certify),
+            (8.0 if certify else 0.0, self.certify),
             (3.0, self.transfer_certificate),
             (0.4, self.revoke_certificate),
             (0.5, self.withdraw_fees),

@@ -79,6 +79,7 @@ class Traffic:
         seed: int = 0,
         *,
         transactions_max: int = TRANSACTIONS_MAX,
+        certify: bool = True,
     ) -> None:
         self._chain = Chain(Rpc(deployment.url))
         block = self._latest()
@@ -102,7 +103,9 @@ class Traffic:
         tokens = TokenBusiness(
             deployment, self._people, self._dice, self._pair(deployment)
         )
-        offered = crowdfunding.choices() + escrow.choices() + tokens.choices()
+        # Who else certifies, as Chainfold's own reaction does, would come first.
+        issuing = crowdfunding.choices(certify=certify)
+        offered = issuing + escrow.choices() + tokens.choices()
         self._moves = [move for _, move in offered]
         self._weights = list(accumulate(weight for weight, _ in offered))
 

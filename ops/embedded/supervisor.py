@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import fcntl
 import functools
 import json
@@ -69,9 +70,18 @@ class Home:
 
     def create(self) -> None:
         """Make the directory; others may pass through it but not list it."""
-        for directory in (self.path.parent, self.path):
-            if not directory.exists():
-                directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        try:
+            for directory in (self.path.parent, self.path):
+                if not directory.exists():
+                    directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        except OSError as error:
+            raise EmbeddedError(
+                f"{self.path} cannot be made or written to: {error.strerror}. Set "
+                "data_dir in chainfold.toml (or CHAINFOLD_DATA_DIR) to a directory "
+                "where this user may write"
+            ) from error
 
     @contextlib.contextmanager
     def starting(self, timeout_seconds: float) -> Iterator[None]:

@@ -114,11 +114,18 @@ def _read_file(file: Path | None, problems: list[str]) -> Tree:
     if file is None:
         return {}
     try:
-        with file.open("rb") as opened:
-            return plant(tomllib.load(opened), file.name)
-    except (OSError, ValueError) as error:
+        # Some editors put a byte order mark in front.
+        return plant(tomllib.loads(file.read_text("utf-8-sig")), file.name)
+    except OSError as error:
+        problems.append(
+            f"{file} cannot be read: {error.strerror}. Let the user that runs this "
+            "read it"
+        )
+    except UnicodeDecodeError:
+        problems.append(f"{file} is not in UTF-8: save it so")
+    except ValueError as error:
         problems.append(f"{file} cannot be read as TOML: {error}")
-        return {}
+    return {}
 
 
 def _notes(environ: Mapping[str, str]) -> list[str]:

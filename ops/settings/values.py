@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from eth_abi.abi import is_encodable_type
 from eth_utils.address import is_checksum_formatted_address, to_checksum_address
 from limits import parse_many
 from solders.pubkey import Pubkey
 
 from api.auth.jwks import LOOPBACK
+from db.declare.events import canonical_type
 from ops.settings.model import SecretUrl
 from ops.settings.redact import redact_url
 
@@ -86,6 +88,7 @@ def database_url(text: str) -> SecretUrl:
             f"{redact_url(_short(text))} is not a Postgres URL: write "
             f"postgresql://user:password@host:5432/name"
         )
+    _check_port(text)
     return SecretUrl(f"postgresql+psycopg2://{rest}")
 
 
@@ -96,6 +99,7 @@ def redis_url(text: str) -> SecretUrl:
             f"{redact_url(_short(text))} is not a Redis URL: write "
             f'redis://host:6379/0, or "none" to do without'
         )
+    _check_port(text)
     return SecretUrl(text)
 
 
@@ -107,7 +111,18 @@ def http_url(text: str) -> SecretUrl:
             f"{redact_url(_short(text))} is not an endpoint: write http://host:8545 "
             f"or https://…"
         )
+    _check_port(text)
     return SecretUrl(text)
+
+
+def _check_port(text: str) -> None:
+    """A port is a number: whoever opens the URL would fail without naming the key."""
+    try:
+        _ = urlsplit(text).port
+    except ValueError:
+        raise ValueError(
+            f"{redact_url(_short(text))} has a port that is no number up to 65535"
+        ) from None
 
 
 def trusted_url(text: str) -> SecretUrl:
@@ -186,7 +201,30 @@ def read_abi(path: Path) -> tuple[Mapping[str, Any], ...]:
     entries = document.get("abi") if isinstance(document, dict) else document
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         raise ValueError(f'{path} holds no ABI: neither a list nor {{"abi": [...]}}')
+    for entry in entries:
+        if entry.get("type") in ("event", "function"):
+            _check_abi_entry(path, entry)
     return tuple(entries)
+
+
+def _check_abi_entry(path: Path, entry: Mapping[str, Any]) -> None:
+    """A file that was edited by hand may lack what compilers always write."""
+    wrong = "its name is missing"
+    if isinstance(entry.get("name"), str):
+        try:
+            kinds = [canonical_type(item) for item in entry.get("inputs", [])]
+        except (KeyError, TypeError, AttributeError):
+            wrong = "an input has no type, or a tuple no components"
+        else:
+            if all(is_encodable_type(kind) for kind in kinds):
+                return
+            wrong = "no such type: " + ", ".join(
+                kind for kind in kinds if not is_encodable_type(kind)
+            )
+    raise ValueError(
+        f"{path}: {entry['type']} {entry.get('name', '')} is not as compilers write it "
+        f"({wrong}): take the ABI from the compiler's output"
+    )
 
 
 def _short(text: str) -> str:

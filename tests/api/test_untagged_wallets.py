@@ -1,4 +1,4 @@
-"""Calls of a contract that takes no ids, signed by wallets: only bytes given count."""
+"""Wallets call a contract that takes no ids: only what is given counts."""
 
 from dataclasses import replace
 

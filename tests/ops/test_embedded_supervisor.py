@@ -34,6 +34,13 @@ def test_state_is_read_back_and_rubbish_is_nothing(tmp_path):
     assert home.read_state() is None
 
 
+def test_a_directory_that_cannot_be_made_is_named_with_the_remedy(tmp_path):
+    (tmp_path / "file").write_text("no directory")
+
+    with pytest.raises(EmbeddedError, match="file/server cannot be made.*data_dir"):
+        Home(tmp_path / "file" / "server").create()
+
+
 def test_a_starter_waits_and_then_names_the_other(tmp_path):
     home = Home(tmp_path / "server")
     home.create()

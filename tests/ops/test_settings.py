@@ -368,6 +368,47 @@ def test_mistakes_in_the_environment_name_the_variable(tmp_path, environ, expect
     assert "0xabc" not in str(caught.value)
 
 
+@pytest.mark.parametrize("scheme", ["postgresql", "redis"])
+def test_a_port_is_a_number_and_no_password_is_shown(problems, scheme):
+    section = {"postgresql": "database", "redis": "redis"}[scheme]
+
+    said = problems(f'[{section}]\nurl = "{scheme}://me:hidden@db:port/x"\n')
+
+    assert f"{section}.url (in chainfold.toml): {scheme}://me:" in said
+    assert "has a port that is no number" in said
+    assert "hidden" not in said
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "chainfold.toml").write_bytes(b"\xef\xbb\xbf" + DEVNET.encode())
+
+    assert ["devnet"] == list(load_settings(tmp_path / "chainfold.toml", {}).chains)
+
+
+def test_a_file_in_another_encoding_is_refused_with_the_remedy(tmp_path):
+    (tmp_path / "chainfold.toml").write_bytes("# é".encode("latin-1"))
+
+    with pytest.raises(SettingsError, match="is not in UTF-8: save it so"):
+        load_settings(tmp_path / "chainfold.toml", {})
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"inputs": []}, "its name is missing"),
+        ({"name": "A", "inputs": [{"name": "x"}]}, "an input has no type"),
+        ({"name": "A", "inputs": ["x"]}, "an input has no type"),
+        ({"name": "A", "inputs": [{"type": "tuple"}]}, "a tuple no components"),
+        ({"name": "A", "inputs": [{"type": "uint7"}]}, "no such type: uint7"),
+    ],
+)
+def test_an_abi_that_was_edited_by_hand_is_refused(problems, tmp_path, entry, expected):
+    (tmp_path / "odd.json").write_text(json.dumps([{"type": "event", **entry}]))
+    text = DEVNET + f'[contracts.x]\nabi = "odd.json"\naddress = "{ONE}"\n'
+
+    assert expected in problems(text)
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
@@ -379,6 +420,8 @@ def test_mistakes_in_the_environment_name_the_variable(tmp_path, environ, expect
         (('["http://127.0.0.1:8545"]', "[]"), "needs at least one endpoint"),
         (('["http://127.0.0.1:8545"]', "[1]"), "must be text or a list of texts"),
         (("http://127", "ftp://127"), "is not an endpoint"),
+        ((":8545", ":http"), "has a port that is no number"),
+        ((":8545", ":85450"), "has a port that is no number"),
         (('finality = "ibft"\n', ""), "chains.devnet.finality: is required"),
         (('"ibft"', '"ibf"'), "unknown value 'ibf'; did you mean ibft?"),
         (('"ibft"', '"depth"'), "chains.devnet.finality_depth: is required"),

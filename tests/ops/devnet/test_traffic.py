@@ -187,6 +187,15 @@ def test_second_play_goes_on_from_the_first(busy: World) -> None:
     assert busy.anvil.rpc("anvil_getAutomine") is True
 
 
+def test_certificates_may_be_left_to_somebody_else() -> None:
+    """As beside workers whose reaction mints them: who comes second is refused."""
+    with Anvil() as anvil:
+        tally = Traffic(deploy(anvil.url), 2, certify=False).play(120)
+
+    assert tally.actions["finalize"] > 0
+    assert not tally.actions["issueCertificate"]
+
+
 def test_chain_with_a_clock_takes_many_transactions_a_block() -> None:
     with Anvil(AnvilOptions(block_time=0.2)) as anvil:
         deployment = deploy(anvil.url)
