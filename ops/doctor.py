@@ -9,12 +9,14 @@ from importlib.metadata import packages_distributions
 from sqlalchemy import Engine, text
 
 from abis import load_abi
+from commands.storage import try_out
 from db.registry import Registry
 from db.schema import check_declarations
 from indexer.errors import IndexerError
 from indexer.evm.answers import Call
 from indexer.evm.messages import RpcHeader
 from indexer.evm.source import LATEST
+from ops.documents import open_storage
 from ops.errors import OperationError
 from ops.indexing import evm_chain_number, evm_client, wanted
 from ops.settings import ChainSettings, Settings
@@ -39,6 +41,7 @@ def examine(
     yield _checked("packages", _packages)
     yield _checked("postgres", lambda: _postgres(settings, engine))
     yield _checked("declarations", lambda: _declarations(engine, registry))
+    yield _checked("documents", lambda: _documents(settings))
     if not settings.chains:
         yield Finding("chains", False, "none: write [chains.<name>] in chainfold.toml")
     for chain in settings.chains.values():
@@ -102,6 +105,12 @@ def _declarations(engine: Engine, registry: Registry) -> str:
     with engine.begin() as connection:
         check_declarations(connection, registry)
     return f"{len(registry.events)} events, {len(registry.projections)} projections"
+
+
+def _documents(settings: Settings) -> str:
+    storage = open_storage(settings)
+    try_out(storage)
+    return f"files are kept in {storage}"
 
 
 def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> str:

@@ -1,4 +1,4 @@
-"""Calls of a contract that takes no ids, signed by wallets: only what is given counts."""
+"""Calls of a contract that takes no ids, signed by wallets: what is given counts."""
 
 from dataclasses import replace
 
