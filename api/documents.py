@@ -12,6 +12,7 @@ A file is answered as an attachment that no browser opens by itself or runs.
 """
 
 import io
+import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,13 +43,15 @@ from commands.documents import (
     WrongStanding,
 )
 from commands.files import BadFile, inspect
-from commands.storage import NoFile
+from commands.storage import NoFile, StorageAway
 from commands.submit import Submission
 from db.declare.roles import Role
 from db.documents.kyc import Document
 from db.domains.anchoring.commands import AnchorHash
 from db.journal.append import Actor
 from db.journal.keys import Erased
+
+log = logging.getLogger(__name__)
 
 FORM = "multipart/form-data"
 PARTS_BYTES = 1 << 16  # what surrounds the file in a form
@@ -269,6 +272,11 @@ def _account(principal: Principal) -> uuid.UUID:
 def _told() -> Iterator[None]:
     try:
         yield
+    except StorageAway as error:
+        log.error("storage_away cause=%s", error)  # where it is, is for operators
+        raise Problem(
+            "storage_away", "The storage of files does not do its part. Try again soon."
+        ) from error
     except tuple(_PROBLEMS) as error:
         text = str(error)
         name = next(n for kind, n in _PROBLEMS.items() if isinstance(error, kind))

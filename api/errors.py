@@ -96,6 +96,9 @@ PROBLEMS = {
     "document_lost": ProblemType(
         410, "Document lost", "Its owner was erased, or the file is not there."
     ),
+    "storage_away": ProblemType(
+        503, "Storage away", "Files can be neither kept nor given; nothing was taken."
+    ),
     "too_large": ProblemType(413, "Too large", "The body is larger than it may be."),
     "too_many_requests": ProblemType(
         429, "Too many requests", "Ask again after `retry_after` seconds."

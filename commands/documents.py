@@ -2,8 +2,8 @@
 
 A file is kept encrypted under its owner's key, by the salted hash of its content; the
 salt follows from the key too. Erasing the owner therefore makes the files unreadable
-and their hashes meaningless. A file is on the disk before the journal says that it was
-handed in; one that the journal never came to speak of is in nobody's way.
+and their hashes meaningless. A file is in its storage before the journal says that it
+was handed in; one that the journal never came to speak of is in nobody's way.
 """
 
 import enum
@@ -90,7 +90,8 @@ class Documents:
     def upload(self, given: Upload, actor: Actor) -> tuple[Document, bool]:
         """Keep a document, or find the one that is the same; whether it is new.
 
-        Raises Erased, and NoDocument or WrongStanding for what it cannot supersede.
+        Raises Erased, StorageAway, and NoDocument or WrongStanding for what it cannot
+        supersede.
         """
         now = self.clock()
         subject = str(given.account)
@@ -125,7 +126,7 @@ class Documents:
     def content(self, document: uuid.UUID, actor: Actor) -> tuple[Document, bytes]:
         """A document's file; that it was given, and to whom, is in the journal.
 
-        Raises NoDocument, FileLost, NoFile.
+        Raises NoDocument, FileLost, NoFile, StorageAway.
         """
         with self.engine.begin() as connection:
             # The head is not held while the file is read: others would wait for it.

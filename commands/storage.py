@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,8 +19,12 @@ class NoFile(CommandError):
     """A file that should be kept is not there."""
 
 
+class StorageAway(CommandError):
+    """Files can be neither kept nor given at the moment."""
+
+
 class Storage(Protocol):
-    """A place for files."""
+    """A place for files; as text, where it is. Everything raises StorageAway."""
 
     def put(self, name: str, content: bytes) -> None:
         """Keep a file for good; one of the same name is the same file."""
@@ -31,6 +36,22 @@ class Storage(Protocol):
         """Forget a file, if it is there."""
 
 
+def path_of(name: str) -> str:
+    """Where a file is below the place for files, in all storages alike."""
+    if not re.fullmatch(r"[0-9a-f]{32,128}", name):
+        raise ValueError(f"{name!r} is not a name of ours: use hex digits")
+    return f"{name[:2]}/{name}"
+
+
+def try_out(storage: Storage) -> None:
+    """Keep a file, read it and forget it again; raises StorageAway, NoFile."""
+    name = secrets.token_hex(32)
+    storage.put(name, name.encode())
+    if storage.get(name) != name.encode():
+        raise StorageAway(f"{storage} does not give back what it was given")
+    storage.delete(name)
+
+
 @dataclass(frozen=True, slots=True)
 class FolderStorage:
     """A folder that only we can read, with a file for each name."""
@@ -39,38 +60,49 @@ class FolderStorage:
 
     def put(self, name: str, content: bytes) -> None:
         """Keep a file: it has its name only once all of it is on the disk."""
-        path = self._path(name)
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        part = path.with_name(f".{name}.{secrets.token_hex(8)}")
-        try:
-            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.rename(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                part.unlink()
-        _sync(path.parent)
+        path = self.folder / path_of(name)
+        with self._reached():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            part = path.with_name(f".{name}.{secrets.token_hex(8)}")
+            try:
+                handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                part.rename(path)
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    part.unlink()
+            _sync(path.parent)
 
     def get(self, name: str) -> bytes:
-        """A file as it was put; raises NoFile."""
-        try:
-            return self._path(name).read_bytes()
-        except FileNotFoundError as error:
-            raise NoFile(
-                f"file {name} is not in {self.folder}: restore it from a backup"
-            ) from error
+        """A file as it was put; raises NoFile, StorageAway."""
+        with self._reached():
+            try:
+                return (self.folder / path_of(name)).read_bytes()
+            except FileNotFoundError as error:
+                raise NoFile(
+                    f"file {name} is not in {self}: restore it from a backup"
+                ) from error
 
     def delete(self, name: str) -> None:
         """Forget a file, if it is there."""
-        self._path(name).unlink(missing_ok=True)
+        with self._reached():
+            (self.folder / path_of(name)).unlink(missing_ok=True)
 
-    def _path(self, name: str) -> Path:
-        if not re.fullmatch(r"[0-9a-f]{32,128}", name):
-            raise ValueError(f"{name!r} is not a name of ours: use hex digits")
-        return self.folder / name[:2] / name
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StorageAway(
+                f"{self} cannot be used ({error.strerror}): see to the disk, and to "
+                "who may write there"
+            ) from error
 
 
 def _sync(folder: Path) -> None:

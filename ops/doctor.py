@@ -10,12 +10,14 @@ from sqlalchemy import Engine, text
 
 from abis import load_abi
 from commands.errors import CommandError
+from commands.storage import try_out
 from db.registry import Registry
 from db.schema import check_declarations
 from indexer.errors import IndexerError
 from indexer.evm.answers import Call
 from indexer.evm.messages import RpcHeader
 from indexer.evm.source import LATEST
+from ops.documents import open_storage
 from ops.errors import OperationError
 from ops.indexing import evm_chain_number, evm_client, wanted
 from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
@@ -44,6 +46,7 @@ def examine(
     for said in settings.signers.values():
         signer = partial(_signer, settings, said, registry)
         yield _checked(f"signer {said.name}", signer)
+    yield _checked("documents", lambda: _documents(settings))
     if not settings.chains:
         yield Finding("chains", False, "none: write [chains.<name>] in chainfold.toml")
     for chain in settings.chains.values():
@@ -117,6 +120,12 @@ def _signer(settings: Settings, said: SignerSettings, registry: Registry) -> str
     if said.secret is None and said.address is not None:
         return f"its key is not here: {said.env or said.password_env} is not set"
     return f"its key is of 0x{open_key(said).address.hex()}"
+
+
+def _documents(settings: Settings) -> str:
+    storage = open_storage(settings)
+    try_out(storage)
+    return f"files are kept in {storage}"
 
 
 def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> str:

@@ -26,6 +26,7 @@ _PAIR = re.compile(r"(?<!\S)([a-z_][a-z0-9_]*)=(\"(?:[^\"\\]|\\.)*\"|\S+)")
 _INTEGER = re.compile(r"-?\d{1,15}")
 _NUMBER = re.compile(r"-?\d{1,15}\.\d+")
 NOISY = (
+    "botocore",
     "flask-limiter",
     "urllib3",
     "werkzeug",

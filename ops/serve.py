@@ -21,7 +21,7 @@ from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
 from ops.accounts import auth_options, web_options
-from ops.documents import open_documents
+from ops.documents import open_documents, open_storage
 from ops.embedded.child import die_with_parent
 from ops.errors import OperationError
 from ops.indexing import declared, streams
@@ -58,6 +58,7 @@ def build_app(path: str | None, url: str) -> Any:
 
 def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
     """Serve until a signal; returns when the workers have ended."""
+    open_storage(settings)  # what it lacks is told once, and not by every worker
     path = None if settings.path is None else str(settings.path)
     server = Granian(
         "chainfold",

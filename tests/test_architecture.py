@@ -25,6 +25,8 @@ HOMES = {
     "alembic": ("db", "ops"),
     "anchorpy": ("indexer.solana", "commands", "ops"),
     "argon2": ("api",),
+    "boto3": ("commands",),
+    "botocore": ("commands",),
     "click": ("ops",),
     "cryptography": ("api", "commands", "db.journal"),
     "eth_account": ("api.auth", "commands", "ops"),

@@ -112,6 +112,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "wallets": "",
         "api": "",
         "auth": "",
+        "documents": "",
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
     (tmp_path / "y.json").write_text("[]")

@@ -17,6 +17,7 @@ from test_architecture import PACKAGES, ROOT, imports, modules
 # Import name -> distribution, where the two differ.
 DISTRIBUTIONS = {
     "argon2": "argon2-cffi",
+    "botocore": "boto3",
     "psycopg2": "psycopg2-binary",
     "prometheus_client": "prometheus-client",
     "flask_smorest": "flask-smorest",
@@ -53,7 +54,10 @@ def test_nobody_else_owns_our_package_names(package):
 
 
 def test_every_library_we_import_is_declared():
-    declared = requirement_names(setup_cfg()["options"]["install_requires"])
+    parser = setup_cfg()
+    declared = requirement_names(
+        parser["options"]["install_requires"] + parser["options.extras_require"]["s3"]
+    )
     undeclared = {
         f"{library} in {found.where}"
         for module in modules()

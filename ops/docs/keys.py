@@ -14,6 +14,7 @@ from ops.settings import (
     ChainSettings,
     ContractSettings,
     DatabaseSettings,
+    DocumentSettings,
     ExternalSettings,
     Fees,
     Finality,
@@ -279,6 +280,20 @@ SECTIONS = (
             "max_document_bytes": Key(
                 "integer", "Larger documents are refused. They are kept in memory once."
             ),
+        },
+    ),
+    Section(
+        "documents",
+        "Where the files of documents are kept, encrypted. Without a bucket: in "
+        "`data_dir/documents`; what is in there may be copied to the bucket as it is. "
+        "It needs `pip install 'chainfold[s3]'`. Credentials are `AWS_ACCESS_KEY_ID` "
+        "and `AWS_SECRET_ACCESS_KEY`, a profile, or the machine's role.",
+        DocumentSettings,
+        {
+            "bucket": Key("text", "A bucket of S3, or of what speaks as it does."),
+            "endpoint": Key("URL", "`https://minio.example:9000`; absent: Amazon's."),
+            "region": Key("text", "`eu-central-1`; absent: as the environment says."),
+            "prefix": Key("text", "The place in the bucket: `kyc/live`."),
         },
     ),
     Section(

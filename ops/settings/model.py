@@ -195,6 +195,16 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentSettings:
+    """Where files are kept: a bucket; without one, a folder of `data_dir`."""
+
+    bucket: str | None = None
+    endpoint: SecretUrl | None = None
+    region: str | None = None
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ExternalSettings:
     """A service whose word on who somebody is we take."""
 
@@ -238,4 +248,5 @@ class Settings:
     wallets: WalletSettings = WalletSettings()
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
+    documents: DocumentSettings = DocumentSettings()
     notes: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from ops.settings.model import (
     ContractSettings,
     DatabaseSettings,
     Deployment,
+    DocumentSettings,
     Factory,
     Fees,
     Finality,
@@ -60,6 +61,7 @@ def read_settings(
         wallets=read_wallets(root.section("wallets")),
         api=read_api(root.section("api")),
         auth=read_auth(root.section("auth"), environ),
+        documents=read_documents(root.section("documents")),
     )
     root.finish()
     return settings
@@ -271,6 +273,20 @@ def read_wallets(table: Table) -> WalletSettings:
         waiting_of_account=number("waiting_of_account"),
         waiting_of_wallet=number("waiting_of_wallet"),
     )
+    table.finish()
+    return found
+
+
+def read_documents(table: Table) -> DocumentSettings:
+    """Read `[documents]`."""
+    found = DocumentSettings(
+        bucket=table.parsed("bucket", values.bucket),
+        endpoint=table.parsed("endpoint", values.http_url),
+        region=table.text("region"),
+        prefix=table.parsed("prefix", values.prefix) or "",
+    )
+    if found != DocumentSettings():
+        table.missing("bucket", "the name of one that is there")
     table.finish()
     return found
 

@@ -16,6 +16,9 @@ from ops.settings.tree import Found, Tree, nearest
 E = TypeVar("E", bound=enum.Enum)
 T = TypeVar("T")
 
+_BY_ENVIRONMENT = (
+    "keys never live in this file: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+)
 OBSOLETE_KEYS = {
     "chains.*.chain_id": 'say id = "eip155:<chain id>"',
     "chains.*.confirmations": (
@@ -31,6 +34,8 @@ OBSOLETE_KEYS = {
     "contracts.*.abi_path": "say abi",
     "contracts.*.start_block": "say start",
     "database.dsn": "say url",
+    "documents.access_key": _BY_ENVIRONMENT,
+    "documents.secret_key": _BY_ENVIRONMENT,
     "signers.*.key": 'keys never live in this file: say kind = "keystore" and path',
     "signers.*.private_key": (
         'keys never live in this file: say kind = "keystore" and path'

@@ -176,6 +176,23 @@ def signer_url(text: str) -> SecretUrl:
         ) from None
 
 
+def bucket(text: str) -> str:
+    """Return the name of a bucket."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", text):
+        raise ValueError(
+            f"{_short(text)!r} is no bucket's name: write it alone, without s3:// or a "
+            "path, which goes into prefix"
+        )
+    return text
+
+
+def prefix(text: str) -> str:
+    """Return a place in a bucket."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*/?", text):
+        raise ValueError(f"{_short(text)!r} is no prefix: write it as in kyc/live")
+    return text.rstrip("/")
+
+
 def wei(text: str) -> int:
     """Return an amount in wei: `"1000"`, `"30 gwei"`, `"1.5 ether"`."""
     found = _AMOUNT.fullmatch(text.strip())

@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from commands.documents import Documents, DocumentType, Upload
 from commands.files import inspect
+from commands.s3 import S3Storage
 from commands.storage import FolderStorage
 from db.commands.slots import register_signer
 from db.declare.roles import Role
@@ -19,6 +20,7 @@ from db.journal.append import Actor
 from db.journal.personal import erase
 from db.journal.verify import faults
 from helpers import servers
+from helpers.bucket import BUCKET, KEYS, bucket_server
 from helpers.office import REGISTRY, Office
 from helpers.samples import GOOD, archive, pdf, png
 from helpers.tables import problems
@@ -38,11 +40,11 @@ def fresh(make=pdf, **more):
 class Desk(Office):
     """An office that takes documents."""
 
-    def __init__(self, url, folder):
+    def __init__(self, url, folder, storage=None):
         super().__init__(url)
         self.folder = folder
         self.documents = Documents(
-            self.writer, REGISTRY, FolderStorage(folder), self.clock, MOST
+            self.writer, REGISTRY, storage or FolderStorage(folder), self.clock, MOST
         )
         self.intake = replace(
             self.intake,
@@ -371,6 +373,71 @@ def test_a_file_that_was_changed_or_lost_is_not_given_out(own_desk):
     file.unlink()
     own_desk.get(path, 410, token=own_desk.by(Role.ISSUER))
     assert 0 == own_desk.state(made)["reads"]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with bucket_server() as found:
+        yield found
+
+
+@pytest.fixture
+def distant(migrated_url, tmp_path, server):
+    """A desk whose files are in a bucket."""
+    storage = S3Storage.open(BUCKET, prefix="live", endpoint=server.endpoint)
+    found = Desk(migrated_url, tmp_path, storage)
+    yield found
+    found.close()
+
+
+def test_a_document_in_a_bucket_from_its_upload_to_its_loss(distant, server):
+    content = pdf(SECRET)
+    made = distant.upload(content).json["data"]
+    path = f"{BASE}/{made['id']}/file"
+
+    assert made["id"] == distant.upload(content, 200).json["data"]["id"]
+    [key] = server.listed()
+    assert key.endswith(made["content_hash"][2:])
+    assert SECRET not in server.read(key)
+    assert content == distant.get(path, token=distant.by(Role.COMPLIANCE)).data
+    distant.decide(made, "verify")
+    distant.decide(made, "anchor", 202)
+    assert 1 == distant.state(made)["reads"]
+
+    server.client.put_object(Bucket=BUCKET, Key=key, Body=server.read(key)[:-1] + b"?")
+    told = distant.get(path, 410, token=distant.by(Role.ISSUER)).json["detail"]
+    assert "not the one" in told
+    server.client.delete_object(Bucket=BUCKET, Key=key)
+    distant.get(path, 410, token=distant.by(Role.ISSUER))
+    assert 1 == distant.state(made)["reads"]
+
+
+def test_a_bucket_that_is_away_takes_nothing_and_loses_nothing(distant, server):
+    made = distant.new()
+    path, token = f"{BASE}/{made['id']}/file", distant.by(Role.ISSUER)
+    [key] = server.listed()
+    kept = server.read(key)
+    server.client.delete_object(Bucket=BUCKET, Key=key)
+    server.client.delete_bucket(Bucket=BUCKET)
+    content = fresh()
+
+    for answer in (
+        distant.upload(content, 503), distant.get(path, 503, token=token),
+    ):  # fmt: skip
+        assert "storage_away" in answer.json["type"]
+        assert BUCKET not in answer.json["detail"], "where it is, is for operators"
+        assert answer.headers["Retry-After"]
+    mine = distant.get(BASE, token=token).json["data"]
+    assert [(made["id"], 0)] == [(each["id"], each["reads"]) for each in mine]
+
+    server.client.create_bucket(Bucket=BUCKET)
+    server.client.put_object(Bucket=BUCKET, Key=key, Body=kept)
+    distant.upload(content)
+    distant.get(path, token=token)
+    server.stop()
+    distant.upload(fresh(), 503)
 
 
 def test_there_are_nine_types():

@@ -1,0 +1,109 @@
+"""Files in a bucket of S3, or of what speaks as it does: MinIO, Ceph, Garage.
+
+The library finds the credentials by itself: `AWS_ACCESS_KEY_ID` with
+`AWS_SECRET_ACCESS_KEY`, a profile, or the role of the machine. They are no settings.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3  # type: ignore[import-untyped]
+from botocore.config import Config  # type: ignore[import-untyped]
+from botocore.exceptions import (  # type: ignore[import-untyped]
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+)
+
+from commands.storage import NoFile, StorageAway, path_of
+
+# Others than Amazon know no checksums but MD5.
+_CONFIG = Config(
+    connect_timeout=5, read_timeout=20, retries={"mode": "standard", "max_attempts": 3},
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)  # fmt: skip
+_BY_PATH = Config(s3={"addressing_style": "path"})
+_CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+_REMEDIES = {
+    "NoSuchBucket": "make the bucket, or correct [documents] bucket",
+    "AccessDenied": "let the key put, get and delete objects there",
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class S3Storage:
+    """A bucket, and the place in it under which files are kept."""
+
+    bucket: str
+    prefix: str
+    endpoint: str | None
+    # Any: the library makes the classes of its clients when it runs.
+    client: Any = field(repr=False, compare=False)
+
+    @classmethod
+    def open(
+        cls,
+        bucket: str,
+        *,
+        prefix: str = "",
+        endpoint: str | None = None,
+        region: str | None = None,
+    ) -> "S3Storage":
+        """A storage in a bucket; without an endpoint it is Amazon's."""
+        config = _CONFIG if endpoint is None else _CONFIG.merge(_BY_PATH)
+        # Of a session of its own: that of the library keeps what it found before.
+        client = boto3.Session().client(
+            "s3", endpoint_url=endpoint, region_name=region, config=config
+        )
+        return cls(bucket, prefix, endpoint, client)
+
+    def put(self, name: str, content: bytes) -> None:
+        """Keep a file: a bucket has all of it, or nothing."""
+        digest = hashlib.md5(content, usedforsecurity=False).digest()
+        with self._asked(name) as place:
+            self.client.put_object(
+                **place, Body=content, ContentMD5=base64.b64encode(digest).decode()
+            )
+
+    def get(self, name: str) -> bytes:
+        """A file as it was put; raises NoFile, StorageAway."""
+        with self._asked(name) as place:
+            return bytes(self.client.get_object(**place)["Body"].read())
+
+    def delete(self, name: str) -> None:
+        """Forget a file, if it is there."""
+        with self._asked(name) as place:
+            self.client.delete_object(**place)
+
+    def __str__(self) -> str:
+        at = "" if self.endpoint is None else f" at {self.endpoint}"
+        return f"bucket {'/'.join(filter(None, (self.bucket, self.prefix)))}{at}"
+
+    @contextmanager
+    def _asked(self, name: str) -> Iterator[dict[str, str]]:
+        """Where a file is, and what is wrong when that cannot be asked for."""
+        key = "/".join(filter(None, (self.prefix, path_of(name))))
+        try:
+            yield {"Bucket": self.bucket, "Key": key}
+        except ClientError as error:
+            code = str(error.response.get("Error", {}).get("Code", "?"))
+            if code == "NoSuchKey":
+                raise NoFile(
+                    f"file {name} is not in {self}: restore it from a backup"
+                ) from error
+            remedy = _REMEDIES.get(code, "see to its log")
+            raise StorageAway(f"{self} refuses ({code}): {remedy}") from error
+        except NoCredentialsError as error:
+            raise StorageAway(f"{self} needs credentials: {_CREDENTIALS}") from error
+        except BotoCoreError as error:
+            raise StorageAway(
+                f"{self} cannot be reached ({type(error).__name__}): see whether it "
+                "runs, and to [documents] endpoint and region"
+            ) from error
