@@ -230,11 +230,14 @@ class _Errand:
             release_leases_of(self.chain.engine, self.chain.id, pid)
 
     def withdraw(self) -> None:
-        """Take back the jobs that no worker has begun."""
+        """Take back the jobs that no worker has taken; the others are its own.
+
+        Leaving the queue decides it: a worker may take a job at any moment.
+        """
         with suppress(RedisError):
             for job in self.fetch():
-                if job is not None and job.is_queued:
-                    job.delete()
+                if job is not None and self.queue.remove(job):
+                    job.delete(remove_from_queue=False)
 
 
 def _blocks(ranges: list[BlockRange]) -> int:

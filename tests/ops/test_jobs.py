@@ -8,19 +8,22 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
 from rq import Queue
+from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+from db.position import BlockRange
 from db.registry import Registry
 from helpers import servers
 from ops.devnet.run import up
 from ops.devnet.traffic import Traffic
-from ops.jobs import QUEUE
+from ops.jobs import QUEUE, _Errand
 
 COMMAND = Path(sys.executable).parent / "chainfold"
 RQ = Path(sys.executable).parent / "rq"
@@ -293,3 +296,20 @@ def test_a_job_that_cannot_be_done_ends_the_command_with_its_reason(place, redis
 
     assert "chainfold.toml" in said
     assert jobs(redis) == 0
+
+
+def test_a_job_that_a_worker_takes_while_it_is_withdrawn_is_left_to_it(redis):
+    """As RQ stands when its execution is listed and no more, or not yet, stored."""
+    queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer)
+    errand = _Errand(SimpleNamespace(name="evm"), queue, None)
+    errand.begin(BlockRange(0, 9))
+    errand.begin(BlockRange(10, 19))
+    taken, waiting = (piece.job for piece in errand.pieces)
+    redis.lrem(queue.key, 1, taken)
+    redis.zadd(f"rq:executions:{taken}", {"gone": time.time() + 60})
+
+    errand.withdraw()
+
+    assert jobs(redis) == 0
+    assert Job.exists(taken, redis)
+    assert not Job.exists(waiting, redis)
