@@ -8,7 +8,6 @@ import asyncio
 import json
 import logging
 import shutil
-import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -38,6 +37,7 @@ from ops.devnet.traffic import Traffic
 from ops.errors import OperationError
 from ops.indexing import declared, streams
 from ops.intake import working
+from ops.ports import free_port, port_is_free
 from ops.running import follow_chains, stop_on_signals
 from ops.serve import start_api
 from ops.services import engine as open_engine
@@ -245,17 +245,10 @@ def _settle(
 
 
 def _free(port: int, say: Say) -> int:
-    for wanted in (port, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", wanted))
-            except OSError:
-                say(f"port {port} is taken; using another")
-                continue
-            found: int = probe.getsockname()[1]
-            return found
-    raise OperationError("no free port on 127.0.0.1")
+    if port_is_free(port):
+        return port
+    say(f"port {port} is taken; using another")
+    return free_port()
 
 
 def _explain(settings: Settings, folder: Path, staff: Staff, say: Say) -> None:

@@ -17,7 +17,7 @@ from db.limits import load_limits, save_limits
 from db.registry import Registry
 from indexer.chain import Chain
 from indexer.errors import Permanent
-from indexer.evm.client import RpcClient
+from indexer.evm.client import ATTEMPTS, RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
@@ -133,7 +133,9 @@ class PostgresLimits:
         await asyncio.to_thread(save_limits, self.engine, endpoint, asdict(limits))
 
 
-def evm_client(settings: Settings, chain: ChainSettings, engine: Engine) -> RpcClient:
+def evm_client(
+    settings: Settings, chain: ChainSettings, engine: Engine, attempts: int = ATTEMPTS
+) -> RpcClient:
     """A client of a chain's endpoints that remembers their limits."""
     return RpcClient(
         [str(url) for url in chain.rpc],
@@ -141,6 +143,7 @@ def evm_client(settings: Settings, chain: ChainSettings, engine: Engine) -> RpcC
         limits_store=PostgresLimits(engine),
         request_timeout_seconds=settings.limits.request_timeout_seconds,
         max_inflight=settings.limits.max_inflight_requests,
+        attempts=attempts,
     )
 
 

@@ -11,7 +11,6 @@ import atexit
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,8 +24,8 @@ from typing import IO, Any, Self
 from ops.devnet.rpc import Rpc, UnreachableError
 from ops.devnet.toolchain import anvil_path
 from ops.errors import OperationError
+from ops.ports import HOST, free_port, port_is_free
 
-HOST = "127.0.0.1"
 MNEMONIC = "test test test test test test test test test test test junk"
 """Public, known to everybody, worth nothing: for development chains only."""
 
@@ -133,7 +132,7 @@ class Anvil:
         """Start the node and return when it answers."""
         if self._process is not None:
             return self
-        if self._fixed_port and not _is_free(self.port):
+        if self._fixed_port and not port_is_free(self.port):
             raise AnvilError(
                 f"port {self.port} is in use: stop what listens there, "
                 "or give another port"
@@ -141,7 +140,7 @@ class Anvil:
         for attempt in range(1, START_ATTEMPTS_MAX + 1):
             # Somebody else may take a free port before anvil does; then try another.
             if not self._fixed_port:
-                self.port = _free_port()
+                self.port = free_port()
             try:
                 self._start_once()
                 break
@@ -312,20 +311,3 @@ def _die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return die
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-    return True

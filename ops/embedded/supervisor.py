@@ -25,7 +25,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +32,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from ops.ports import free_port, port_is_free
 
 CHILD = Path(__file__).with_name("child.py")
 POLL_SECONDS = 0.02
@@ -293,24 +294,6 @@ def choose_port(home: Home, wanted: int | None) -> int:
     if last is not None and port_is_free(last.port):
         return last.port
     return free_port()
-
-
-def free_port() -> int:
-    """Return a TCP port nobody listened on a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def port_is_free(port: int) -> bool:
-    """Tell whether a server could listen there now."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
 
 
 def write_private(path: Path, text: str) -> None:

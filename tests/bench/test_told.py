@@ -22,9 +22,9 @@ from db.registry import Registry
 from db.schema import migrate
 from helpers import servers
 from ops.demo_cast import hire_signers, hire_staff, signer_section, variable_of
-from ops.devnet.anvil import _free_port
 from ops.devnet.run import up
 from ops.embedded.postgres import EmbeddedPostgres
+from ops.ports import free_port
 from ops.tour import Person
 
 pytestmark = [pytest.mark.bench, pytest.mark.chain]
@@ -71,7 +71,7 @@ def platform(tmp_path):
         stack.callback(engine.dispose)
         migrate(engine, Registry.load())
         staff = hire_staff(engine)
-        port = _free_port()
+        port = free_port()
         settings = SETTINGS.format(
             folder=tmp_path, chain=deployment.to_settings_toml(), port=port,
             database=servers.plain(database),

@@ -182,10 +182,10 @@ class Storm:
 
 @pytest.fixture
 def node(tmp_path):
-    from ops.devnet.anvil import _free_port
+    from ops.ports import free_port
 
     node = Node(tmp_path)
-    node.start(_free_port())
+    node.start(free_port())
     yield node
     node.stop()
 

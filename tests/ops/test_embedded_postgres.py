@@ -276,13 +276,10 @@ def test_a_forked_child_neither_owns_nor_stops_the_server(directory):
 def test_another_port_is_taken_when_the_last_one_is_in_use(directory):
     with new(directory) as first:
         port = int(first.split(":")[-1].split("/")[0])
-    with socket.socket() as squatter:
-        squatter.bind(("127.0.0.1", port))
-        squatter.listen()
-
+    with socket.create_server(("127.0.0.1", port)):
         with new(directory) as second:
             assert [(1,)] == query(second, "select 1")
-            assert first != second
+        assert first != second
 
 
 def test_a_wanted_port_in_use_is_an_error_naming_the_log(directory):
