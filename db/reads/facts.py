@@ -11,12 +11,11 @@ from db.declare import Event
 from db.position import MAX_ORDINAL, ORDINAL_BITS, position
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
-from db.reads.marks import mark_binds
+from db.reads.marks import mark_binds, mark_cte
 from db.reads.pages import (
     Page,
     Sort,
     finish,
-    mark_cte,
     run,
     sorted_rows,
     statement,
@@ -64,7 +63,7 @@ def select_facts(
     sort_columns = (columns["position"],)
     cursor = None if after is None else decode_cursor(after, digest, sort_columns)
     sort = Sort(sort_columns, descending, after=cursor is not None)
-    prepared = _statement(event, tuple(sorted(where)), sort, plan is not None)
+    prepared = _statement(event, tuple(sorted(where)), sort)
     binds = mark_binds(source, [event.spec.id], plan, as_of=as_of)
     binds |= {f"where_{name}": _bound(name, value) for name, value in where.items()}
     binds["limit"] = limit + 1
@@ -85,10 +84,8 @@ def _bound(name: str, value: Any) -> Any:
 
 
 @lru_cache(_SHAPES)
-def _statement(
-    event: type[Event], where: tuple[str, ...], sort: Sort, planned: bool
-) -> Statement:
-    mark = mark_cte(planned=planned)
+def _statement(event: type[Event], where: tuple[str, ...], sort: Sort) -> Statement:
+    mark = mark_cte()
     table = fact_table(event)
     reached: Any = func.coalesce(bindparam("as_of"), mark.c.checkpoint)
     highest = select(reached.op("<<")(ORDINAL_BITS).op("|")(MAX_ORDINAL))

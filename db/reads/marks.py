@@ -21,25 +21,22 @@ block up to the checkpoint is exact always.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
-    BindParameter,
     Boolean,
     Connection,
     LargeBinary,
     Text,
-    TextClause,
     bindparam,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
-from sqlalchemy.sql.selectable import TextualSelect
 
 from db.coverage import Stream
-from db.reads.statements import Statement, compiled
+from db.reads.statements import compiled
 
 BLOCKS = "chain.blocks"  # the stream of the blocks themselves, as the indexer names it
 
@@ -81,62 +78,20 @@ class Mark:
     built_at: str  # when the rows' table was built; "" when it is not a projection
 
 
-_KNOWN = """
-    SELECT c.event, lower(c.blocks) AS start, c.blocks
-    FROM control.coverage c
-    WHERE c.source = :source AND c.event = ANY(:events)
-"""
-_PLANNED = """
-    SELECT s.event, s.start, coalesce(c.blocks, '{}') AS blocks
-    FROM unnest(:events, :filters, :starts) AS s(event, filter, start)
-    LEFT JOIN control.coverage c
-        ON c.source = :source AND c.event = s.event AND c.filter = s.filter
-"""
-# A stream that was rewound to before its first block has no lowest block; `start` is
-# NULL then, which no minimum may hide.
-_MARK = """
-    SELECT s.name AS chain, reach.height AS checkpoint, b.hash AS block_hash,
-        b.time AS block_time,
-        coalesce(:as_of, reach.height) <= s.final AS final,
-        coalesce(written.height <= reach.height, true) AS exact,
-        coalesce((SELECT d.fingerprint || ' ' || d.built_at FROM control.declaration d
-            WHERE d.kind = 'projection' AND d.name = :relation), '') AS built_at
-    FROM control.source s
-    CROSS JOIN (
-        SELECT CASE WHEN bool_and(start IS NOT NULL) AND min(last) >= min(start)
-            THEN min(last) END AS height
-        FROM (
-            SELECT start,
-                lower(int8multirange(int8range(start, NULL)) - blocks) - 1 AS last
-            FROM ({streams}) AS stream
-        ) AS each
-    ) AS reach
-    CROSS JOIN (
-        SELECT max(upper(c.blocks)) - 1 AS height FROM control.coverage c
-        WHERE c.source = :source AND c.event = ANY(:own)
-    ) AS written
-    LEFT JOIN control.block b
-        ON b.source = s.id AND b.height = coalesce(:as_of, reach.height)
-    WHERE s.id = :source
-"""
-
-
-@cache
-def mark_select(*, planned: bool) -> TextualSelect:
-    """The one row that says how far events are read; binds what `mark_binds` gives.
-
-    It is a part of the statement that reads the rows, so that both see one snapshot.
+# Postgres plans a function once in a session, and this would be most of the planning of
+# a small read (`db/migrations/versions/0009_mark.py`). What it reads is in the snapshot
+# of the statement that calls it.
+_MARK = (
+    text(
+        """
+    SELECT * FROM control.mark(:source, cast(:as_of AS bigint), :own, :events,
+        cast(:filters AS text[]), cast(:starts AS bigint[]), :relation)
     """
-    parameters: list[BindParameter[Any]] = [bindparam("as_of")]
-    parameters.append(bindparam("own", type_=ARRAY(TEXT)))
-    parameters += [bindparam("events", type_=ARRAY(TEXT)), bindparam("relation")]
-    if planned:
-        parameters.append(bindparam("filters", type_=ARRAY(TEXT)))
-        parameters.append(bindparam("starts", type_=ARRAY(BigInteger)))
-    statement: TextClause = text(
-        _MARK.replace("{streams}", _PLANNED if planned else _KNOWN)
     )
-    return statement.bindparams(*parameters).columns(
+    .bindparams(
+        bindparam("own", type_=ARRAY(TEXT)), bindparam("events", type_=ARRAY(TEXT))
+    )
+    .columns(
         chain=Text,
         checkpoint=BigInteger,
         block_hash=LargeBinary,
@@ -145,6 +100,16 @@ def mark_select(*, planned: bool) -> TextualSelect:
         exact=Boolean,
         built_at=Text,
     )
+)
+_ALONE = compiled(_MARK)
+
+
+def mark_cte() -> CTE:
+    """How far events are read, as the first part of a statement: one row.
+
+    Binds what `mark_binds` gives; both parts of the statement see one snapshot.
+    """
+    return _MARK.cte("mark")
 
 
 def mark_binds(
@@ -155,14 +120,14 @@ def mark_binds(
     as_of: int | None = None,
     relation: str = "",
 ) -> dict[str, Any]:
-    """The parameters of `mark_select` for some events (ids) of a chain."""
+    """The parameters of `mark_cte` for some events (ids) of a chain."""
     own = sorted(set(events) - {BLOCKS})
     binds: dict[str, Any] = {
         "source": source, "own": own, "as_of": as_of, "relation": relation,
     }  # fmt: skip
     counted = {*own, BLOCKS}
     if plan is None:
-        return binds | {"events": sorted(counted)}
+        return binds | {"events": sorted(counted), "filters": None, "starts": None}
     streams = [stream for stream in plan if stream.event in counted]
     return binds | {
         "events": [stream.event for stream in streams],
@@ -172,7 +137,7 @@ def mark_binds(
 
 
 def mark_of(row: Sequence[Any], as_of: int | None) -> Mark:
-    """The mark in a row of `mark_select`."""
+    """The mark in a row of `mark_cte`."""
     chain, checkpoint, hash_, time, final, exact, built_at = row
     block = None
     if checkpoint is not None and (as_of is None or as_of <= checkpoint):
@@ -198,7 +163,7 @@ def read_mark(
 ) -> Mark:
     """How far these events (ids) of a chain are read, and nothing else."""
     binds = mark_binds(source, events, plan, as_of=as_of, relation=relation)
-    rows = _mark_statement(plan is not None).run(connection, binds)
+    rows = _ALONE.run(connection, binds)
     return mark_of(known(rows, source)[0], as_of)
 
 
@@ -207,11 +172,6 @@ def known(rows: Sequence[Sequence[Any]], source: int) -> Sequence[Sequence[Any]]
     if not rows:
         raise LookupError(f"no chain has the number {source}")
     return rows
-
-
-@cache
-def _mark_statement(planned: bool) -> Statement:
-    return compiled(mark_select(planned=planned))
 
 
 def checkpoint(

@@ -37,7 +37,7 @@ from sqlalchemy import (
 
 from db.reads.cursor import encode_cursor
 from db.reads.errors import NothingIndexed, NotYetIndexed
-from db.reads.marks import Block, Mark, known, mark_of, mark_select
+from db.reads.marks import Block, Mark, known, mark_of
 from db.reads.statements import Statement, compiled
 from db.reads.values import Column, as_json
 
@@ -76,11 +76,6 @@ class Sort:
     def names(self) -> list[str]:
         """The names of the columns sorted by."""
         return [column.name for column in self.columns]
-
-
-def mark_cte(*, planned: bool) -> CTE:
-    """How far the events are read, as the first part of a statement."""
-    return mark_select(planned=planned).cte("mark")
 
 
 def visible_rows(

@@ -28,14 +28,13 @@ from db.declare.projections import ProjectionSpec
 from db.position import MAX_HEIGHT, BlockRange
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
-from db.reads.marks import mark_binds
+from db.reads.marks import mark_binds, mark_cte
 from db.reads.pages import (
     Page,
     Row,
     Sort,
     beyond,
     finish,
-    mark_cte,
     require_block,
     run,
     sorted_rows,
@@ -84,9 +83,7 @@ def select_rows(
         after=cursor is not None,
         after_null=cursor is not None and cursor[0] is None,
     )
-    prepared = _statement(
-        spec, tuple(sorted(where)), sort, as_of is not None, plan is not None
-    )
+    prepared = _statement(spec, tuple(sorted(where)), sort, as_of is not None)
     binds = _binds(spec, source, where, as_of, plan) | {"limit": limit + 1}
     for number, value in enumerate(cursor or ()):
         binds[f"after_{number}"] = value
@@ -110,9 +107,7 @@ def select_row(
         raise BadQuery(f"{spec.name} is named by {', '.join(spec.keys)}, all of them.")
     _check(spec, {}, None, as_of)
     sort = Sort(_sort_columns(spec, None), False, after=False)
-    prepared = _statement(
-        spec, tuple(sorted(keys)), sort, as_of is not None, plan is not None
-    )
+    prepared = _statement(spec, tuple(sorted(keys)), sort, as_of is not None)
     binds = _binds(spec, source, keys, as_of, plan) | {"limit": 1}
     mark, bodies = run(connection, prepared, binds)
     block = require_block(mark, as_of)
@@ -192,9 +187,8 @@ def _statement(
     where: tuple[str, ...],
     sort: Sort,
     past: bool,
-    planned: bool,
 ) -> Statement:
-    mark = mark_cte(planned=planned)
+    mark = mark_cte()
     if past:
         return statement(mark, _rows_as_of(spec, where, sort), sort)
     live = _live(spec)
