@@ -3,6 +3,7 @@
 Each has one reason and one remedy, and goes on by itself when the cause is gone.
 """
 
+import queue
 import random
 import threading
 from dataclasses import replace
@@ -38,13 +39,11 @@ def guarded(engine, clock, **rules):
 
 def test_16_nothing_of_a_command_is_in_redis(migrated_engine, migrated_url):
     """Told or not told: who is not woken looks by himself."""
-    counter, heard = Counter(migrated_engine), threading.Event()
-    listener = Listener(
-        migrated_engine, "chainfold_command",
-        lambda told: heard.set() if told.endswith(":accepted") else None,
-    ).start()  # fmt: skip
+    counter, heard = Counter(migrated_engine), queue.Queue()
+    listener = Listener(migrated_engine, "chainfold_command", heard.put).start()
+    assert "" == heard.get(timeout=10)  # it listens
     counter.ask()
-    assert heard.wait(10)
+    assert heard.get(timeout=10).endswith(":accepted")
     listener.stop()
 
     counter.ask(first=1)
