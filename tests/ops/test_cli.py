@@ -17,6 +17,7 @@ from abis import load_artifact
 from ops.cli.main import Commands, main
 from ops.devnet.run import up
 from ops.devnet.traffic import Traffic
+from ops.ports import free_port
 
 COMMAND = Path(sys.executable).parent / "chainfold"
 HOST = socket.gethostname()
@@ -246,11 +247,12 @@ def test_the_second_indexer_is_refused_and_told_who_is_first(place):
 
 def test_an_indexer_outlives_the_process_whose_postgres_it_joined(place):
     Traffic(place.deployment, seed=9).play(5)
-    place.settings("\n[api]\nport = 18433\n")
+    port = free_port()
+    place.settings(f"\n[api]\nport = {port}\n")
     first = place.start("serve")
     second = None
     try:
-        wait_until(lambda: listens(18433))
+        wait_until(lambda: listens(port))
         second = place.start("index")
         wait_until(lambda: "followed  by" in place.run("status", code=None))
         first.send_signal(signal.SIGINT)
@@ -274,11 +276,12 @@ def listens(port):
 
 def test_run_serves_what_it_indexes_and_ends_on_a_signal(place):
     Traffic(place.deployment, seed=6).play(30)
-    place.settings("\n[api]\nport = 18432\n")
+    port = free_port()
+    place.settings(f"\n[api]\nport = {port}\n")
     process = place.start("run")
 
     def answer(path):
-        with urllib.request.urlopen(f"http://127.0.0.1:18432{path}", timeout=5) as got:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as got:
             return json.load(got)
 
     def caught_up():
