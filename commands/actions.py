@@ -8,9 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from db import sources
 from db.commands import accept, holding
 from db.commands.accept import CommandRow
 from db.commands.slots import find_signer, pause
+from db.commands.wallets import settle_wallet_command
 from db.domains.audit.entries import ActionTaken
 from db.journal.append import Actor, append
 from db.registry import Registry
@@ -27,7 +29,14 @@ def cancel_command(
     actor: Actor,
     now: datetime,
 ) -> CommandRow:
-    """Ask for a command's end; raises NotCancellable."""
+    """Ask for a command's end; raises NotCancellable.
+
+    What a wallet has sent already, as far as the index knows, has ended it before.
+    """
+    asked = accept.find(connection, command_id)
+    if asked is not None and asked.sender is not None:
+        final = sources.by_id(connection, asked.source).final
+        settle_wallet_command(connection, command_id, final=final, now=now)
     row = accept.cancel(connection, command_id, now)
     _note(connection, registry, "cancel", str(row.id), row.state, actor, now)
     return row

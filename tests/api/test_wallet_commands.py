@@ -82,6 +82,23 @@ def test_what_runs_after_a_cancel_is_told_beside_the_state(office):
     assert 1 == office.scalar("SELECT count(*) FROM control.command WHERE ran <> ''")
 
 
+@pytest.mark.parametrize(("final", "state"), [(99, "succeeded"), (0, "included")])
+def test_what_is_on_the_chain_already_is_not_cancelled(office, final, state):
+    data = invested(office)
+    sent_by_itself(office, data)
+    office.final(final)
+    path = f"/api/v1/commands/{data['id']}/cancel"
+
+    office.post(
+        path, {}, 200 if state == "succeeded" else 409, token=office.by(Role.INVESTOR)
+    )
+
+    work(office)
+    assert (state, None) == tuple(
+        shown(office, data["id"])[name] for name in ("state", "ran")
+    )
+
+
 def test_a_stream_tells_what_ran_after_the_end_too(office):
     data = cancelled(office)
     sent_by_itself(office, data)
