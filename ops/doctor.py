@@ -25,7 +25,7 @@ from ops.signing import open_key, rules_of
 
 PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
 OLDEST_POSTGRES = 140000
-ATTEMPTS = 3  # of a question to an endpoint: somebody waits for the answer
+ATTEMPTS = 3  # at each endpoint: somebody waits for the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ def _code(
 
 
 async def _head(settings: Settings, chain: ChainSettings, engine: Engine) -> RpcHeader:
-    client = evm_client(settings, chain, engine, ATTEMPTS)
+    client = evm_client(settings, chain, engine, ATTEMPTS * len(chain.rpc))
     try:
         head: RpcHeader = await client.call(LATEST)
     finally:
@@ -188,7 +188,7 @@ async def _without_code(
     named = [
         (name, "0x" + address.hex()) for name, at in addresses.items() for address in at
     ]
-    client = evm_client(settings, chain, engine, ATTEMPTS)
+    client = evm_client(settings, chain, engine, ATTEMPTS * len(chain.rpc))
     try:
         calls = [Call("eth_getCode", (address, "latest"), str) for _, address in named]
         reply = await client.batch(calls)

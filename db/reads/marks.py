@@ -80,7 +80,8 @@ class Mark:
 
 # Postgres plans a function once in a session, and this would be most of the planning of
 # a small read (`db/migrations/versions/0009_mark.py`). What it reads is in the snapshot
-# of the statement that calls it.
+# of the statement that calls it; that it locks its tables later does no harm, as no
+# migration puts others in their place.
 _MARK = (
     text(
         """

@@ -28,6 +28,7 @@ from ops.devnet.deploy import deploy, dev_account, dev_key
 from ops.devnet.rpc import Rpc, UnreachableError
 from ops.devnet.toolchain import anvil_path
 from ops.embedded.postgres import EmbeddedPostgres
+from ops.ports import free_port
 
 COMMANDS = int(os.environ.get("CHAINFOLD_TEST_STORM", "200"))
 SECONDS_MAX = 170
@@ -182,8 +183,6 @@ class Storm:
 
 @pytest.fixture
 def node(tmp_path):
-    from ops.ports import free_port
-
     node = Node(tmp_path)
     node.start(free_port())
     yield node

@@ -11,8 +11,11 @@ from eth_account import Account
 from sqlalchemy import create_engine
 
 from helpers import servers
+from helpers.rpc import FakeEvmChain, FakeRpcServer
+from indexer.evm.client import RpcClient
 from ops import commanding
 from ops.cli.main import main
+from ops.doctor import ATTEMPTS
 from ops.settings import load_settings
 
 KEY = "0x" + "11" * 32  # nobody's: for tests only
@@ -93,6 +96,32 @@ def test_a_doctor_does_not_miss_a_key_that_is_elsewhere(folder, monkeypatch):
     settings(folder, f'address = "{ADDRESS}"\n')
 
     assert "ok  signer operator: its key is not here" in say("doctor", code=1)
+
+
+def test_a_doctor_asks_each_endpoint_some_times_and_no_more(folder, monkeypatch):
+    """Many that are away hide neither the one that answers nor each other."""
+    calls, attempt = [], RpcClient._attempt
+
+    async def counted(client, endpoint, *rest):
+        calls.append(endpoint.label)
+        return await attempt(client, endpoint, *rest)
+
+    monkeypatch.setattr(RpcClient, "_attempt", counted)
+    settings(folder, f'address = "{ADDRESS}"\n')
+    settings(folder, f'[chains.edge.contracts]\nFundEscrow = "0x{"12" * 20}"\n')
+    away = [f"127.0.0.1:{port}" for port in (9, 10, 11, 12)]
+    fake = FakeEvmChain(chain_id=100)
+    fake.mine()
+    with FakeRpcServer(fake) as node:
+        node.eth_getCode = lambda head, address, block: "0x60"
+        listed = json.dumps([*(f"http://{each}" for each in away), node.url])
+        file = folder / "chainfold.toml"
+        file.write_text(file.read_text().replace('["http://127.0.0.1:9"]', listed))
+        said = say("doctor", code=1)
+
+    assert "ok  chain edge endpoint 5" in said
+    assert "ok  chain edge code: code at 1 addresses" in said
+    assert all(ATTEMPTS <= calls.count(each) <= 2 * ATTEMPTS for each in away)
 
 
 def test_a_keystore_that_may_not_be_read_is_said_to_be_so(folder):
