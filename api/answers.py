@@ -1,7 +1,11 @@
 """Answers: the envelope around rows, and the tag that saves sending it again.
 
     {"data": …, "next": …,
-     "block": {"chain", "height", "hash", "time", "final", "exact"}}
+     "block": {"chain", "height", "hash", "time", "final", "exact"},
+     "meta": {"proof": {"header", "logs"}}}
+
+`meta.proof` is the lowest level of proof of the blocks that the answer was read from
+(`db.proofs`); answers from the journal, which is no chain, have none.
 
 The ETag follows from the question and the block, so that a client that has the answer
 is told so after one small read. An answer that is not exact has none: it changes while
@@ -22,17 +26,15 @@ CACHE = "no-cache"  # keep it, but ask before using it again
 
 def page_answer(data: bytes, block: Block, following: str | None, tag: str) -> Response:
     """A page of rows."""
-    named = orjson.dumps(block.as_json())
     next_ = orjson.dumps(following)
     return _answer(
-        b'{"data":' + data + b',"block":' + named + b',"next":' + next_ + b"}", tag
+        b'{"data":' + data + b"," + _about(block) + b',"next":' + next_ + b"}", tag
     )
 
 
 def row_answer(data: bytes, block: Block, tag: str) -> Response:
     """One row."""
-    named = orjson.dumps(block.as_json())
-    return _answer(b'{"data":' + data + b',"block":' + named + b"}", tag)
+    return _answer(b'{"data":' + data + b"," + _about(block) + b"}", tag)
 
 
 def tag_of(block: Block, *versions: str) -> str:
@@ -42,7 +44,8 @@ def tag_of(block: Block, *versions: str) -> str:
     """
     if not block.exact or (block.hash is None and not block.final):
         return ""
-    content = orjson.dumps([request.full_path, block.as_json(), versions])
+    proof = None if block.proof is None else block.proof.as_json()
+    content = orjson.dumps([request.full_path, block.as_json(), proof, versions])
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
@@ -60,6 +63,14 @@ def not_modified(read_mark: Callable[[], Mark], *versions: str) -> Response | No
     answer.set_etag(tag)
     answer.headers["Cache-Control"] = CACHE
     return answer
+
+
+def _about(block: Block) -> bytes:
+    """The members of an answer that tell of its block."""
+    members: dict[str, object] = {"block": block.as_json()}
+    if block.proof is not None:
+        members["meta"] = {"proof": block.proof.as_json()}
+    return orjson.dumps(members)[1:-1]
 
 
 def _answer(body: bytes, tag: str) -> Response:

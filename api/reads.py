@@ -80,7 +80,8 @@ def facts_blueprint(service: Service, event: type[Event]) -> Blueprint:
 def components(service: Service) -> dict[str, schemas.Schema]:
     """The schemas that the routes' answers refer to, by name."""
     found: dict[str, schemas.Schema] = {
-        "Block": schemas.BLOCK, "Problem": schemas.PROBLEM,
+        "Block": schemas.BLOCK, "Meta": schemas.META,
+        "Problem": schemas.PROBLEM,
     }  # fmt: skip
     for projection in service.registry.projections.values():
         name = projection.spec.name

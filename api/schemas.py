@@ -10,6 +10,7 @@ from typing import Any
 from api.errors import PROBLEMS
 from db.declare import Event, Field
 from db.declare.projections import ProjectionSpec
+from db.proofs import HeaderProof, LogsProof
 from db.reads import Column, Form, fact_columns, form_of, row_columns
 
 Schema = dict[str, Any]
@@ -34,6 +35,23 @@ BLOCK: Schema = {
             "backfill, and the rows are the state at no block. Ask with `as_of` for "
             "the exact state.",
         },
+    },
+}
+META: Schema = {
+    "type": "object",
+    "description": "Absent where the answer is from the journal, which is no chain.",
+    "properties": {
+        "proof": {
+            "type": "object",
+            "description": "The lowest level of proof of the blocks that the answer "
+            "was read from: how far headers were checked, and what shows that no log "
+            "is missing.",
+            "required": ["header", "logs"],
+            "properties": {
+                "header": {"enum": [level.word for level in HeaderProof]},
+                "logs": {"enum": [level.word for level in LogsProof]},
+            },
+        }
     },
 }
 PROBLEM: Schema = {
@@ -120,7 +138,9 @@ def answer_schema(name: str, *, many: bool) -> Schema:
     }
     if many:
         properties["next"] = NEXT
-    return {"type": "object", "required": list(properties), "properties": properties}
+    required = list(properties)
+    properties["meta"] = {"$ref": "#/components/schemas/Meta"}
+    return {"type": "object", "required": required, "properties": properties}
 
 
 def parameters(

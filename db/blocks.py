@@ -1,13 +1,15 @@
 """Remembered blocks: their hashes, to see forks, and their times."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.postgresql import insert
 
+from db import proofs
 from db.control import block
+from db.proofs import UNPROVED, Proof
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +20,12 @@ class Header:
     hash: bytes
     parent_hash: bytes
     time: int  # seconds since the epoch
+    proof: Proof = field(default=UNPROVED, compare=False)  # as it was read
 
 
 def remember(connection: Connection, source: int, headers: Iterable[Header]) -> None:
-    """Store headers; one that is stored already stays as it is."""
+    """Store headers and what is proved of them; one that is there stays as it is."""
+    headers = list(headers)
     rows = [
         {
             "source": source,
@@ -34,6 +38,8 @@ def remember(connection: Connection, source: int, headers: Iterable[Header]) -> 
     ]
     if rows:
         connection.execute(insert(block).on_conflict_do_nothing(), rows)
+        proved = ((h.height, h.proof) for h in headers if h.proof is not UNPROVED)
+        proofs.mark(connection, source, proved)
 
 
 def stored(
@@ -74,6 +80,7 @@ def forget_from(connection: Connection, source: int, height: int) -> None:
     connection.execute(
         delete(block).where(block.c.source == source, block.c.height >= height)
     )
+    proofs.unmark_from(connection, source, height)
 
 
 def broken_link(

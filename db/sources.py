@@ -1,6 +1,7 @@
 """The chains that are followed: their row, their head, and what is wrong with them."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ class SourceRow:
     final: int
     state: str
     cause: str
+    traits: Mapping[str, str]  # what the chain has shown of its ways
 
 
 def register(
@@ -89,6 +91,27 @@ def pin_genesis(connection: Connection, source_id: int, genesis: bytes) -> None:
         .where(source.c.id == source_id, source.c.genesis.is_(None))
         .values(genesis=genesis)
     )
+
+
+def learn(
+    connection: Connection, source_id: int, traits: Mapping[str, str]
+) -> list[str]:
+    """Keep what a chain has shown of its ways; what is known already stays.
+
+    Returns the names of traits that are known to be otherwise.
+    """
+    if not traits:
+        return []
+    row = connection.execute(
+        text(
+            "UPDATE control.source SET traits = cast(:new AS jsonb) || traits"
+            " WHERE id = :id AND NOT traits @> cast(:new AS jsonb) RETURNING traits"
+        ),
+        {"id": source_id, "new": json.dumps(dict(traits))},
+    ).first()
+    if row is None:
+        return []
+    return sorted(name for name, value in traits.items() if row.traits[name] != value)
 
 
 def observe(
@@ -279,4 +302,5 @@ def _row(row: Any) -> SourceRow:
         final=row.final,
         state=row.state,
         cause=row.cause,
+        traits=dict(row.traits),
     )

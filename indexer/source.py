@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from db.blocks import Header
 from db.facts import FactColumns
 from db.position import BlockRange
+from db.validators import ValidatorSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Batch:
     undecodable: Sequence[UndecodableLog] = ()
     transactions: Sequence[SenderTransaction] = ()
     stats: Mapping[str, Any] = field(default_factory=dict)
+    traits: Mapping[str, str] = field(default_factory=dict)  # learnt of the chain
+    validators: ValidatorSet | None = None  # due after the range, if they are known
 
 
 class Source(Protocol):

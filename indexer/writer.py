@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Engine
 
-from db import blocks, coverage, sources
+from db import blocks, coverage, sources, validators
 from db.copy import copy_facts, has_facts, insert_missing_facts
 from db.coverage import Stream
 from db.facts import FactColumns
@@ -21,7 +21,7 @@ from db.position import BlockRange
 from db.registry import Registry
 from db.schema import check_declarations
 from db.sql.columns import fact_table
-from indexer.errors import Reorg
+from indexer.errors import Reorg, Retryable
 from indexer.source import Batch
 
 Guard = Callable[[Connection], None]
@@ -106,6 +106,7 @@ def rewind(
         deleted = unfold_from(connection, registry, source, height)
         coverage.unmark_from(connection, source, height)
         blocks.forget_from(connection, source, height)
+        validators.forget_from(connection, source, height)
         sources.forget_from(connection, source, height)
         sources.notify(connection, source, BlockRange(height, height))
     return deleted
@@ -141,7 +142,15 @@ def _split(
 
 
 def _store_rest(connection: Connection, source: int, batch: Batch) -> None:
+    contrary = sources.learn(connection, source, batch.traits)
+    if contrary:
+        raise Retryable(
+            "what was read contradicts what the chain has shown before "
+            f"({', '.join(contrary)}): the node may hide something, read again"
+        )
     blocks.remember(connection, source, batch.headers)
+    if batch.validators is not None:
+        validators.store(connection, source, batch.validators)
     undecodable = [
         {**asdict(log), "topics": list(log.topics)} for log in batch.undecodable
     ]

@@ -8,20 +8,24 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Engine
 
 from commands.signers import signer_from_key
-from db import sources
+from db import sources, validators
 from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
 from db.declare.bare import declare_events
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import Registry
+from db.validators import ValidatorSet
 from indexer.chain import Chain
 from indexer.errors import Permanent
 from indexer.evm.client import ATTEMPTS, RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
+from indexer.evm.ibft import Validator, ValidatorState
 from indexer.evm.limits import Limits
+from indexer.evm.proofs import Policy
+from indexer.evm.sealing import PINNED
 from indexer.evm.source import EvmSource
 from indexer.follow import check_genesis, stop_chain
 from indexer.source import Child
@@ -176,6 +180,7 @@ async def open_chain(
             connection, name=name, chain_id=chain.id, ordinals=ordinals(chain)
         )
         known = [Child(*each) for each in sources.children(connection, row.id)]
+        proved = validators.load(connection, row.id)
     followed = [
         FollowedContract(
             contract, plan.addresses.get(contract.name, {}), registry.events_of(name_)
@@ -189,6 +194,9 @@ async def open_chain(
         followed,
         _finality(chain),
         mode="all" if chain.logs is Logs.ALL else "filtered",
+        policy=Policy(chain.verify_bloom, chain.verify_receipts, chain.require),
+        traits=row.traits,
+        validators=_validators(chain, proved),
         watch_senders=plan.watch_senders,
         known_children=known,
     )
@@ -224,6 +232,22 @@ async def reopen_chain(path: str | None, url: str, name: str) -> AsyncIterator[C
             yield chain
     finally:
         engine.dispose()
+
+
+def _validators(
+    chain: ChainSettings, proved: ValidatorSet | None
+) -> ValidatorState | None:
+    """The validators to go on from: the pinned set, or the proved one if it is later.
+
+    Where block 0 is read and nothing is pinned, the source finds its anchor there.
+    """
+    pinned = chain.validators_block
+    if pinned is not None and (proved is None or proved.height < pinned):
+        due = tuple(Validator(key.address, key.bls_key) for key in chain.validators)
+        return ValidatorState(pinned, PINNED, due)
+    if proved is None:
+        return None
+    return ValidatorState.from_json(proved.height, proved.hash, proved.state)
 
 
 def _finality(chain: ChainSettings) -> EvmFinality:

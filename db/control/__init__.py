@@ -23,9 +23,11 @@ from db.control.indexing import (
     follower,
     incident,
     lease,
+    proof,
     sender_transaction,
     source,
     undecodable_log,
+    validator_set,
 )
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
@@ -49,6 +51,7 @@ __all__ = [
     "lease",
     "metadata",
     "outbox",
+    "proof",
     "reaction",
     "refresh_token",
     "relay",
@@ -64,6 +67,7 @@ __all__ = [
     "source",
     "subject_key",
     "undecodable_log",
+    "validator_set",
     "wallet",
     "wallet_watch",
 ]

@@ -6,6 +6,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     DateTime,
     Identity,
@@ -44,6 +45,8 @@ source = Table(
     Column("state", Text, nullable=False, server_default="new"),
     Column("cause", Text, nullable=False, server_default=""),
     Column("polled_at", DateTime(timezone=True)),
+    # What the chain has shown of its nodes' ways, by name (`indexer.evm.traits`).
+    Column("traits", JSONB, nullable=False, server_default="{}"),
 )
 
 # Which blocks have been written, for each event and each filter it is read through
@@ -67,6 +70,29 @@ block = Table(
     Column("hash", LargeBinary, nullable=False),
     Column("parent_hash", LargeBinary, nullable=False),
     Column("time", BigInteger, nullable=False),
+    PrimaryKeyConstraint("source", "height"),
+)
+
+# What is proved of blocks, for each level above the lowest (`db.proofs`).
+proof = Table(
+    "proof",
+    metadata,
+    _source_column(),
+    Column("level", Text, nullable=False),
+    Column("blocks", INT8MULTIRANGE, nullable=False),
+    PrimaryKeyConstraint("source", "level"),
+    CheckConstraint("level IN ('hash', 'seals', 'bloom', 'receipts')"),
+)
+
+# The validators that were due after a block, as followed from an anchor, with the
+# votes that were open: where the check of seals goes on.
+validator_set = Table(
+    "validator_set",
+    metadata,
+    _source_column(),
+    Column("height", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("state", JSONB, nullable=False),
     PrimaryKeyConstraint("source", "height"),
 )
 

@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from db.coverage import Stream
+from db.proofs import Proof
 from db.reads.statements import compiled
 
 BLOCKS = "chain.blocks"  # the stream of the blocks themselves, as the indexer names it
@@ -51,6 +52,7 @@ class Block:
     time: int | None  # seconds since the epoch
     final: bool
     exact: bool
+    proof: Proof | None = None  # the lowest of the blocks read; None: no chain's blocks
 
     def as_json(self) -> dict[str, Any]:
         """The block as answers name it."""
@@ -100,6 +102,7 @@ _MARK = (
         final=Boolean,
         exact=Boolean,
         built_at=Text,
+        proof=ARRAY(TEXT),
     )
 )
 _ALONE = compiled(_MARK)
@@ -139,7 +142,7 @@ def mark_binds(
 
 def mark_of(row: Sequence[Any], as_of: int | None) -> Mark:
     """The mark in a row of `mark_cte`."""
-    chain, checkpoint, hash_, time, final, exact, built_at = row
+    chain, checkpoint, hash_, time, final, exact, built_at, levels = row
     block = None
     if checkpoint is not None and (as_of is None or as_of <= checkpoint):
         block = Block(
@@ -149,6 +152,7 @@ def mark_of(row: Sequence[Any], as_of: int | None) -> Mark:
             time=time,
             final=final,
             exact=exact or as_of is not None,
+            proof=None if levels is None else Proof.of(levels),
         )
     return Mark(chain, checkpoint, block, built_at)
 

@@ -41,7 +41,7 @@ from db.reads.marks import Block, Mark, known, mark_of
 from db.reads.statements import Statement, compiled
 from db.reads.values import Column, as_json
 
-_MARK_COLUMNS = 7
+_MARK_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Blocks and logs as a node tells them, checked against each other."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -9,14 +9,15 @@ import numpy as np
 from db.blocks import Header
 from db.facts import Int64s
 from db.position import MAX_HEIGHT
+from db.proofs import Proof
 from indexer.errors import Permanent, Retryable
 from indexer.evm.answers import Call
-from indexer.evm.bloom import EMPTY, bloom_in, bloom_of
 from indexer.evm.messages import (
     Malformed,
     RpcBlock,
     RpcHeader,
     RpcLog,
+    RpcSealedHeader,
     RpcTransaction,
     quantity,
     unhex,
@@ -35,8 +36,19 @@ class Block:
 
     header: Header
     hash_hex: str  # in lower case
-    bloom: str
+    bloom: str | None
     transactions: Sequence[RpcTransaction] = ()
+    receipts_root: str | None = None
+    sealed: RpcSealedHeader | None = None  # all that the hash covers, if it was read
+
+    @property
+    def height(self) -> int:
+        """The height of the block."""
+        return self.header.height
+
+    def with_proof(self, proof: Proof) -> "Block":
+        """The block, with what is proved of it."""
+        return replace(self, header=replace(self.header, proof=proof))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +61,16 @@ class Placed:
     times: Int64s
 
 
-def block_call(height: int, *, full: bool = False, nullable: bool = False) -> Call:
-    """Ask for the block at a height."""
-    kind = RpcBlock if full else RpcHeader
+def block_call(
+    height: int, *, full: bool = False, sealed: bool = False, nullable: bool = False
+) -> Call:
+    """Ask for the block at a height.
+
+    `full`: with its transactions written out. `sealed`: with all that its hash covers.
+    """
+    kind: type[RpcHeader] = RpcBlock if full else RpcHeader
+    if sealed:
+        kind = RpcSealedHeader
     return Call("eth_getBlockByNumber", (hex(height), full), kind, nullable)
 
 
@@ -66,8 +85,18 @@ def read_block(answer: RpcHeader, height: int | None = None) -> Block:
         unhex(answer.parent_hash, 32),
         quantity(answer.timestamp),
     )
-    transactions = answer.transactions if isinstance(answer, RpcBlock) else ()
-    return Block(header, answer.hash.lower(), answer.logs_bloom, transactions)
+    sealed = answer if isinstance(answer, RpcSealedHeader) else None
+    transactions: Sequence[RpcTransaction] = ()
+    if isinstance(answer, (RpcBlock, RpcSealedHeader)):
+        transactions = [t for t in answer.transactions if not isinstance(t, str)]
+    return Block(
+        header,
+        answer.hash.lower(),
+        answer.logs_bloom,
+        transactions,
+        answer.receipts_root,
+        sealed,
+    )
 
 
 def check_links(blocks: Sequence[Block]) -> None:
@@ -86,10 +115,10 @@ def check_links(blocks: Sequence[Block]) -> None:
 def place(logs: Sequence[RpcLog], blocks: Mapping[int, Block], *, rank: bool) -> Placed:
     """Put logs in chain order and number them.
 
-    With `rank` the ordinal is the rank in the block in node order, sorted stably by
-    transaction, which is reproducible when these are all logs of their blocks;
-    `logIndex` is not read, since it starts again in each transaction on Polygon Edge
-    before 1.0. Otherwise the ordinal is `tx_index << 18 | log_index`. Raises
+    With `rank` the ordinal is the rank in the block by transaction and `logIndex`,
+    which is reproducible when these are all logs of their blocks, and the same whether
+    a node counts `logIndex` through the block or anew in each transaction, as Polygon
+    Edge before 1.0 does. Otherwise the ordinal is `tx_index << 18 | log_index`. Raises
     Inconsistent for a log that was removed, is of a block that was not asked for or has
     another hash, or is there twice.
     """
@@ -109,44 +138,20 @@ def place(logs: Sequence[RpcLog], blocks: Mapping[int, Block], *, rank: bool) ->
         raise Inconsistent("a log is marked as removed by a reorg: read again")
     heights = _numbers(numbers)
     transactions = _numbers([log.transaction_index for log in logs])
-    if rank:
-        order = np.lexsort((transactions, heights))
-        heights = heights[order]
-        ordinals = _ranks(heights)
-    else:
-        indexes = _numbers([log.log_index for log in logs])
-        _check_index(transactions, indexes)
-        ordinals = transactions << FILTERED_INDEX_BITS | indexes
-        order = np.lexsort((ordinals, heights))
-        heights, ordinals = heights[order], ordinals[order]
+    indexes = _numbers([log.log_index for log in logs])
+    _check_index(transactions, indexes)
+    places = transactions << FILTERED_INDEX_BITS | indexes
+    order = np.lexsort((places, heights))
+    heights, places = heights[order], places[order]
     if (order != np.arange(len(order))).any():
         logs = [logs[i] for i in order.tolist()]
-    positions = heights << 32 | ordinals
+    positions = heights << 32 | places
     if len(positions) > 1 and (np.diff(positions) <= 0).any():
         raise Inconsistent("two logs have the same place in their block: read again")
+    if rank:
+        positions = heights << 32 | _ranks(heights)
     times = {height: block.header.time for height, block in blocks.items()}
     return Placed(logs, heights, positions, _mapped(heights, times))
-
-
-def check_bloom(blocks: Iterable[Block], placed: Placed, *, exact_from: int) -> None:
-    """Raise Inconsistent when a block's logs are not those its bloom announces.
-
-    Blocks from `exact_from` on are compared bit by bit; of earlier ones it is only
-    asked whether they have logs at all, which costs nothing.
-    """
-    for block in blocks:
-        height = block.header.height
-        low, high = np.searchsorted(placed.heights, (height, height + 1))
-        if high == low or height < exact_from:
-            agrees = (block.bloom == EMPTY) == bool(high == low)
-        else:
-            agrees = bloom_in(block.bloom) == bloom_of(placed.logs[low:high])
-        if not agrees:
-            raise Inconsistent(
-                f"block {height}: its bloom does not fit the {high - low} logs "
-                "received: the node lost some, read again "
-                '(verify_bloom = "never" if the chain has no blooms)'
-            )
 
 
 class _Quantities(dict[str, int]):
@@ -182,6 +187,7 @@ def _check_index(transactions: Int64s, indexes: Int64s) -> None:
         or transactions.max() >> (32 - FILTERED_INDEX_BITS)
     ):
         raise Permanent(
-            "a block has more logs or transactions than a filtered position holds: "
-            'set mode = "all"'
+            "a block has more logs or transactions than a position holds "
+            f"({1 << FILTERED_INDEX_BITS} logs, {1 << (32 - FILTERED_INDEX_BITS)} "
+            "transactions): this version cannot follow the chain"
         )

@@ -70,13 +70,39 @@ class RpcHeader(msgspec.Struct, gc=False, rename="camel"):
     hash: str
     parent_hash: str
     timestamp: str
-    logs_bloom: str = ""
+    logs_bloom: str | None = None
+    receipts_root: str | None = None
 
 
 class RpcBlock(RpcHeader, gc=False, rename="camel", kw_only=True):
     """A block with its transactions written out."""
 
     transactions: list[RpcTransaction]
+
+
+class RpcSealedHeader(RpcHeader, gc=False, rename="camel", kw_only=True):
+    """A block with all that its hash covers; transactions as hashes, or written out.
+
+    Nodes that leave out a member are read all the same: such a header proves nothing.
+    """
+
+    sha3_uncles: str | None = None
+    miner: str | None = None
+    state_root: str | None = None
+    transactions_root: str | None = None
+    difficulty: str | None = None
+    gas_limit: str | None = None
+    gas_used: str | None = None
+    extra_data: str | None = None
+    mix_hash: str | None = None
+    nonce: str | None = None
+    base_fee_per_gas: str | None = None
+    withdrawals_root: str | None = None
+    blob_gas_used: str | None = None
+    excess_blob_gas: str | None = None
+    parent_beacon_block_root: str | None = None
+    requests_hash: str | None = None
+    transactions: list[str | RpcTransaction] = []
 
 
 class RpcReceipt(msgspec.Struct, gc=False, rename="camel"):
@@ -86,6 +112,27 @@ class RpcReceipt(msgspec.Struct, gc=False, rename="camel"):
     block_hash: str
     gas_used: str
     status: str
+
+
+class RpcReceiptLog(msgspec.Struct, gc=False, rename="camel"):
+    """A log as its receipt holds it; where it stands is not read here."""
+
+    address: str
+    topics: list[str]
+    data: str
+
+
+class RpcWholeReceipt(msgspec.Struct, gc=False, rename="camel"):
+    """A receipt with all that the receipts' trie holds of it."""
+
+    transaction_hash: str
+    block_hash: str
+    cumulative_gas_used: str
+    logs_bloom: str
+    logs: list[RpcReceiptLog]
+    status: str | None = None
+    root: str | None = None
+    type: str | None = None
 
 
 @cache

@@ -20,7 +20,6 @@ from indexer.evm.blocks import (
     Inconsistent,
     Placed,
     block_call,
-    check_bloom,
     check_links,
     place,
     read_block,
@@ -28,6 +27,7 @@ from indexer.evm.blocks import (
 from indexer.evm.client import DEFAULT_BATCH, RpcClient
 from indexer.evm.endpoint import Health
 from indexer.evm.messages import RpcLog, quantity
+from indexer.evm.proofs import Prover
 from indexer.evm.refusals import Refusal
 from indexer.evm.spans import SpanControl
 
@@ -78,29 +78,46 @@ class ReadCounters:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """How a range is to be read."""
+    """How a range is to be read.
+
+    `trust_bloom`: the blooms of the chain tell whether logs were held back.
+    `sealed_from`: the block from which headers are read with all that their hash
+    covers; None: nowhere. `head` as far as it is known.
+    """
 
     whole: bool  # every log of every block, with every header
     rank: bool  # number logs by their rank, not by what the node says
     filter: Filter = field(default_factory=Filter)
     full: bool = False  # with transactions, of every block
-    check_bloom: bool = False
-    exact_from: int = 0  # the block from which blooms are compared exactly
+    trust_bloom: bool = False
+    sealed_from: int | None = None
+    head: int | None = None
 
     @property
     def all_headers(self) -> bool:
         """Whether every header of the range is needed."""
         return self.whole or self.full
 
+    def block_call(self, height: int) -> Call:
+        """The question for a block."""
+        sealed = self.sealed_from is not None and height >= self.sealed_from
+        return block_call(height, full=self.full, sealed=sealed)
+
 
 class Reader:
     """Reads ranges through a client, several requests in flight."""
 
     def __init__(
-        self, client: RpcClient, *, spans: SpanControl, max_parts_inflight: int = 3
+        self,
+        client: RpcClient,
+        *,
+        spans: SpanControl,
+        prover: Prover,
+        max_parts_inflight: int = 3,
     ) -> None:
         self._client = client
         self._spans = spans
+        self._prover = prover
         self._max_parts = max_parts_inflight
         self.counters = ReadCounters()
 
@@ -201,7 +218,7 @@ class Reader:
         once more behind them: a node that lost its last blocks in between would have
         answered with too few.
         """
-        again = [] if plan.check_bloom else [wanted.last]
+        again = [] if plan.trust_bloom else [wanted.last]
         others = [wanted.first] if wanted.blocks > 1 else []
         if plan.all_headers:
             others = list(range(wanted.first, wanted.last))
@@ -209,7 +226,7 @@ class Reader:
         most = self._client.limits(wanted.last).max_batch or DEFAULT_BATCH
         room = max(most - taken, 0)
         heights = [wanted.last, *again, *others[:room]]
-        calls = [block_call(height, full=plan.full) for height in heights]
+        calls = [plan.block_call(height) for height in heights]
         calls.insert(1, plan.filter.call(wanted.first, wanted.last))
         reply = await self._client.batch(calls, ordered=True, height=wanted.last)
         answers = [reply.results[0], *reply.results[2:]]
@@ -226,7 +243,7 @@ class Reader:
     ) -> dict[int, Block]:
         if not heights:
             return {}
-        calls = [block_call(height, full=plan.full) for height in heights]
+        calls = [plan.block_call(height) for height in heights]
         reply = await self._client.batch(calls, height=last)
         return self._read_blocks(heights, reply.results)
 
@@ -253,8 +270,8 @@ class Reader:
         ordered = [blocks[height] for height in sorted(blocks)]
         check_links(ordered)
         placed = place(logs, blocks, rank=plan.rank)
-        if plan.check_bloom:
-            check_bloom(ordered, placed, exact_from=plan.exact_from)
+        if plan.whole:
+            ordered = await self._prover.prove(ordered, placed, head=plan.head)
         self.counters.parts += 1
         self.counters.logs += len(logs)
         self._spans.observe(

@@ -2,20 +2,24 @@
 
 `mode="all"` reads every log of every block and every header: one question serves all
 filters, the ordinal is the rank of a log in its block, headers must link, and the bloom
-of each header must fit the logs received. `mode="filtered"` asks for the addresses and
-topics that are followed, for chains with much that is not ours; the ordinal is
-`tx_index << 18 | log_index`, and nothing proves that a node held no log back.
+of each header must fit the logs received where the chain writes blooms; near the head
+headers are hashed and receipts read (`indexer.evm.proofs`). `mode="filtered"` asks for
+the addresses and topics that are followed, for chains with much that is not ours; the
+ordinal is `tx_index << 18 | log_index`, and nothing proves that a node held no log
+back.
 The two number facts differently, so a chain keeps its mode.
 """
 
 import asyncio
 import dataclasses
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
 from db.blocks import Header
 from db.position import BlockRange
+from db.proofs import HeaderProof
+from db.validators import ValidatorSet
 from indexer.errors import Permanent, Retryable
 from indexer.evm.answers import Call, Missing
 from indexer.evm.blocks import block_call, read_block
@@ -23,15 +27,18 @@ from indexer.evm.client import RpcClient
 from indexer.evm.endpoint import Endpoint, Health
 from indexer.evm.filters import Followed, FollowedContract
 from indexer.evm.finality import Depth, Finality, Ibft, Tag, final_height
+from indexer.evm.ibft import ValidatorState
 from indexer.evm.messages import RpcHeader
+from indexer.evm.proofs import HEAD_BLOCKS, Policy, Prover, require
 from indexer.evm.reader import Filter, Part, Reader, ReadPlan
 from indexer.evm.router import Routed, Router
+from indexer.evm.sealing import Sealing
 from indexer.evm.spans import TARGET_BYTES, SpanControl
 from indexer.evm.tasks import gather
+from indexer.evm.traits import Traits
 from indexer.evm.transactions import sender_transactions
 from indexer.source import Batch, Child, SenderTransaction
 
-HEAD_BLOCKS = 128  # blooms of this many blocks below the head are compared exactly
 STILL_SECONDS = 10.0  # a head that stands still so long is checked elsewhere
 MAX_ADDRESSES = 1000  # more are not sent: the topics alone are, and we filter
 LATEST = Call("eth_getBlockByNumber", ("latest", False), RpcHeader)
@@ -49,7 +56,9 @@ class EvmSource:
         finality: Finality,
         *,
         mode: Literal["all", "filtered"] = "all",
-        verify_bloom: Literal["head", "always", "never"] = "head",
+        policy: Policy = Policy(),
+        traits: Mapping[str, str] | None = None,
+        validators: ValidatorState | None = None,
         watch_senders: Collection[bytes] = frozenset(),
         known_children: Iterable[Child] = (),
         target_bytes: int = TARGET_BYTES,
@@ -66,12 +75,15 @@ class EvmSource:
         self._client = client
         self._finality = finality
         self._mode = mode
-        self._verify_bloom = verify_bloom
+        self._prover = Prover(client, policy, Traits(dict(traits or {})))
+        required = policy.require.header is HeaderProof.SEALS
+        self._sealing = Sealing(validators, required=required)
         self._followed = Followed(contracts, known_children)
         self._router = Router(self._followed)
         self._reader = Reader(
             client,
             spans=SpanControl(target_bytes=target_bytes),
+            prover=self._prover,
             max_parts_inflight=max_parts_inflight,
         )
         self._seen: Header | None = None
@@ -189,7 +201,10 @@ class EvmSource:
             async for part in parts:
                 part = await self._with_children(part, plan, born, routed)
                 self._router.route(part.placed, routed)
-                headers |= {block.header.height: block.header for block in part.blocks}
+                proved = self._sealing.prove(part.blocks) if plan.whole else part.blocks
+                for block in proved:
+                    require(block, self._prover.policy.require)
+                headers |= {block.height: block.header for block in proved}
                 transactions += await sender_transactions(
                     self._client, part.blocks, self.watch_senders
                 )
@@ -211,7 +226,15 @@ class EvmSource:
             [routed.undecodable[at] for at in sorted(routed.undecodable)],
             transactions,
             stats,
+            self._prover.traits.take(),
+            self._validators_after(wanted.last),
         )
+
+    def _validators_after(self, height: int) -> ValidatorSet | None:
+        state = self._sealing.after(height)
+        if state is None:
+            return None
+        return ValidatorSet(state.height, state.hash, state.as_json())
 
     async def discover(self, wanted: BlockRange) -> Sequence[Child]:
         """The contracts that factories made in a range, without reading its facts.
@@ -257,20 +280,21 @@ class EvmSource:
         }
 
     def _plan(self, wanted: BlockRange, ids: frozenset[str]) -> ReadPlan:
-        exact_from = 0
-        if self._verify_bloom == "head" and self._seen is not None:
-            exact_from = self._seen.height - HEAD_BLOCKS
+        head = None if self._seen is None else self._seen.height
+        whole = self._mode == "all"
+        near = 0 if head is None else head - HEAD_BLOCKS
         filter_ = Filter()
-        if self._mode == "filtered":
+        if not whole:
             filter_ = self._filter(
                 self._followed.addresses(wanted.last), self._followed.topics(ids)
             )
         return ReadPlan(
-            whole=self._mode == "all",
-            rank=self._mode == "all",
+            whole=whole,
+            rank=whole,
             full=bool(self.watch_senders),
-            exact_from=exact_from,
-            check_bloom=self._mode == "all" and self._verify_bloom != "never",
+            trust_bloom=whole and self._prover.trusts_bloom,
+            sealed_from=self._prover.sealed_from(near) if whole else None,
+            head=head,
             filter=filter_,
         )
 

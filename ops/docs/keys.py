@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from db.proofs import Proof, Verify
 from ops.docs.markdown import block, code, page, table
 from ops.settings import (
     ApiSettings,
@@ -131,6 +132,31 @@ SECTIONS = (
                 "What our own transactions offer for gas: one price, or, of type 2, a "
                 "most and a tip.",
             ),
+            "verify_bloom": Key(
+                _choices(Verify),
+                "Compare logs with the headers' blooms: near the head on chains that "
+                "write them (a chain that had true ones is not let off them), of every "
+                "block, or not at all.",
+            ),
+            "verify_receipts": Key(
+                _choices(Verify),
+                "Read receipts and compare their trie with the header's root, which "
+                "proves that no log is missing: near the head while those of a block "
+                "fit one request, of every block, or not at all.",
+            ),
+            "require": Key(
+                "`{ header, logs }`",
+                "The least that must be proved of a block before it is written: "
+                '`header = "parent" | "hash" | "seals"`, '
+                '`logs = "none" | "bloom" | "receipts"`.',
+            ),
+            "validators": Key(
+                "address, or a list",
+                "The IBFT validators due after `validators_block`, in the order of the "
+                "headers; on BLS chains `address:key`. Needed for seals where block 0 "
+                "is not read, and where no votes explain a new set (PoS).",
+            ),
+            "validators_block": Key("integer", "Goes with `validators`."),
             "contracts": Key("section", "See below."),
             "programs": Key("section", "See below."),
         },
@@ -392,6 +418,9 @@ def _toml(value: Any) -> str:
         return ""
     if isinstance(value, bool | tuple):
         return code(json.dumps(value))
+    if isinstance(value, Proof):
+        members = ", ".join(f'{k} = "{v}"' for k, v in value.as_json().items())
+        return code(f"{{ {members} }}")
     if isinstance(value, enum.Enum):
         value = value.value
     return code(f'"{value}"' if isinstance(value, (str, Path)) else f"{value}")

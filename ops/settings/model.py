@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from db.proofs import UNPROVED, Proof, Verify
 from ops.settings.redact import redact_url
 
 
@@ -81,6 +82,17 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class ValidatorKey:
+    """A validator of an IBFT chain: its address, and its BLS key if it seals by BLS."""
+
+    address: bytes
+    bls_key: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"ValidatorKey(0x{self.address.hex()})"
+
+
+@dataclass(frozen=True, slots=True)
 class Factory:
     """A contract whose event announces the addresses of others."""
 
@@ -120,6 +132,11 @@ class ChainSettings:
     stall_seconds: float = 30.0
     watch_senders: tuple[bytes, ...] = ()
     fees: Fees = Fees.LEGACY
+    verify_bloom: Verify = Verify.AUTO
+    verify_receipts: Verify = Verify.AUTO
+    require: Proof = UNPROVED
+    validators: tuple[ValidatorKey, ...] = ()
+    validators_block: int | None = None
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, bytes] = field(default_factory=_nothing)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from db.proofs import UNPROVED, HeaderProof, LogsProof, Proof, Verify
 from ops.settings import values
 from ops.settings.door import read_api, read_auth
 from ops.settings.model import (
@@ -108,11 +109,47 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         stall_seconds=table.number("stall_seconds", default.stall_seconds, float, 1),
         watch_senders=table.parsed_list("watch_senders", values.address),
         fees=table.choice("fees", Fees) or default.fees,
+        verify_bloom=table.choice("verify_bloom", Verify) or default.verify_bloom,
+        verify_receipts=table.choice("verify_receipts", Verify)
+        or default.verify_receipts,
+        require=read_require(table.section("require")),
+        validators=table.parsed_list("validators", values.validator),
+        validators_block=table.number("validators_block", -1, int)
+        if "validators_block" in table
+        else None,
         contracts=read_deployments(table.section("contracts")),
         programs=read_programs(table.section("programs"), chain_id),
     )
+    read_proofs(table, chain)
     table.finish()
     return chain
+
+
+def read_require(table: Table) -> Proof:
+    """Read `require` of a chain: the lowest level of each kind that may be written."""
+    header = table.parsed("header", HeaderProof.parse)
+    logs = table.parsed("logs", LogsProof.parse)
+    table.finish()
+    return Proof(header or HeaderProof.PARENT, logs or LogsProof.NONE)
+
+
+def read_proofs(table: Table, chain: ChainSettings) -> None:
+    """Note what contradicts itself among the keys on proofs."""
+    if ("validators" in table) != ("validators_block" in table):
+        table.problem(
+            "validators" if "validators" in table else "validators_block",
+            "validators and validators_block go together: the set that is due after "
+            "that block",
+        )
+    if chain.logs is Logs.FILTERED and chain.require != UNPROVED:
+        table.problem("require", 'goes only with logs = "all": see what a chain proves')
+    if chain.require.logs is LogsProof.BLOOM and chain.verify_bloom is Verify.NEVER:
+        table.problem("require", 'logs = "bloom" contradicts verify_bloom = "never"')
+    no_receipts = chain.verify_receipts is Verify.NEVER
+    if chain.require.logs is LogsProof.RECEIPTS and no_receipts:
+        table.problem(
+            "require", 'logs = "receipts" contradicts verify_receipts = "never"'
+        )
 
 
 def read_finality(table: Table, chain_id: str | None) -> tuple[Finality, int | None]:

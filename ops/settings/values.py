@@ -17,11 +17,12 @@ from solders.pubkey import Pubkey
 
 from api.auth.jwks import LOOPBACK
 from db.declare.events import canonical_type
-from ops.settings.model import SecretUrl
+from ops.settings.model import SecretUrl, ValidatorKey
 from ops.settings.redact import redact_url
 
 _CAIP2 = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
 _HEX20 = re.compile(r"0x[0-9a-fA-F]{40}")
+_HEX48 = re.compile(r"0x[0-9a-fA-F]{96}")
 _HEX32 = re.compile(r"0x[0-9a-fA-F]{64}")
 _AMOUNT = re.compile(r"([0-9]{1,60}(?:\.[0-9]{1,18})?)(?: *(wei|gwei|ether))?")
 _DIGITS = {"wei": 0, "gwei": 9, "ether": 18}
@@ -54,6 +55,14 @@ def pubkey(text: str) -> bytes:
         raise ValueError(
             f"{_short(text)} is not a Solana address: 32 bytes in base58"
         ) from None
+
+
+def validator(text: str) -> ValidatorKey:
+    """Return a validator: an address, on BLS chains with `:` and its public key."""
+    where, _, key = text.partition(":")
+    if key and not _HEX48.fullmatch(key):
+        raise ValueError(f"{_short(key)} is not a BLS key: 0x and 96 hex digits")
+    return ValidatorKey(address(where), bytes.fromhex(key[2:]))
 
 
 def block_hash(text: str) -> bytes:

@@ -1,0 +1,44 @@
+"""What a chain has shown of its ways: learnt once, kept with the chain, never dropped.
+
+| trait | values | decides |
+|---|---|---|
+| `bloom` | `true`, `none`, `wrong` | whether a header's bloom is that of its logs |
+| `header` | `ethereum`, `ibft`, `other` | how headers are hashed |
+| `receipts` | `standard`, `other` | whether receipts give the header's root |
+| `log_index` | `block`, `transaction` | where `logIndex` starts again |
+
+A trait that was learnt stands. A chain that had true blooms and shows none is not
+believed: that would be how a node hides logs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+BLOOM: Final = "bloom"
+HEADER: Final = "header"
+RECEIPTS: Final = "receipts"
+LOG_INDEX: Final = "log_index"
+
+
+@dataclass(slots=True)
+class Traits:
+    """The traits of one chain: those that are stored, and those learnt since."""
+
+    stored: dict[str, str] = field(default_factory=dict)
+    learnt: dict[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> str | None:
+        """The value of a trait, None while it is not known."""
+        return self.stored.get(name) or self.learnt.get(name)
+
+    def learn(self, name: str, value: str) -> bool:
+        """Take a value for a trait that is not known; whether it was new."""
+        if self.get(name) is not None:
+            return False
+        self.learnt[name] = value
+        return True
+
+    def take(self) -> Mapping[str, str]:
+        """What was learnt and is to be stored."""
+        return dict(self.learnt)
