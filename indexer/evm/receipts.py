@@ -59,7 +59,7 @@ def _encoded(receipt: RpcWholeReceipt) -> bytes:
             quantity(receipt.cumulative_gas_used),
             unhex(receipt.logs_bloom, 256),
             [
-                [unhex(log.address, 20), [unhex(t, 32) for t in log.topics], _data(log)]
+                [unhex(log.address, 20), list(map(unhex, log.topics)), unhex(log.data)]
                 for log in receipt.logs
             ],
         ]
@@ -68,7 +68,3 @@ def _encoded(receipt: RpcWholeReceipt) -> bytes:
     if kind > 0x7F:
         raise Malformed(f"a receipt is of type {kind}, which no transaction has")
     return body if kind == 0 else bytes([kind]) + body
-
-
-def _data(log: RpcReceiptLog) -> bytes:
-    return unhex(log.data)
