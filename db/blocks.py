@@ -75,6 +75,21 @@ def below(connection: Connection, source: int, height: int, count: int) -> list[
     return [_header(row) for row in connection.execute(query)]
 
 
+def next_above(
+    connection: Connection, source: int, height: int, below: int
+) -> Header | None:
+    """The lowest remembered block above a height and below another."""
+    query = (
+        select(block)
+        .where(block.c.source == source, block.c.height > height)
+        .where(block.c.height < below)
+        .order_by(block.c.height)
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else _header(row)
+
+
 def forget_from(connection: Connection, source: int, height: int) -> None:
     """Forget the blocks at or above a height."""
     connection.execute(

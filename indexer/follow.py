@@ -32,7 +32,7 @@ from indexer.planning import (
     plan_range,
     resize,
 )
-from indexer.reorg import FinalityViolated, find_fork
+from indexer.reorg import FinalityViolated, find_fork, same_below
 from indexer.source import Batch
 from indexer.streams import BLOCKS, events_of
 from indexer.writer import Written, rewind, write_batch
@@ -83,10 +83,15 @@ Outcome = Wrote | CaughtUp | Leased | Behind | Reorged
 
 
 async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
-    """Compare block 0 with the one remembered or pinned; raise if it changed."""
+    """Compare block 0 with the one remembered or pinned; raise if it changed.
+
+    Block 1 is remembered too: a chain started anew from the same genesis file has the
+    same block 0, and another block 1.
+    """
     genesis = await chain.source.header(0)
     if genesis is None:
         raise Retryable("the source has no block 0 yet; waiting for it")
+    first = await chain.source.header(1)
     with chain.engine.begin() as connection:
         row = sources.find(connection, chain.name)
         assert row is not None
@@ -98,6 +103,8 @@ async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
                 "right endpoint; for a new chain use another name or another database."
             )
         sources.pin_genesis(connection, chain.id, genesis.hash)
+        if first is not None and chain.window is None:
+            blocks.remember(connection, chain.id, [first])
 
 
 async def step(chain: Chain) -> Outcome:
@@ -110,6 +117,9 @@ async def step(chain: Chain) -> Outcome:
         reason = f"head {head.height} has another hash"
         return await _rewind(chain, head.height, reason)
     if tip is not None and tip.height > head.height and chain.window is None:
+        if not await same_below(chain.engine, chain.source, chain.id, head.height):
+            reason = f"blocks up to the head, {head.height}, are other ones"
+            return await _rewind(chain, head.height, reason)
         return Behind(head, tip.height)
     # A backfill leaves to the follower what may yet be undone.
     reach = head.height if chain.window is None else min(head.height, final)

@@ -1,5 +1,7 @@
 """Finding where a chain forked from what was written."""
 
+import asyncio
+
 from sqlalchemy import Engine
 
 from db import blocks
@@ -26,26 +28,26 @@ async def find_fork(
     the source cannot tell: it lags behind, or gives now this and now that answer.
     """
     changed = False
+    lacking: int | None = None  # the lowest final block that the source has not
     height = min(suspect + 1, MAX_HEIGHT)
     while height >= 0:
-        with engine.connect() as connection:
-            page = blocks.below(connection, source_id, height, _PAGE)
+        page = await asyncio.to_thread(_below, engine, source_id, height, _PAGE)
         if not page:
             break
         for known in page:
             theirs = await source.header(known.height)
-            if theirs is None and known.height <= final:
-                raise Retryable(
-                    f"the source lacks block {known.height}, which was final; waiting "
-                    "for it to catch up"
-                )
             if theirs is None:
+                if known.height <= final:
+                    lacking = known.height
                 continue
             if theirs.hash != known.hash:
-                _refuse_below(final, known, theirs, source.name)
+                if known.height <= final:
+                    raise await _violation(engine, source, source_id, known)
                 changed = True
             elif changed:
                 return max(known.height, final) + 1
+            elif lacking is not None:
+                raise _lacks(lacking)
             elif known.height <= suspect:
                 raise Retryable(
                     f"block {known.height} is as it was written, though it seemed to "
@@ -53,17 +55,80 @@ async def find_fork(
                     "again"
                 )
         height = page[-1].height - 1
+    if lacking is not None:
+        raise _lacks(lacking)
     if not changed:
         raise Retryable("no remembered block to compare with; waiting for the source")
     return final + 1
 
 
-def _refuse_below(final: int, known: Header, theirs: Header, name: str) -> None:
-    if known.height <= final:
-        raise FinalityViolated(
-            f"block {known.height} is final and was written as "
-            f"0x{known.hash.hex()}, but the endpoint now has "
-            f"0x{theirs.hash.hex()}. Nothing was changed. Find out which is "
-            "right (another endpoint, the validators); if the new one is, run "
-            f"`chainfold rewind {name} {known.height}`."
+async def same_below(
+    engine: Engine, source: Source, source_id: int, height: int
+) -> bool:
+    """Whether the source has the nearest block remembered at or below a height.
+
+    True also when none is remembered, or when the source does not tell.
+    """
+    page = await asyncio.to_thread(_below, engine, source_id, height, 1)
+    if not page:
+        return True
+    theirs = await source.header(page[0].height)
+    return theirs is None or theirs.hash == page[0].hash
+
+
+async def _violation(
+    engine: Engine, source: Source, source_id: int, known: Header
+) -> FinalityViolated:
+    """What to raise for a final block that changed; names the lowest that did.
+
+    Blocks below one that the source still has are the same, so the lowest is found by
+    halving. Blocks that are not remembered may differ too: the rewind that is named
+    takes all above the highest block that is the same.
+    """
+    lowest, theirs = known, await source.header(known.height)
+    same = -1  # the highest block known to be the same
+    while True:
+        middle = (same + lowest.height) // 2
+        tried = await asyncio.to_thread(
+            _between, engine, source_id, same, lowest.height, middle
         )
+        if tried is None:
+            break
+        found = await source.header(tried.height)
+        if found is None:
+            raise _lacks(tried.height)
+        if found.hash == tried.hash:
+            same = tried.height
+        else:
+            lowest, theirs = tried, found
+    if theirs is None:
+        raise _lacks(lowest.height)
+    return FinalityViolated(
+        f"block {lowest.height} is final and was written as 0x{lowest.hash.hex()}, but "
+        f"the endpoint now has 0x{theirs.hash.hex()}, and other blocks above it: it is "
+        "on another chain, or the chain was started anew. Nothing was changed. Find "
+        "out which is right (another endpoint, the validators); if the new one is, run "
+        f"`chainfold rewind {source.name} {same + 1}`, which undoes all that differs"
+    )
+
+
+def _lacks(height: int) -> Retryable:
+    return Retryable(
+        f"the source lacks block {height}, which was final; waiting for it to catch up"
+    )
+
+
+def _below(engine: Engine, source_id: int, height: int, count: int) -> list[Header]:
+    with engine.connect() as connection:
+        return blocks.below(connection, source_id, height, count)
+
+
+def _between(
+    engine: Engine, source_id: int, lower: int, upper: int, middle: int
+) -> Header | None:
+    """The remembered block nearest to `middle` between two heights, both left out."""
+    with engine.connect() as connection:
+        for found in blocks.below(connection, source_id, middle, 1):
+            if found.height > lower:
+                return found
+        return blocks.next_above(connection, source_id, middle, upper)

@@ -15,6 +15,7 @@ from indexer.errors import Retryable
 from indexer.evm.finality import Depth
 from indexer.follow import Reorged, step
 from indexer.reorg import FinalityViolated, find_fork
+from indexer.writer import rewind
 
 
 @pytest.fixture
@@ -46,9 +47,15 @@ def remember(engine, source, headers):
         blocks.remember(connection, source, headers)
 
 
-def fork_of(engine, source, url, *, final=-1, suspect):
+def fork_of(engine, source, url, *, final=-1, suspect, only=()):
+    """The fork that is found; with `only`, when nothing but these is remembered."""
+
     async def go():
         async with open_business(engine, url) as chain:
+            if only:
+                with engine.begin() as connection:
+                    blocks.forget_from(connection, source, 0)
+                remember(engine, source, only)
             return await find_fork(engine, chain.source, source, final, suspect)
 
     return asyncio.run(go())
@@ -94,11 +101,11 @@ def test_the_fork_of_a_remembered_tip_is_above_the_last_block_both_have(engine, 
 def test_with_no_block_in_common_all_that_is_not_final_is_read_anew(engine, source):
     fake = FakeEvmChain()
     fake.mine_many(50)
-    remember(engine, source, [header_of(fake.blocks[40], b"x")])
+    only = [header_of(fake.blocks[40], b"x")]
 
     with FakeRpcServer(fake) as node:
-        assert fork_of(engine, source, node.url, suspect=40) == 0
-        assert fork_of(engine, source, node.url, suspect=40, final=12) == 13
+        assert fork_of(engine, source, node.url, suspect=40, only=only) == 0
+        assert fork_of(engine, source, node.url, suspect=40, final=12, only=only) == 13
 
 
 def test_a_fork_below_blocks_that_are_right_is_found(engine, source):
@@ -194,3 +201,62 @@ def test_finality_is_not_recorded_beyond_what_is_written(engine):
     with engine.connect() as connection:
         final = connection.scalar(text("SELECT final FROM control.source"))
     assert final == fake.head - 10
+
+
+@pytest.mark.parametrize("final", [50, 30])
+@pytest.mark.parametrize("mode", ["all", "filtered"])
+@pytest.mark.parametrize("head", [5, 20, 49])
+def test_a_chain_started_anew_is_found_at_once_and_one_rewind_ends_it(
+    engine, mode, head, final
+):
+    """Polygon Edge's block 0 is the same on both, and the new head is far lower."""
+    fake = FakeEvmChain()
+    fake.mine(moved())
+    fake.mine_many(46)
+    fake.mine(moved(2))
+    fake.mine_many(2)
+    finality = Depth(50 - final)
+
+    async def go(url):
+        async with open_business(
+            engine, url, mode=mode, finality=finality, blocks_per_range=25
+        ) as chain:
+            await catch_up(chain)
+            fake.reorg(50, 0)
+            fake.mine(moved(3))
+            while fake.head < head:
+                fake.mine()
+            with pytest.raises(FinalityViolated) as caught:
+                await catch_up(chain)
+            return str(caught.value)
+
+    with FakeRpcServer(fake) as node:
+        message = asyncio.run(go(node.url))
+        height = int(message.split("`chainfold rewind fake ")[1].split("`")[0])
+        assert height == 1
+        with engine.begin() as connection:
+            source = sources.find(connection, "fake").id
+        rewind(engine, REGISTRY, source, height)
+        with engine.begin() as connection:
+            sources.reset_from(connection, source, height)
+
+        async def again(url):
+            async with open_business(
+                engine, url, mode=mode, finality=finality
+            ) as chain:
+                return await catch_up(chain)
+
+        asyncio.run(again(node.url))
+    check(engine, fake)
+
+
+def test_the_lowest_final_block_that_differs_is_named(engine, source):
+    fake = FakeEvmChain()
+    fake.mine_many(200)
+    remember(engine, source, [header_of(block) for block in fake.blocks[:77]])
+    remember(engine, source, [header_of(block, b"x") for block in fake.blocks[90:]])
+
+    with FakeRpcServer(fake) as node:
+        with pytest.raises(FinalityViolated, match=r"block 90 .*rewind fake 77`"):
+            fork_of(engine, source, node.url, suspect=200, final=200)
+        assert node.calls["eth_getBlockByNumber"] < 20
