@@ -81,6 +81,7 @@ class Endpoint:
         self.reason = ""
         self.chain_id: int | None = None
         self.head: int | None = None  # the highest block it has shown us
+        self.log_index: str | None = None  # how it counts logs, until it fails
         self.limits = Limits()
         self.limits_dirty = False
         self.rate = RateControl(clock, requests_per_second)
@@ -121,6 +122,7 @@ class Endpoint:
         another one failed count as one failure with it.
         """
         self.health, self.reason = health, str(error)
+        self.log_index = None  # it may come back as another version
         now = self._clock()
         pause = 0.0
         if era is None or era == self.era:

@@ -27,6 +27,7 @@ from indexer.evm.blocks import (
 from indexer.evm.client import DEFAULT_BATCH, RpcClient
 from indexer.evm.endpoint import Health
 from indexer.evm.messages import RpcLog, quantity
+from indexer.evm.numbering import Numbering
 from indexer.evm.proofs import Prover
 from indexer.evm.refusals import Refusal
 from indexer.evm.spans import SpanControl
@@ -118,6 +119,7 @@ class Reader:
         self._client = client
         self._spans = spans
         self._prover = prover
+        self._numbering = Numbering(client, prover.traits)
         self._max_parts = max_parts_inflight
         self.counters = ReadCounters()
 
@@ -269,6 +271,8 @@ class Reader:
             )
         ordered = [blocks[height] for height in sorted(blocks)]
         check_links(ordered)
+        if not plan.rank:
+            await self._numbering.normalise(logs, reply.endpoint)
         placed = place(logs, blocks, rank=plan.rank)
         if plan.whole:
             ordered = await self._prover.prove(ordered, placed, head=plan.head)

@@ -5,8 +5,8 @@ filters, the ordinal is the rank of a log in its block, headers must link, and t
 of each header must fit the logs received where the chain writes blooms; near the head
 headers are hashed and receipts read (`indexer.evm.proofs`). `mode="filtered"` asks for
 the addresses and topics that are followed, for chains with much that is not ours; the
-ordinal is `tx_index << 18 | log_index`, and nothing proves that a node held no log
-back.
+ordinal is `tx_index << 18 | log_index`, the index counted as the chain is known to
+count it (`indexer.evm.numbering`), and nothing proves that a node held no log back.
 The two number facts differently, so a chain keeps its mode.
 """
 
