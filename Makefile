@@ -9,10 +9,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$name; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install devchain demo test check lint fast docs simulate simulate-wallets bench lock clean
+.PHONY: help install devchain demo test test-edge check lint fast docs simulate simulate-wallets bench lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -34,6 +34,9 @@ demo: devchain  ## run the whole thing on a chain of your own
 
 test: devchain  ## run every test but the benchmarks
 	$(BIN)/python -m pytest -m "not bench" -n 2 --dist loadscope -q
+
+test-edge: devchain  ## run the tests that need real Polygon Edge nodes (Go 1.19)
+	$(BIN)/python -m pytest tests/edge -q
 
 check: lint fast  ## format, lint, types, architecture and the fast tests
 

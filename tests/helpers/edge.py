@@ -30,7 +30,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
-from ops.devnet.deploy import dev_account
+from eth_account import Account
+
+from ops.devnet.client import GAS_PRICE, Contract
+from ops.devnet.deploy import CALL_GAS, dev_account, dev_key
 from ops.devnet.rpc import Rpc, UnreachableError
 from ops.embedded import child
 from ops.ports import HOST
@@ -303,3 +306,48 @@ def wait_until(
                 return
         time.sleep(0.1)
     raise AssertionError(what)
+
+
+@dataclass
+class Sender:
+    """One of the funded development accounts, signing legacy transactions itself."""
+
+    index: int
+    rpc: Rpc
+    nonce: int = -1
+
+    def __post_init__(self) -> None:
+        self.address = dev_account(self.index)
+        self.nonce = int(
+            self.rpc.call("eth_getTransactionCount", self.address, "latest"), 16
+        )
+
+    def send(self, to: Contract, function: str, *args: object, value: int = 0) -> str:
+        """Send a call without waiting for it; returns the transaction's hash."""
+        data = to.interface.encode_call(function, *args)
+        signed = Account.sign_transaction(
+            {
+                "nonce": self.nonce, "gasPrice": GAS_PRICE, "gas": CALL_GAS,
+                "value": value, "data": data, "chainId": CHAIN_ID,
+                "to": bytes.fromhex(to.address.removeprefix("0x")),
+            },
+            dev_key(self.index),
+        )  # fmt: skip
+        self.nonce += 1
+        raw = "0x" + bytes(signed.raw_transaction).hex()
+        sent: str = self.rpc.call("eth_sendRawTransaction", raw)
+        return sent
+
+
+def receipts_of(rpc: Rpc, hashes: Sequence[str]) -> list[dict[str, Any]]:
+    """The receipts of transactions, once all of them are in blocks."""
+    found: dict[str, dict[str, Any]] = {}
+
+    def all_there() -> bool:
+        missing = [each for each in hashes if each not in found]
+        answers = rpc.batch([("eth_getTransactionReceipt", [h]) for h in missing])
+        found.update({h: a for h, a in zip(missing, answers, strict=True) if a})
+        return len(found) == len(set(hashes))
+
+    wait_until(all_there, "some transactions never came into a block")
+    return [found[each] for each in hashes]
