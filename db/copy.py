@@ -7,7 +7,7 @@ otherwise they are joined row by row.
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Any
 
@@ -19,8 +19,12 @@ from sqlalchemy import (
     MetaData,
     Table,
     delete,
+    except_all,
     exists,
+    func,
+    literal,
     select,
+    union_all,
 )
 from sqlalchemy import (
     Column as SqlColumn,
@@ -31,6 +35,7 @@ from sqlalchemy.schema import CreateTable
 
 from db.declare import Event
 from db.facts import FactColumns
+from db.position import BlockRange
 from db.sql.columns import fact_table
 from db.wire import Bytes2D, Column, bigint_column
 
@@ -75,9 +80,6 @@ def insert_missing_facts(
 ) -> Table | None:
     """Insert the facts that are not there yet; a table of their positions, if any."""
     table = fact_table(facts.event)
-    staged = Table(
-        f"staged_{table.name}", MetaData(), *(c._copy() for c in table.columns)
-    )
     added = Table(
         f"added_{table.name}",
         MetaData(),
@@ -85,13 +87,8 @@ def insert_missing_facts(
         prefixes=["TEMPORARY"],
         postgresql_on_commit="DROP",
     )
-    format_table = connection.dialect.identifier_preparer.format_table
-    connection.exec_driver_sql(
-        f"CREATE TEMPORARY TABLE {format_table(staged)}"
-        f" (LIKE {format_table(table)}) ON COMMIT DROP"
-    )
+    staged = _stage(connection, source, facts)
     connection.execute(CreateTable(added))
-    copy_facts(connection, staged, source, facts)
     names = [column.name for column in table.columns]
     fresh = (
         insert(table)
@@ -103,6 +100,63 @@ def insert_missing_facts(
     statement = insert(added).from_select(["position"], select(fresh.c.position))
     result: Any = connection.execute(statement)
     return added if result.rowcount else None
+
+
+def differing_facts(
+    connection: Connection, source: int, facts: FactColumns, blocks: BlockRange
+) -> int:
+    """How many facts of a range are stored and not given, or given and not stored.
+
+    `facts` are all of the event's in the range; every column is compared.
+    """
+    table = fact_table(facts.event)
+    staged = _stage(connection, source, facts)
+    within = table.c.position.between(blocks.lowest, blocks.highest)
+    stored = select(table).where(table.c.source == source, within)
+    extra = except_all(stored, select(staged)).subquery()
+    lacking = except_all(select(staged), stored).subquery()
+    query = select(
+        select(func.count()).select_from(extra).scalar_subquery()
+        + select(func.count()).select_from(lacking).scalar_subquery()
+    )
+    found = int(connection.execute(query).scalar_one())
+    format_table = connection.dialect.identifier_preparer.format_table
+    connection.exec_driver_sql(f"DROP TABLE {format_table(staged)}")
+    return found
+
+
+def count_facts(
+    connection: Connection, source: int, events: Iterable[type[Event]], at: BlockRange
+) -> dict[str, int]:
+    """How many facts of each event, by its id, are stored in a range, where any are."""
+    parts = []
+    for event in events:
+        table = fact_table(event)
+        parts.append(
+            select(literal(event.spec.id).label("event"), func.count().label("facts"))
+            .select_from(table)
+            .where(table.c.source == source)
+            .where(table.c.position.between(at.lowest, at.highest))
+        )
+    if not parts:
+        return {}
+    rows = connection.execute(union_all(*parts))
+    return {row.event: row.facts for row in rows if row.facts}
+
+
+def _stage(connection: Connection, source: int, facts: FactColumns) -> Table:
+    """A temporary table that holds these facts."""
+    table = fact_table(facts.event)
+    staged = Table(
+        f"staged_{table.name}", MetaData(), *(c._copy() for c in table.columns)
+    )
+    format_table = connection.dialect.identifier_preparer.format_table
+    connection.exec_driver_sql(
+        f"CREATE TEMPORARY TABLE {format_table(staged)}"
+        f" (LIKE {format_table(table)}) ON COMMIT DROP"
+    )
+    copy_facts(connection, staged, source, facts)
+    return staged
 
 
 def has_facts(connection: Connection, source: int, facts: FactColumns) -> bool:

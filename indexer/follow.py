@@ -22,6 +22,7 @@ from db.engine import Refused
 from db.errors import DatabaseError, LostPlace
 from db.position import BlockRange
 from indexer import metrics
+from indexer.audit import Audit, audit
 from indexer.chain import Chain, Planned
 from indexer.errors import Permanent, Reorg, Retryable
 from indexer.planning import (
@@ -152,9 +153,14 @@ async def follow(
     *,
     poll_seconds: float = 1.0,
     stall_seconds: float = 30.0,
+    audit_blocks: int = 0,
 ) -> None:
-    """Step until told to stop; raises when the chain must not be followed further."""
+    """Step until told to stop; raises when the chain must not be followed further.
+
+    `audit_blocks` of history are proved between two polls while nothing is to be read.
+    """
     failures = 0
+    audited = Audit()
     moved = time.monotonic()
     while not stop.is_set():
         chain.stepping_since = time.monotonic()
@@ -180,8 +186,29 @@ async def follow(
             await stop_chain(chain, error, f"{type(error).__name__}: {error}")
             raise
         failures = 0
+        if isinstance(outcome, CaughtUp) and audit_blocks:
+            try:
+                await _audit(chain, audited, audit_blocks)
+            except (Permanent, DatabaseError) as error:
+                await stop_chain(chain, error)
+                raise
         if not isinstance(outcome, (Wrote, Reorged)):
             await _pause(stop, poll_seconds)
+
+
+async def _audit(chain: Chain, done: Audit, most: int) -> None:
+    """Prove a little of history; what cannot be told now is tried another time."""
+    try:
+        proved = await audit(chain, done, most)
+    except LostPlace:
+        raise
+    except Reorg as reorg:
+        await _rewind(chain, reorg.height, str(reorg))
+    except (Retryable, Refused) as error:
+        log.info("audit_put_off chain=%s cause=%s", chain.name, first_line(error))
+    else:
+        if proved is not None:
+            metrics.AUDITED.labels(chain.name).inc(proved.blocks)
 
 
 def _observe(

@@ -15,6 +15,11 @@ UNDECODABLE = Counter(
     "Logs of followed contracts that are not what their ABI says.",
     ["chain"],
 )
+AUDITED = Counter(
+    "chainfold_indexer_audited_blocks_total",
+    "Blocks of history read again to prove them.",
+    ["chain"],
+)
 RETRIES = Counter(
     "chainfold_indexer_retries_total", "Steps that failed and were retried.", ["chain"]
 )

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from db.blocks import Header
 from db.facts import FactColumns
 from db.position import BlockRange
+from db.proofs import Level
 from db.validators import ValidatorSet
 
 
@@ -92,6 +93,14 @@ class Source(Protocol):
         Raises `indexer.errors.Retryable` when the answer cannot be trusted to be
         complete, and `Permanent` when asking again cannot help.
         """
+        ...
+
+    def provable(self) -> Sequence[Level]:
+        """The levels to which blocks far below the head can be raised by `prove`."""
+        ...
+
+    async def prove(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
+        """Read a range as `fetch` does, with all that proves its blocks."""
         ...
 
     async def discover(self, wanted: BlockRange) -> Sequence[Child]:

@@ -161,6 +161,7 @@ async def _follow_chain(
                             stop,
                             poll_seconds=chain.poll_seconds,
                             stall_seconds=chain.stall_seconds,
+                            audit_blocks=chain.audit_blocks,
                         )
                     finally:
                         with contextlib.suppress(Refused):  # it is free in 30 s anyway

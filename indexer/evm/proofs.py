@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from db.proofs import UNPROVED, HeaderProof, LogsProof, Proof, Verify
+from db.proofs import UNPROVED, HeaderProof, Level, LogsProof, Proof, Verify
 from indexer.evm.answers import Call, RpcError
 from indexer.evm.blocks import Block, Inconsistent, Placed
 from indexer.evm.bloom import check_blooms
@@ -68,7 +68,6 @@ class Prover:
         self.traits = traits
         self._whole_blocks = True  # whether eth_getBlockReceipts may be there
         self._receipts_doubted = traits.get(RECEIPTS) == "other"
-        self._retried = False
 
     @property
     def trusts_bloom(self) -> bool:
@@ -77,16 +76,37 @@ class Prover:
             self.policy.blooms is not Verify.NEVER and self.traits.get(BLOOM) == "true"
         )
 
+    def provable(self) -> list[Level]:
+        """The levels to which every block can be raised, as the chain has shown."""
+        found: list[Level] = []
+        header = self.traits.get(HEADER)
+        if header is not None and header != "other":
+            if header == Form.IBFT.value:
+                found.append(HeaderProof.SEALS)
+            found.append(HeaderProof.HASH)
+        receipts = self.traits.get(RECEIPTS) == "standard"
+        if receipts and self.policy.receipts is not Verify.NEVER:
+            found.append(LogsProof.RECEIPTS)
+        elif self.trusts_bloom:
+            found.append(LogsProof.BLOOM)
+        return found
+
     def sealed_from(self, near_head: int) -> int:
         """The block from which headers are read with all that their hash covers."""
         return 0 if self.policy.every_header else near_head
 
     async def prove(
-        self, blocks: Sequence[Block], placed: Placed, *, head: int | None
+        self,
+        blocks: Sequence[Block],
+        placed: Placed,
+        *,
+        head: int | None,
+        thorough: bool = False,
     ) -> list[Block]:
         """The blocks with what is proved of each; `placed` are all their logs.
 
         `head` None: the head is not known, so that every block counts as near it.
+        `thorough`: blooms and receipts are checked of every block.
         Raises Inconsistent where something is shown to be wrong, or where less is
         proved than the policy requires.
         """
@@ -94,12 +114,12 @@ class Prover:
         bloomed = check_blooms(
             blocks,
             placed,
-            exact_from=0 if self.policy.every_bloom else near,
+            exact_from=0 if self.policy.every_bloom or thorough else near,
             blooms=self.policy.blooms,
             traits=self.traits,
         )
         hashed = {block.height for block in blocks if self._hash_is_right(block)}
-        receipted = await self._by_receipts(blocks, placed, hashed)
+        receipted = await self._by_receipts(blocks, placed, hashed, thorough)
         found = []
         for block in blocks:
             logs = LogsProof.BLOOM if block.height in bloomed else LogsProof.NONE
@@ -138,7 +158,11 @@ class Prover:
         )
 
     async def _by_receipts(
-        self, blocks: Sequence[Block], placed: Placed, hashed: set[int]
+        self,
+        blocks: Sequence[Block],
+        placed: Placed,
+        hashed: set[int],
+        thorough: bool,
     ) -> set[int]:
         """The heights whose logs are those of receipts under the header's root."""
         proved: set[int] = set()
@@ -149,7 +173,7 @@ class Prover:
             if not block.sealed.transactions:
                 if self._is_empty(block, placed, hashed):
                     proved.add(block.height)
-            elif self._affordable(block):
+            elif self._affordable(block, thorough):
                 asked.append(block)
         if asked:
             for block, receipts in zip(asked, await self._read(asked), strict=True):
@@ -169,11 +193,13 @@ class Prover:
         # Some chains have logs that belong to no transaction.
         return not _logs(placed, block.height)
 
-    def _affordable(self, block: Block) -> bool:
+    def _affordable(self, block: Block, thorough: bool) -> bool:
         if self.policy.every_receipt:
             return True
         if self.policy.receipts is Verify.NEVER or self._receipts_doubted:
             return False
+        if thorough:
+            return True
         most = self._client.limits(block.height).max_batch or DEFAULT_BATCH
         assert block.sealed is not None
         return len(block.sealed.transactions) <= most

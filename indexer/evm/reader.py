@@ -83,7 +83,8 @@ class ReadPlan:
 
     `trust_bloom`: the blooms of the chain tell whether logs were held back.
     `sealed_from`: the block from which headers are read with all that their hash
-    covers; None: nowhere. `head` as far as it is known.
+    covers; None: nowhere. `thorough`: all that proves a block is read, whatever it
+    costs. `head` as far as it is known.
     """
 
     whole: bool  # every log of every block, with every header
@@ -92,6 +93,7 @@ class ReadPlan:
     full: bool = False  # with transactions, of every block
     trust_bloom: bool = False
     sealed_from: int | None = None
+    thorough: bool = False
     head: int | None = None
 
     @property
@@ -101,7 +103,8 @@ class ReadPlan:
 
     def block_call(self, height: int) -> Call:
         """The question for a block."""
-        sealed = self.sealed_from is not None and height >= self.sealed_from
+        near = self.sealed_from is not None and height >= self.sealed_from
+        sealed = near or self.thorough
         return block_call(height, full=self.full, sealed=sealed)
 
 
@@ -275,7 +278,9 @@ class Reader:
             await self._numbering.normalise(logs, reply.endpoint)
         placed = place(logs, blocks, rank=plan.rank)
         if plan.whole:
-            ordered = await self._prover.prove(ordered, placed, head=plan.head)
+            ordered = await self._prover.prove(
+                ordered, placed, head=plan.head, thorough=plan.thorough
+            )
         self.counters.parts += 1
         self.counters.logs += len(logs)
         self._spans.observe(

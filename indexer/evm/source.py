@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from db.blocks import Header
 from db.position import BlockRange
-from db.proofs import HeaderProof
+from db.proofs import HeaderProof, Level
 from db.validators import ValidatorSet
 from indexer.errors import Permanent, Retryable
 from indexer.evm.answers import Call, Missing
@@ -184,14 +184,26 @@ class EvmSource:
         """Read the transactions of these accounts too, besides our own signers'."""
         self.watch_senders = self._own_senders | frozenset(wallets)
 
+    def provable(self) -> Sequence[Level]:
+        """The levels to which blocks can be raised, as far as the chain has shown."""
+        return self._prover.provable() if self._mode == "all" else ()
+
+    async def prove(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
+        """Read a range again with all that proves its blocks."""
+        return await self._read(wanted, frozenset(events), thorough=True)
+
     async def fetch(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
         """Read a range for the events with these ids; see `indexer.source.Source`.
 
         Children announced in the range are in the batch and are followed from then on,
         also when their announcing events are not among `events`.
         """
-        ids = frozenset(events)
-        plan = self._plan(wanted, ids)
+        return await self._read(wanted, frozenset(events))
+
+    async def _read(
+        self, wanted: BlockRange, ids: frozenset[str], *, thorough: bool = False
+    ) -> Batch:
+        plan = self._plan(wanted, ids, thorough=thorough)
         born = _Born.under(plan, self._followed.contracts)
         routed = Routed()
         headers: dict[int, Header] = {}
@@ -279,7 +291,9 @@ class EvmSource:
             **dataclasses.asdict(self._reader.counters),
         }
 
-    def _plan(self, wanted: BlockRange, ids: frozenset[str]) -> ReadPlan:
+    def _plan(
+        self, wanted: BlockRange, ids: frozenset[str], *, thorough: bool
+    ) -> ReadPlan:
         head = None if self._seen is None else self._seen.height
         whole = self._mode == "all"
         near = 0 if head is None else head - HEAD_BLOCKS
@@ -294,6 +308,7 @@ class EvmSource:
             full=bool(self.watch_senders),
             trust_bloom=whole and self._prover.trusts_bloom,
             sealed_from=self._prover.sealed_from(near) if whole else None,
+            thorough=thorough,
             head=head,
             filter=filter_,
         )

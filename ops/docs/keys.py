@@ -1,71 +1,23 @@
 """The page of the settings: every key, where it goes and what it means."""
 
-import enum
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
 
-from db.proofs import Proof, Verify
+from ops.docs.chain_keys import CHAIN_SECTIONS
 from ops.docs.markdown import block, code, page, table
+from ops.docs.section import RATE, Key, Section
 from ops.settings import (
     ApiSettings,
     AuthSettings,
-    ChainSettings,
-    ContractSettings,
     DatabaseSettings,
     DocumentSettings,
     ExternalSettings,
-    Fees,
-    Finality,
     LimitSettings,
-    Logs,
     RedisSettings,
     Settings,
-    SignerKind,
-    SignerSettings,
     WalletSettings,
 )
 from ops.settings.tree import SHORT_NAMES
 
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What one key takes, and what it means."""
-
-    form: str
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table of `chainfold.toml`: its keys, and what each of them means."""
-
-    name: str
-    meaning: str
-    model: type | None
-    keys: Mapping[str, Key]
-    attributes: Mapping[str, str] = field(default_factory=dict)  # when named otherwise
-
-    def default(self, key: str) -> str:
-        """What holds when the key is not given, as TOML writes it."""
-        if self.model is None:
-            return ""
-        wanted = self.attributes.get(key, key)
-        found = {item.name: item for item in fields(self.model)}[wanted]
-        if found.default is not MISSING:
-            return _toml(found.default)
-        return "" if found.default_factory is not MISSING else "**required**"
-
-
-def _choices(options: type[enum.Enum]) -> str:
-    return ", ".join(code(f'"{option.value}"') for option in options)
-
-
-ADDRESSES = "address, or a list"
-RATE = '`"<number>/minute"`, or `"none"`'
-AMOUNT = '`"1000"` (wei), `"30 gwei"`, `"1.5 ether"`'
 SECTIONS = (
     Section(
         "",
@@ -102,139 +54,7 @@ SECTIONS = (
             )
         },
     ),
-    Section(
-        "chains.<name>",
-        "A chain to follow; the name is yours, and stays with what was read.",
-        ChainSettings,
-        {
-            "id": Key("CAIP-2 id", "`eip155:<chain id>`; checked at every endpoint."),
-            "rpc": Key("URL, or a list", "The endpoints; all of one chain."),
-            "finality": Key(
-                _choices(Finality),
-                "How blocks become final: at once, as the node's `finalized` tag "
-                "says, or after `finality_depth` blocks (`commitment`: Solana).",
-            ),
-            "finality_depth": Key("integer", 'Goes with `finality = "depth"` only.'),
-            "start_block": Key("integer", "The first block worth reading."),
-            "logs": Key(
-                _choices(Logs),
-                "Every log of a block, or only those of our contracts; a chain keeps "
-                "its way, for it numbers the facts.",
-            ),
-            "genesis": Key("block hash", "Of block 0; another chain is refused."),
-            "poll_seconds": Key("number", "How often the head is asked for."),
-            "stall_seconds": Key("number", "A head unchanged for longer is a stall."),
-            "watch_senders": Key(
-                ADDRESSES, "Accounts whose transactions are kept too."
-            ),
-            "fees": Key(
-                _choices(Fees),
-                "What our own transactions offer for gas: one price, or, of type 2, a "
-                "most and a tip.",
-            ),
-            "verify_bloom": Key(
-                _choices(Verify),
-                "Compare logs with the headers' blooms: near the head on chains that "
-                "write them (a chain that had true ones is not let off them), of every "
-                "block, or not at all.",
-            ),
-            "verify_receipts": Key(
-                _choices(Verify),
-                "Read receipts and compare their trie with the header's root, which "
-                "proves that no log is missing: near the head while those of a block "
-                "fit one request, of every block, or not at all.",
-            ),
-            "require": Key(
-                "`{ header, logs }`",
-                "The least that must be proved of a block before it is written: "
-                '`header = "parent" | "hash" | "seals"`, '
-                '`logs = "none" | "bloom" | "receipts"`.',
-            ),
-            "validators": Key(
-                "address, or a list",
-                "The IBFT validators due after `validators_block`, in the order of the "
-                "headers; on BLS chains `address:key`. Needed for seals where block 0 "
-                "is not read, and where no votes explain a new set (PoS).",
-            ),
-            "validators_block": Key("integer", "Goes with `validators`."),
-            "contracts": Key("section", "See below."),
-            "programs": Key("section", "See below."),
-        },
-    ),
-    Section(
-        "chains.<name>.contracts",
-        "Where the declared contracts are, by the name of their declaration; those "
-        "that a factory makes are found by themselves.",
-        None,
-        {
-            "<contract>": Key(
-                f"{ADDRESSES}; or `{{ address, start }}`",
-                "Its address, and the first block worth reading for it.",
-            )
-        },
-    ),
-    Section(
-        "chains.<name>.programs",
-        "The programs of a Solana chain, by the name of their declaration.",
-        None,
-        {"<program>": Key("address in base58", "The program's address.")},
-    ),
-    Section(
-        "contracts.<name>",
-        "A contract declared by its ABI alone; its events become tables whose names "
-        "begin with the name. Either `address` or `factory` is needed.",
-        ContractSettings,
-        {
-            "abi": Key("path", "A JSON list, or `{abi: [...]}`; relative to the file."),
-            "address": Key(ADDRESSES, "Where it is."),
-            "factory": Key(
-                "`{ contract, event, param }`",
-                "The contract and the event parameter that announce its addresses.",
-            ),
-            "chain": Key(
-                "text", "The chain it is on; not needed when there is only one."
-            ),
-            "start": Key("integer", "The first block worth reading for it."),
-        },
-        {"abi": "abi_path", "address": "addresses"},
-    ),
-    Section(
-        "signers.<name>",
-        "A key, by where it is kept; never the key itself.",
-        SignerSettings,
-        {
-            "kind": Key(_choices(SignerKind), "Where the key is kept."),
-            "path": Key("path", 'The keystore file; with `"keystore"`.'),
-            "password_env": Key("text", "The variable with the keystore's password."),
-            "env": Key("text", 'The variable with the key; with `"env"`.'),
-            "url": Key(
-                "URL",
-                'With `"remote"`: where `chainfold sign serve`, or a web3signer, '
-                "listens; `unix:/path/to/sign.sock` or `http://127.0.0.1:9000`.",
-            ),
-            "address": Key("address", "The account that is expected."),
-            "allow": Key(
-                "list",
-                "What it signs: `IssuerRegistry.registerIssuer`, or "
-                "`CampaignImplementation.*` for every function; at the addresses of "
-                "`[chains.<name>.contracts]` and wherever the contract's factory made "
-                "one. Absent: what the declared commands of the signer call.",
-            ),
-            "value_per_transaction": Key(AMOUNT, "The most that is sent at a time."),
-            "value_per_day": Key(AMOUNT, "The most that is sent in a day (UTC)."),
-            "gas_per_day": Key(
-                AMOUNT,
-                "The most that gas may cost in a day (UTC), counted by what each "
-                "transaction could cost.",
-            ),
-            "gas_price_max": Key(AMOUNT, "The most that is paid for a unit of gas."),
-            "max_in_flight": Key(
-                "integer",
-                "How many nonces are open at once; less than the node keeps for an "
-                "account (Polygon Edge: 128).",
-            ),
-        },
-    ),
+    *CHAIN_SECTIONS,
     Section(
         "limits",
         "How much is done at a time.",
@@ -410,17 +230,3 @@ def _section(section: Section) -> str:
     ]
     head = ["key", "form", "default", "means"]
     return f"## {title}\n\n{section.meaning}\n\n{table(head, rows)}"
-
-
-def _toml(value: Any) -> str:
-    """A default as one would write it."""
-    if value is None or value == ():
-        return ""
-    if isinstance(value, bool | tuple):
-        return code(json.dumps(value))
-    if isinstance(value, Proof):
-        members = ", ".join(f'{k} = "{v}"' for k, v in value.as_json().items())
-        return code(f"{{ {members} }}")
-    if isinstance(value, enum.Enum):
-        value = value.value
-    return code(f'"{value}"' if isinstance(value, (str, Path)) else f"{value}")

@@ -137,6 +137,7 @@ class ChainSettings:
     require: Proof = UNPROVED
     validators: tuple[ValidatorKey, ...] = ()
     validators_block: int | None = None
+    audit_blocks: int = 20
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, bytes] = field(default_factory=_nothing)
 

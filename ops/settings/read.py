@@ -117,6 +117,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         validators_block=table.number("validators_block", -1, int)
         if "validators_block" in table
         else None,
+        audit_blocks=table.number("audit_blocks", default.audit_blocks, int),
         contracts=read_deployments(table.section("contracts")),
         programs=read_programs(table.section("programs"), chain_id),
     )

@@ -18,6 +18,7 @@ from db.status import chain_status
 from helpers.edge import EdgeNetwork, EdgeUnavailable, Sender, edge_program, receipts_of
 from helpers.servers import engine_on, fresh_database
 from helpers.tables import problems
+from indexer.audit import Audit, audit
 from indexer.follow import Behind, CaughtUp, step
 from ops.devnet.deploy import deploy, dev_account
 from ops.indexing import declared, open_chain
@@ -232,6 +233,30 @@ def test_where_receipts_are_required_every_block_is_proved_by_them(
         reached = chain_status(connection, source).checkpoint
         found = proofs.lowest(connection, source, BlockRange(0, reached))
     assert found == Proof(HeaderProof.SEALS, LogsProof.RECEIPTS)
+
+
+def test_history_that_was_read_unproved_is_raised_by_the_audit(
+    indexed, network, world, played, monkeypatch
+):
+    monkeypatch.setattr("indexer.evm.source.HEAD_BLOCKS", 0)
+    monkeypatch.setattr("indexer.evm.proofs.HEAD_BLOCKS", 0)
+    reached = indexed.read()[-1].head.height
+    with indexed.engine.connect() as connection:
+        before = proofs.lowest(connection, indexed.source.id, BlockRange(0, reached))
+    assert before == Proof()
+
+    async def go():
+        opened = open_chain(indexed.settings, "edge", indexed.engine, indexed.registry)
+        async with opened as chain:
+            done = Audit()
+            while await audit(chain, done, 10):
+                pass
+
+    asyncio.run(go())
+
+    with indexed.engine.connect() as connection:
+        after = proofs.lowest(connection, indexed.source.id, BlockRange(0, reached))
+    assert after == Proof(HeaderProof.SEALS, LogsProof.RECEIPTS)
 
 
 def test_a_validator_that_is_killed_or_hangs_stops_nothing(

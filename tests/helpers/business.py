@@ -248,6 +248,7 @@ async def open_business(
     )
     source = EvmSource(
         "fake", number, client, followed, finality or Ibft(), mode=mode,
+        traits=row.traits,
         known_children=known, watch_senders=watch,
     )  # fmt: skip
     streams = plan_streams(REGISTRY, Wanted(0, addresses, watch))

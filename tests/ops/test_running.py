@@ -24,7 +24,9 @@ from indexer.reorg import FinalityViolated
 from ops import running
 from ops.errors import OperationError
 
-CHAIN = SimpleNamespace(name="fake", poll_seconds=0.02, stall_seconds=30.0)
+CHAIN = SimpleNamespace(
+    name="fake", poll_seconds=0.02, stall_seconds=30.0, audit_blocks=0
+)
 
 
 @pytest.fixture

@@ -1,0 +1,109 @@
+"""Proving history a little at a time, while there is nothing else to read.
+
+Blocks far below the head are written on the node's word, or on their blooms. The audit
+reads a few of them again with all that proves them (`Source.prove`), compares every
+fact with those that are stored, and raises their levels. What it finds wrong stops the
+chain: a node lied when the blocks were read.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+
+from db import blocks, proofs, validators
+from db.copy import count_facts, differing_facts
+from db.position import BlockRange
+from db.proofs import HeaderProof, Level
+from db.reads.marks import checkpoint
+from indexer.chain import Chain
+from indexer.errors import Permanent, Reorg
+from indexer.source import Batch
+from indexer.streams import events_of
+
+log = logging.getLogger(__name__)
+
+
+class FactsDiffer(Permanent):
+    """Facts that were written are not those that the blocks prove."""
+
+
+@dataclass(slots=True)
+class Audit:
+    """How far a chain was audited by this process, for each level.
+
+    Blocks that could not be raised to a level are passed over until the next start. A
+    header's level that the first of some blocks did not reach is given up until then:
+    the blocks above it need it.
+    """
+
+    reached: dict[str, int] = field(default_factory=dict)
+    given_up: set[str] = field(default_factory=set)
+
+
+async def audit(chain: Chain, done: Audit, most: int) -> BlockRange | None:
+    """Prove the next blocks of history, at most so many; which they were.
+
+    Raises Reorg when they are not the blocks that were written, FactsDiffer when their
+    facts are not those that are stored, and Retryable when the source cannot tell.
+    """
+    for level in chain.source.provable():
+        if level.word in done.given_up:
+            continue
+        chosen = await asyncio.to_thread(_next, chain, done, level, most)
+        if chosen is None:
+            continue
+        streams = [each for each in chain.streams if each.start <= chosen.last]
+        batch = await chain.source.prove(chosen, events_of(streams))
+        await asyncio.to_thread(_record, chain, batch, set(events_of(streams)))
+        done.reached[level.word] = chosen.last + 1
+        proof = batch.headers[0].proof
+        if isinstance(level, HeaderProof) and proof.header < level:
+            done.given_up.add(level.word)
+        return chosen
+    return None
+
+
+def _next(chain: Chain, done: Audit, level: Level, most: int) -> BlockRange | None:
+    """The lowest blocks of those read that lack a level, and were not passed over."""
+    with chain.engine.connect() as connection:
+        events = {stream.event for stream in chain.streams}
+        last = checkpoint(connection, chain.id, events, chain.streams)
+        first = min(stream.start for stream in chain.streams)
+        first = max(first, done.reached.get(level.word, 0))
+        if last is None or last < first:
+            return None
+        within = BlockRange(first, last)
+        gaps = proofs.lacking(connection, chain.id, level, within, 1)
+    if not gaps:
+        return None
+    return BlockRange(gaps[0].first, min(gaps[0].last, gaps[0].first + most - 1))
+
+
+def _record(chain: Chain, batch: Batch, events: set[str]) -> None:
+    with chain.engine.begin() as connection:
+        if chain.guard is not None:
+            chain.guard(connection)
+        broken = blocks.broken_link(connection, chain.id, batch.headers)
+        if broken is not None:
+            raise Reorg(broken, f"block {broken} is not the one that was written")
+        known = [chain.registry.events[event] for event in sorted(events)]
+        counts = count_facts(connection, chain.id, known, batch.range)
+        given = {facts.event.spec.id: facts for facts in batch.facts if len(facts)}
+        differing = {
+            event: differing_facts(connection, chain.id, given[event], batch.range)
+            if event in given
+            else counts[event]
+            for event in sorted((counts.keys() | given.keys()) & events)
+        }
+        wrong = {event: count for event, count in differing.items() if count}
+        if wrong:
+            listed = ", ".join(f"{n} of {event}" for event, n in wrong.items())
+            raise FactsDiffer(
+                f"blocks {batch.range} do not hold the facts that were written: "
+                f"{listed} differ. An endpoint lied when they were read. Run "
+                f"`chainfold rewind {chain.name} {batch.range.first}`, and the blocks "
+                "are read again"
+            )
+        proofs.mark(connection, chain.id, ((h.height, h.proof) for h in batch.headers))
+        if batch.validators is not None:
+            validators.store(connection, chain.id, batch.validators)

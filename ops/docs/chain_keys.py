@@ -1,0 +1,155 @@
+"""The settings of chains, contracts and signers, as their page has them."""
+
+from db.proofs import Verify
+from ops.docs.section import ADDRESSES, AMOUNT, Key, Section, choices
+from ops.settings import (
+    ChainSettings,
+    ContractSettings,
+    Fees,
+    Finality,
+    Logs,
+    SignerKind,
+    SignerSettings,
+)
+
+CHAIN_SECTIONS = (
+    Section(
+        "chains.<name>",
+        "A chain to follow; the name is yours, and stays with what was read.",
+        ChainSettings,
+        {
+            "id": Key("CAIP-2 id", "`eip155:<chain id>`; checked at every endpoint."),
+            "rpc": Key("URL, or a list", "The endpoints; all of one chain."),
+            "finality": Key(
+                choices(Finality),
+                "How blocks become final: at once, as the node's `finalized` tag "
+                "says, or after `finality_depth` blocks (`commitment`: Solana).",
+            ),
+            "finality_depth": Key("integer", 'Goes with `finality = "depth"` only.'),
+            "start_block": Key("integer", "The first block worth reading."),
+            "logs": Key(
+                choices(Logs),
+                "Every log of a block, or only those of our contracts; a chain keeps "
+                "its way, for it numbers the facts.",
+            ),
+            "genesis": Key("block hash", "Of block 0; another chain is refused."),
+            "poll_seconds": Key("number", "How often the head is asked for."),
+            "stall_seconds": Key("number", "A head unchanged for longer is a stall."),
+            "watch_senders": Key(
+                ADDRESSES, "Accounts whose transactions are kept too."
+            ),
+            "fees": Key(
+                choices(Fees),
+                "What our own transactions offer for gas: one price, or, of type 2, a "
+                "most and a tip.",
+            ),
+            "verify_bloom": Key(
+                choices(Verify),
+                "Compare logs with the headers' blooms: near the head on chains that "
+                "write them (a chain that had true ones is not let off them), of every "
+                "block, or not at all.",
+            ),
+            "verify_receipts": Key(
+                choices(Verify),
+                "Read receipts and compare their trie with the header's root, which "
+                "proves that no log is missing: near the head while those of a block "
+                "fit one request, of every block, or not at all.",
+            ),
+            "require": Key(
+                "`{ header, logs }`",
+                "The least that must be proved of a block before it is written: "
+                '`header = "parent" | "hash" | "seals"`, '
+                '`logs = "none" | "bloom" | "receipts"`.',
+            ),
+            "validators": Key(
+                "address, or a list",
+                "The IBFT validators due after `validators_block`, in the order of the "
+                "headers; on BLS chains `address:key`. Needed for seals where block 0 "
+                "is not read, and where no votes explain a new set (PoS).",
+            ),
+            "validators_block": Key("integer", "Goes with `validators`."),
+            "audit_blocks": Key(
+                "integer",
+                "So many blocks of history are proved between two polls while nothing "
+                "is to be read: seals and receipts of blocks that were read without. "
+                "0: none.",
+            ),
+            "contracts": Key("section", "See below."),
+            "programs": Key("section", "See below."),
+        },
+    ),
+    Section(
+        "chains.<name>.contracts",
+        "Where the declared contracts are, by the name of their declaration; those "
+        "that a factory makes are found by themselves.",
+        None,
+        {
+            "<contract>": Key(
+                f"{ADDRESSES}; or `{{ address, start }}`",
+                "Its address, and the first block worth reading for it.",
+            )
+        },
+    ),
+    Section(
+        "chains.<name>.programs",
+        "The programs of a Solana chain, by the name of their declaration.",
+        None,
+        {"<program>": Key("address in base58", "The program's address.")},
+    ),
+    Section(
+        "contracts.<name>",
+        "A contract declared by its ABI alone; its events become tables whose names "
+        "begin with the name. Either `address` or `factory` is needed.",
+        ContractSettings,
+        {
+            "abi": Key("path", "A JSON list, or `{abi: [...]}`; relative to the file."),
+            "address": Key(ADDRESSES, "Where it is."),
+            "factory": Key(
+                "`{ contract, event, param }`",
+                "The contract and the event parameter that announce its addresses.",
+            ),
+            "chain": Key(
+                "text", "The chain it is on; not needed when there is only one."
+            ),
+            "start": Key("integer", "The first block worth reading for it."),
+        },
+        {"abi": "abi_path", "address": "addresses"},
+    ),
+    Section(
+        "signers.<name>",
+        "A key, by where it is kept; never the key itself.",
+        SignerSettings,
+        {
+            "kind": Key(choices(SignerKind), "Where the key is kept."),
+            "path": Key("path", 'The keystore file; with `"keystore"`.'),
+            "password_env": Key("text", "The variable with the keystore's password."),
+            "env": Key("text", 'The variable with the key; with `"env"`.'),
+            "url": Key(
+                "URL",
+                'With `"remote"`: where `chainfold sign serve`, or a web3signer, '
+                "listens; `unix:/path/to/sign.sock` or `http://127.0.0.1:9000`.",
+            ),
+            "address": Key("address", "The account that is expected."),
+            "allow": Key(
+                "list",
+                "What it signs: `IssuerRegistry.registerIssuer`, or "
+                "`CampaignImplementation.*` for every function; at the addresses of "
+                "`[chains.<name>.contracts]` and wherever the contract's factory made "
+                "one. Absent: what the declared commands of the signer call.",
+            ),
+            "value_per_transaction": Key(AMOUNT, "The most that is sent at a time."),
+            "value_per_day": Key(AMOUNT, "The most that is sent in a day (UTC)."),
+            "gas_per_day": Key(
+                AMOUNT,
+                "The most that gas may cost in a day (UTC), counted by what each "
+                "transaction could cost.",
+            ),
+            "gas_price_max": Key(AMOUNT, "The most that is paid for a unit of gas."),
+            "max_in_flight": Key(
+                "integer",
+                "How many nonces are open at once; less than the node keeps for an "
+                "account (Polygon Edge: 128).",
+            ),
+        },
+    ),
+)

@@ -1,0 +1,100 @@
+"""The audit of history: levels rise, and facts that are not the chain's are found."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy import text
+
+from db import proofs
+from db.position import BlockRange
+from db.proofs import LogsProof, Proof
+from db.schema import migrate
+from helpers.business import REGISTRY, Moved, open_business, play
+from helpers.following import catch_up, check
+from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer
+from indexer.audit import Audit, FactsDiffer, audit
+from indexer.evm import proofs as evm_proofs
+from indexer.writer import rewind
+
+TABLE = "facts." + Moved.spec.table
+
+
+@pytest.fixture
+def engine(db_engine, monkeypatch):
+    migrate(db_engine, REGISTRY)
+    monkeypatch.setattr(evm_proofs, "HEAD_BLOCKS", 5)
+    monkeypatch.setattr("indexer.evm.source.HEAD_BLOCKS", 5)
+    return db_engine
+
+
+@pytest.fixture
+def node():
+    fake = FakeEvmChain()
+    play(fake, 60, seed=31)
+    with FakeRpcServer(fake, **EDGE) as running:
+        yield running
+
+
+def audited(engine, node, *, most=7, spoil=""):
+    """Read everything, spoil a table, then audit until nothing is left; the ranges."""
+
+    async def go():
+        async with open_business(engine, node.url) as chain:
+            await catch_up(chain)
+            if spoil:
+                with engine.begin() as connection:
+                    assert connection.execute(text(spoil)).rowcount == 1
+            done, found = Audit(), []
+            while (proved := await audit(chain, done, most)) is not None:
+                found.append(proved)
+            return found
+
+    return asyncio.run(go())
+
+
+def lowest(engine, last):
+    with engine.connect() as connection:
+        return proofs.lowest(connection, 1, BlockRange(0, last))
+
+
+def test_history_is_raised_to_what_the_chain_can_prove(engine, node):
+    async def read():
+        async with open_business(engine, node.url) as chain:
+            await catch_up(chain)
+
+    asyncio.run(read())
+    assert lowest(engine, node.chain.head) == Proof()
+
+    found = audited(engine, node)
+
+    assert found[0].first == 0
+    assert all(each.blocks <= 7 for each in found)
+    assert lowest(engine, node.chain.head).logs is LogsProof.BLOOM
+    assert audited(engine, node) == []
+    check(engine, node.chain)
+
+
+ONE = f"(SELECT position FROM {TABLE} ORDER BY position OFFSET 3 LIMIT 1)"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        f"DELETE FROM {TABLE} WHERE position = {ONE}",
+        f"UPDATE {TABLE} SET value = value + 1 WHERE position = {ONE}",
+        f"UPDATE {TABLE} SET position = position + 1000 WHERE position = {ONE}",
+        f"UPDATE {TABLE} SET block_time = block_time - 1 WHERE position = {ONE}",
+    ],
+)
+def test_facts_that_are_not_the_chains_stop_it_and_the_remedy_works(
+    engine, node, spoil
+):
+    with pytest.raises(FactsDiffer, match="Run `chainfold rewind fake") as caught:
+        audited(engine, node, spoil=spoil)
+
+    height = int(str(caught.value).split("rewind fake ")[1].split("`")[0])
+    rewind(engine, REGISTRY, 1, height)
+    audited(engine, node)
+    check(engine, node.chain)
