@@ -201,14 +201,10 @@ async def open_chain(
         known_children=known,
     )
     opened = Chain(
-        engine,
-        registry,
-        source,
-        row.id,
-        plan_streams(registry, plan),
+        engine, registry, source, row.id, plan_streams(registry, plan),
         range_blocks=settings.limits.range_blocks,
         batch_facts=settings.limits.batch_facts,
-    )
+    )  # fmt: skip
     try:
         try:
             await check_genesis(opened, chain.genesis)

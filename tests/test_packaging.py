@@ -19,6 +19,7 @@ DISTRIBUTIONS = {
     "argon2": "argon2-cffi",
     "botocore": "boto3",
     "psycopg2": "psycopg2-binary",
+    "py_arkworks_bls12381": "py-arkworks-bls12381",
     "prometheus_client": "prometheus-client",
     "flask_smorest": "flask-smorest",
     "eth_abi": "eth-abi",

@@ -96,6 +96,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
     if said is not None and not said.value:
         table.problem("rpc", "needs at least one endpoint's URL")
     finality, depth = read_finality(table, chain_id)
+    pinned = table.number("validators_block", -1, int)
     chain = ChainSettings(
         name=name,
         id=chain_id or "",
@@ -114,9 +115,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         or default.verify_receipts,
         require=read_require(table.section("require")),
         validators=table.parsed_list("validators", values.validator),
-        validators_block=table.number("validators_block", -1, int)
-        if "validators_block" in table
-        else None,
+        validators_block=None if pinned < 0 else pinned,
         audit_blocks=table.number("audit_blocks", default.audit_blocks, int),
         contracts=read_deployments(table.section("contracts")),
         programs=read_programs(table.section("programs"), chain_id),

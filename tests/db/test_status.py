@@ -7,6 +7,7 @@ from db import coverage, reads, sources, status
 from db.coverage import Stream
 from db.places import take_follower_place
 from db.position import BlockRange
+from db.proofs import Proof
 from db.registry import Registry
 from db.schema import migrate
 from helpers import ledger
@@ -150,8 +151,8 @@ def test_the_mark_knows_its_block(engine, source):
         live = reads.read_mark(connection, source, [PAID])
         past = reads.read_mark(connection, source, [PAID], as_of=12)
         above = reads.read_mark(connection, source, [PAID], as_of=21)
-    assert live.block == reads.Block("test", 20, b"\xaa", 77, False, True)
-    assert past.block == reads.Block("test", 12, None, None, True, True)
+    assert live.block == reads.Block("test", 20, b"\xaa", 77, False, True, Proof())
+    assert past.block == reads.Block("test", 12, None, None, True, True, Proof())
     assert (above.checkpoint, above.block) == (20, None)
 
 
