@@ -35,6 +35,7 @@ class ChainStatus:
     cause: str
     incidents: tuple[str, ...]
     undecodable: int  # logs of followed contracts that are not what their ABI says
+    mended: int  # logs that are facts, with values that had to be mended
     polled_at: datetime | None
     followed_by: str | None  # None: no process follows it now
 
@@ -71,14 +72,20 @@ def chain_status(
         incidents=tuple(
             str(details.get("cause") or kind) for kind, details in open_incidents
         ),
-        undecodable=connection.execute(
-            select(func.count())
-            .select_from(undecodable_log)
-            .where(undecodable_log.c.source == source)
-        ).scalar_one(),
+        undecodable=_odd_logs(connection, source, kept=False),
+        mended=_odd_logs(connection, source, kept=True),
         polled_at=row.polled_at,
         followed_by=_follower(connection, source),
     )
+
+
+def _odd_logs(connection: Connection, source: int, *, kept: bool) -> int:
+    query = (
+        select(func.count())
+        .select_from(undecodable_log)
+        .where(undecodable_log.c.source == source, undecodable_log.c.kept == kept)
+    )
+    return int(connection.execute(query).scalar_one())
 
 
 def stale_declarations(connection: Connection, registry: Registry) -> list[str]:

@@ -13,7 +13,10 @@ from db.validators import ValidatorSet
 
 @dataclass(frozen=True, slots=True)
 class UndecodableLog:
-    """A log of a contract we follow that is not what its ABI says."""
+    """A log of a contract we follow that is not what its ABI says.
+
+    `kept`: it is among the facts all the same, with values that were mended.
+    """
 
     position: int
     emitter: bytes
@@ -22,6 +25,7 @@ class UndecodableLog:
     data: bytes
     event: str
     reason: str
+    kept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

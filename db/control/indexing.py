@@ -142,7 +142,8 @@ declaration = Table(
     UniqueConstraint("kind", "relation"),
 )
 
-# Logs of followed contracts that are not what their ABI says.
+# Logs of followed contracts that are not what their ABI says. `kept`: the log is among
+# the facts all the same, with values that were mended; here are its raw bytes.
 undecodable_log = Table(
     "undecodable_log",
     metadata,
@@ -154,6 +155,7 @@ undecodable_log = Table(
     Column("data", LargeBinary, nullable=False),
     Column("event", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("kept", Boolean, nullable=False, server_default="false"),
     PrimaryKeyConstraint("source", "position"),
 )
 

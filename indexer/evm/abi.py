@@ -1,9 +1,12 @@
 """Event ABIs: where each parameter stands in a log, and whether its words are valid.
 
 A log has up to four topics (the event's hash, then its indexed parameters) and data
-(the other parameters as one ABI tuple). Strictness is eth_abi's: padding must be zero
-(or the sign), offsets must point behind the head and inside the data, UTF-8 must be
-valid; bytes after the last value are ignored.
+(the other parameters as one ABI tuple). Contracts check little of what they emit, so a
+value is kept where it can be read in one way: text that is not UTF-8 with U+FFFD in the
+place of each bad byte, a word with bits beyond its type as Solidity reads it, without
+them. What was mended is noted. Padding behind strings and bytes may be absent, and
+bytes after the last value are ignored, as by eth_abi when it is not strict. Offsets
+must point behind the head and inside the data.
 """
 
 import re
@@ -13,7 +16,10 @@ from typing import Any
 
 import numpy as np
 from eth_abi.abi import decode
+from eth_abi.codec import ABIDecoder
+from eth_abi.decoding import StringDecoder
 from eth_abi.exceptions import DecodingError
+from eth_abi.registry import registry
 from eth_hash.auto import keccak
 
 from db.declare import DeclarationError
@@ -125,22 +131,71 @@ def valid_words(abi_type: str, words: Bytes2D) -> bool:
     return not words[:, size:].any()
 
 
-def decode_topic(param: Param, word: bytes) -> Any:
-    """The value of one indexed parameter; the hash itself for dynamic types."""
-    return _elementary(param, word) if param.elementary else word
+def mended_words(abi_type: str, words: Bytes2D) -> Bytes2D:
+    """Words of an elementary type, shape (n, 32), without bits beyond the type.
+
+    As Solidity reads them: the low bits of numbers and addresses (with the sign of the
+    highest that counts), the high bytes of bytesN, true for any bool but zero.
+    """
+    mended = words.copy()
+    if match := re.fullmatch(r"(u?)int(\d+)", abi_type):
+        pad = 32 - int(match[2]) // 8
+        if pad:
+            sign = np.where(words[:, pad] >= 0x80, 0xFF, 0)[:, None]
+            mended[:, :pad] = 0 if match[1] else sign
+    elif abi_type == "address":
+        mended[:, :12] = 0
+    elif abi_type == "bool":
+        mended[:, :31] = 0
+        mended[:, 31] = words.any(axis=1)
+    else:
+        size = 24 if abi_type == "function" else int(abi_type.removeprefix("bytes"))
+        mended[:, size:] = 0
+    return mended
 
 
-def decode_body(layout: Layout, data: bytes) -> Sequence[Any]:
-    """The values of the non-indexed parameters, in order; raises DecodeError."""
+def decode_topic(param: Param, word: bytes, notes: list[str]) -> Any:
+    """The value of one indexed parameter; the hash itself for dynamic types.
+
+    What had to be mended is added to `notes`.
+    """
+    return _elementary(param, word, notes) if param.elementary else word
+
+
+def decode_body(layout: Layout, data: bytes, notes: list[str]) -> Sequence[Any]:
+    """The values of the non-indexed parameters, in order; raises DecodeError.
+
+    What had to be mended is added to `notes`.
+    """
     if layout.sliced:
-        return _slice_body(layout, data)
+        return _slice_body(layout, data, notes)
+    types = [param.type for param in layout.body]
     try:
-        return decode([param.type for param in layout.body], data)
+        return decode(types, data, strict=False)
+    except UnicodeDecodeError as error:
+        notes.append(f"data: {error}")
     except (DecodingError, ValueError, OverflowError, MemoryError) as error:
         raise DecodeError(f"data: {error}") from None
+    try:
+        values: Sequence[Any] = _LENIENT.decode(types, data, strict=False)
+    except (DecodingError, ValueError, OverflowError, MemoryError) as error:
+        raise DecodeError(f"data: {error}") from None
+    return values
 
 
-def _slice_body(layout: Layout, data: bytes) -> Sequence[Any]:
+def _lenient() -> ABIDecoder:
+    """A decoder that puts U+FFFD in the place of bytes that are not UTF-8."""
+    own = registry.copy()  # type: ignore[no-untyped-call]
+    own.unregister_decoder("string")
+    replacing = StringDecoder("replace")  # type: ignore[no-untyped-call]
+    own.register_decoder("string", replacing)
+    return ABIDecoder(own)
+
+
+_LENIENT = _lenient()
+
+
+def _slice_body(layout: Layout, data: bytes, notes: list[str]) -> Sequence[Any]:
     """As eth_abi decodes it, for one-word values and top-level strings and bytes."""
     head = 32 * len(layout.body)
     if len(data) < head:
@@ -149,7 +204,7 @@ def _slice_body(layout: Layout, data: bytes) -> Sequence[Any]:
     for param in layout.body:
         word = data[32 * param.slot : 32 * param.slot + 32]
         if param.elementary:
-            values.append(_elementary(param, word))
+            values.append(_elementary(param, word, notes))
             continue
         raw = _tail(param, data, int.from_bytes(word), head)
         if param.type == "bytes":
@@ -158,7 +213,8 @@ def _slice_body(layout: Layout, data: bytes) -> Sequence[Any]:
         try:
             values.append(raw.decode())
         except UnicodeDecodeError as error:
-            raise DecodeError(f"{param.name} (string): {error}") from None
+            notes.append(f"{param.name} (string): {error}")
+            values.append(raw.decode(errors="replace"))
     return values
 
 
@@ -169,35 +225,29 @@ def _tail(param: Param, data: bytes, offset: int, head: int) -> bytes:
     if offset + 32 > len(data):
         raise DecodeError(f"{param.name} ({param.type}): its length is cut off")
     size = int.from_bytes(data[offset : offset + 32])
-    padded = -(-size // 32) * 32
     start = offset + 32
-    if start + padded > len(data):
+    if start + size > len(data):
         raise DecodeError(f"{param.name} ({param.type}): {size} bytes are not there")
-    if any(data[start + size : start + padded]):
-        raise DecodeError(f"{param.name} ({param.type}): its padding is not zero")
     return data[start : start + size]
 
 
-def _elementary(param: Param, word: bytes) -> Any:
+def _elementary(param: Param, word: bytes, notes: list[str]) -> Any:
     """One word as a value, in the form eth_abi gives it."""
+    words = np.frombuffer(word, np.uint8).reshape(1, 32)
+    if not valid_words(param.type, words):
+        notes.append(f"{param.name} ({param.type}): it has bits beyond its type")
+        word = mended_words(param.type, words).tobytes()
     kind = param.type
     number = int.from_bytes(word)
-    if kind == "address" and not number >> 160:
+    if kind == "address":
         return "0x" + word[12:].hex()
-    if kind == "bool" and number <= 1:
+    if kind == "bool":
         return number == 1
-    if kind.startswith("uint") and not number >> int(kind[4:]):
+    if kind.startswith("uint"):
         return number
     if kind.startswith("int"):
-        number = int.from_bytes(word, signed=True)
-        half = 1 << (int(kind[3:]) - 1)
-        if -half <= number < half:
-            return number
-    if kind == "function" or kind.startswith("bytes"):
-        size = 24 if kind == "function" else int(kind[5:])
-        if not any(word[size:]):
-            return word[:size]
-    raise DecodeError(f"{param.name} ({kind}): its padding is not empty")
+        return int.from_bytes(word, signed=True)
+    return word[: 24 if kind == "function" else int(kind[5:])]
 
 
 def plain(abi: Mapping[str, Any], value: Any) -> Any:

@@ -4,7 +4,8 @@ The hex of all logs of an event is joined, turned into bytes at once and viewed 
 words: topics of shape (indexed, n, 32), data of shape (n, words, 32). `db.wire` makes a
 column of each. Events with strings, arrays or structs are decoded log by log. A log
 that is not what its ABI says becomes an `UndecodableLog`, and the others are decoded
-without it. Bytes after the last value are ignored, as eth_abi ignores them. Hex that is
+without it; where only values had to be mended it is kept as a fact all the same
+(`indexer.evm.abi`). Bytes after the last value are ignored. Hex that is
 not hex, or an address that is not 20 bytes, is the node's fault: `Malformed`.
 """
 
@@ -29,6 +30,7 @@ from indexer.evm.abi import (
     decode_body,
     decode_topic,
     layout_of,
+    mended_words,
     plain,
     valid_words,
 )
@@ -103,7 +105,7 @@ class EventDecoder:
         return f"EventDecoder({self.name})"
 
     def read(self, group: Logs) -> tuple[Piece, list[UndecodableLog]]:
-        """Decode the logs of one answer; bad ones come back beside the others."""
+        """Decode the logs of one answer; bad and mended ones come back beside them."""
         topics = self._valid_topics(group.logs)
         words = self._valid_words(group.logs) if self.layout.fixed else None
         if topics is not None and words is not None:
@@ -112,18 +114,30 @@ class EventDecoder:
         bodies: list[Sequence[Any]] = []
         bad: list[UndecodableLog] = []
         for index, log in enumerate(group.logs):
+            at = int(group.positions[index])
+            notes: list[str] = []
             try:
                 if topics is None:
-                    self._check_topics(log)
-                bodies.append(decode_body(self.layout, unhex(log.data)))
+                    self._check_topics(log, notes)
+                bodies.append(decode_body(self.layout, unhex(log.data), notes))
                 good.append(index)
             except DecodeError as error:
-                bad.append(self._refuse(log, int(group.positions[index]), str(error)))
-        if bad or topics is None:
+                bad.append(self._refuse(log, at, str(error)))
+                continue
+            if notes:
+                bad.append(self._refuse(log, at, "; ".join(notes), kept=True))
+        if len(good) < len(group.logs) or topics is None:
             group = group.take(good)
-            topics = self._topics(group.logs)
+            topics = self._topics(group.logs).copy()
+            for param in self.layout.indexed:
+                if param.elementary:
+                    place = param.slot - 1
+                    topics[place] = mended_words(param.type, topics[place])
         if self.layout.fixed:
-            return self._piece(group, topics, self._words(group.logs), ()), bad
+            words = self._words(group.logs).copy()
+            for param in self.layout.body:
+                words[:, param.slot] = mended_words(param.type, words[:, param.slot])
+            return self._piece(group, topics, words, ()), bad
         return self._piece(group, topics, np.empty((0, 0, 32), np.uint8), bodies), bad
 
     def columns(
@@ -152,15 +166,24 @@ class EventDecoder:
                 return None
         return words
 
-    def _check_topics(self, log: RpcLog) -> None:
-        """Raise DecodeError when a log's topics are not those of the event."""
+    def _check_topics(self, log: RpcLog, notes: list[str]) -> None:
+        """Raise DecodeError when a log has not the topics of the event."""
         if len(log.topics) != self.layout.topics:
             raise DecodeError(
                 f"{len(log.topics)} topics, {self.layout.signature} has "
                 f"{self.layout.topics}"
             )
         for param in self.layout.indexed:
-            decode_topic(param, unhex(log.topics[param.slot], 32))
+            decode_topic(param, unhex(log.topics[param.slot], 32), notes)
+
+    def addresses_in(self, log: RpcLog, param: Param) -> list[bytes]:
+        """The address of one parameter, whatever else of the log cannot be read."""
+        words = unhex(log.data)[32 * param.slot : 32 * param.slot + 32]
+        if param.indexed:
+            if len(log.topics) <= param.slot:
+                return []
+            words = unhex(log.topics[param.slot], 32)
+        return [words[12:]] if len(words) == 32 else []
 
     def _valid_words(self, logs: Sequence[RpcLog]) -> Words | None:
         """The data, unless a log has other words than the event or bad values."""
@@ -200,7 +223,9 @@ class EventDecoder:
             bodies,
         )
 
-    def _refuse(self, log: RpcLog, position: int, reason: str) -> UndecodableLog:
+    def _refuse(
+        self, log: RpcLog, position: int, reason: str, *, kept: bool = False
+    ) -> UndecodableLog:
         return UndecodableLog(
             position,
             unhex(log.address, 20),
@@ -209,6 +234,7 @@ class EventDecoder:
             unhex(log.data),
             self.name,
             reason,
+            kept,
         )
 
     def _event_columns(self, event: type[Event], piece: Piece) -> FactColumns:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from db.facts import FactColumns
+from db.position import height_of
 from indexer.evm.blocks import Placed
 from indexer.evm.decode import EventDecoder, Logs, Piece
 from indexer.evm.filters import Announcement, Followed, Route, children_in
@@ -111,12 +112,23 @@ class Router:
 def _children(
     decoder: EventDecoder, group: Logs, announcement: Announcement
 ) -> list[Child]:
-    piece, _ = decoder.read(group)
-    return [
+    """The children in these logs, also in those that cannot be read otherwise."""
+    piece, bad = decoder.read(group)
+    found = [
         child
         for columns in decoder.columns([piece], {announcement.event.spec.id})
         for child in children_in(columns, announcement)
     ]
+    lost = {log.position for log in bad if not log.kept}
+    if lost and not announcement.event.spec.where:
+        field = announcement.event.spec.fields[announcement.field]
+        param = decoder.layout.param(str(field.param))
+        for log, position in zip(group.logs, group.positions.tolist(), strict=True):
+            if position in lost:
+                for address in decoder.addresses_in(log, param):
+                    height = height_of(position)
+                    found.append(Child(announcement.contract, address, height))
+    return found
 
 
 def _buckets(placed: Placed) -> Buckets:

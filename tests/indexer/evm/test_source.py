@@ -937,3 +937,22 @@ def test_a_node_that_loses_a_block_behind_its_header_is_not_believed(then):
             batch = fetch(node.url, 1, 1, mode="filtered")
 
     assert 1 == len(facts(batch)["Transfer"])
+
+
+def test_a_child_is_followed_whatever_else_of_its_announcement_is_bad():
+    """One bad byte in a title would hide a campaign and its money."""
+    kid, other = address(0xE9), address(0xEA)
+    latin = made(kid, "caf\u00e9")
+    latin = FakeLog(FACTORY, latin.topics, latin.data.replace(b"\xc3\xa9", b"\xe9\x00"))
+    broken = made(other)
+    broken = FakeLog(FACTORY, broken.topics, b"\xff" * 32)
+    chain = FakeEvmChain()
+    chain.mine(latin, noted(kid, 5))
+    chain.mine(broken, noted(other, 7))
+
+    with FakeRpcServer(chain, **EDGE) as node:
+        batch = fetch(node.url, 0, 2)
+
+    assert places(batch, "Noted") == [(1, 1), (2, 1)]
+    assert {child.address for child in batch.children} >= {kid, other}
+    assert [log.kept for log in batch.undecodable] == [True, False]
