@@ -14,6 +14,7 @@ from db.position import BlockRange
 from db.proofs import Verify
 from helpers.families import (
     CHAIN,
+    FACTORY,
     IDS,
     NFT,
     STRANGER,
