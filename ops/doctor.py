@@ -15,7 +15,7 @@ from db.registry import Registry
 from db.schema import check_declarations
 from indexer.errors import IndexerError
 from indexer.evm.answers import Call
-from indexer.evm.messages import RpcHeader
+from indexer.evm.messages import RpcHeader, quantity
 from indexer.evm.source import LATEST
 from ops.documents import open_storage
 from ops.errors import OperationError
@@ -153,7 +153,7 @@ def _endpoints(
 
 def _ask_head(settings: Settings, chain: ChainSettings, engine: Engine) -> str:
     head = asyncio.run(_head(settings, chain, engine))
-    return f"answers for chain {evm_chain_number(chain)}, head {int(head.number, 16)}"
+    return f"answers for chain {evm_chain_number(chain)}, head {quantity(head.number)}"
 
 
 def _code(

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from indexer.errors import Retryable
-from indexer.evm.endpoint import Endpoint, Limited
+from indexer.evm.endpoint import Denied, Endpoint, Limited
 from indexer.evm.messages import (
     ErrorBody,
     Malformed,
@@ -65,13 +65,18 @@ class BatchRefused(Retryable):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One question. `span` is the number of blocks of an eth_getLogs, else 0."""
+    """One question.
+
+    `span` is the number of blocks of an eth_getLogs, `terms` the most addresses or
+    topics that it names in one position; both are 0 for other methods.
+    """
 
     method: str
     params: Sequence[Any]
     kind: Any  # the type of the result, as msgspec understands it
     nullable: bool = False
     span: int = 0
+    terms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,7 @@ class Reply:
     endpoint: Endpoint
 
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _one = decoder_of(Response)
 _many = decoder_of(list[Response])
 
@@ -98,6 +104,7 @@ def encode_calls(calls: Sequence[Call]) -> bytes:
 
 def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list[Any]:
     """The typed results in the order of the calls; raises the first call's trouble."""
+    body = body.removeprefix(BYTE_ORDER_MARK)
     try:
         if len(calls) == 1:
             responses = [_one.decode(body)]
@@ -110,10 +117,10 @@ def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list
             f"{endpoint.label} did not answer with JSON-RPC "
             f"({len(body)} bytes): ask again, and check the URL"
         ) from None
-    by_id: dict[Any, Response] = {r.id: r for r in responses}
+    by_id: dict[Any, Response] = {_number(r.id): r for r in responses}
     if len(responses) != len(calls) or by_id.keys() != set(range(len(calls))):
-        if len(calls) == 1 and responses[0].error is not None:
-            raise _failure(endpoint, calls[0], responses[0].error)
+        if len(calls) == 1 and (error := responses[0].failure) is not None:
+            raise _failure(endpoint, calls[0], error)
         raise Malformed(
             f"{endpoint.label} answered {len(responses)} of {len(calls)} calls, or "
             "with other ids: ask again"
@@ -122,9 +129,14 @@ def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list
         return [_result(endpoint, call, by_id[at]) for at, call in enumerate(calls)]
 
 
+def _number(told: int | str | None) -> int | str | None:
+    """The id of a response; some nodes tell a number as text."""
+    return int(told) if isinstance(told, str) and told.isdecimal() else told
+
+
 def _result(endpoint: Endpoint, call: Call, response: Response) -> Any:
-    if response.error is not None:
-        raise _failure(endpoint, call, response.error)
+    if (error := response.failure) is not None:
+        raise _failure(endpoint, call, error)
     if bytes(memoryview(response.result)[:5]) == b"null":
         if call.nullable:
             return None
@@ -145,8 +157,13 @@ def _failure(endpoint: Endpoint, call: Call, body: ErrorBody) -> Retryable:
     text = f"{endpoint.label}: {call.method}: {body.code} {endpoint.hide(body.message)}"
     if verdict.refusal is Refusal.RATE:
         return Limited(f"{text}: ask less often, or add an endpoint")
+    if verdict.refusal is Refusal.DENIED:
+        return Denied(f"{text}: check the key in its URL, and what it may ask")
     if verdict.refusal is Refusal.MISSING:
         return Missing(f"{text}: ask again later")
+    if call.terms > 1 and verdict.refusal is Refusal.TERMS:
+        endpoint.learn_terms(call.terms, verdict.limit)
+        return TooLarge(f"{text}: name fewer", verdict.refusal, endpoint)
     if call.span > 1 and verdict.refusal is Refusal.RANGE:
         endpoint.learn_range(call.span, verdict.limit)
         return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
@@ -160,12 +177,14 @@ def _failure(endpoint: Endpoint, call: Call, body: ErrorBody) -> Retryable:
 
 def _refused_batch(endpoint: Endpoint, size: int, response: Response) -> Retryable:
     """An object in answer to an array: how Polygon Edge refuses a long batch."""
-    if response.error is None:
+    if (error := response.failure) is None:
         return Malformed(f"{endpoint.label} answered a batch with an object: ask again")
-    verdict = classify(response.error.code, response.error.message)
-    text = f"{endpoint.label}: {endpoint.hide(response.error.message)}"
+    verdict = classify(error.code, error.message)
+    text = f"{endpoint.label}: {endpoint.hide(error.message)}"
     if verdict.refusal is Refusal.RATE:
         return Limited(f"{text}: ask less often, or add an endpoint")
+    if verdict.refusal is Refusal.DENIED:
+        return Denied(f"{text}: check the key in its URL, and what it may ask")
     guessed = verdict.refusal is not Refusal.BATCH
     return BatchRefused(
         f"{text}: {size} calls at once are too many", size, verdict.limit, guessed

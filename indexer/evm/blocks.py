@@ -14,6 +14,7 @@ from indexer.errors import Permanent, Retryable
 from indexer.evm.answers import Call
 from indexer.evm.messages import (
     Malformed,
+    Quantity,
     RpcBlock,
     RpcHeader,
     RpcLog,
@@ -154,15 +155,15 @@ def place(logs: Sequence[RpcLog], blocks: Mapping[int, Block], *, rank: bool) ->
     return Placed(logs, heights, positions, _mapped(heights, times))
 
 
-class _Quantities(dict[str, int]):
+class _Quantities(dict[Quantity, int]):
     """Hex quantities met so far, so that each is read once."""
 
-    def __missing__(self, text: str) -> int:
+    def __missing__(self, text: Quantity) -> int:
         value = self[text] = quantity(text)
         return value
 
 
-def _numbers(texts: Sequence[str]) -> Int64s:
+def _numbers(texts: Sequence[Quantity]) -> Int64s:
     known = _Quantities()
     try:
         return np.fromiter(map(known.__getitem__, texts), np.int64, len(texts))

@@ -13,6 +13,7 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 import aiohttp
+import msgspec
 
 from indexer.errors import Permanent, Retryable
 from indexer.evm.limits import Limits, LimitsStore, RateControl, lowered
@@ -40,6 +41,10 @@ class Unreachable(Retryable):
 
 class TimedOut(Unreachable):
     """No answer within the time given for one."""
+
+
+class Denied(Unreachable):
+    """The endpoint does not let us ask: its key is missing, wrong, or has no right."""
 
 
 class Limited(Retryable):
@@ -158,6 +163,11 @@ class Endpoint:
         if named is not None:
             self._learn(replace(self.limits, max_results=named))
 
+    def learn_terms(self, tried: int, named: int | None) -> None:
+        """A question that names `tried` addresses or topics was refused."""
+        limit = lowered(self.limits.max_terms, tried, named)
+        self._learn(replace(self.limits, max_terms=limit))
+
     def learn_batch(self, tried: int, named: int | None) -> None:
         """A request of `tried` calls was refused."""
         limit = lowered(self.limits.max_batch, tried, named)
@@ -208,6 +218,10 @@ class Endpoint:
             ) from None
         return self._checked(status, retry_after, answer)
 
+    def _words(self, answer: bytes) -> str:
+        """What a refusal says, without the secrets of the URL."""
+        return self.hide(_error_text(answer)) or "no reason given"
+
     def _checked(
         self, status: int, retry_after: str | None, answer: bytes | None
     ) -> bytes:
@@ -220,11 +234,28 @@ class Endpoint:
             raise AnswerTooLarge(
                 f"{self.label}: too much in one request or answer: ask for less"
             )
+        if status in (401, 403):
+            raise Denied(
+                f"{self.label} answered HTTP {status}: {self._words(answer)}: check "
+                "the key in its URL, and what it may ask"
+            )
         if status != 200 and answer[:1] not in (b"{", b"["):
             raise Unreachable(
                 f"{self.label} answered HTTP {status}: check its URL and its key"
             )
         return answer
+
+
+def _error_text(answer: bytes) -> str:
+    """The node's words in the body of a refusal: its error's message, or its text."""
+    try:
+        told = msgspec.json.decode(answer)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return answer[:500].decode(errors="replace")
+    for name in ("error", "message"):
+        if isinstance(told, dict) and told.get(name):
+            told = told[name]
+    return str(told)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

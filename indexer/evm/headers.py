@@ -7,12 +7,20 @@ forks appended: base fee (EIP-1559), withdrawals (4895), blob gas (4844), beacon
 """
 
 import enum
+from collections.abc import Callable
+from typing import Any
 
 import rlp  # type: ignore[import-untyped]
 from eth_hash.auto import keccak
 
 from indexer.evm import ibft
-from indexer.evm.messages import Malformed, RpcSealedHeader, quantity, unhex
+from indexer.evm.messages import (
+    Malformed,
+    Quantity,
+    RpcSealedHeader,
+    quantity,
+    unhex,
+)
 
 IBFT_MIX = "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"
 """`mixHash` of every IBFT block but the first."""
@@ -70,7 +78,7 @@ def _common(header: RpcSealedHeader, extra: bytes) -> list[bytes]:
 def _ethereum(header: RpcSealedHeader) -> list[bytes]:
     fields = _common(header, _bytes(header.extra_data))
     fields += [_bytes(header.mix_hash, 32), _bytes(header.nonce, 8)]
-    later = (
+    later: tuple[tuple[Any, Callable[[Any], bytes]], ...] = (
         (header.base_fee_per_gas, _number),
         (header.withdrawals_root, _bytes),
         (header.blob_gas_used, _number),
@@ -91,11 +99,11 @@ def _bytes(text: str | None, size: int | None = None) -> bytes:
     return unhex(text, size)
 
 
-def _number(text: str | None) -> bytes:
+def _number(text: Quantity | None) -> bytes:
     """A quantity as RLP takes it: big-endian without leading zeros."""
     if text is None:
         raise _Lacking
     value = quantity(text)
     if value.bit_length() > 256:
-        raise Malformed(f"{text[:80]!r} has more than 256 bits: ask again")
+        raise Malformed(f"{str(text)[:80]!r} has more than 256 bits: ask again")
     return value.to_bytes((value.bit_length() + 7) // 8)

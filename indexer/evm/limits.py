@@ -16,6 +16,7 @@ class Limits:
     max_range: int | None = None  # blocks of one eth_getLogs, both ends included
     max_batch: int | None = None  # calls of one request
     max_results: int | None = None  # logs of one eth_getLogs
+    max_terms: int | None = None  # addresses, or topics of a position, of one
 
 
 class LimitsStore(Protocol):

@@ -21,11 +21,23 @@ class Malformed(Retryable):
 
 
 class ErrorBody(msgspec.Struct):
-    """The error of a response; `data` is whatever the node adds."""
+    """The error of a response; `data` is whatever the node adds.
 
-    code: int = 0
-    message: str = ""
+    Nodes and the proxies before them also write codes as text, and messages as
+    anything: what cannot be read as a code is 0, a message is made text.
+    """
+
+    code: Any = 0
+    message: Any = ""
     data: Any = None
+
+    def __post_init__(self) -> None:
+        try:
+            self.code = int(self.code)
+        except (TypeError, ValueError, OverflowError):
+            self.code = 0
+        if not isinstance(self.message, str):
+            self.message = "" if self.message is None else str(self.message)
 
 
 class Response(msgspec.Struct):
@@ -33,20 +45,30 @@ class Response(msgspec.Struct):
 
     id: int | str | None = None
     result: msgspec.Raw = msgspec.Raw(b"")
-    error: ErrorBody | None = None
+    error: ErrorBody | str | None = None
+
+    @property
+    def failure(self) -> ErrorBody | None:
+        """The error, if there is one; some proxies give its text alone."""
+        if isinstance(self.error, str):
+            return ErrorBody(message=self.error)
+        return self.error
+
+
+Quantity = str | int  # `0x1f`; some nodes write a plain number
 
 
 class RpcLog(msgspec.Struct, gc=False, rename="camel"):
-    """A log. `logIndex` is optional: it is read in filtered mode only."""
+    """A log."""
 
     address: str
     topics: list[str]
     data: str
-    block_number: str
+    block_number: Quantity
     block_hash: str
     transaction_hash: str
-    transaction_index: str
-    log_index: str = ""
+    transaction_index: Quantity
+    log_index: Quantity = ""
     removed: bool | None = None
 
 
@@ -55,21 +77,21 @@ class RpcTransaction(msgspec.Struct, gc=False, rename="camel"):
 
     hash: str
     sender: str = msgspec.field(name="from")
-    nonce: str
-    value: str
+    nonce: Quantity
+    value: Quantity
     input: str
-    gas: str
-    transaction_index: str
+    gas: Quantity
+    transaction_index: Quantity
     recipient: str | None = msgspec.field(name="to", default=None)
 
 
 class RpcHeader(msgspec.Struct, gc=False, rename="camel"):
     """A block without its transactions."""
 
-    number: str
+    number: Quantity
     hash: str
     parent_hash: str
-    timestamp: str
+    timestamp: Quantity
     logs_bloom: str | None = None
     receipts_root: str | None = None
 
@@ -90,16 +112,16 @@ class RpcSealedHeader(RpcHeader, gc=False, rename="camel", kw_only=True):
     miner: str | None = None
     state_root: str | None = None
     transactions_root: str | None = None
-    difficulty: str | None = None
-    gas_limit: str | None = None
-    gas_used: str | None = None
+    difficulty: Quantity | None = None
+    gas_limit: Quantity | None = None
+    gas_used: Quantity | None = None
     extra_data: str | None = None
     mix_hash: str | None = None
     nonce: str | None = None
-    base_fee_per_gas: str | None = None
+    base_fee_per_gas: Quantity | None = None
     withdrawals_root: str | None = None
-    blob_gas_used: str | None = None
-    excess_blob_gas: str | None = None
+    blob_gas_used: Quantity | None = None
+    excess_blob_gas: Quantity | None = None
     parent_beacon_block_root: str | None = None
     requests_hash: str | None = None
     transactions: list[str | RpcTransaction] = []
@@ -110,8 +132,8 @@ class RpcReceipt(msgspec.Struct, gc=False, rename="camel"):
 
     transaction_hash: str
     block_hash: str
-    gas_used: str
-    status: str
+    gas_used: Quantity
+    status: Quantity
 
 
 class RpcReceiptLog(msgspec.Struct, gc=False, rename="camel"):
@@ -127,12 +149,12 @@ class RpcWholeReceipt(msgspec.Struct, gc=False, rename="camel"):
 
     transaction_hash: str
     block_hash: str
-    cumulative_gas_used: str
+    cumulative_gas_used: Quantity
     logs_bloom: str
     logs: list[RpcReceiptLog]
-    status: str | None = None
+    status: Quantity | None = None
     root: str | None = None
-    type: str | None = None
+    type: Quantity | None = None
 
 
 @cache
@@ -141,8 +163,11 @@ def decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
     return msgspec.json.Decoder(kind)
 
 
-def quantity(text: str) -> int:
-    """`0x1f` to 31."""
+def quantity(text: Quantity) -> int:
+    """`0x1f` to 31; a plain number, as some nodes write it, to itself."""
+    if isinstance(text, int) and text >= 0:
+        return text
+    text = str(text)
     if text[:2] != "0x" or not text.isascii() or not text[2:].isalnum():
         raise Malformed(f"{text[:80]!r} is not a hex quantity: ask again")
     try:

@@ -33,7 +33,7 @@ from indexer.evm.refusals import Refusal
 from indexer.evm.spans import SpanControl
 
 INCONSISTENT_ATTEMPTS = 3
-
+MAX_PIECES = 8  # questions in the place of one that names too many addresses
 
 NOBODY = "0x" + "00" * 20  # the zero address has no code, so it has no logs
 
@@ -45,16 +45,46 @@ class Filter:
     addresses: Sequence[str] | None = None
     topics: Sequence[str] | None = None
 
-    def call(self, first: int, last: int) -> Call:
-        """The eth_getLogs of a range."""
-        params: dict[str, Any] = {"fromBlock": hex(first), "toBlock": hex(last)}
+    def calls(self, first: int, last: int, max_terms: int | None = None) -> list[Call]:
+        """The eth_getLogs of a range: one, or several that name at most so many.
+
+        What would take more than `MAX_PIECES` of them is not named at all: more logs
+        come back then, and those of others are passed over.
+        """
         if self.addresses == [] or self.topics == []:
-            params["address"] = [NOBODY]  # nodes take an empty list for "any"
-        elif self.addresses is not None:
+            nobody = Filter([NOBODY])  # nodes take an empty list for "any"
+            return [nobody._call(first, last)]
+        addresses = _pieces(self.addresses, max_terms)
+        topics = _pieces(self.topics, max_terms)
+        return [Filter(a, t)._call(first, last) for a in addresses for t in topics]
+
+    def _call(self, first: int, last: int) -> Call:
+        params: dict[str, Any] = {"fromBlock": hex(first), "toBlock": hex(last)}
+        if self.addresses is not None:
             params["address"] = list(self.addresses)
         if self.topics:
             params["topics"] = [list(self.topics)]
-        return Call("eth_getLogs", (params,), list[RpcLog], span=last - first + 1)
+        terms = max(len(self.addresses or ()), len(self.topics or ()))
+        span = last - first + 1
+        return Call("eth_getLogs", (params,), list[RpcLog], span=span, terms=terms)
+
+
+def _place(log: RpcLog) -> tuple[int, int, int]:
+    return (
+        quantity(log.block_number),
+        quantity(log.transaction_index),
+        quantity(log.log_index),
+    )
+
+
+def _pieces(
+    terms: Sequence[str] | None, most: int | None
+) -> Sequence[Sequence[str] | None]:
+    """The terms in pieces of at most so many; None stands for any."""
+    if terms is None or most is None or len(terms) <= most:
+        return [terms]
+    pieces = [terms[at : at + most] for at in range(0, len(terms), most)]
+    return pieces if len(pieces) <= MAX_PIECES else [None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +189,11 @@ class Reader:
             height = block.header.height
             if known.setdefault(height, block).hash_hex != block.hash_hex:
                 raise Inconsistent(f"block {height} changed while it was read: again")
-        logs = [log for again in (part, *parts) for log in again.placed.logs]
+        # A question that may not name so many addresses brings what is here already.
+        known_logs = {_place(log): log for log in part.placed.logs}
+        for again in parts:
+            known_logs |= {_place(log): log for log in again.placed.logs}
+        logs = list(known_logs.values())
         size = part.size_bytes + sum(again.size_bytes for again in parts)
         blocks = [known[height] for height in sorted(known)]
         return Part(part.range, blocks, place(logs, known, rank=rank), size)
@@ -175,6 +209,8 @@ class Reader:
         try:
             return [await self._consistent(wanted, plan)]
         except TooLarge as error:
+            if error.refusal is Refusal.TERMS:
+                return await self._part(wanted, plan)  # with fewer, as it has learnt
             if wanted.blocks == 1:
                 if error.refusal in (Refusal.TIMEOUT, Refusal.OTHER):
                     raise
@@ -227,14 +263,17 @@ class Reader:
         others = [wanted.first] if wanted.blocks > 1 else []
         if plan.all_headers:
             others = list(range(wanted.first, wanted.last))
-        taken = 2 + len(again)
-        most = self._client.limits(wanted.last).max_batch or DEFAULT_BATCH
-        room = max(most - taken, 0)
+        limits = self._client.limits(wanted.last)
+        asked = plan.filter.calls(wanted.first, wanted.last, limits.max_terms)
+        most = limits.max_batch or DEFAULT_BATCH
+        room = max(most - 1 - len(asked) - len(again), 0)
         heights = [wanted.last, *again, *others[:room]]
         calls = [plan.block_call(height) for height in heights]
-        calls.insert(1, plan.filter.call(wanted.first, wanted.last))
+        calls[1:1] = asked
         reply = await self._client.batch(calls, ordered=True, height=wanted.last)
-        answers = [reply.results[0], *reply.results[2:]]
+        logs = [log for part in reply.results[1 : 1 + len(asked)] for log in part]
+        answers = [reply.results[0], *reply.results[1 + len(asked) :]]
+        reply = Reply([reply.results[0], logs], reply.size_bytes, reply.endpoint)
         if again and answers[0].hash != answers[1].hash:
             raise Inconsistent(
                 f"block {wanted.last} was replaced while its logs were read: read again"

@@ -21,7 +21,9 @@ class Refusal(enum.Enum):
     BYTES = "bytes"  # too large an answer
     BATCH = "batch"  # too many calls in one request
     TIMEOUT = "timeout"  # the node gave up on the query
+    TERMS = "terms"  # too many addresses, or topics in one position
     RATE = "rate"  # too many requests
+    DENIED = "denied"  # a key that is missing, wrong, or has no right to this
     MISSING = "missing"  # the block is not there (yet)
     METHOD = "method"  # the method does not exist
     REVERTED = "reverted"  # eth_call ran and failed
@@ -39,6 +41,8 @@ class Verdict:
 _N = r"(?P<n>\d[\d,_]*(\.\d+)?\s?[km]?i?\b)"  # 1000, 10,000, 2K
 _MOST = r"(limit|limited|max|maximum|up to|at most|more than|greater than|exceeds?)"
 
+_KEY = r"(project id|api[ -]?key|access[ -]?(key|token)|token|key)"
+
 # The first match wins: sizes that name a number before those that do not, and words
 # that also stand in other texts ("limit exceeded") last.
 _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
@@ -52,6 +56,16 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
             rf"more than {_N} (requests|calls) in",
             r"batch.{0,10} too (large|long|many|big)",
             r"too many (requests|calls) in (the |a )?batch",
+        ),
+    ),
+    (
+        Refusal.TERMS,
+        (
+            rf"\b(addresses|topics)\b\D{{0,40}}\b{_MOST}\D{{0,20}}{_N}",
+            rf"{_MOST}\D{{0,20}}{_N} (addresses|topics)",
+            r"exceeds? max (addresses|topics)",
+            r"(less|fewer)( number of)? (addresses|address|topics)",
+            r"too many (addresses|topics)",
         ),
     ),
     (
@@ -126,6 +140,18 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
             r"VM execution error",
             r"out of gas",
             r"invalid opcode",
+        ),
+    ),
+    (
+        Refusal.DENIED,
+        (
+            r"unauthori[sz]ed|not authori[sz]ed|forbidden|access denied",
+            rf"(invalid|unknown|missing|wrong|bad|expired|no)( or \w+)? {_KEY}",
+            rf"{_KEY}\b.{{0,30}}(invalid|missing|required|disabled|expired)",
+            rf"{_KEY}\b.{{0,30}}not (found|allowed)",
+            rf"{_KEY}\b.{{0,30}}does not exist",
+            r"must be authenticated|authentication (failed|required)",
+            r"not (whitelisted|allowed from|enabled for this)",
         ),
     ),
     (

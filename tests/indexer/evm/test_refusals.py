@@ -51,6 +51,17 @@ TEXTS = [
     (3, "execution reverted: NotIssuer()", Refusal.REVERTED, None),
     (-32002, "request timed out", Refusal.TIMEOUT, None),
     (-32603, "internal error", Refusal.OTHER, None),
+    (-32602, "exceed max addresses or topics per search position", Refusal.TERMS, None),
+    (-32005, "exceed max topics", Refusal.TERMS, None),
+    (-32602, "please specify less number of address", Refusal.TERMS, None),
+    (-32602, "number of addresses exceeds the limit of 50", Refusal.TERMS, 50),
+    (-32600, "eth_getLogs supports up to 100 addresses", Refusal.TERMS, 100),
+    (-32001, "Unauthorized, invalid api key", Refusal.DENIED, None),
+    (-32002, "invalid project id", Refusal.DENIED, None),
+    (-32000, "project ID does not exist", Refusal.DENIED, None),
+    (-32600, "Must be authenticated!", Refusal.DENIED, None),
+    (-32052, "API key is not allowed to access blockchain", Refusal.DENIED, None),
+    (3, "execution reverted: Unauthorized()", Refusal.REVERTED, None),
 ]  # fmt: skip
 
 
