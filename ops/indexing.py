@@ -11,7 +11,7 @@ from commands.signers import signer_from_key
 from db import sources, validators
 from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
-from db.declare.bare import declare_events
+from db.declare.bare import declare_events, domain_of
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import Registry
@@ -45,6 +45,7 @@ from ops.settings import (
 def declared(settings: Settings) -> Registry:
     """Everything declared: the domains, and the contracts that only have an ABI."""
     registry = Registry.load()
+    _check_names(settings, registry)
     events: dict[str, type[Event]] = {}
     waiting = dict(settings.contracts)
     while waiting:
@@ -70,6 +71,27 @@ def declared(settings: Settings) -> Registry:
                 events[event.spec.id] = event
             del waiting[contract.name]
     return registry.with_events(events.values())
+
+
+def _check_names(settings: Settings, registry: Registry) -> None:
+    """Raise when the name of a contract in the settings stands for another thing too.
+
+    Its events would be read in the place of declared ones, or share their tables.
+    """
+    domains = {event.spec.domain for event in registry.events.values()}
+    taken: dict[str, str] = {}
+    for name in settings.contracts:
+        domain = domain_of(name)
+        other = taken.setdefault(domain, name)
+        if name in registry.contracts:
+            what = f"there is a declared contract {name}"
+        elif domain in domains:
+            what = f"there is a domain {domain}, whose tables begin like its own"
+        elif other != name:
+            what = f"its tables would be those of [contracts.{other}]"
+        else:
+            continue
+        raise OperationError(f"[contracts.{name}]: {what}: give it another name")
 
 
 def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Wanted:

@@ -5,12 +5,16 @@ the settings, so its facts are in `<contract>_<event>`. Names are made fit for S
 
 - parameters in snake case, without leading underscores; one without a name is `arg<n>`;
 - a name that SQL or Chainfold reserves gets a `_` behind it: `from_`, `to_`;
-- overloaded events get the first 8 digits of their topic: `transfer_ddf252ad`;
+- overloaded events get the first 8 digits of their topic: `transfer_ddf252ad`, and
+  those of one signature that differ in what is indexed the number of such parameters:
+  `transfer_ddf252ad_3`;
 - `contract` is the address that wrote the log.
 
-Anonymous events are left out: nothing in a log says which they are.
+Anonymous events are left out, as nothing in a log says which they are, and so are those
+with a parameter of a type that is not known.
 """
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,10 +28,14 @@ from db.declare.events import (
     Event,
     EventMeta,
     FieldRef,
+    identity,
+    long_type,
     signature,
     snake_case,
 )
 from db.declare.fields import Address, Field, field_for_abi
+
+log = logging.getLogger(__name__)
 
 # Key words that Postgres reserves (its manual, appendix C), as column names.
 _SQL = frozenset(
@@ -47,33 +55,57 @@ _SQL = frozenset(
 )
 
 
+def domain_of(contract: str) -> str:
+    """The domain of a contract in the settings: what its tables' names begin with."""
+    return snake_case(_clean(contract))
+
+
 def declare_events(
     name: str, abi: Sequence[Mapping[str, Any]], created_by: FieldRef | None = None
 ) -> list[type[Event]]:
     """Declare every event of an ABI under a contract's name in the settings."""
     named = [_with_names(item) for item in abi if item.get("type") == "event"]
-    named = [item for item in named if not item.get("anonymous")]
+    named = [item for item in named if _is_known(name, item)]
     # A proxy's ABI often has the events of what it stands for once more.
-    named = list({signature(item): item for item in reversed(named)}.values())[::-1]
+    named = list({identity(item): item for item in reversed(named)}.values())[::-1]
     contract = Contract(name, created_by, abi=named or [{"type": "none"}])
     counts = Counter(snake_case(_clean(item["name"])) for item in named)
+    alike = Counter(signature(item) for item in named)
     return [
         _declare(
-            contract, item, overloaded=counts[snake_case(_clean(item["name"]))] > 1
+            contract,
+            item,
+            overloaded=counts[snake_case(_clean(item["name"]))] > 1,
+            alike=alike[signature(item)] > 1,
         )
         for item in named
     ]
 
 
+def _is_known(contract: str, item: Mapping[str, Any]) -> bool:
+    """Whether an event can be kept; the log says which is left out, and why."""
+    try:
+        if item.get("anonymous"):
+            raise ValueError("it is anonymous: its logs cannot be told from others")
+        _fields(item)
+    except ValueError as error:
+        log.warning("event_left_out contract=%s event=%s cause=%s", contract,
+                    item["name"], error)  # fmt: skip
+        return False
+    return True
+
+
 def _declare(
-    contract: Contract, abi: Mapping[str, Any], *, overloaded: bool
+    contract: Contract, abi: Mapping[str, Any], *, overloaded: bool, alike: bool
 ) -> type[Event]:
-    text = signature(abi)
+    text = identity(abi) if alike else signature(abi)
     name = _clean(abi["name"])
-    topic = keccak(text=text).hex()[:8]
+    topic = keccak(text=signature(abi)).hex()[:8]
+    if alike:
+        topic += f"_{sum(item['indexed'] for item in abi['inputs'])}"
     if overloaded:
         name = f"{name}_{topic}"
-    domain = snake_case(_clean(contract.name))
+    domain = domain_of(contract.name)
     if len(domain) + len(snake_case(name)) > 43:
         # Each letter may be a word, and get an underscore in front of it.
         name = f"{name[: max(1, (35 - len(domain)) // 2)].rstrip('_')}_{topic}"
@@ -130,5 +162,8 @@ def _with_names(item: Mapping[str, Any]) -> dict[str, Any]:
         while name in used:
             name = f"{name}_"
         used.add(name)
-        inputs.append({**part, "name": name, "indexed": bool(part.get("indexed"))})
+        indexed = bool(part.get("indexed"))
+        inputs.append(
+            {**part, "name": name, "type": long_type(part["type"]), "indexed": indexed}
+        )
     return {**item, "inputs": inputs}

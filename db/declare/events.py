@@ -280,11 +280,21 @@ def camel_case(name: str) -> str:
     return head + "".join(word.capitalize() for word in rest)
 
 
+ALIASES = {"uint": "uint256", "int": "int256", "byte": "bytes1"}
+"""Short names of types, which files written by hand have; signatures have the long."""
+
+
+def long_type(kind: str) -> str:
+    """A type, or an array of it, by its long name."""
+    word, bracket, size = kind.partition("[")
+    return ALIASES.get(word, word) + bracket + size
+
+
 def canonical_type(item: Mapping[str, Any]) -> str:
     """The type of an ABI parameter as it enters signatures, tuples written out."""
     kind = str(item["type"])
     if not kind.startswith("tuple"):
-        return kind
+        return long_type(kind)
     inner = ",".join(canonical_type(part) for part in item["components"])
     return f"({inner}){kind[5:]}"
 
@@ -292,6 +302,16 @@ def canonical_type(item: Mapping[str, Any]) -> str:
 def signature(abi: Mapping[str, Any]) -> str:
     """`Transfer(address,address,uint256)`."""
     return f"{abi['name']}({','.join(canonical_type(i) for i in abi['inputs'])})"
+
+
+def identity(abi: Mapping[str, Any]) -> str:
+    """`Transfer(address indexed,address indexed,uint256)`.
+
+    The signature alone, which is what topic 0 is the hash of, does not tell how an
+    event is written: `Transfer` of ERC-20 and of ERC-721 have the same.
+    """
+    kinds = [canonical_type(i) + " indexed" * bool(i["indexed"]) for i in abi["inputs"]]
+    return f"{abi['name']}({','.join(kinds)})"
 
 
 def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> EventSpec:
@@ -335,7 +355,11 @@ def domain_and_doc(body: Mapping[str, Any]) -> tuple[str, str]:
 
 def _find_abi(source: Contract, subject: str, wanted: str) -> Mapping[str, Any]:
     events = [item for item in source.abi if item.get("type") == "event"]
-    found = [item for item in events if wanted in (item["name"], signature(item))]
+    found = [
+        item
+        for item in events
+        if wanted in (item["name"], signature(item), identity(item))
+    ]
     if not found:
         known = ", ".join(sorted(signature(item) for item in events)) or "none"
         raise DeclarationError(
@@ -344,7 +368,9 @@ def _find_abi(source: Contract, subject: str, wanted: str) -> Mapping[str, Any]:
             f"write name= with one of its events: {known}",
         )
     if len(found) > 1:
-        choices = " or ".join(repr(signature(item)) for item in found)
+        by_signature = len({signature(item) for item in found}) == len(found)
+        spelled = signature if by_signature else identity
+        choices = " or ".join(repr(spelled(item)) for item in found)
         raise DeclarationError(
             subject,
             f"{source.name} has {len(found)} events called {wanted}",

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from eth_abi.abi import decode, encode
 
-from db.declare import Event, Field, Json
+from db.declare import DeclarationError, Event, Field, Json
+from db.declare.events import identity
 from db.declare.fields import Blob, field_for_abi
 from db.facts import FactColumns, Int64s
 from db.wire import Bytes2D, Column, encode_value, encode_words
@@ -292,18 +293,34 @@ class EventDecoder:
 
 def decoders_for(
     contract: str, events: Iterable[type[Event]]
-) -> dict[str, EventDecoder]:
-    """One decoder for each on-chain event, by topic0 in lower-case hex."""
-    by_topic: dict[str, tuple[Mapping[str, Any], list[type[Event]]]] = {}
+) -> dict[str, list[EventDecoder]]:
+    """The decoders of the on-chain events, by topic0 in lower-case hex.
+
+    Events with one topic0 are told apart by how many of their parameters are indexed,
+    as `Transfer` of ERC-20 and of ERC-721 are; raises DeclarationError where that is
+    the same.
+    """
+    by_topic: dict[str, dict[str, tuple[Mapping[str, Any], list[type[Event]]]]] = {}
     for event in events:
         topic0 = "0x" + layout_of(event.spec.abi).topic0.hex()
-        _, declared = by_topic.setdefault(topic0, (event.spec.abi, []))
-        if event not in declared:
-            declared.append(event)
-    return {
-        topic0: EventDecoder(contract, abi, declared)
-        for topic0, (abi, declared) in by_topic.items()
+        alike = by_topic.setdefault(topic0, {})
+        own = alike.setdefault(identity(event.spec.abi), (event.spec.abi, []))
+        if event not in own[1]:
+            own[1].append(event)
+    found = {
+        topic0: [EventDecoder(contract, *each) for each in alike.values()]
+        for topic0, alike in by_topic.items()
     }
+    for decoders in found.values():
+        counts = {decoder.layout.topics for decoder in decoders}
+        if len(counts) < len(decoders):
+            raise DeclarationError(
+                f"{contract}.{decoders[0].layout.signature}",
+                "two events with this signature have as many indexed parameters, so "
+                "their logs cannot be told apart",
+                "keep one of them in the ABI",
+            )
+    return found
 
 
 def _where(param: Param, value: Any) -> _Where:

@@ -60,7 +60,7 @@ class Followed:
         self._announcing_topics = frozenset(
             "0x" + layout_of(a.event.spec.abi).topic0.hex() for a in self._announcements
         )
-        self._decoders: list[dict[str, EventDecoder]] = []
+        self._decoders: list[dict[str, list[EventDecoder]]] = []
         self._routes: dict[tuple[str, str], list[Route]] = {}  # a cache
         self._static: dict[str, dict[int, int]] = {}
         self._children: dict[str, dict[int, int]] = {}
@@ -123,8 +123,7 @@ class Followed:
         found = []
         topic = topic0.lower()
         for index, start in self.starts(address).items():
-            decoder = self._decoders[index].get(topic)
-            if decoder is not None:
+            for decoder in self._decoders[index].get(topic, ()):
                 announces = [
                     a for a in self._announcements if a.event in decoder.events
                 ]
@@ -138,9 +137,10 @@ class Followed:
             {
                 topic
                 for decoders in self._decoders
-                for topic, decoder in decoders.items()
+                for topic, alike in decoders.items()
                 if any(
                     e.spec.id in wanted or e.spec.id in announcing
+                    for decoder in alike
                     for e in decoder.events
                 )
             }

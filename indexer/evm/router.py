@@ -148,8 +148,8 @@ def _split(
 ) -> list[tuple[EventDecoder, list[int]]]:
     """Which logs go to which decoder: from its start on, and by the topic count.
 
-    The count matters only when an address stands for two contracts whose events have
-    the same topic0, as ERC-20 and ERC-721 have `Transfer`.
+    The count matters only when an address has two events with the same topic0, as
+    ERC-20 and ERC-721 have `Transfer`.
     """
     if len(routes) == 1 and placed.heights[indexes[0]] >= routes[0].start:
         return [(routes[0].decoder, indexes)]

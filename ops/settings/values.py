@@ -228,7 +228,7 @@ def read_abi(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
         raise ValueError(f'{path} holds no ABI: neither a list nor {{"abi": [...]}}')
     for entry in entries:
-        if entry.get("type") in ("event", "function"):
+        if entry.get("type") == "event":
             _check_abi_entry(path, entry)
     return tuple(entries)
 

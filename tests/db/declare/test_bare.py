@@ -4,7 +4,7 @@ import pytest
 
 from db.declare import DeclarationError, Event
 from db.declare.bare import declare_events
-from db.declare.events import RESERVED
+from db.declare.events import RESERVED, signature
 from db.registry import Registry
 from db.schema import migrate
 from helpers.ledger import abi_event
@@ -141,11 +141,6 @@ def test_an_abi_without_events():
     assert [] == declare_events("Token", [{"type": "function", "name": "f"}])
 
 
-def test_a_type_that_solidity_does_not_have():
-    with pytest.raises(ValueError, match="a: ABI type 'fixed128x18' is not known"):
-        declare_events("Token", [abi_event("Odd", a="fixed128x18")])
-
-
 LONG = "VeryLongEventNameThatSomebodyThoughtWasAGoodIdea"
 
 
@@ -186,3 +181,54 @@ def test_the_tables_can_be_made(db_engine):
     registry = Registry.of(events)
 
     assert set(registry.events) == set(migrate(db_engine, registry).created)
+
+
+def transfer(*indexed):
+    names = ("from", "to", "value")
+    kinds = ("address", "address", "uint256")
+    inputs = [
+        {"name": n, "type": k, "indexed": i}
+        for n, k, i in zip(names, kinds, indexed, strict=True)
+    ]
+    return {"type": "event", "name": "Transfer", "inputs": inputs}
+
+
+def test_events_of_one_signature_that_index_other_parameters_are_two():
+    """`Transfer` of ERC-20 and of ERC-721 have one topic 0 and two layouts."""
+    both = [transfer(True, True, False), transfer(True, True, True)]
+
+    events = declare_events("Mixed", [both[0], *both])
+
+    assert [event.spec.table for event in events] == [
+        "mixed_transfer_ddf252ad_2",
+        "mixed_transfer_ddf252ad_3",
+    ]
+    flags = [[i["indexed"] for i in e.spec.abi["inputs"]] for e in events]
+    assert flags == [[True, True, False], [True, True, True]]
+
+
+def test_short_names_of_types_are_read_as_the_long_ones():
+    written = {"type": "event", "name": "Paid", "inputs": [
+        {"name": "amount", "type": "uint", "indexed": False},
+        {"name": "deltas", "type": "int[2]", "indexed": False},
+    ]}  # fmt: skip
+
+    (event,) = declare_events("Till", [written])
+
+    assert signature(event.spec.abi) == "Paid(uint256,int256[2])"
+
+
+@pytest.mark.parametrize(
+    ("item", "why"),
+    [
+        ({"name": "Odd", "inputs": [{"name": "x", "type": "fixed168x10"}]}, "fixed"),
+        ({"name": "Odd", "inputs": [{"name": "x", "type": "Kind.Enum"}]}, "Kind.Enum"),
+        ({"name": "Odd", "inputs": [], "anonymous": True}, "anonymous"),
+    ],
+)
+def test_one_odd_event_is_left_out_in_words_and_the_others_are_kept(item, why, caplog):
+    events = declare_events("Till", [{"type": "event", **item}, transfer(1, 1, 0)])
+
+    assert [event.spec.abi["name"] for event in events] == ["Transfer"]
+    assert "event_left_out contract=Till event=Odd" in caplog.text
+    assert why in caplog.text

@@ -86,7 +86,7 @@ def group(logs: list[RpcLog]) -> Logs:
 def read(events: list[type[Event]], logs: list[FakeLog | RpcLog]):
     """Facts by event name as lists of rows, and the undecodable logs."""
     received = [rpc_log(log) if isinstance(log, FakeLog) else log for log in logs]
-    (decoder,) = decoders_for("C", events).values()
+    ((decoder,),) = decoders_for("C", events).values()
     piece, bad = decoder.read(group(received))
     columns = decoder.columns([piece], {event.spec.id for event in events})
     return {found.event.spec.name: table(found) for found in columns}, bad
@@ -405,7 +405,7 @@ def test_where_that_nothing_meets_gives_no_facts():
 
 
 def test_pieces_of_one_event_are_joined_in_order():
-    (decoder,) = decoders_for("C", [Mixed]).values()
+    ((decoder,),) = decoders_for("C", [Mixed]).values()
     first, _ = decoder.read(group([rpc_log(mixed(amount=1))]))
     second, _ = decoder.read(group([rpc_log(mixed(amount=2**255))]))
 
@@ -432,7 +432,7 @@ def test_overloads_are_told_apart_by_their_hash():
     decoders = decoders_for("Pay", [Paid, PaidTo])
 
     assert len(decoders) == 2
-    assert {d.events for d in decoders.values()} == {(Paid,), (PaidTo,)}
+    assert {d.events for (d,) in decoders.values()} == {(Paid,), (PaidTo,)}
 
 
 def test_anonymous_events_are_refused_when_they_are_declared():

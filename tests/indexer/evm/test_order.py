@@ -6,9 +6,20 @@ import random
 
 import pytest
 
-from helpers.families import STRANGER, facts, fetch, noted, transfer
-from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer, FakeTx
+from db.declare.bare import declare_events
+from helpers.families import (
+    STRANGER,
+    TOKEN,
+    TRANSFER,
+    TRANSFER_NFT,
+    facts,
+    fetch,
+    noted,
+    transfer,
+)
+from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer, FakeTx, log_for
 from indexer.errors import Retryable
+from indexer.evm.filters import FollowedContract
 
 PROFILES = {
     "edge 0.9": {**EDGE, "log_index_per_transaction": True},
@@ -70,3 +81,29 @@ def test_a_log_without_an_index_is_refused():
         pytest.raises(Retryable, match="not a hex quantity"),
     ):
         fetch(node.url, 0, 4)
+
+
+def test_two_transfers_of_one_address_go_to_two_tables():
+    """ERC-20 and ERC-721 write `Transfer` under one topic, with three and four."""
+    both = [TRANSFER, TRANSFER_NFT]
+    events = declare_events("Both", both)
+    contract = events[0].spec.source
+    chain = FakeEvmChain()
+    people = {"from": b"\x05" * 20, "to": b"\x06" * 20}
+    chain.mine(
+        log_for(TRANSFER, TOKEN, **people, value=77),
+        log_for(TRANSFER_NFT, TOKEN, **people, tokenId=9),
+        log_for(TRANSFER, TOKEN, **people, value=78),
+    )
+    followed = [FollowedContract(contract, {TOKEN: 0}, events)]
+
+    with FakeRpcServer(chain, **EDGE) as node:
+        ids = [event.spec.id for event in events]
+        batch = fetch(node.url, 0, 1, contracts=followed, ids=ids)
+
+    found = {f.event.spec.table: f.positions.tolist() for f in batch.facts}
+    assert found == {
+        "both_transfer_ddf252ad_2": [1 << 32, (1 << 32) + 2],
+        "both_transfer_ddf252ad_3": [(1 << 32) + 1],
+    }
+    assert batch.undecodable == []
