@@ -15,13 +15,20 @@ from db.status import stale_declarations
 NOT_FOLLOWED = ("new", "stopped")
 
 
-def health_blueprint(service: Service, metrics: Metrics) -> Blueprint:
-    """`/health/live`, `/health/ready` and `/metrics`."""
+def health_blueprint(
+    service: Service, metrics: Metrics, instance: str = ""
+) -> Blueprint:
+    """`/health/live`, `/health/ready` and `/metrics`.
+
+    `instance`, if given, is told by `/health/live`: whoever started the server knows by
+    it that the answer is not another server's.
+    """
     blueprint = Blueprint("health", __name__)
+    alive = {"status": "live", **({"instance": instance} if instance else {})}
 
     def live() -> Response:
         """The process answers; nothing else is asked."""
-        return _json({"status": "live"})
+        return _json(alive)
 
     def ready() -> Response:
         """Every chain is followed, and the tables are those of these declarations."""

@@ -39,7 +39,7 @@ from ops.indexing import declared, streams
 from ops.intake import working
 from ops.ports import free_port, port_is_free
 from ops.running import follow_chains, stop_on_signals
-from ops.serve import start_api
+from ops.api_process import start_api
 from ops.services import engine as open_engine
 from ops.settings import Settings, load_settings
 

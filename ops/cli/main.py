@@ -85,7 +85,7 @@ class Commands(click.Group):
         except KNOWN as error:
             logging.getLogger(__name__).debug("command_failed", exc_info=True)
             click.echo(f"chainfold: {error}", err=True)
-            sys.exit(2)
+            sys.exit(error.exit_code if isinstance(error, OperationError) else 2)
         except Unavailable as error:
             gist = str(error).split("\n", 1)[0]
             click.echo(

@@ -2,14 +2,19 @@
 
 import asyncio
 import sys
+import threading
 from contextlib import ExitStack
 
 import click
 
+from ops.api_process import start_api
 from ops.cli.context import State, pass_state
 from ops.intake import working
+from ops.ports import claimed_port
 from ops.running import follow_chains, stop_on_signals
-from ops.serve import serve_api, start_api
+from ops.serve import serve_api
+
+WATCH_SECONDS = 0.5
 
 
 @click.command()
@@ -17,7 +22,8 @@ from ops.serve import serve_api, start_api
 @pass_state
 def serve(state: State, workers: int) -> None:
     """Serve the API: the indexed state over HTTP."""
-    with state.database() as engine:
+    api = state.settings.api
+    with claimed_port(api.host, api.port), state.database() as engine:
         url = engine.url.render_as_string(hide_password=False)
         click.echo(_where(state))
         serve_api(state.settings, url, workers=workers)
@@ -36,9 +42,12 @@ def run(state: State, metrics_port: int | None) -> None:
     with state.database() as engine:
         url = engine.url.render_as_string(hide_password=False)
 
+        without_api = threading.Event()
+
         async def loop() -> int:
             stop = asyncio.Event()
             stop_on_signals(stop)
+            watching = asyncio.create_task(_stop_when(without_api, stop))
             failed = await follow_chains(
                 state.settings, chains, engine, state.registry,
                 stop=stop, metrics_port=metrics_port,
@@ -46,15 +55,22 @@ def run(state: State, metrics_port: int | None) -> None:
             if failed and not stop.is_set():
                 click.echo("no chain is followed any more; the API goes on", err=True)
                 await stop.wait()
+            watching.cancel()
             return failed
 
         with ExitStack() as stack:
-            stack.enter_context(start_api(state.settings, url))
+            stack.enter_context(start_api(state.settings, url, without_api.set))
             if state.settings.signers:
                 stack.enter_context(working(state.settings, engine))
             click.echo(_where(state))
             failed = asyncio.run(loop())
     sys.exit(1 if failed else 0)
+
+
+async def _stop_when(over: threading.Event, stop: asyncio.Event) -> None:
+    while not over.is_set():
+        await asyncio.sleep(WATCH_SECONDS)
+    stop.set()
 
 
 def _where(state: State) -> str:
