@@ -9,8 +9,8 @@ from api.errors import problem_response
 from api.index import status_of
 from api.metrics import Metrics
 from api.service import Service
+from db.fit import examine
 from db.reads import ReadError, read
-from db.status import stale_declarations
 
 NOT_FOLLOWED = ("new", "stopped")
 
@@ -55,13 +55,9 @@ def _causes(service: Service) -> Iterator[str]:
 
 
 def _database_causes(service: Service) -> Iterator[str]:
-    stale = read(service.engine, lambda c: stale_declarations(c, service.registry))
-    if stale:
-        shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
-        yield (
-            f"The tables were not built from these declarations: {shown}. "
-            "Run `chainfold migrate` with this version."
-        )
+    told = read(service.engine, lambda c: examine(c, service.registry)).told
+    if told:
+        yield told[0].upper() + told[1:]
     for name in service.chains.awaited():
         yield f"Chain {name} has never been followed. Start the indexer."
     chains = service.chains.all()

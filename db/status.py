@@ -8,13 +8,12 @@ from sqlalchemy import Connection, func, select, text
 
 from db import coverage
 from db.control import coverage as coverage_table
-from db.control import declaration, follower, incident, undecodable_log
+from db.control import follower, incident, undecodable_log
 from db.control import source as source_table
 from db.coverage import Stream
 from db.places import FOLLOWER_SECONDS
 from db.position import BlockRange
 from db.reads.marks import checkpoint
-from db.registry import Registry, event_fingerprint
 
 GAPS_SHOWN = 10
 
@@ -86,26 +85,6 @@ def _odd_logs(connection: Connection, source: int, *, kept: bool) -> int:
         .where(undecodable_log.c.source == source, undecodable_log.c.kept == kept)
     )
     return int(connection.execute(query).scalar_one())
-
-
-def stale_declarations(connection: Connection, registry: Registry) -> list[str]:
-    """The events and projections that the tables were not built from, by name."""
-    built = {
-        (row.kind, row.name): row.fingerprint
-        for row in connection.execute(select(declaration))
-    }
-    return [
-        name
-        for (kind, name), fingerprint in _fingerprints(registry).items()
-        if built.get((kind, name)) != fingerprint
-    ]
-
-
-def _fingerprints(registry: Registry) -> dict[tuple[str, str], str]:
-    found = {("event", id_): event_fingerprint(e) for id_, e in registry.events.items()}
-    for plural, projection in registry.projections.items():
-        found["projection", plural] = projection.spec.fingerprint()
-    return found
 
 
 def _known_streams(connection: Connection, source: int) -> list[Stream]:

@@ -22,6 +22,7 @@ from db.schema import migrate
 from db.sources import find
 from db.status import chain_status
 from indexer.verify import run_verification
+from ops.api_process import start_api
 from ops.demo_cast import (
     Staff,
     hire_signers,
@@ -39,7 +40,6 @@ from ops.indexing import declared, streams
 from ops.intake import working
 from ops.ports import free_port, port_is_free
 from ops.running import follow_chains, stop_on_signals
-from ops.api_process import start_api
 from ops.services import engine as open_engine
 from ops.settings import Settings, load_settings
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
@@ -29,37 +30,52 @@ THREADS = READERS + WAITERS_MOST
 KILL_SECONDS = 5  # a worker that has not ended by then is killed
 
 
-def build_app(path: str | None, url: str, instance: str = "") -> Any:
+def build_app(
+    path: str | None, url: str, instance: str = "", *, read_only: bool = False
+) -> Any:
     """The WSGI application of one worker process.
 
+    With `read_only` nobody can sign in, and nothing be asked for: as on a replica.
     `instance` names the server that it belongs to; `/health/live` tells it.
     """
     settings = load_settings(path)
     registry = declared(settings)
-    writer = connect(url, pool_size=READERS)
     plans = {name: plan for name, (_, plan) in streams(settings, registry).items()}
+    reading: dict[str, Any] = {
+        "page_size": settings.api.page_size,
+        "plans": plans,
+        "web": web_options(settings),
+        "instance": instance,
+    }
+    reader = read_engine(url, pool_size=READERS)
+    if read_only:
+        return create_app(reader, registry, **reading)
+    writer = connect(url, pool_size=READERS)
     return create_app(
-        read_engine(url, pool_size=READERS),
+        reader,
         registry,
-        page_size=settings.api.page_size,
-        plans=plans,
         writer=writer,
         auth=auth_options(settings),
-        web=web_options(settings),
         intake=open_intake(settings, writer) if settings.signers else None,
         documents=open_documents(settings, writer, registry),
-        instance=instance,
+        **reading,
     )
 
 
 def serve_api(
-    settings: Settings, url: str, *, workers: int = WORKERS, instance: str = ""
+    settings: Settings,
+    url: str,
+    *,
+    workers: int = WORKERS,
+    instance: str = "",
+    read_only: bool = False,
 ) -> None:
     """Serve until a signal; returns when the workers have ended.
 
     The port must be claimed (`ops.ports.claimed_port`): granian would share it.
     """
-    open_storage(settings)  # what it lacks is told once, and not by every worker
+    if not read_only:
+        open_storage(settings)  # what it lacks is told once, and not by every worker
     path = None if settings.path is None else str(settings.path)
     server = Granian(
         "chainfold",
@@ -72,11 +88,12 @@ def serve_api(
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_SECONDS,
     )
-    load = partial(_load, path, url, instance, current_logging())
+    build = partial(build_app, path, url, instance, read_only=read_only)
+    load = partial(_load, build, current_logging())
     server.serve(target_loader=load, wrap_loader=False)
 
 
-def _load(path: str | None, url: str, instance: str, form: LogForm, *_: Any) -> Any:
+def _load(build: Callable[[], Any], form: LogForm, *_: Any) -> Any:
     """Runs in the worker, which is new and logs nothing yet.
 
     In a session of its own it does not get the terminal's Ctrl-C: granian's main
@@ -85,4 +102,4 @@ def _load(path: str | None, url: str, instance: str, form: LogForm, *_: Any) -> 
     os.setsid()
     die_with_parent(os.getppid(), signal.SIGKILL)
     configure_logging(form[0], level=form[1])
-    return build_app(path, url, instance)
+    return build()

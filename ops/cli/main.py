@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import click
-from psycopg2.errors import DependentObjectsStillExist, InsufficientPrivilege
+from psycopg2.errors import (
+    DependentObjectsStillExist,
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+)
 from sqlalchemy.exc import DBAPIError
 
 from commands.errors import CommandError
@@ -106,11 +110,17 @@ class Commands(click.Group):
 def _told(error: BaseException | None) -> str | None:
     """What an operator can put right about what Postgres refused."""
     lines = str(error).strip().split("\n")
+    if isinstance(error, ReadOnlySqlTransaction):
+        return (
+            f"the database may only be read: {lines[0]}\n"
+            "Give the primary's URL, and a user that may write, as [database] url."
+        )
     if isinstance(error, InsufficientPrivilege):
         return (
             f"the database's user may not do this: {lines[0]}\n"
             "Let it own the database, for tables and views are its to make: "
-            "ALTER DATABASE <name> OWNER TO <user>."
+            "ALTER DATABASE <name> OWNER TO <user>. One that is only to read needs "
+            "GRANT pg_read_all_data TO <user>."
         )
     if isinstance(error, DependentObjectsStillExist):
         return (

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import click
 
 from ops.api_process import start_api
-from ops.cli.context import State, pass_state
+from ops.cli.context import MIGRATE_FIRST, State, pass_state
 from ops.intake import working
 from ops.ports import claimed_port
 from ops.running import follow_chains, stop_on_signals
@@ -21,12 +21,18 @@ WATCH_SECONDS = 0.5
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @pass_state
 def serve(state: State, workers: int) -> None:
-    """Serve the API: the indexed state over HTTP."""
+    """Serve the API: the indexed state over HTTP.
+
+    The database is not changed but by what people ask for. On a replica, or as a role
+    that may only read, nobody can sign in, and the tables are served all the same.
+    """
     api = state.settings.api
-    with claimed_port(api.host, api.port), state.database() as engine:
+    with claimed_port(api.host, api.port), state.serving() as (engine, writable):
         url = engine.url.render_as_string(hide_password=False)
+        if not writable:
+            click.echo("the database may only be read here: nobody can sign in")
         click.echo(_where(state))
-        serve_api(state.settings, url, workers=workers)
+        serve_api(state.settings, url, workers=workers, read_only=not writable)
 
 
 @click.command()
@@ -35,11 +41,12 @@ def serve(state: State, workers: int) -> None:
     type=click.IntRange(1, 65535),
     help="Indexer metrics on 127.0.0.1.",
 )
+@MIGRATE_FIRST
 @pass_state
-def run(state: State, metrics_port: int | None) -> None:
+def run(state: State, metrics_port: int | None, migrate_first: bool) -> None:
     """Follow all chains, serve the API and work for the signers, in one command."""
     chains = state.chains(())
-    with state.database() as engine:
+    with state.database(migrate_first=migrate_first) as engine:
         url = engine.url.render_as_string(hide_password=False)
 
         without_api = threading.Event()

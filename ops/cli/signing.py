@@ -85,7 +85,7 @@ def sign_resume(state: State, signer: str | None) -> None:
 @pass_state
 def sign_show(state: State) -> None:
     """Show every signer: its nonces, what waits for it, and what is in its way."""
-    with state.database() as engine, engine.connect() as connection:
+    with state.reading() as engine, engine.connect() as connection:
         found = signer_health(connection, now())
     for each in found:
         click.echo(

@@ -10,6 +10,7 @@ import click
 from sqlalchemy import Engine
 
 from db import sources
+from db.fit import examine
 from db.journal.head import read_head
 from db.status import ChainStatus, chain_status
 from ops.cli.context import State, pass_state
@@ -27,10 +28,11 @@ def status(state: State, as_json: bool) -> None:
 
     Exit code 1 when a chain is not followed, is stopped, or cannot be read.
     """
-    with state.database() as engine:
+    with state.reading(whole=False) as engine:
         found = collect(state, engine)
         with engine.connect() as connection:
             head = read_head(connection)
+            differs = examine(connection, state.registry).told
     for each in found:
         if as_json:
             click.echo(json.dumps(_plain(each), default=str))
@@ -42,7 +44,10 @@ def status(state: State, as_json: bool) -> None:
         click.echo(f"  entries   {head.seq:,}, the last at {when}")
     if not found:
         click.echo("no chain has been followed yet: run `chainfold index`")
-    sys.exit(0 if found and all(is_well(each) for each in found) else 1)
+    if differs:
+        click.secho(differs, fg="red", err=True)
+    well = found and not differs and all(is_well(each) for each in found)
+    sys.exit(0 if well else 1)
 
 
 def collect(state: State, engine: Engine) -> list[ChainStatus]:

@@ -32,9 +32,18 @@ MOST_FAULTS = 100
     help="Read this event's facts again because it changed; until that is done the API "
     "says what is missing, and views in SQL show what is there.",
 )
+@click.option(
+    "--drop",
+    is_flag=True,
+    help="Drop tables and columns that this version does not declare; their facts are "
+    "kept.",
+)
 @pass_state
-def migrate(state: State, refetch: tuple[str, ...]) -> None:
-    """Bring tables and views up to date with the declarations."""
+def migrate(state: State, refetch: tuple[str, ...], drop: bool) -> None:
+    """Bring tables and views up to date with the declarations.
+
+    Nothing else changes a database that is there: other verbs say what differs.
+    """
     known = {*state.registry.events} | {
         event.spec.name for event in state.registry.events.values()
     }
@@ -43,8 +52,8 @@ def migrate(state: State, refetch: tuple[str, ...]) -> None:
             raise OperationError(
                 f"--refetch {name}: no such event; there is {', '.join(sorted(known))}."
             )
-    with state.database(migrated=False) as engine:
-        report = migrate_database(engine, state.registry, refetch=refetch)
+    with state.any_database() as engine:
+        report = migrate_database(engine, state.registry, refetch=refetch, drop=drop)
     for verb in ("created", "rebuilt", "emptied", "dropped"):
         for name in getattr(report, verb):
             click.echo(f"{verb} {name}")
@@ -64,7 +73,7 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
     """
     _check_names(state, projections)
     total = 0
-    with state.database() as engine:
+    with state.reading() as engine:
         for each in run_verification(engine, state.registry, projections):
             total += len(each.differences)
             if as_json:

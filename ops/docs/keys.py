@@ -38,7 +38,14 @@ SECTIONS = (
         {
             "url": Key(
                 "URL", "`postgresql://user:password@host:5432/name`; 14 or newer."
-            )
+            ),
+            "read_url": Key(
+                "URL",
+                "Where the verbs that only read look: a replica, or a role that may "
+                "only read (`GRANT pg_read_all_data TO <role>`). Without `url` beside "
+                "it `serve` reads there too; nothing is written then, and nobody can "
+                "sign in.",
+            ),
         },
     ),
     Section(
