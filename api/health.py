@@ -9,10 +9,9 @@ from api.errors import problem_response
 from api.index import status_of
 from api.metrics import Metrics
 from api.service import Service
+from db.diagnosis import Diagnosis, diagnose
 from db.fit import examine
 from db.reads import ReadError, read
-
-NOT_FOLLOWED = ("new", "stopped")
 
 
 def health_blueprint(
@@ -31,7 +30,7 @@ def health_blueprint(
         return _json(alive)
 
     def ready() -> Response:
-        """Every chain is followed, and the tables are those of these declarations."""
+        """Every chain is followed and moves; the tables are of these declarations."""
         causes = list(_causes(service))
         if causes:
             return problem_response("not_ready", " ".join(causes), causes=causes)
@@ -65,11 +64,16 @@ def _database_causes(service: Service) -> Iterator[str]:
         yield "No chain has ever been followed. Start the indexer."
     for chain in chains.values():
         status = status_of(service, chain)
-        if status.state in NOT_FOLLOWED:
-            cause = f": {status.cause}" if status.cause else ""
-            yield f"Chain {status.name} is {status.state}{cause}."
-        elif status.followed_by is None:
-            yield f"Chain {status.name} is followed by no process. Start the indexer."
+        found = diagnose(status)
+        if status.state == "new" and status.silent_seconds is None:
+            yield f"Chain {status.name} is new. Start the indexer."
+        elif not found.well:
+            cause = found.cause.rstrip(".")
+            yield f"Chain {status.name}: {found.ailment}: {cause}. {_said(found)}"
+
+
+def _said(found: Diagnosis) -> str:
+    return f"{found.remedy[0].upper()}{found.remedy[1:]}."
 
 
 def _json(content: dict[str, str]) -> Response:

@@ -31,6 +31,7 @@ from db.declare.projections import ProjectionSpec
 from db.engine import lock_declarations, lock_projection
 from db.errors import ChangedEvent, StaleDeclarations, WouldDrop
 from db.fit import Built, built, losses, undeclared, wanted
+from db.incidents import release_stop
 from db.journal.entries import refill_facts
 from db.journal.head import begin_journal, declare_journal, lock_head
 from db.refetch import build_beside, swap
@@ -103,6 +104,7 @@ def migrate(
         _drop_undeclared(connection, registry, known, report)
         replace_views(connection, registry)
         _drop_tables(connection, retired)
+        release_stop(connection)  # of chains that had stopped for want of this
     return report
 
 

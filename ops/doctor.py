@@ -14,9 +14,11 @@ from abis import load_abi
 from commands.errors import CommandError
 from commands.storage import try_out
 from db import blocks, sources
+from db.diagnosis import Ailment, diagnose
 from db.engine import Refused, Unavailable
 from db.fit import examine as fit_of
 from db.registry import Registry
+from db.status import chain_status
 from indexer.errors import IndexerError
 from indexer.evm.answers import Call
 from indexer.evm.messages import RpcHeader
@@ -25,7 +27,7 @@ from ops.documents import open_storage
 from ops.embedded.postgres import has_data
 from ops.embedded.supervisor import EmbeddedError
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number, evm_client, wanted
+from ops.indexing import evm_chain_number, evm_client, streams, wanted
 from ops.services import read_only_engine
 from ops.settings import FILE, ChainSettings, Settings, SignerKind, SignerSettings
 from ops.signing import open_key, rules_of
@@ -110,8 +112,10 @@ def _chain(
     contracts = partial(_contracts, settings, chain, registry)
     yield _checked(f"{name} contracts", contracts)
     heads = [_ask_head(settings, chain, url) for url in chain.rpc]
-    reached = None if engine is None else _reached(settings, chain, engine, registry)
+    reached = None if engine is None else _reached(chain, engine, registry)
     yield from judge_heads(name, chain, heads, reached)
+    if engine is not None:
+        yield from _followed(settings, chain, engine, registry)
     best = _best(heads)
     if best is not None:
         alone = replace(chain, rpc=(chain.rpc[best],))
@@ -253,9 +257,30 @@ def _best(heads: Sequence[Head]) -> int | None:
     return max(there, key=lambda at: heads[at], default=None)
 
 
-def _reached(
+def _followed(
     settings: Settings, chain: ChainSettings, engine: Engine, registry: Registry
-) -> int | None:
+) -> Iterator[Finding]:
+    """How it is being read, if anybody follows it or was stopped doing so."""
+    try:
+        with engine.connect() as connection:
+            if fit_of(connection, registry).unusable:
+                return
+            row = sources.find(connection, chain.name)
+            if row is None:
+                return
+            plan = streams(settings, registry)[chain.name][1]
+            found = diagnose(chain_status(connection, row.id, plan))
+    except Refused:
+        return  # the finding about the database says it
+    if found.ailment is not Ailment.NOT_FOLLOWED:
+        said = f"{found.ailment}: {found.cause}. {found.remedy}".strip(". ")
+        detail = "it is read, and nothing is in the way"
+        if found.ailment is not Ailment.NONE:
+            detail = said
+        yield Finding(f"chain {chain.name} state", found.well, detail)
+
+
+def _reached(chain: ChainSettings, engine: Engine, registry: Registry) -> int | None:
     """The highest block that was written; None when that is not known."""
     try:
         with engine.connect() as connection:

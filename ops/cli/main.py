@@ -46,6 +46,7 @@ class Commands(click.Group):
         "describe": "ops.cli.describe",
         "devnet": "ops.cli.devnet",
         "doctor": "ops.cli.doctor",
+        "incident": "ops.cli.incidents",
         "index": "ops.cli.follow",
         "journal": "ops.cli.journal",
         "migrate": "ops.cli.tables",

@@ -57,7 +57,7 @@ def run(state: State, metrics_port: int | None, migrate_first: bool) -> None:
             watching = asyncio.create_task(_stop_when(without_api, stop))
             failed = await follow_chains(
                 state.settings, chains, engine, state.registry,
-                stop=stop, metrics_port=metrics_port,
+                stop=stop, again=True, metrics_port=metrics_port,
             )  # fmt: skip
             if failed and not stop.is_set():
                 click.echo("no chain is followed any more; the API goes on", err=True)

@@ -10,14 +10,12 @@ import click
 from sqlalchemy import Engine
 
 from db import sources
+from db.diagnosis import Ailment, diagnose
 from db.fit import examine
 from db.journal.head import read_head
 from db.status import ChainStatus, chain_status
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
-
-# States in which a chain is being read, or has nothing new to read.
-WELL = frozenset({"following", "reading", "halted"})
 
 
 @click.command()
@@ -26,7 +24,8 @@ WELL = frozenset({"following", "reading", "halted"})
 def status(state: State, as_json: bool) -> None:
     """Say for each chain: head, indexed, final, lag, gaps, state and cause.
 
-    Exit code 1 when a chain is not followed, is stopped, or cannot be read.
+    Exit code 1 when a chain is not followed, is stopped, stands still, cannot be read
+    for long, or has an open incident.
     """
     with state.reading(whole=False) as engine:
         found = collect(state, engine)
@@ -63,7 +62,7 @@ def collect(state: State, engine: Engine) -> list[ChainStatus]:
 
 def is_well(each: ChainStatus) -> bool:
     """Whether a chain is followed and nothing about it needs a person."""
-    return bool(each.followed_by) and each.state in WELL and not each.incidents
+    return diagnose(each).well and not each.incidents
 
 
 def _show(each: ChainStatus) -> None:
@@ -71,8 +70,10 @@ def _show(each: ChainStatus) -> None:
     if each.followed_by is None and word not in ("stopped", "new"):
         word = "not followed"
     click.secho(f"{each.name} ({each.chain_id}): {word}", bold=True)
-    if each.cause:
-        click.echo(f"  cause     {each.cause}")
+    found = diagnose(each)
+    if found.ailment is not Ailment.NONE:
+        click.echo(f"  what      {found.ailment}: {found.cause}")
+        click.echo(f"  remedy    {found.remedy}")
     age = (
         "" if each.head_time is None else f", {_age(time.time() - each.head_time)} old"
     )
@@ -84,8 +85,8 @@ def _show(each: ChainStatus) -> None:
     click.echo(f"  gaps      {gaps}")
     if each.followed_by:
         click.echo(f"  followed  by {each.followed_by}")
-    elif each.state != "stopped":
-        click.echo("  followed  by nobody: run `chainfold run`, or `index`")
+    else:
+        click.echo("  followed  by nobody")
     if each.undecodable:
         click.secho(
             f"  odd logs  {each.undecodable:,} are not what their ABI says: see "
@@ -94,11 +95,15 @@ def _show(each: ChainStatus) -> None:
         )
     for incident in each.incidents:
         click.secho(f"  incident  {incident}", fg="red")
+    if each.incidents:
+        click.echo("  remedy    `chainfold incident list` has numbers and remedies")
 
 
 def _plain(each: ChainStatus) -> dict[str, Any]:
     row = dataclasses.asdict(each)
     row["gaps"] = [str(gap) for gap in each.gaps]
+    found = diagnose(each)
+    row |= {"ailment": found.ailment, "well": is_well(each), "remedy": found.remedy}
     return row
 
 

@@ -10,6 +10,7 @@ import click
 from sqlalchemy import Engine
 
 from db import sources
+from db.incidents import resolve_all
 from db.journal.verify import faults
 from db.position import MAX_HEIGHT
 from db.registry import Registry
@@ -17,7 +18,8 @@ from db.schema import migrate as migrate_database
 from db.schema import rebuild
 from indexer.verify import run_verification
 from indexer.writer import rewind as rewind_facts
-from ops.cli.context import State, pass_state
+from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.incidents import note_resolved
 from ops.errors import OperationError
 from ops.running import take_place_now
 
@@ -147,12 +149,17 @@ def rewind(state: State, chain: str, height: int, yes: bool) -> None:
             deleted = rewind_facts(engine, state.registry, row.id, height, place.guard)
             with engine.begin() as connection:
                 sources.reset_from(connection, row.id, height)
-                resolved = sources.resolve_incidents(connection, row.id)
+                reason = f"rewound to block {height}"
+                resolved = resolve_all(
+                    connection, row.id, by=at_terminal().name, reason=reason
+                )
+                for each in resolved:
+                    note_resolved(state, connection, each, reason)
         finally:
             place.leave(engine)
     click.echo(f"{chain}: deleted {deleted} facts from block {height} on")
-    if resolved:
-        click.echo(f"{chain}: {resolved} incidents marked as resolved")
+    for each in resolved:
+        click.echo(f"{chain}: incident {each.id} is resolved by that")
 
 
 def _check_names(state: State, projections: tuple[str, ...]) -> None:

@@ -36,15 +36,11 @@ SECTIONS = (
         "Without a URL, a Postgres of our own runs under `data_dir`.",
         DatabaseSettings,
         {
-            "url": Key(
-                "URL", "`postgresql://user:password@host:5432/name`; 14 or newer."
-            ),
+            "url": Key("URL", "`postgresql://user:password@host:5432/name`; 14 or up."),
             "read_url": Key(
                 "URL",
-                "Where the verbs that only read look: a replica, or a role that may "
-                "only read (`GRANT pg_read_all_data TO <role>`). Without `url` beside "
-                "it `serve` reads there too; nothing is written then, and nobody can "
-                "sign in.",
+                "To read from: a replica, or a role that may do no more. `serve` uses "
+                "it where there is no `url`.",
             ),
         },
     ),

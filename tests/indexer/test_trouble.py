@@ -10,6 +10,7 @@ from sqlalchemy import event, text
 
 from db import sources
 from db.errors import LostPlace, StaleDeclarations
+from db.incidents import list_incidents
 from db.places import FollowerPlace, Lease, lease_range, take_follower_place
 from db.position import BlockRange
 from db.schema import migrate
@@ -213,7 +214,7 @@ def test_a_stop_that_cannot_be_recorded_is_no_stop(engine):
     assert not isinstance(first, FinalityViolated)
     assert state_of(engine)[0] == "stopped"
     with engine.connect() as connection:
-        assert len(sources.open_incidents(connection, 1)) == 1
+        assert len(list_incidents(connection, source=1)) == 1
 
 
 def test_a_place_is_not_lost_in_a_long_write(engine):
