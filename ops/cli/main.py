@@ -1,5 +1,7 @@
 """The root command: reads the settings once, and turns errors into messages."""
 
+import difflib
+import errno
 import logging
 import sys
 from pathlib import Path
@@ -24,6 +26,7 @@ from ops.errors import OperationError
 from ops.logs import configure_logging
 from ops.settings import SettingsError
 
+NO_FOLDER = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR)
 KNOWN = (
     CommandError,
     DatabaseError,
@@ -72,6 +75,15 @@ class Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; one that is not there is told with the nearest that is."""
+        near = difflib.get_close_matches(args[0], self.modules, 1)
+        if args[0] not in self.modules and near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
@@ -91,6 +103,16 @@ class Commands(click.Group):
             logging.getLogger(__name__).debug("command_failed", exc_info=True)
             click.echo(f"chainfold: {error}", err=True)
             sys.exit(error.exit_code if isinstance(error, OperationError) else 2)
+        except OSError as error:
+            if error.errno not in NO_FOLDER or error.filename is None:
+                raise
+            click.echo(
+                f"chainfold: {error.filename} cannot be made or written to: "
+                f"{error.strerror}. Go to a folder where this user may write, or name "
+                "one (--dir, --out, data_dir).",
+                err=True,
+            )
+            sys.exit(2)
         except Unavailable as error:
             gist = str(error).split("\n", 1)[0]
             click.echo(

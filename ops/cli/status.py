@@ -4,6 +4,7 @@ import dataclasses
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -16,6 +17,8 @@ from db.journal.head import read_head
 from db.status import ChainStatus, chain_status
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
+
+OLD_SECONDS = 2 * 86_400
 
 
 @click.command()
@@ -74,9 +77,7 @@ def _show(each: ChainStatus) -> None:
     if found.ailment is not Ailment.NONE:
         click.echo(f"  what      {found.ailment}: {found.cause}")
         click.echo(f"  remedy    {found.remedy}")
-    age = (
-        "" if each.head_time is None else f", {_age(time.time() - each.head_time)} old"
-    )
+    age = "" if each.head_time is None else f", {_age(each.head_time)}"
     click.echo(f"  head      {_number(each.head)}{age}")
     click.echo(f"  indexed   {_number(each.checkpoint)}")
     click.echo(f"  final     {_number(each.final)}")
@@ -111,9 +112,13 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _age(seconds: float) -> str:
+def _age(head_time: int) -> str:
+    """How old a block is; its date where the chain's clock is not the wall's."""
+    seconds = time.time() - head_time
+    if not -120 < seconds < OLD_SECONDS:
+        return f"made at {datetime.fromtimestamp(head_time, UTC):%Y-%m-%d %H:%M} UTC"
     if seconds < 120:
-        return f"{max(seconds, 0):.0f} s"
+        return f"{max(seconds, 0):.0f} s old"
     if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
+        return f"{seconds / 60:.0f} min old"
+    return f"{seconds / 3600:.0f} h old"
