@@ -316,11 +316,9 @@ def _count(chain: Chain, written: Written, head: Header) -> None:
     metrics.FACTS.labels(chain.name).inc(written.facts)
     metrics.UNDECODABLE.labels(chain.name).inc(written.undecodable)
     metrics.CHECKPOINT.labels(chain.name).set(written.blocks.last)
-    metrics.LAG_BLOCKS.labels(chain.name).set(max(head.height - written.blocks.last, 0))
-    log.info(
-        "range_written chain=%s blocks=%s facts=%d seconds=%.3f",
-        chain.name, written.blocks, written.facts, written.seconds,
-    )  # fmt: skip
+    lag = max(head.height - written.blocks.last, 0)
+    metrics.LAG_BLOCKS.labels(chain.name).set(lag)
+    chain.summary.add(chain.name, written, lag)
 
 
 def backoff(failures: int) -> float:

@@ -56,6 +56,31 @@ async def following(chain, **options):
     loop.result()
 
 
+def test_blocks_are_told_in_one_line_an_interval_and_not_one_each(engine, caplog):
+    caplog.set_level("INFO")
+    fake = FakeEvmChain()
+    fake.mine_many(5)
+
+    async def go(url):
+        async with open_business(engine, url) as chain, following(chain):
+            await until(lambda: state_of(engine)[0] == "following")
+            for _ in range(20):
+                fake.mine()
+                await until(lambda: written(engine) == fake.head)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(go(node.url))
+
+    lines = [r.getMessage() for r in caplog.records if "written" in r.getMessage()]
+    assert len(lines) == 1, lines
+    assert "blocks_written chain=fake blocks=6 " in lines[0]
+
+
+def written(engine):
+    with engine.connect() as connection:
+        return connection.scalar(text("SELECT max(height) FROM control.block"))
+
+
 def test_two_that_write_the_same_blocks_at_once_both_go_on(engine):
     """Nothing of a range is covered when both look; one must try again."""
     fake = FakeEvmChain()
