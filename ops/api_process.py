@@ -27,7 +27,7 @@ from ops.ports import claimed_port
 from ops.serve import KILL_SECONDS, LogForm, serve_api
 from ops.settings import Settings, load_settings
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = KILL_SECONDS + 5.0
 SHORT_SECONDS = 60.0  # an API that lived no longer has not worked
 SHORT_LIVES = 3  # after so many in a row it is not started again

@@ -58,6 +58,11 @@ def readable_database(settings: Settings) -> Iterator[str]:
 
 def nothing_here(settings: Settings) -> str:
     """That there is no database yet, and what to do."""
+    if settings.data_dir.exists() and not settings.data_dir.is_dir():
+        return (
+            f"{settings.data_dir} is no directory. Set data_dir in {FILE} (or "
+            "CHAINFOLD_DATA_DIR) to one where this user may write."
+        )
     if settings.path is None:
         return (
             f"no {FILE} here, and no database in {settings.data_dir}: go to the folder "
