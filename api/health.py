@@ -9,9 +9,9 @@ from api.errors import problem_response
 from api.index import status_of
 from api.metrics import Metrics
 from api.service import Service
-from db.diagnosis import Diagnosis, diagnose
+from db.diagnosis import Ailment, Diagnosis, diagnose
 from db.fit import examine
-from db.reads import ReadError, read
+from db.reads import DatabaseAway, ReadError, read
 
 
 def health_blueprint(
@@ -49,6 +49,8 @@ def health_blueprint(
 def _causes(service: Service) -> Iterator[str]:
     try:
         yield from _database_causes(service)
+    except DatabaseAway as error:
+        yield f"{Ailment.DATABASE_DOWN}: {error}"
     except ReadError as error:
         yield str(error)
 

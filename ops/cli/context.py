@@ -74,7 +74,7 @@ class State:
         with engine(self.settings) as opened:
             fit = self._patiently(lambda: self._examine(opened))
             if migrate_first or fit.empty:
-                migrate(opened, self.registry)
+                self._patiently(lambda: migrate(opened, self.registry))
             elif fit.told:
                 raise UnfitDatabase(fit.told)
             with opened.connect() as connection:
@@ -108,9 +108,8 @@ class State:
         keeps `/health/ready` at 503 until somebody has migrated.
         """
         settings = self.settings
-        opening = read_only_engine if settings.database.url is None else engine
-        if settings.database.embedded and has_data(settings.data_dir):
-            opening = engine
+        ours = settings.database.embedded and has_data(settings.data_dir)
+        opening = engine if settings.database.url or ours else read_only_engine
         with opening(settings) as opened:
             fit = self._patiently(lambda: self._examine(opened))
             if fit.unusable:

@@ -34,6 +34,13 @@ def incident_list(state: State, resolved: bool) -> None:
             )
     if not found:
         click.echo("no incident" if resolved else "no open incident")
+    if any(each.resolved_at is None for each in found):
+        click.echo(
+            "When you know why: if what was written is right, leave the endpoint that "
+            "says otherwise out of the settings and run `chainfold incident resolve "
+            "<number> --reason <why>`; if the chain is, run `chainfold rewind` as the "
+            "cause says, which resolves it too."
+        )
 
 
 @incident.command(name="resolve")

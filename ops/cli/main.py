@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from commands.errors import CommandError
 from db.declare import DeclarationError
+from db.diagnosis import of_database
 from db.engine import Unavailable
 from db.errors import DatabaseError
 from indexer.errors import IndexerError
@@ -116,7 +117,8 @@ class Commands(click.Group):
         except Unavailable as error:
             gist = str(error).split("\n", 1)[0]
             click.echo(
-                f"chainfold: the database cannot be reached: {gist}\n"
+                f"chainfold: {of_database(error)}: the database cannot be reached: "
+                f"{gist}\n"
                 "Check [database] url in chainfold.toml (or CHAINFOLD_DATABASE_URL), "
                 "or leave it out to use the embedded Postgres.",
                 err=True,

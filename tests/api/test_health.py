@@ -85,7 +85,7 @@ def test_a_database_that_is_away_is_a_cause():
 
     assert answer.status_code == 503
     assert answer.json["causes"] == [
-        "The database does not answer. Ask again in a moment."
+        "database_down: The database does not answer. Ask again in a moment."
     ]
 
 

@@ -1,6 +1,9 @@
 """Verbs that only read: they change nothing, and need no right to change anything."""
 
 import json
+import os
+import signal
+import subprocess
 import urllib.request
 import uuid
 
@@ -13,9 +16,13 @@ from db import sources
 from db.places import take_follower_place
 from db.reads import read_engine
 from db.registry import Registry
+from helpers import servers
 from helpers.processes import Group, listens, live, wait_until
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from ops.cli.main import main
+from ops.embedded.binaries import find_postgres
+from ops.embedded.supervisor import child_command, choose_identity, give_to
+from ops.embedded.supervisor import run as run_program
 from ops.ports import free_port
 
 READING = [
@@ -320,3 +327,55 @@ def test_status_and_ready_agree_on_a_chain_that_stands_still(
     assert run("status").exit_code == 1
     assert app.test_client().get("/health/ready").status_code == 503
     engine.dispose()
+
+
+@pytest.fixture
+def replica_url(postgres_url, migrated_url):
+    """The database of `migrated_url` on a hot standby of the tests' server."""
+    if os.environ.get("CHAINFOLD_TEST_DATABASE_URL"):
+        pytest.skip("a standby is made of a Postgres of our own")
+    url, run_as, port = make_url(postgres_url), choose_identity(), free_port()
+    with servers.scratch_directory() as folder:
+        data = folder / "standby"
+        data.mkdir(mode=0o700)
+        give_to(data, run_as)
+        programs = find_postgres(data)
+        libpq = servers.plain(url.set(drivername="postgresql").render_as_string(False))
+        copy = [str(programs / "pg_basebackup"), "-D", str(data), "-R", "-d", libpq]
+        done = run_program([*copy, "-X", "stream", "-c", "fast"], run_as)
+        assert done.returncode == 0, done.stdout
+        with (data / "chainfold.conf").open("a") as conf:
+            conf.write(f"port = {port}\n")
+        command = [str(programs / "postgres"), "-D", str(data)]
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(
+                child_command(command, run_as, signal.SIGINT),
+                stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
+        try:
+            wait_until(lambda: listens(port))
+            yield make_url(migrated_url).set(port=port).render_as_string(False)
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["url", "read_url"])
+def test_verbs_that_read_and_the_api_work_on_a_replica(
+    settings, tmp_path, migrated_url, replica_url, key
+):
+    settings(f'url = "{migrated_url}"')("index", "--once")
+    run = settings(f'{key} = "{replica_url}"')
+    wait_until(lambda: "indexed   20" in run("status").output)
+
+    outputs = {" ".join(words): run(*words) for words in READING}
+
+    for words, result in outputs.items():
+        assert "Traceback" not in result.output, words
+        assert not result.exception or isinstance(result.exception, SystemExit), words
+    assert outputs["verify"].exit_code == 0, outputs["verify"].output
+    replica_told = "give it as read_url" in outputs["doctor"].output
+    assert replica_told is (key == "url")
+    assert run("index", "--once").exit_code == 2
+    serve_and_read(tmp_path)
