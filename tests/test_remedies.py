@@ -86,7 +86,9 @@ def wrong_with(words):
 
     A verb named alone may lack its arguments; one with some must be whole.
     """
-    command, context = main, click.Context(main, info_name="chainfold")
+    # With its own settings: click remembers the help option of the first context.
+    context = click.Context(main, info_name="chainfold", **main.context_settings)
+    command: click.Command = main
     rest = list(words)
     while rest and rest[0].startswith("-"):  # options of the root command
         rest = rest[2:]
