@@ -73,11 +73,12 @@ def create_app(
     web: WebOptions | None = None,
     intake: Intake | None = None,
     documents: Documents | None = None,
+    instance: str = "",
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
     With `writer` and `auth` people can sign in, with `intake` change things, with
-    `documents` hand them in.
+    `documents` hand them in. `instance` is told by `/health/live`.
     """
     service = Service(
         engine=engine,
@@ -110,7 +111,7 @@ def create_app(
     if documents is not None:
         _take_documents(api, service, documents)
     app.register_blueprint(index_blueprint(service))
-    app.register_blueprint(health_blueprint(service, metrics))
+    app.register_blueprint(health_blueprint(service, metrics, instance))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
     register_errors(app)
     return app

@@ -9,22 +9,28 @@ from api.errors import problem_response
 from api.index import status_of
 from api.metrics import Metrics
 from api.service import Service
-from db.reads import ReadError, read
-from db.status import stale_declarations
+from db.diagnosis import Ailment, Diagnosis, diagnose
+from db.fit import examine
+from db.reads import DatabaseAway, ReadError, read
 
-NOT_FOLLOWED = ("new", "stopped")
 
+def health_blueprint(
+    service: Service, metrics: Metrics, instance: str = ""
+) -> Blueprint:
+    """`/health/live`, `/health/ready` and `/metrics`.
 
-def health_blueprint(service: Service, metrics: Metrics) -> Blueprint:
-    """`/health/live`, `/health/ready` and `/metrics`."""
+    `instance`, if given, is told by `/health/live`: whoever started the server knows by
+    it that the answer is not another server's.
+    """
     blueprint = Blueprint("health", __name__)
+    alive = {"status": "live", **({"instance": instance} if instance else {})}
 
     def live() -> Response:
         """The process answers; nothing else is asked."""
-        return _json({"status": "live"})
+        return _json(alive)
 
     def ready() -> Response:
-        """Every chain is followed, and the tables are those of these declarations."""
+        """Every chain is followed and moves; the tables are of these declarations."""
         causes = list(_causes(service))
         if causes:
             return problem_response("not_ready", " ".join(causes), causes=causes)
@@ -43,18 +49,16 @@ def health_blueprint(service: Service, metrics: Metrics) -> Blueprint:
 def _causes(service: Service) -> Iterator[str]:
     try:
         yield from _database_causes(service)
+    except DatabaseAway as error:
+        yield f"{Ailment.DATABASE_DOWN}: {error}"
     except ReadError as error:
         yield str(error)
 
 
 def _database_causes(service: Service) -> Iterator[str]:
-    stale = read(service.engine, lambda c: stale_declarations(c, service.registry))
-    if stale:
-        shown = ", ".join(stale[:5]) + (", …" if len(stale) > 5 else "")
-        yield (
-            f"The tables were not built from these declarations: {shown}. "
-            "Run `chainfold migrate` with this version."
-        )
+    told = read(service.engine, lambda c: examine(c, service.registry)).told
+    if told:
+        yield told[0].upper() + told[1:]
     for name in service.chains.awaited():
         yield f"Chain {name} has never been followed. Start the indexer."
     chains = service.chains.all()
@@ -62,11 +66,16 @@ def _database_causes(service: Service) -> Iterator[str]:
         yield "No chain has ever been followed. Start the indexer."
     for chain in chains.values():
         status = status_of(service, chain)
-        if status.state in NOT_FOLLOWED:
-            cause = f": {status.cause}" if status.cause else ""
-            yield f"Chain {status.name} is {status.state}{cause}."
-        elif status.followed_by is None:
-            yield f"Chain {status.name} is followed by no process. Start the indexer."
+        found = diagnose(status)
+        if status.state == "new" and status.silent_seconds is None:
+            yield f"Chain {status.name} is new. Start the indexer."
+        elif not found.well:
+            cause = found.cause.rstrip(".")
+            yield f"Chain {status.name}: {found.ailment}: {cause}. {_said(found)}"
+
+
+def _said(found: Diagnosis) -> str:
+    return f"{found.remedy[0].upper()}{found.remedy[1:]}."
 
 
 def _json(content: dict[str, str]) -> Response:

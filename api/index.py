@@ -11,6 +11,7 @@ from api.service import PREFIX, Service
 from db import reads
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
+from db.diagnosis import diagnose
 from db.status import ChainStatus, chain_status
 
 
@@ -98,6 +99,7 @@ def _chain(status: ChainStatus) -> dict[str, Any]:
         "gaps": [[gap.first, gap.last] for gap in status.gaps],
         "state": status.state,
         "cause": status.cause,
+        "ailment": diagnose(status).ailment,
         "incidents": list(status.incidents),
         "polled_at": None if polled is None else polled.timestamp(),
         "followed": status.followed_by is not None,

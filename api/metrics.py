@@ -27,6 +27,7 @@ from api.command_metrics import CommandCollector
 from api.index import status_of
 from api.journal_metrics import JournalCollector
 from api.service import Service
+from db.diagnosis import Ailment, diagnose
 from db.reads import ReadError, checkpoint, read
 from db.status import ChainStatus
 
@@ -164,6 +165,17 @@ def _chain_metrics(chains: list[ChainStatus]) -> Iterator[Metric]:
         for name in {*STATES, status.state}:
             state.add_metric([status.name, name], int(name == status.state))
     yield state
+    ailment = GaugeMetricFamily(
+        "chainfold_chain_ailment",
+        "1 for what ails it (none, catching_up, chain_halted, node_lagging, "
+        "endpoint_down, …), as `status` says.",
+        labels=["chain", "ailment"],
+    )
+    for status in chains:
+        found = diagnose(status).ailment
+        for kind in Ailment:
+            ailment.add_metric([status.name, kind], int(kind is found))
+    yield ailment
 
 
 def _checkpoint(status: ChainStatus) -> int | None:

@@ -17,15 +17,21 @@ _DECLARATIONS = 0x63666C64  # the class of all our advisory locks: "cfld"
 _ALL = 0
 
 
-def connect(url: str, *, pool_size: int = 5) -> Engine:
-    """An engine on a database; connections are checked before they are used."""
+def connect(url: str, *, pool_size: int = 5, read_only: bool = False) -> Engine:
+    """An engine on a database; connections are checked before they are used.
+
+    With `read_only` Postgres refuses every write on it, as a replica would.
+    """
+    options = {"options": "-c default_transaction_read_only=on"} if read_only else {}
     return create_engine(
         _driven(make_url(url)),
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 10, "application_name": "chainfold"},
-    )
+        connect_args={
+            "connect_timeout": 10, "application_name": "chainfold", **options,
+        },
+    )  # fmt: skip
 
 
 def connect_at_once(url: str | URL, *, pool_size: int = 5) -> Engine:
@@ -71,4 +77,18 @@ def _lock(connection: Connection, key: int, *, alone: bool) -> None:
     function = "pg_advisory_xact_lock" + ("" if alone else "_shared")
     connection.execute(
         text(f"SELECT {function}(:space, :key)"), {"space": _DECLARATIONS, "key": key}
+    )
+
+
+def may_write(connection: Connection) -> bool:
+    """Whether rows may be changed: this is no replica, and the role has the rights."""
+    return bool(
+        connection.scalar(
+            text(
+                "SELECT NOT pg_is_in_recovery()"
+                " AND NOT current_setting('transaction_read_only')::boolean"
+                " AND has_table_privilege('control.source', 'INSERT')"
+                " AND has_table_privilege('control.source', 'UPDATE')"
+            )
+        )
     )

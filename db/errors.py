@@ -17,6 +17,21 @@ class StaleDeclarations(DatabaseError):
         )
 
 
+class UnfitDatabase(DatabaseError):
+    """The database is not what this version needs, and only `migrate` may change it."""
+
+
+class WouldDrop(DatabaseError):
+    """A migration would drop tables or columns, and was not told to."""
+
+    def __init__(self, lost: Sequence[str]) -> None:
+        super().__init__(
+            f"this version does not declare {', '.join(lost)}, which the database has. "
+            "Nothing was changed. If a newer version made them, start that one; to "
+            "drop them run `chainfold migrate --drop` (their facts are kept)."
+        )
+
+
 class ChangedEvent(DatabaseError):
     """An event's fields changed: its facts must be read from the chain again."""
 

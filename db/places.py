@@ -4,9 +4,7 @@ Both hold a row that every write transaction checks, so a process that was pause
 replaced cannot write when it wakes.
 """
 
-import os
 import secrets
-import socket
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine, text
@@ -14,15 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from db.errors import LostPlace
 from db.position import BlockRange
+from db.processes import is_dead, owner_name, process_name
 
 FOLLOWER_SECONDS = 30  # a follower not seen for so long has lost its place
 LEASE_SECONDS = 120
 _LEASES = 0x63666C65  # the class of the advisory locks taken to lease: "cfle"
-
-
-def owner_name() -> str:
-    """Host and process, as others are told."""
-    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,37 +54,48 @@ class FollowerPlace:
 
 
 def take_follower_place(engine: Engine, source: int) -> FollowerPlace | str:
-    """Take the place if it is free or its holder is gone, else say who holds it."""
+    """Take the place if it is free or its holder is gone, else say who holds it.
+
+    A holder of another host is gone when it was not seen for FOLLOWER_SECONDS, one of
+    this host as soon as its process has ended.
+    """
     token = secrets.token_hex(8)
     with engine.begin() as connection:
+        held = connection.execute(_HELD, {"source": source}).first()
+        gone = "" if held is None or not is_dead(held.process) else held.token
         taken = connection.execute(
-            text(
-                "INSERT INTO control.follower AS f VALUES"
-                " (:source, :owner, :token, clock_timestamp(), clock_timestamp())"
-                " ON CONFLICT (source) DO UPDATE SET owner = excluded.owner,"
-                " token = excluded.token, since = excluded.since,"
-                " seen_at = excluded.seen_at"
-                " WHERE f.seen_at"
-                " < clock_timestamp() - make_interval(secs => :patience)"
-                " RETURNING token"
-            ),
+            _TAKE,
             {
                 "source": source,
                 "owner": owner_name(),
                 "token": token,
+                "process": process_name(),
+                "gone": gone,
                 "patience": FOLLOWER_SECONDS,
             },
         ).scalar()
         if taken == token:
             return FollowerPlace(source, token)
-        holder = connection.execute(
-            text(
-                "SELECT owner || ', since ' || to_char(since, 'YYYY-MM-DD HH24:MI:SS')"
-                " FROM control.follower WHERE source = :source"
-            ),
-            {"source": source},
-        ).scalar()
-    return str(holder or "a process that has just left")
+        held = connection.execute(_HELD, {"source": source}).first()
+    if held is None:
+        return "a process that has just left"
+    return f"{held.owner}, since {held.since:%Y-%m-%d %H:%M:%S}"
+
+
+_HELD = text(
+    "SELECT owner, token, process, since FROM control.follower WHERE source = :source"
+)
+_TAKE = text(
+    "INSERT INTO control.follower AS f"
+    " (source, owner, token, since, seen_at, process) VALUES"
+    " (:source, :owner, :token, clock_timestamp(), clock_timestamp(), :process)"
+    " ON CONFLICT (source) DO UPDATE SET owner = excluded.owner,"
+    " token = excluded.token, since = excluded.since,"
+    " seen_at = excluded.seen_at, process = excluded.process"
+    " WHERE f.token = :gone OR f.seen_at"
+    " < clock_timestamp() - make_interval(secs => :patience)"
+    " RETURNING token"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +147,9 @@ def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None
             )
             row = connection.execute(
                 text(
-                    "INSERT INTO control.lease (source, blocks, owner, expires_at)"
-                    " VALUES (:source, int8range(:first, :last, '[]'), :owner,"
+                    "INSERT INTO control.lease"
+                    " (source, blocks, owner, process, expires_at) VALUES"
+                    " (:source, int8range(:first, :last, '[]'), :owner, :process,"
                     " clock_timestamp() + make_interval(secs => :seconds)) RETURNING id"
                 ),
                 {
@@ -151,6 +157,7 @@ def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None
                     "first": blocks.first,
                     "last": blocks.last,
                     "owner": owner_name(),
+                    "process": process_name(),
                     "seconds": LEASE_SECONDS,
                 },
             ).scalar_one()
@@ -161,45 +168,18 @@ def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None
     return Lease(row, source, blocks)
 
 
-def release_leases_of(engine: Engine, source: int, pid: int) -> None:
-    """Free the leases of a process of this host that has died."""
-    with engine.begin() as connection:
-        connection.execute(
-            text("DELETE FROM control.lease WHERE source = :source AND owner = :owner"),
-            {"source": source, "owner": f"{socket.gethostname()}:{pid}"},
-        )
-
-
 def release_leases_of_the_dead(engine: Engine, source: int) -> int:
-    """Free the leases of processes of this host that are no more; how many.
-
-    Should one be alive after all, in another container of the same name, its next
-    write finds that it has no lease, and writes nothing.
-    """
-    host = f"{socket.gethostname()}:"
+    """Free the leases of processes of this host that have ended; how many."""
     with engine.begin() as connection:
         rows = connection.execute(
-            text(
-                "SELECT id, owner FROM control.lease"
-                " WHERE source = :source AND starts_with(owner, :host)"
-            ),
-            {"source": source, "host": host},
+            text("SELECT id, process FROM control.lease WHERE source = :source"),
+            {"source": source},
         ).all()
-        dead = [row.id for row in rows if not _lives(row.owner.removeprefix(host))]
+        dead = [row.id for row in rows if is_dead(row.process)]
         connection.execute(
             text("DELETE FROM control.lease WHERE id = ANY(:dead)"), {"dead": dead}
         )
     return len(dead)
-
-
-def _lives(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def leased(connection: Connection, source: int) -> list[BlockRange]:

@@ -29,11 +29,13 @@ from db.control import declaration
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
 from db.engine import lock_declarations, lock_projection
-from db.errors import ChangedEvent, StaleDeclarations
+from db.errors import ChangedEvent, StaleDeclarations, WouldDrop
+from db.fit import Built, built, losses, undeclared, wanted
+from db.incidents import release_stop
 from db.journal.entries import refill_facts
 from db.journal.head import begin_journal, declare_journal, lock_head
 from db.refetch import build_beside, swap
-from db.registry import Registry, event_fingerprint, projection_fingerprint
+from db.registry import Registry, event_fingerprint
 from db.sql.columns import (
     FACTS,
     STATE,
@@ -62,16 +64,24 @@ class Report:
 
 
 def migrate(
-    engine: Engine, registry: Registry, *, refetch: Collection[str] = ()
+    engine: Engine,
+    registry: Registry,
+    *,
+    refetch: Collection[str] = (),
+    drop: bool = False,
 ) -> Report:
     """Bring control tables, declared tables and views up to date; safe to repeat.
 
     `refetch` names events whose facts may be dropped, to be read from the chain again;
-    raises ChangedEvent when an event needs it and is not named.
+    raises ChangedEvent when an event needs it and is not named. Tables and columns of
+    rows are dropped with `drop` alone; raises WouldDrop, and changes no declared table,
+    when some are no longer declared.
     """
     report = Report()
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(7362001)"))
+        if connection.scalar(text("SELECT to_regclass('control.declaration')")):
+            _refuse_losses(connection, registry, built(connection), drop)
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS control"))
         _upgrade_control(connection)
     with engine.begin() as connection:
@@ -80,7 +90,8 @@ def migrate(
             # Nothing is appended until the tables are those of these declarations.
             begin_journal(connection)
             declare_journal(connection, registry.journal_print)
-        known = _known(connection)
+        known = built(connection)
+        _refuse_losses(connection, registry, known, drop)
         changed = _ensure_events(connection, registry, known, refetch, report)
         retired: list[str] = []
         with build_beside(connection, registry, changed):
@@ -93,7 +104,15 @@ def migrate(
         _drop_undeclared(connection, registry, known, report)
         replace_views(connection, registry)
         _drop_tables(connection, retired)
+        release_stop(connection)  # of chains that had stopped for want of this
     return report
+
+
+def _refuse_losses(
+    connection: Connection, registry: Registry, known: Built, drop: bool
+) -> None:
+    if not drop and (lost := losses(connection, registry, known)):
+        raise WouldDrop(lost)
 
 
 def check_declarations(connection: Connection, registry: Registry) -> None:
@@ -103,7 +122,7 @@ def check_declarations(connection: Connection, registry: Registry) -> None:
     is refused too. An event that we do not know is not: its facts stay as they are.
     """
     lock_declarations(connection, alone=False)
-    _compare(connection, registry, [row[:3] for row in _wanted(registry)])
+    _compare(connection, registry, [row[:3] for row in wanted(registry)])
 
 
 @contextmanager
@@ -129,23 +148,20 @@ def check_journal(connection: Connection, registry: Registry, event: str) -> Non
     `migrate` waits for the head too, so that nothing changes until commit.
     """
     folded = {n for n, p in registry.projections.items() if p.spec.in_journal}
-    wanted = [row[:3] for row in _wanted(registry) if row[1] in {event, *folded}]
-    _compare(connection, registry, wanted)
+    rows = [row[:3] for row in wanted(registry) if row[1] in {event, *folded}]
+    _compare(connection, registry, rows)
 
 
 def _compare(
-    connection: Connection, registry: Registry, wanted: list[tuple[str, str, str]]
+    connection: Connection, registry: Registry, rows: list[tuple[str, str, str]]
 ) -> None:
-    known = _known(connection)
+    known = built(connection)
     wrong = [
         name
-        for kind, name, print_ in wanted
+        for kind, name, print_ in rows
         if known.get((kind, name), ("", ""))[0] != print_
     ]
-    wrong += [
-        name for kind, name in known
-        if kind == "projection" and name not in registry.projections
-    ]  # fmt: skip
+    wrong += undeclared(registry, known)
     if wrong:
         raise StaleDeclarations(wrong)
 
@@ -242,25 +258,6 @@ def _upgrade_control(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _wanted(registry: Registry) -> list[tuple[str, str, str, str]]:
-    rows = [
-        ("event", event.spec.id, event_fingerprint(event), event.spec.table)
-        for event in registry.events.values()
-    ]
-    rows += [
-        ("projection", plural, projection_fingerprint(item.spec), state_name(item.spec))
-        for plural, item in registry.projections.items()
-    ]
-    return rows
-
-
-def _known(connection: Connection) -> dict[tuple[str, str], tuple[str, str]]:
-    return {
-        (row.kind, row.name): (row.fingerprint, row.relation)
-        for row in connection.execute(select(declaration))
-    }
-
-
 def _record(
     connection: Connection, kind: str, name: str, fingerprint: str, relation: str
 ) -> None:
@@ -277,7 +274,7 @@ def _record(
 def _ensure_events(
     connection: Connection,
     registry: Registry,
-    known: dict[tuple[str, str], tuple[str, str]],
+    known: Built,
     refetch: Collection[str],
     report: Report,
 ) -> list[type[Event]]:
@@ -285,13 +282,13 @@ def _ensure_events(
     changed = []
     for event in registry.events.values():
         spec, print_ = event.spec, event_fingerprint(event)
-        built = known.get(("event", spec.id))
-        if built is None:
+        old = known.get(("event", spec.id))
+        if old is None:
             fact_table(event).create(connection)
             if spec.in_journal:
                 refill_facts(connection, event, fact_table(event))
             report.created.append(spec.id)
-        elif built[0] != print_:
+        elif old[0] != print_:
             named = spec.id in refetch or spec.name in refetch
             if not named and not spec.in_journal:
                 raise ChangedEvent(spec.id)
@@ -306,12 +303,12 @@ def _ensure_events(
 def _ensure_projection(
     connection: Connection,
     spec: ProjectionSpec,
-    known: dict[tuple[str, str], tuple[str, str]],
+    known: Built,
     report: Report,
 ) -> Sequence[str]:
     """Build a projection's tables if they are not; those that they take over from."""
-    built = known.get(("projection", spec.plural))
-    if built is not None and built[0] == spec.fingerprint():
+    old = known.get(("projection", spec.plural))
+    if old is not None and old[0] == spec.fingerprint():
         return []
     for name in _tables_of(connection, state_name(spec)):
         connection.execute(text(f'DROP TABLE {STATE}."{name}" CASCADE'))
@@ -320,10 +317,10 @@ def _ensure_projection(
         member_table(spec, fold).create(connection)
     refill(connection, spec, None)
     _record(connection, "projection", spec.plural, spec.fingerprint(), state_name(spec))
-    (report.created if built is None else report.rebuilt).append(spec.plural)
-    if built is None or built[1] == state_name(spec):
+    (report.created if old is None else report.rebuilt).append(spec.plural)
+    if old is None or old[1] == state_name(spec):
         return []
-    return _tables_of(connection, built[1])
+    return _tables_of(connection, old[1])
 
 
 def _drop_tables(connection: Connection, names: Sequence[str]) -> None:
@@ -334,19 +331,18 @@ def _drop_tables(connection: Connection, names: Sequence[str]) -> None:
 def _drop_undeclared(
     connection: Connection,
     registry: Registry,
-    known: dict[tuple[str, str], tuple[str, str]],
+    known: Built,
     report: Report,
 ) -> None:
     """Drop projections that are no longer declared; facts are kept."""
-    for (kind, name), (_, relation) in known.items():
-        if kind != "projection" or name in registry.projections:
-            continue
+    for name in undeclared(registry, known):
+        relation = known["projection", name][1]
         drop_view(connection, "public", name)
         drop_view(connection, STATE, name)
         _drop_tables(connection, _tables_of(connection, relation))
         connection.execute(
             delete(declaration).where(
-                declaration.c.kind == kind, declaration.c.name == name
+                declaration.c.kind == "projection", declaration.c.name == name
             )
         )
         report.dropped.append(name)

@@ -8,10 +8,16 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.control import child, incident, sender_transaction, source, undecodable_log
+from db.control import child, sender_transaction, source, undecodable_log
 from db.errors import WrongChain
 from db.position import MAX_HEIGHT, BlockRange, position
 
+_SET_STATE = text(
+    "UPDATE control.source SET state = :state, cause = :cause, trouble = :trouble,"
+    " told_at = clock_timestamp(), state_since = CASE WHEN state = :state"
+    " THEN coalesce(state_since, clock_timestamp()) ELSE clock_timestamp() END"
+    " WHERE id = :id"
+)
 _BY_ID = select(source).where(source.c.id == bindparam("of_id"))
 
 
@@ -143,10 +149,13 @@ def reset_from(connection: Connection, source_id: int, height: int) -> None:
         )
 
 
-def set_state(connection: Connection, source_id: int, state: str, cause: str) -> None:
-    """Record the chain's state in one word, and why."""
+def set_state(
+    connection: Connection, source_id: int, state: str, cause: str, trouble: str = ""
+) -> None:
+    """Record the chain's state in one word, why, and what kind of trouble it is in."""
     connection.execute(
-        update(source).where(source.c.id == source_id).values(state=state, cause=cause)
+        _SET_STATE,
+        {"id": source_id, "state": state, "cause": cause, "trouble": trouble},
     )
 
 
@@ -168,26 +177,6 @@ def report_incident(
             "details": json.dumps(details, sort_keys=True),
         },
     )
-
-
-def open_incidents(connection: Connection, source_id: int) -> list[Any]:
-    """The incidents of a chain that nobody has resolved."""
-    query = (
-        select(incident)
-        .where(incident.c.source == source_id, incident.c.resolved_at.is_(None))
-        .order_by(incident.c.id)
-    )
-    return list(connection.execute(query))
-
-
-def resolve_incidents(connection: Connection, source_id: int) -> int:
-    """Mark a chain's open incidents as dealt with; how many there were."""
-    result = connection.execute(
-        update(incident)
-        .where(incident.c.source == source_id, incident.c.resolved_at.is_(None))
-        .values(resolved_at=func.now())
-    )
-    return int(result.rowcount)
 
 
 def store_children(

@@ -3,18 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Double,
+    Row,
+    cast,
+    func,
+    select,
+    text,
+)
 
 from db import coverage
 from db.control import coverage as coverage_table
-from db.control import declaration, follower, incident, undecodable_log
+from db.control import follower, undecodable_log
 from db.control import source as source_table
 from db.coverage import Stream
+from db.incidents import list_incidents
 from db.places import FOLLOWER_SECONDS
 from db.position import BlockRange
 from db.reads.marks import checkpoint
-from db.registry import Registry, event_fingerprint
 
 GAPS_SHOWN = 10
 
@@ -38,6 +48,10 @@ class ChainStatus:
     mended: int  # logs that are facts, with values that had to be mended
     polled_at: datetime | None
     followed_by: str | None  # None: no process follows it now
+    trouble: str = ""  # what kind of cause it is (`db.diagnosis.Ailment`)
+    state_seconds: float | None = None  # since the state is what it is
+    told_seconds: float | None = None  # since its follower last ended a step
+    silent_seconds: float | None = None  # since it was heard of; None: has no follower
 
 
 def chain_status(
@@ -47,14 +61,8 @@ def chain_status(
     streams = _known_streams(connection, source) if plan is None else list(plan)
     events = {stream.event for stream in streams}
     reached = checkpoint(connection, source, events, streams)
-    row = connection.execute(
-        select(source_table).where(source_table.c.id == source)
-    ).one()
-    open_incidents = connection.execute(
-        select(incident.c.kind, incident.c.details)
-        .where(incident.c.source == source, incident.c.resolved_at.is_(None))
-        .order_by(incident.c.id)
-    )
+    row = _row(connection, source)
+    heard = row.silent_seconds is not None and row.silent_seconds < FOLLOWER_SECONDS
     lag = None
     if row.head is not None:
         lag = max(row.head - (-1 if reached is None else reached), 0)
@@ -70,12 +78,16 @@ def chain_status(
         state=row.state,
         cause=row.cause,
         incidents=tuple(
-            str(details.get("cause") or kind) for kind, details in open_incidents
+            each.cause for each in list_incidents(connection, source=source)
         ),
         undecodable=_odd_logs(connection, source, kept=False),
         mended=_odd_logs(connection, source, kept=True),
         polled_at=row.polled_at,
-        followed_by=_follower(connection, source),
+        followed_by=row.owner if heard else None,
+        trouble=row.trouble,
+        state_seconds=row.state_seconds,
+        told_seconds=row.told_seconds,
+        silent_seconds=row.silent_seconds,
     )
 
 
@@ -88,24 +100,19 @@ def _odd_logs(connection: Connection, source: int, *, kept: bool) -> int:
     return int(connection.execute(query).scalar_one())
 
 
-def stale_declarations(connection: Connection, registry: Registry) -> list[str]:
-    """The events and projections that the tables were not built from, by name."""
-    built = {
-        (row.kind, row.name): row.fingerprint
-        for row in connection.execute(select(declaration))
-    }
-    return [
-        name
-        for (kind, name), fingerprint in _fingerprints(registry).items()
-        if built.get((kind, name)) != fingerprint
-    ]
-
-
-def _fingerprints(registry: Registry) -> dict[tuple[str, str], str]:
-    found = {("event", id_): event_fingerprint(e) for id_, e in registry.events.items()}
-    for plural, projection in registry.projections.items():
-        found["projection", plural] = projection.spec.fingerprint()
-    return found
+def _row(connection: Connection, source: int) -> Row[Any]:
+    """What is known of a chain and of its follower."""
+    return connection.execute(
+        select(
+            source_table,
+            _seconds_since(source_table.c.state_since).label("state_seconds"),
+            _seconds_since(source_table.c.told_at).label("told_seconds"),
+            follower.c.owner,
+            _seconds_since(follower.c.seen_at).label("silent_seconds"),
+        )
+        .outerjoin(follower, follower.c.source == source_table.c.id)
+        .where(source_table.c.id == source)
+    ).one()
 
 
 def _known_streams(connection: Connection, source: int) -> list[Stream]:
@@ -139,12 +146,6 @@ def _gaps(
     return tuple(merged[:GAPS_SHOWN])
 
 
-def _follower(connection: Connection, source: int) -> str | None:
-    age = text("clock_timestamp() - make_interval(secs => :patience)")
-    query = select(follower.c.owner).where(
-        follower.c.source == source, follower.c.seen_at > age
-    )
-    owner: str | None = connection.execute(
-        query, {"patience": FOLLOWER_SECONDS}
-    ).scalar()
-    return owner
+def _seconds_since(at: ColumnElement[Any]) -> ColumnElement[float]:
+    age = func.extract("epoch", func.clock_timestamp() - at)
+    return cast(age, Double)

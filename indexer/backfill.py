@@ -8,21 +8,28 @@ it was killed, does only what is left. A worker that dies gives its chunk to ano
 import asyncio
 import logging
 import multiprocessing
+import os
 import queue
+import signal
+import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, TypeVar
 
 from db import coverage
 from db.engine import Refused
 from db.errors import LostPlace
 from db.places import (
     lease_range,
-    release_leases_of,
     release_leases_of_the_dead,
 )
 from db.position import BlockRange
@@ -33,6 +40,7 @@ from indexer.follow import CaughtUp, Leased, Wrote, backoff, first_line, step
 from indexer.planning import know_children
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # Opens a chain for one process; must be picklable, as workers are spawned.
 OpenChain = Callable[[], AbstractAsyncContextManager[Chain]]
@@ -84,9 +92,9 @@ async def run_backfill(
     """
     started = time.monotonic()
     settle_collector()
-    async with open_chain() as chain:
-        window = await backfill_window(chain, first, last)
-        gaps = missing_ranges(chain, window)
+    async with _opened(open_chain) as chain:
+        window = await _retried(lambda: backfill_window(chain, first, last))
+        gaps = await _retried(lambda: asyncio.to_thread(missing_ranges, chain, window))
         total = sum(gap.blocks for gap in gaps)
         tally = _Tally(window, total, started, report)
         if workers == 1 or total < 2 * workers:
@@ -94,11 +102,15 @@ async def run_backfill(
                 await _work_chunk(chain, window, tally.add)
             return tally.progress()
         if chain.streams and gaps:
-            await know_children(chain, gaps[-1].last, chain.streams)
+            last_missing = gaps[-1].last
+            await _retried(lambda: know_children(chain, last_missing, chain.streams))
         chunks = split(gaps, workers * 4, chain.range_blocks)
-        release = partial(release_leases_of, chain.engine, chain.id)
+        release = partial(release_leases_of_the_dead, chain.engine, chain.id)
         crew = _Crew(open_chain, chunks, tally.add, release)
-        await asyncio.to_thread(crew.run, workers)
+        try:
+            await asyncio.to_thread(crew.run, workers)
+        finally:
+            crew.told_to_end.set()
     return tally.progress()
 
 
@@ -110,7 +122,7 @@ async def run_range(open_chain: OpenChain, blocks: BlockRange) -> int:
         nonlocal facts
         facts += more
 
-    async with open_chain() as chain:
+    async with _opened(open_chain) as chain:
         await _work_chunk(chain, blocks, add)
     return facts
 
@@ -178,10 +190,23 @@ class _Tally:
 
 async def _run_window(chain: Chain, add: Callable[[int, int], None]) -> None:
     """Step through a chain's window until nothing is missing in it."""
+    while True:
+        outcome = await _retried(lambda: step(chain))
+        if isinstance(outcome, (CaughtUp, Leased)):
+            return
+        if isinstance(outcome, Wrote):
+            add(outcome.written.blocks.blocks, outcome.written.facts)
+
+
+async def _retried(ask: Callable[[], Awaitable[T]]) -> T:
+    """Do something that the chain or the database may refuse for a while.
+
+    Raises Permanent when it has failed too often in a row.
+    """
     failures = 0
     while True:
         try:
-            outcome = await step(chain)
+            return await ask()
         except (Retryable, Refused) as error:
             failures += 1
             cause = first_line(error)
@@ -190,14 +215,15 @@ async def _run_window(chain: Chain, add: Callable[[int, int], None]) -> None:
                     f"gave up after {failures} tries: {cause}. Run the backfill again "
                     "when that is mended; it goes on where it stopped."
                 ) from error
-            log.warning("step_retried chain=%s cause=%s", chain.name, cause)
+            log.warning("step_retried cause=%s", cause)
             await asyncio.sleep(backoff(failures))
-            continue
-        failures = 0
-        if isinstance(outcome, (CaughtUp, Leased)):
-            return
-        if isinstance(outcome, Wrote):
-            add(outcome.written.blocks.blocks, outcome.written.facts)
+
+
+@asynccontextmanager
+async def _opened(open_chain: OpenChain) -> AsyncIterator[Chain]:
+    """A chain, once chain and database let it be opened."""
+    async with AsyncExitStack() as stack:
+        yield await _retried(lambda: stack.enter_async_context(open_chain()))
 
 
 class _Crew:
@@ -208,7 +234,7 @@ class _Crew:
         open_chain: OpenChain,
         chunks: list[BlockRange],
         add: Callable[[int, int], None],
-        release: Callable[[int], None],
+        release: Callable[[], int],
     ) -> None:
         self.context = multiprocessing.get_context("spawn")
         self.todo: Any = self.context.Queue()
@@ -217,6 +243,7 @@ class _Crew:
         self.running: list[BaseProcess] = []
         self.held: dict[int, BlockRange] = {}
         self.left = len(chunks)
+        self.told_to_end = threading.Event()
         self.spare = 2
         for chunk in chunks:
             self.todo.put(chunk)
@@ -226,7 +253,7 @@ class _Crew:
         for _ in range(min(workers, self.left)):
             self.start()
         try:
-            while self.left:
+            while self.left and not self.told_to_end.is_set():
                 self.heed(*_next_news(self.news))
                 for process in [p for p in self.running if p.exitcode is not None]:
                     self.replace(process)
@@ -266,7 +293,8 @@ class _Crew:
             )
         self.spare -= 1
         log.warning("worker_died pid=%s exit=%s", process.pid, process.exitcode)
-        self.release(process.pid or 0)
+        with suppress(Refused):  # whoever takes the range frees it then
+            self.release()
         if process.pid in self.held:
             self.todo.put(self.held.pop(process.pid))
         self.start()
@@ -283,6 +311,8 @@ def _next_news(news: Any) -> tuple[str, int, Any]:
 def _worker(open_chain: OpenChain, todo: Any, news: Any) -> None:
     """One worker process: chunks until it is told to stop."""
     pid = multiprocessing.current_process().pid or 0
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
+    _end_with_parent()
     settle_collector()
     try:
         asyncio.run(_work(open_chain, todo, news, pid))
@@ -292,8 +322,20 @@ def _worker(open_chain: OpenChain, todo: Any, news: Any) -> None:
         news.join_thread()
 
 
+def _end_with_parent() -> None:
+    """End this process at once when its parent has ended, however that came about."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
 async def _work(open_chain: OpenChain, todo: Any, news: Any, pid: int) -> None:
-    async with open_chain() as chain:
+    async with _opened(open_chain) as chain:
         while True:
             chunk = await asyncio.to_thread(todo.get)
             news.put(("took", pid, chunk))
@@ -313,9 +355,11 @@ async def _work_chunk(
     A lease that ran out, as when a node does not answer for minutes, is taken anew.
     """
     while True:
-        lease = await asyncio.to_thread(lease_range, chain.engine, chain.id, chunk)
+        lease = await _retried(
+            lambda: asyncio.to_thread(lease_range, chain.engine, chain.id, chunk)
+        )
         if lease is None:
-            if not await asyncio.to_thread(_free_dead, chain):
+            if not await _retried(lambda: asyncio.to_thread(_free_dead, chain)):
                 log.info("chunk_waiting chain=%s blocks=%s", chain.name, chunk)
                 await asyncio.sleep(1.0)
             continue

@@ -10,6 +10,7 @@ from db.position import BlockRange
 from db.registry import Registry
 from indexer.source import Batch, Source
 from indexer.streams import TRANSACTIONS, wallet_streams
+from indexer.summary import Summary
 from indexer.writer import Guard
 
 Planned = tuple[BlockRange, list[Stream]]
@@ -43,6 +44,7 @@ class Chain:
     own_leases: list[BlockRange] = field(default_factory=list)
     caught_up: bool = False
     stepping_since: float = 0.0  # on the monotonic clock
+    summary: Summary = field(default_factory=Summary)
 
     @property
     def name(self) -> str:

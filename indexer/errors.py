@@ -1,12 +1,31 @@
 """Four kinds of trouble, by what the loop must do about them."""
 
+from db.diagnosis import Ailment
+
 
 class IndexerError(Exception):
     """Base: every message ends with what to do."""
 
 
 class Retryable(IndexerError):
-    """Try again after a pause: the answer is missing, late, cut short or refused."""
+    """Try again after a pause: the answer is missing, late, cut short or refused.
+
+    `ailment` is what kind of trouble it is, for `status` and alarms.
+    """
+
+    ailment = Ailment.ENDPOINT_DOWN
+
+
+class Late(Retryable):
+    """The source does not have yet what it must have: its node lags."""
+
+    ailment = Ailment.NODE_LAGGING
+
+
+class Contradiction(Retryable):
+    """Answers that cannot all be true: an endpoint lies, or several disagree."""
+
+    ailment = Ailment.ENDPOINT_LYING
 
 
 class Reorg(IndexerError):

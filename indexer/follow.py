@@ -18,13 +18,14 @@ from sqlalchemy import Connection
 from db import blocks, coverage, sources
 from db.blocks import Header
 from db.commands.watching import watched
+from db.diagnosis import Ailment
 from db.engine import Refused
 from db.errors import DatabaseError, LostPlace
 from db.position import BlockRange
 from indexer import metrics
 from indexer.audit import Audit, audit
 from indexer.chain import Chain, Planned
-from indexer.errors import Permanent, Reorg, Retryable
+from indexer.errors import Late, Permanent, Reorg, Retryable
 from indexer.planning import (
     first_gap,
     forget_unwritten,
@@ -36,6 +37,7 @@ from indexer.planning import (
 from indexer.reorg import FinalityViolated, find_fork, same_below
 from indexer.source import Batch
 from indexer.streams import BLOCKS, events_of
+from indexer.trouble import kind_of
 from indexer.writer import Written, rewind, write_batch
 
 log = logging.getLogger(__name__)
@@ -91,7 +93,7 @@ async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
     """
     genesis = await chain.source.header(0)
     if genesis is None:
-        raise Retryable("the source has no block 0 yet; waiting for it")
+        raise Late("the source has no block 0 yet; waiting for it")
     first = await chain.source.header(1)
     with chain.engine.begin() as connection:
         row = sources.find(connection, chain.name)
@@ -314,11 +316,9 @@ def _count(chain: Chain, written: Written, head: Header) -> None:
     metrics.FACTS.labels(chain.name).inc(written.facts)
     metrics.UNDECODABLE.labels(chain.name).inc(written.undecodable)
     metrics.CHECKPOINT.labels(chain.name).set(written.blocks.last)
-    metrics.LAG_BLOCKS.labels(chain.name).set(max(head.height - written.blocks.last, 0))
-    log.info(
-        "range_written chain=%s blocks=%s facts=%d seconds=%.3f",
-        chain.name, written.blocks, written.facts, written.seconds,
-    )  # fmt: skip
+    lag = max(head.height - written.blocks.last, 0)
+    metrics.LAG_BLOCKS.labels(chain.name).set(lag)
+    chain.summary.add(chain.name, written, lag)
 
 
 def backoff(failures: int) -> float:
@@ -335,18 +335,19 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 async def _settle(chain: Chain, outcome: Outcome, quiet: bool) -> None:
     """Record how it goes, and renew the place."""
-    state, cause = "reading", ""
+    state, cause, trouble = "reading", "", ""
     if isinstance(outcome, Behind):
-        state = "halted" if quiet else "behind"
+        state, trouble = "halted" if quiet else "behind", Ailment.NODE_LAGGING
         cause = (
             f"the endpoint is at block {outcome.head.height}, "
             f"block {outcome.written} is written"
         )
     elif isinstance(outcome, (CaughtUp, Leased)) and quiet:
         state, cause = "halted", f"no new block since {outcome.head.height}"
+        trouble = Ailment.CHAIN_HALTED
     elif isinstance(outcome, CaughtUp):
         state = "following"
-    await asyncio.to_thread(_set_state, chain, state, cause)
+    await asyncio.to_thread(_set_state, chain, state, cause, trouble)
 
 
 async def _trouble(chain: Chain, state: str, error: Retryable | Refused) -> None:
@@ -357,7 +358,7 @@ async def _trouble(chain: Chain, state: str, error: Retryable | Refused) -> None
     metrics.RETRIES.labels(chain.name).inc()
     log.warning("step_retried chain=%s state=%s cause=%s", chain.name, state, cause)
     try:
-        await asyncio.to_thread(_set_state, chain, state, cause)
+        await asyncio.to_thread(_set_state, chain, state, cause, kind_of(error))
     except Refused as unrecorded:
         log.warning(
             "state_not_recorded chain=%s error=%s", chain.name, first_line(unrecorded)
@@ -385,11 +386,11 @@ def _record_stop(chain: Chain, error: Exception, cause: str) -> None:
             )
 
 
-def _set_state(chain: Chain, state: str, cause: str) -> None:
+def _set_state(chain: Chain, state: str, cause: str, trouble: str) -> None:
     with chain.engine.begin() as connection:
         if chain.guard is not None:
             chain.guard(connection)
-        sources.set_state(connection, chain.id, state, cause)
+        sources.set_state(connection, chain.id, state, cause, trouble)
 
 
 def first_line(error: Exception) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from db import blocks
 from db.blocks import Header
 from db.position import MAX_HEIGHT
-from indexer.errors import Permanent, Retryable
+from indexer.errors import Contradiction, Late, Permanent
 from indexer.source import Source
 
 _PAGE = 64
@@ -49,7 +49,7 @@ async def find_fork(
             elif lacking is not None:
                 raise _lacks(lacking)
             elif known.height <= suspect:
-                raise Retryable(
+                raise Contradiction(
                     f"block {known.height} is as it was written, though it seemed to "
                     "have changed: endpoints disagree, or one lacks blocks; asking "
                     "again"
@@ -58,7 +58,7 @@ async def find_fork(
     if lacking is not None:
         raise _lacks(lacking)
     if not changed:
-        raise Retryable("no remembered block to compare with; waiting for the source")
+        raise Late("no remembered block to compare with; waiting for the source")
     return final + 1
 
 
@@ -112,8 +112,8 @@ async def _violation(
     )
 
 
-def _lacks(height: int) -> Retryable:
-    return Retryable(
+def _lacks(height: int) -> Late:
+    return Late(
         f"the source lacks block {height}, which was final; waiting for it to catch up"
     )
 

@@ -129,6 +129,10 @@ class Source(Protocol):
         """
         ...
 
+    def endpoints(self) -> Mapping[str, str]:
+        """Why each endpoint does not answer, by its name; empty text: it does."""
+        ...
+
     async def close(self) -> None:
         """Let go of connections."""
         ...

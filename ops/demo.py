@@ -5,13 +5,17 @@ one folder, which each run begins anew.
 """
 
 import asyncio
+import contextlib
+import fcntl
 import json
 import logging
+import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +26,7 @@ from db.schema import migrate
 from db.sources import find
 from db.status import chain_status
 from indexer.verify import run_verification
+from ops.api_process import start_api
 from ops.demo_cast import (
     Staff,
     hire_signers,
@@ -31,15 +36,16 @@ from ops.demo_cast import (
     variable_of,
 )
 from ops.devnet.deploy import Deployment
+from ops.devnet.rpc import RpcError, UnreachableError
 from ops.devnet.run import up
 from ops.devnet.toolchain import ensure_toolchain
 from ops.devnet.traffic import Traffic
+from ops.embedded.supervisor import Home
 from ops.errors import OperationError
 from ops.indexing import declared, streams
 from ops.intake import working
 from ops.ports import free_port, port_is_free
 from ops.running import follow_chains, stop_on_signals
-from ops.serve import start_api
 from ops.services import engine as open_engine
 from ops.settings import Settings, load_settings
 
@@ -47,6 +53,10 @@ CHAIN = "devnet"
 HISTORY_STEPS = 150
 STEP_SECONDS = 1.0
 REPORT_SECONDS = 3.0
+DATABASE_SECONDS = 15.0
+LOCK = "demo.lock"
+
+log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
 
@@ -73,11 +83,11 @@ def run_demo(
     folder: Path, *, port: int, seconds: float | None, seed: int, say: Say
 ) -> int:
     """Run until Ctrl-C, or for some seconds; returns how many rows `verify` refutes."""
-    say("preparing the development chain (the first time this fetches npm packages)")
-    ensure_toolchain()
-    _begin_anew(folder)
     logging.getLogger().setLevel(logging.WARNING)  # the show is what is said here
     with ExitStack() as stack:
+        stack.enter_context(_begun_anew(folder))
+        say("preparing the development chain (the first time it fetches npm packages)")
+        ensure_toolchain()
         anvil, deployment = up(out_dir=folder)
         stack.callback(anvil.stop)
         say(f"a chain is up at {anvil.url} with the contracts on it; playing its past")
@@ -177,13 +187,39 @@ class _Show:
         except (OperationError, OSError) as error:
             if not self.stop.is_set():
                 self.say(f"the tour ended early: {error}")
+        if self.stop.is_set():
+            return
         _explain(self.settings, self.folder, self.staff, self.say)
         self.over.set()
-        # The tour made a campaign that the business of before does not know of.
-        traffic = Traffic(self.deployment, seed=self.seed + 1, certify=False)
-        for _ in traffic.stream():
-            if self.stop.wait(STEP_SECONDS):
-                return
+        do_business(self.deployment, self.seed + 1, self.stop)
+
+
+def do_business(
+    deployment: Deployment,
+    seed: int,
+    stop: threading.Event,
+    *,
+    seconds: float = STEP_SECONDS,
+) -> None:
+    """Play a step of business now and then, until told to stop.
+
+    Visitors do business too: where they have changed what the next step relies on, it
+    begins anew from what is on the chain.
+    """
+    while not stop.is_set():
+        # What the reactions certify would be certified twice.
+        traffic = Traffic(deployment, seed=seed, certify=False)
+        seed += 1
+        try:
+            with contextlib.closing(traffic.stream()) as steps:
+                while not stop.is_set() and traffic.alone():
+                    next(steps)
+                    stop.wait(seconds)
+        except UnreachableError:
+            raise  # the chain has ended
+        except (OperationError, RpcError) as surprise:
+            log.info("business_begun_anew cause=%s", surprise)
+            stop.wait(seconds)
 
 
 class _Beside:
@@ -199,7 +235,7 @@ class _Beside:
             self.work()
         except Exception:
             if not self.stop.is_set():
-                logging.getLogger(__name__).exception("demo_thread_ended")
+                log.exception("demo_thread_ended")
 
     def __enter__(self) -> None:
         self.thread.start()
@@ -209,15 +245,48 @@ class _Beside:
         self.thread.join(10)
 
 
-def _begin_anew(folder: Path) -> None:
+@contextmanager
+def _begun_anew(folder: Path) -> Iterator[None]:
+    """An empty folder that no other demo uses until this one has ended."""
     if folder.exists():
-        marker = folder / "chainfold.toml"
-        if any(folder.iterdir()) and not marker.exists():
+        others = [each for each in folder.iterdir() if each.name != LOCK]
+        if others and not (folder / "chainfold.toml").exists():
             raise OperationError(
                 f"{folder} holds something else than a demo: choose another --dir."
             )
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise OperationError(
+                f"a demo runs in {folder} already (pid {lock.read().strip() or '?'}): "
+                "end that one, or choose another --dir."
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        _end_database(folder)
+        for each in folder.iterdir():
+            if each.is_dir():
+                shutil.rmtree(each)
+            elif each.name != LOCK:
+                each.unlink()
+        yield
+
+
+def _end_database(folder: Path) -> None:
+    """Wait for the end of the Postgres of a demo that was killed a moment ago."""
+    home = Home(folder / "postgres")
+    deadline = time.monotonic() + DATABASE_SECONDS
+    while home.path.exists() and home.alive():
+        if time.monotonic() > deadline:
+            raise OperationError(
+                f"a Postgres in {home.path} is in use by another chainfold: end that "
+                "one, or choose another --dir."
+            )
+        time.sleep(0.1)
 
 
 def _settle(

@@ -1,5 +1,6 @@
 """A declaration as people read it: columns, where they come from, and the SQL."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from db.declare import Event, Projection
-from db.declare.events import signature
+from db.declare.events import FieldRef, signature
+from db.declare.expressions import Constant
+from db.declare.folds import Contribution
 from db.registry import Registry
 from db.sql.columns import fact_table, state_table
 from db.sql.fold import everything, fold_select
@@ -32,12 +35,7 @@ def describe_projection(projection: type[Projection], *, sql: bool) -> Iterator[
     for key, field in spec.keys.items():
         yield f"  {key:<20} key          {field.describe()}"
     for name, fold in spec.folds.items():
-        sources = ", ".join(
-            dict.fromkeys(
-                f"{c.view.event.spec.name}.{c.value.describe().rpartition('.')[2]}"
-                for c in fold.contributions
-            )
-        )
+        sources = ", ".join(dict.fromkeys(map(_source, fold.contributions)))
         yield f"  {name:<20} {type(fold).__name__:<12} {sources}"
     for name, expression in spec.expressions.items():
         yield f"  {name:<20} on read      {expression.describe()}"
@@ -62,6 +60,19 @@ def describe_event(event: type[Event], *, sql: bool) -> Iterator[str]:
         yield f"  {name:<20} {field.describe():<24} {origin}"
     if sql:
         yield _sql(CreateTable(fact_table(event)))
+
+
+def _source(contribution: Contribution) -> str:
+    """Which event gives what to a fold: a field of it, a fixed value, or that it is."""
+    event, value = contribution.view.event.spec.name, contribution.value
+    if isinstance(value, FieldRef):
+        return f"{event}.{value.field.name}"
+    if isinstance(value, Constant):
+        return event if value.value == 1 and value.value is not True else (
+            f"{event} as {value.value}"
+        )  # fmt: skip
+    # The domain's name before each event says nothing here.
+    return re.sub(r"\b\w+\.(\w+\.\w+)", r"\1", value.describe())
 
 
 def _sql(statement: Any) -> str:

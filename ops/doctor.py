@@ -1,31 +1,41 @@
 """Is everything in place? Each check names what is wrong and what to do about it."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import packages_distributions
+from typing import Any
 
 from sqlalchemy import Engine, text
 
 from abis import load_abi
 from commands.errors import CommandError
 from commands.storage import try_out
+from db import blocks, sources
+from db.diagnosis import Ailment, diagnose
+from db.engine import Refused, Unavailable
+from db.fit import examine as fit_of
 from db.registry import Registry
-from db.schema import check_declarations
+from db.status import chain_status
 from indexer.errors import IndexerError
 from indexer.evm.answers import Call
 from indexer.evm.messages import RpcHeader, quantity
 from indexer.evm.source import LATEST
 from ops.documents import open_storage
+from ops.embedded.postgres import has_data
+from ops.embedded.supervisor import EmbeddedError
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number, evm_client, wanted
-from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
+from ops.indexing import evm_chain_number, evm_client, streams, wanted
+from ops.services import read_only_engine
+from ops.settings import FILE, ChainSettings, Settings, SignerKind, SignerSettings
 from ops.signing import open_key, rules_of
 
 PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
 OLDEST_POSTGRES = 140000
 ATTEMPTS = 3  # at each endpoint: somebody waits for the answer
+LAG_BLOCKS = 3  # heads that differ by so little are of the same moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +47,79 @@ class Finding:
     detail: str
 
 
+Opening = Callable[[Settings], AbstractContextManager[Engine]]
+
+
 def examine(
-    settings: Settings, engine: Engine, registry: Registry
+    settings: Settings, registry: Registry, opening: Opening | None = None
 ) -> Iterator[Finding]:
-    """Run every check, one after the other."""
+    """Run every check, one after the other; without a database the others go on.
+
+    `opening` opens the database to read from (default: that of the settings).
+    """
     yield _checked("packages", _packages)
-    yield _checked("postgres", lambda: _postgres(settings, engine))
-    yield _checked("declarations", lambda: _declarations(engine, registry))
+    yield _settings(settings)
+    if settings.path is None and not settings.chains:
+        return  # whatever is looked at would be made in a folder that is not meant
+    with ExitStack() as stack:
+        engine: Engine | None = None
+        if (
+            opening is None
+            and settings.database.embedded
+            and not has_data(settings.data_dir)
+        ):
+            yield Finding("postgres", True, f"none in {settings.data_dir} yet")
+        else:
+            try:
+                engine = stack.enter_context((opening or read_only_engine)(settings))
+            except (OperationError, EmbeddedError) as error:
+                yield Finding("postgres", False, str(error))
+        if engine is not None:
+            found = _checked("postgres", partial(_postgres, settings, engine))
+            yield found
+            engine = engine if found.well else None
+        if engine is not None:
+            yield _checked("declarations", partial(_declarations, engine, registry))
+        yield from _signers_and_documents(settings, registry)
+        if not settings.chains:
+            yield Finding(
+                "chains", False, "none: write [chains.<name>] in chainfold.toml"
+            )
+        for chain in settings.chains.values():
+            yield from _chain(settings, chain, engine, registry)
+
+
+def _settings(settings: Settings) -> Finding:
+    if settings.path is not None:
+        return Finding("settings", True, f"read from {settings.path}")
+    if settings.chains:
+        return Finding("settings", True, "read from the environment")
+    return Finding("settings", False, f"no {FILE} here: write one, or say --config")
+
+
+def _signers_and_documents(settings: Settings, registry: Registry) -> Iterator[Finding]:
     for said in settings.signers.values():
         signer = partial(_signer, settings, said, registry)
         yield _checked(f"signer {said.name}", signer)
-    yield _checked("documents", lambda: _documents(settings))
-    if not settings.chains:
-        yield Finding("chains", False, "none: write [chains.<name>] in chainfold.toml")
-    for chain in settings.chains.values():
-        name = f"chain {chain.name}"
-        contracts = partial(_contracts, settings, chain, registry)
-        yield _checked(f"{name} contracts", contracts)
-        yield from _endpoints(settings, chain, engine)
-        yield _checked(
-            f"{name} code", partial(_code, settings, chain, engine, registry)
-        )
+    yield _checked("documents", partial(_documents, settings))
+
+
+def _chain(
+    settings: Settings, chain: ChainSettings, engine: Engine | None, registry: Registry
+) -> Iterator[Finding]:
+    """Its contracts, its endpoints, and how it is being read."""
+    name = f"chain {chain.name}"
+    contracts = partial(_contracts, settings, chain, registry)
+    yield _checked(f"{name} contracts", contracts)
+    heads = [_ask_head(settings, chain, url) for url in chain.rpc]
+    reached = None if engine is None else _reached(chain, engine, registry)
+    yield from judge_heads(name, chain, heads, reached)
+    if engine is not None:
+        yield from _followed(settings, chain, engine, registry)
+    best = _best(heads)
+    if best is not None:
+        alone = replace(chain, rpc=(chain.rpc[best],))
+        yield _checked(f"{name} code", partial(_code, settings, alone, registry))
 
 
 def _checked(name: str, check: Callable[[], str]) -> Finding:
@@ -88,17 +150,26 @@ def _packages() -> str:
 
 def _postgres(settings: Settings, engine: Engine) -> str:
     """Its version, and where to reach it with a client of one's own."""
-    with engine.connect() as connection:
-        number, version, writable = connection.execute(
-            text(
-                "SELECT current_setting('server_version_num')::int,"
-                " current_setting('server_version'), NOT pg_is_in_recovery()"
-            )
-        ).one()
+    try:
+        with engine.connect() as connection:
+            number, version, replica = connection.execute(
+                text(
+                    "SELECT current_setting('server_version_num')::int,"
+                    " current_setting('server_version'), pg_is_in_recovery()"
+                )
+            ).one()
+    except Unavailable as error:
+        gist = str(error).split("\n", 1)[0]
+        raise OperationError(
+            f"it cannot be reached: {gist}. Check [database] url, and that it runs"
+        ) from None
     if number < OLDEST_POSTGRES:
         raise OperationError(f"Postgres {version} is too old: use 14 or later")
-    if not writable:
-        raise OperationError("the database is a replica: give the primary's URL")
+    if replica and settings.database.read_url is None:
+        raise OperationError(
+            "[database] url is a replica, which can only be read: give it as read_url, "
+            "and the primary's as url"
+        )
     where = engine.url.set(drivername="postgresql")
     found = f"Postgres {version} at {where.render_as_string()}"
     if settings.database.url is None:
@@ -108,8 +179,12 @@ def _postgres(settings: Settings, engine: Engine) -> str:
 
 
 def _declarations(engine: Engine, registry: Registry) -> str:
-    with engine.begin() as connection:
-        check_declarations(connection, registry)
+    with engine.connect() as connection:
+        fit = fit_of(connection, registry)
+    if fit.empty:
+        return "nothing of ours in the database yet; `chainfold run` makes the tables"
+    if fit.told:
+        raise OperationError(fit.told)
     return f"{len(registry.events)} events, {len(registry.projections)} projections"
 
 
@@ -142,26 +217,94 @@ def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> 
     return ", ".join(sorted(name for name, found in addresses.items() if found))
 
 
-def _endpoints(
-    settings: Settings, chain: ChainSettings, engine: Engine
+Head = int | str  # a height, or why there is none
+
+
+def judge_heads(
+    name: str, chain: ChainSettings, heads: Sequence[Head], reached: int | None
 ) -> Iterator[Finding]:
-    for number, url in enumerate(chain.rpc, 1):
-        alone = replace(chain, rpc=(url,))
-        ask = partial(_ask_head, settings, alone, engine)
-        yield _checked(f"chain {chain.name} endpoint {number}", ask)
+    """One finding for each endpoint: its head beside the others' and the index's.
+
+    `reached` is the highest block that was written, which a healthy endpoint has.
+    """
+    best = _best(heads)
+    for number, head in enumerate(heads, 1):
+        check = f"{name} endpoint {number}"
+        if isinstance(head, str) or best is None:
+            yield Finding(check, False, str(head))
+            continue
+        seen = f"answers for chain {evm_chain_number(chain)}, head {head}"
+        ahead = int(heads[best]) - head
+        if ahead > LAG_BLOCKS:
+            yield Finding(
+                check, False,
+                f"{seen}: {ahead} blocks behind endpoint {best + 1}. It syncs, or is "
+                "cut off from its peers: look at that node",
+            )  # fmt: skip
+        elif reached is not None and head < reached - LAG_BLOCKS:
+            yield Finding(
+                check, False,
+                f"{seen}: block {reached} was written already. The node has fallen "
+                "behind, or the chain was started anew: see `chainfold status`",
+            )  # fmt: skip
+        else:
+            yield Finding(check, True, seen)
 
 
-def _ask_head(settings: Settings, chain: ChainSettings, engine: Engine) -> str:
-    head = asyncio.run(_head(settings, chain, engine))
-    return f"answers for chain {evm_chain_number(chain)}, head {quantity(head.number)}"
+def _best(heads: Sequence[Head]) -> int | None:
+    """Which endpoint has the highest head, None when none answers."""
+    there = [at for at, head in enumerate(heads) if not isinstance(head, str)]
+    return max(there, key=lambda at: heads[at], default=None)
 
 
-def _code(
+def _followed(
     settings: Settings, chain: ChainSettings, engine: Engine, registry: Registry
-) -> str:
+) -> Iterator[Finding]:
+    """How it is being read, if anybody follows it or was stopped doing so."""
+    try:
+        with engine.connect() as connection:
+            if fit_of(connection, registry).unusable:
+                return
+            row = sources.find(connection, chain.name)
+            if row is None:
+                return
+            plan = streams(settings, registry)[chain.name][1]
+            found = diagnose(chain_status(connection, row.id, plan))
+    except Refused:
+        return  # the finding about the database says it
+    if found.ailment is not Ailment.NOT_FOLLOWED:
+        said = f"{found.ailment}: {found.cause}. {found.remedy}".strip(". ")
+        detail = "it is read, and nothing is in the way"
+        if found.ailment is not Ailment.NONE:
+            detail = said
+        yield Finding(f"chain {chain.name} state", found.well, detail)
+
+
+def _reached(chain: ChainSettings, engine: Engine, registry: Registry) -> int | None:
+    """The highest block that was written; None when that is not known."""
+    try:
+        with engine.connect() as connection:
+            if fit_of(connection, registry).unusable:
+                return None
+            row = sources.find(connection, chain.name)
+            tip = None if row is None else blocks.tip(connection, row.id)
+    except Refused:
+        return None
+    return None if tip is None else tip.height
+
+
+def _ask_head(settings: Settings, chain: ChainSettings, url: Any) -> Head:
+    try:
+        head = asyncio.run(_head(settings, replace(chain, rpc=(url,))))
+    except (IndexerError, OperationError) as error:
+        return str(error)
+    return quantity(head.number)
+
+
+def _code(settings: Settings, chain: ChainSettings, registry: Registry) -> str:
     """Every configured address has code: a wrong one is followed in vain."""
     addresses = wanted(settings, chain, registry).addresses
-    empty = asyncio.run(_without_code(settings, chain, engine, addresses))
+    empty = asyncio.run(_without_code(settings, chain, addresses))
     if empty:
         raise OperationError(
             f"no code at {', '.join(empty)}: nothing will ever be read from there. "
@@ -170,8 +313,8 @@ def _code(
     return f"code at {sum(map(len, addresses.values()))} addresses"
 
 
-async def _head(settings: Settings, chain: ChainSettings, engine: Engine) -> RpcHeader:
-    client = evm_client(settings, chain, engine, ATTEMPTS * len(chain.rpc))
+async def _head(settings: Settings, chain: ChainSettings) -> RpcHeader:
+    client = evm_client(settings, chain, None, ATTEMPTS)
     try:
         head: RpcHeader = await client.call(LATEST)
     finally:
@@ -182,13 +325,12 @@ async def _head(settings: Settings, chain: ChainSettings, engine: Engine) -> Rpc
 async def _without_code(
     settings: Settings,
     chain: ChainSettings,
-    engine: Engine,
     addresses: Mapping[str, Mapping[bytes, int]],
 ) -> list[str]:
     named = [
         (name, "0x" + address.hex()) for name, at in addresses.items() for address in at
     ]
-    client = evm_client(settings, chain, engine, ATTEMPTS * len(chain.rpc))
+    client = evm_client(settings, chain, None, ATTEMPTS)
     try:
         calls = [Call("eth_getCode", (address, "latest"), str) for _, address in named]
         reply = await client.batch(calls)

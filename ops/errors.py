@@ -3,3 +3,5 @@
 
 class OperationError(Exception):
     """Something an operator can put right; the message ends with how."""
+
+    exit_code = 2

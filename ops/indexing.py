@@ -160,13 +160,16 @@ class PostgresLimits:
 
 
 def evm_client(
-    settings: Settings, chain: ChainSettings, engine: Engine, attempts: int = ATTEMPTS
+    settings: Settings,
+    chain: ChainSettings,
+    engine: Engine | None,
+    attempts: int = ATTEMPTS,
 ) -> RpcClient:
-    """A client of a chain's endpoints that remembers their limits."""
+    """A client of a chain's endpoints; with an engine their limits are remembered."""
     return RpcClient(
         [str(url) for url in chain.rpc],
         evm_chain_number(chain),
-        limits_store=PostgresLimits(engine),
+        limits_store=None if engine is None else PostgresLimits(engine),
         request_timeout_seconds=settings.limits.request_timeout_seconds,
         max_inflight=settings.limits.max_inflight_requests,
         attempts=attempts,

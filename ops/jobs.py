@@ -13,8 +13,6 @@ is seen at once. Jobs that are in nobody's hand are given out again.
 
 import asyncio
 import logging
-import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -22,13 +20,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from redis import Redis, RedisError
-from rq import Queue, Worker, get_current_job
+from rq import Queue, Worker
 from rq.command import PUBSUB_CHANNEL_TEMPLATE
 from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy import Engine
 
-from db.places import release_leases_of
+from db.places import release_leases_of_the_dead
 from db.position import BlockRange
 from db.registry import Registry
 from indexer.backfill import (
@@ -67,10 +65,6 @@ class NobodyWorks(OperationError):
 
 def backfill_range(path: str | None, name: str, first: int, last: int) -> int:
     """Run one job: write what is missing in a range; returns the facts written."""
-    job = get_current_job()
-    if job is not None:
-        job.meta |= {"host": socket.gethostname(), "pid": os.getpid()}
-        job.save_meta()  # type: ignore[no-untyped-call]
     settle_collector()
     settings = load_settings(path)
     with database(settings) as url:
@@ -170,13 +164,13 @@ class _Errand:
         for piece, job in zip(list(self.pieces), jobs, strict=True):
             if job is not None and job.is_finished:
                 self.facts += int(job.return_value() or 0)
-                self.end(piece, job, "its job ended before all of it was written")
+                self.end(piece, "its job ended before all of it was written")
             elif job is not None and (job.is_failed or job.is_stopped):
-                self.end(piece, job, self.interruption(job))
+                self.end(piece, self.interruption(job))
             elif piece.job in waiting or (job and job.worker_name in working):
                 piece.loose_since = None
             elif now - (piece.loose_since or now) > PATIENCE_SECONDS:
-                self.end(piece, job, "its worker died")
+                self.end(piece, "its worker died")
             else:
                 piece.loose_since = piece.loose_since or now
         self.alone_since = None if working else self.alone_since or now
@@ -204,7 +198,7 @@ class _Errand:
             )
         return cause
 
-    def end(self, piece: _Piece, job: Job | None, cause: str) -> None:
+    def end(self, piece: _Piece, cause: str) -> None:
         """Take a piece off the list when it is written, else give it out again."""
         left = _blocks(missing_ranges(self.chain, piece.blocks))
         if not left:
@@ -218,16 +212,10 @@ class _Errand:
                 "backfill again for the rest."
             )
         log.warning("job_repeated blocks=%s cause=%s", piece.blocks, cause)
-        if job is not None:
-            self.free(job)
+        # Of other hosts' dead workers the leases run out by themselves.
+        release_leases_of_the_dead(self.chain.engine, self.chain.id)
         piece.missing, piece.loose_since = left, None
         piece.job = self.enqueue(piece.blocks)
-
-    def free(self, job: Job) -> None:
-        """Free the lease of a dead process of this host; others' leases run out."""
-        pid = job.meta.get("pid")
-        if pid and job.meta.get("host") == socket.gethostname() and not _runs(pid):
-            release_leases_of(self.chain.engine, self.chain.id, pid)
 
     def withdraw(self) -> None:
         """Take back the jobs that no worker has taken; the others are its own.
@@ -242,17 +230,6 @@ class _Errand:
 
 def _blocks(ranges: list[BlockRange]) -> int:
     return sum(each.blocks for each in ranges)
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process of this host lives."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _listening(queue: Queue) -> set[str]:

@@ -5,15 +5,17 @@ import contextlib
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
 from prometheus_client import start_http_server
 from sqlalchemy import Engine
 
+from db import sources
+from db.diagnosis import Ailment
 from db.engine import Refused
-from db.errors import LostPlace
+from db.errors import DatabaseError, LostPlace, WrongChain
 from db.places import (
     FOLLOWER_SECONDS,
     FollowerPlace,
@@ -44,6 +46,7 @@ from ops.settings import ChainSettings, Settings
 HANGING_SECONDS = 600  # a step that takes longer hangs: another may take over
 INDEX_AGAIN_SECONDS = 60.0
 REACT_SECONDS = 0.5
+RELEASED_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +66,35 @@ async def follow_chains(
     *,
     stop: asyncio.Event,
     wait: bool = True,
+    again: bool = False,
     metrics_port: int | None = None,
 ) -> int:
     """Follow every chain until `stop`; returns how many had to be given up.
 
     A chain that cannot be followed further is stopped alone, and the others go on;
-    this returns when none is left.
+    this returns when none is left. With `again` a stopped chain is waited for until an
+    operator has let it go on (`incident resolve`, `rewind`, `migrate`).
     """
     settle_collector()
     if metrics_port is not None:
         _serve_metrics(metrics_port)
     loops = [
         asyncio.create_task(
-            _follow_chain(settings, chain, engine, registry, stop=stop, wait=wait),
+            _follow_released(
+                partial(
+                    _follow_chain,
+                    settings,
+                    chain,
+                    engine,
+                    registry,
+                    stop=stop,
+                    wait=wait,
+                ),
+                chain.name,
+                engine,
+                stop,
+                again=again,
+            ),
             name=chain.name,
         )
         for chain in chains
@@ -115,6 +134,7 @@ async def catch_up(
                     outcome = await step(opened)
                     failures = 0
                     if isinstance(outcome, CaughtUp):
+                        await asyncio.to_thread(_record_caught_up, opened)
                         return None
                     if isinstance(outcome, Leased):
                         freed = release_leases_of_the_dead(engine, opened.id)
@@ -133,6 +153,52 @@ async def catch_up(
             raise
         finally:
             place.leave(engine)
+
+
+def _record_caught_up(chain: Chain) -> None:
+    with chain.engine.begin() as connection:
+        sources.set_state(connection, chain.id, "following", "")
+
+
+async def _follow_released(
+    follow_it: Callable[[], Coroutine[None, None, None]],
+    name: str,
+    engine: Engine,
+    stop: asyncio.Event,
+    *,
+    again: bool,
+) -> None:
+    """Follow a chain; with `again` anew whenever it was stopped and let go on."""
+    while True:
+        try:
+            await follow_it()
+            return
+        except WrongChain:
+            raise  # the settings are wrong: nothing done in the database ends it
+        except (Permanent, DatabaseError) as error:
+            if not again or stop.is_set():
+                raise
+            log.error(
+                "chain_given_up chain=%s: until an operator lets it go on; cause=%s",
+                name, error,
+            )  # fmt: skip
+            stopped = True
+            while stopped:
+                await _sleep(stop, RELEASED_SECONDS)
+                if stop.is_set():
+                    raise
+                stopped = await asyncio.to_thread(_is_stopped, engine, name)
+        log.info("chain_released chain=%s", name)
+
+
+def _is_stopped(engine: Engine, name: str) -> bool:
+    """Whether a chain must not be followed; yes while the database cannot tell."""
+    try:
+        with engine.connect() as connection:
+            row = sources.find(connection, name)
+    except Refused:
+        return True
+    return row is None or row.state == "stopped"
 
 
 async def _follow_chain(
@@ -195,9 +261,12 @@ async def _keep_place(chain: Chain) -> None:
     """Renew the place while a step takes long, unless it hangs."""
     while True:
         await asyncio.sleep(FOLLOWER_SECONDS / 3)
-        if time.monotonic() - chain.stepping_since < HANGING_SECONDS:
+        taken = time.monotonic() - chain.stepping_since
+        if taken < HANGING_SECONDS:
             with contextlib.suppress(Refused, LostPlace):  # the next write sees it
                 await asyncio.to_thread(_renew_place, chain)
+                if taken > FOLLOWER_SECONDS / 2:
+                    await asyncio.to_thread(_tell_long_step, chain, taken)
 
 
 async def _react(chain: Chain, stop: asyncio.Event) -> None:
@@ -215,6 +284,21 @@ async def _react(chain: Chain, stop: asyncio.Event) -> None:
             log.exception("reactions_failed chain=%s", chain.name)
 
 
+def _tell_long_step(chain: Chain, seconds: float) -> None:
+    """Record what a step waits for, if its endpoints are the cause.
+
+    A silent endpoint is asked again for minutes before the step fails.
+    """
+    verdicts = chain.source.endpoints()
+    if not verdicts or not all(verdicts.values()):
+        return
+    cause = f"one step has taken {seconds:.0f} s; " + "; ".join(verdicts.values())
+    with chain.engine.begin() as connection:
+        sources.set_state(
+            connection, chain.id, "retrying", cause, Ailment.ENDPOINT_DOWN
+        )
+
+
 def _renew_place(chain: Chain) -> None:
     assert chain.guard is not None
     with chain.engine.begin() as connection:
@@ -228,7 +312,7 @@ def take_place_now(engine: Engine, source: int, name: str) -> FollowerPlace:
         return place
     raise OperationError(
         f"chain {name} is followed by {place}. Stop that process first; one that was "
-        "killed frees its place after 30 seconds."
+        "killed on another host frees its place after 30 seconds."
     )
 
 

@@ -1,15 +1,9 @@
-"""The API as a process of its own, under granian."""
+"""The API under granian: the application of a worker process, and the server."""
 
-import contextlib
-import multiprocessing
 import os
 import signal
-import socket
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
-from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from granian import Granian
@@ -23,7 +17,6 @@ from db.reads import read_engine
 from ops.accounts import auth_options, web_options
 from ops.documents import open_documents, open_storage
 from ops.embedded.child import die_with_parent
-from ops.errors import OperationError
 from ops.indexing import declared, streams
 from ops.intake import open_intake
 from ops.logs import configure_logging, current_logging
@@ -34,31 +27,55 @@ LogForm = tuple[Literal["text", "json"], int]
 WORKERS = 1
 READERS = 8  # connections; whoever waits for a command holds none
 THREADS = READERS + WAITERS_MOST
-START_SECONDS = 30
+KILL_SECONDS = 5  # a worker that has not ended by then is killed
 
 
-def build_app(path: str | None, url: str) -> Any:
-    """The WSGI application of one worker process."""
+def build_app(
+    path: str | None, url: str, instance: str = "", *, read_only: bool = False
+) -> Any:
+    """The WSGI application of one worker process.
+
+    With `read_only` nobody can sign in, and nothing be asked for: as on a replica.
+    `instance` names the server that it belongs to; `/health/live` tells it.
+    """
     settings = load_settings(path)
     registry = declared(settings)
-    writer = connect(url, pool_size=READERS)
     plans = {name: plan for name, (_, plan) in streams(settings, registry).items()}
+    reading: dict[str, Any] = {
+        "page_size": settings.api.page_size,
+        "plans": plans,
+        "web": web_options(settings),
+        "instance": instance,
+    }
+    reader = read_engine(url, pool_size=READERS)
+    if read_only:
+        return create_app(reader, registry, **reading)
+    writer = connect(url, pool_size=READERS)
     return create_app(
-        read_engine(url, pool_size=READERS),
+        reader,
         registry,
-        page_size=settings.api.page_size,
-        plans=plans,
         writer=writer,
         auth=auth_options(settings),
-        web=web_options(settings),
         intake=open_intake(settings, writer) if settings.signers else None,
         documents=open_documents(settings, writer, registry),
+        **reading,
     )
 
 
-def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
-    """Serve until a signal; returns when the workers have ended."""
-    open_storage(settings)  # what it lacks is told once, and not by every worker
+def serve_api(
+    settings: Settings,
+    url: str,
+    *,
+    workers: int = WORKERS,
+    instance: str = "",
+    read_only: bool = False,
+) -> None:
+    """Serve until a signal; returns when the workers have ended.
+
+    The port must be claimed (`ops.ports.claimed_port`): granian would share it.
+    """
+    if not read_only:
+        open_storage(settings)  # what it lacks is told once, and not by every worker
     path = None if settings.path is None else str(settings.path)
     server = Granian(
         "chainfold",
@@ -69,54 +86,20 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         blocking_threads=THREADS,
         log_level=LogLevels.error,  # it warns of threads that only wait
         respawn_failed_workers=True,
+        workers_kill_timeout=KILL_SECONDS,
     )
-    load = partial(_load, path, url, current_logging())
+    build = partial(build_app, path, url, instance, read_only=read_only)
+    load = partial(_load, build, current_logging())
     server.serve(target_loader=load, wrap_loader=False)
 
 
-def _load(path: str | None, url: str, form: LogForm, *_: Any) -> Any:
-    """Runs in the worker, which is new and logs nothing yet."""
+def _load(build: Callable[[], Any], form: LogForm, *_: Any) -> Any:
+    """Runs in the worker, which is new and logs nothing yet.
+
+    In a session of its own it does not get the terminal's Ctrl-C: granian's main
+    process ends it. It never outlives that process.
+    """
+    os.setsid()
+    die_with_parent(os.getppid(), signal.SIGKILL)
     configure_logging(form[0], level=form[1])
-    return build_app(path, url)
-
-
-@contextmanager
-def start_api(settings: Settings, url: str) -> Iterator[None]:
-    """The API in a process beside this one, which ends it; it also ends with us."""
-    context = multiprocessing.get_context("spawn")
-    path = None if settings.path is None else str(settings.path)
-    process = context.Process(
-        target=_serve_quietly, args=(path, url, current_logging())
-    )
-    process.start()
-    try:
-        _await_listening(settings, process)
-        yield
-    finally:
-        process.terminate()
-        process.join(10)
-        if process.is_alive():
-            process.kill()
-            process.join()
-
-
-def _await_listening(settings: Settings, process: BaseProcess) -> None:
-    api = settings.api
-    deadline = time.monotonic() + START_SECONDS
-    while process.is_alive() and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
-            socket.create_connection((api.host, api.port), 1).close()
-            return
-        time.sleep(0.05)
-    raise OperationError(
-        f"the API did not start on {api.host}:{api.port}; its own message is above. If "
-        "the port is taken, set [api] port."
-    )
-
-
-def _serve_quietly(path: str | None, url: str, form: LogForm) -> None:
-    """Leave Ctrl-C to the parent, which ends this process in good order."""
-    configure_logging(form[0], level=form[1])
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    die_with_parent(os.getppid(), signal.SIGTERM)
-    serve_api(load_settings(path), url)
+    return build()

@@ -20,7 +20,8 @@ from db.commands.alike import whose
 from db.commands.slots import SignerRow, insert_slot, lock_signer, pause
 from db.commands.states import TERMINAL, State
 from db.commands.tags import command_id_of
-from db.control import incident, sender_transaction, signer
+from db.control import sender_transaction, signer
+from db.incidents import list_incidents
 from db.position import BlockRange
 
 log = logging.getLogger(__name__)
@@ -114,13 +115,12 @@ def _untracked(connection: Connection, row: SignerRow) -> list[Any]:
 
 def _trouble(connection: Connection, row: SignerRow) -> str:
     """Why nothing that this database says may be built upon, if it is so."""
-    kinds = select(incident.c.kind).where(
-        incident.c.source == row.source, incident.c.resolved_at.is_(None)
-    )
-    if (kind := connection.execute(kinds.limit(1)).scalar()) is not None:
+    for each in list_incidents(connection, source=row.source):
         return (
-            f"the chain was stopped by an incident ({kind}): see `chainfold status`, "
-            f"resolve it, then run `chainfold sign resume {row.name}`"
+            f"the chain was stopped by incident {each.id} ({each.kind}): look at "
+            "`chainfold incident list`, when you know why run `chainfold incident "
+            f"resolve {each.id} --reason <why>`, then "
+            f"`chainfold sign resume {row.name}`"
         )
     undone = connection.execute(_UNDONE, {"name": row.name}).scalar()
     if undone is None:

@@ -30,7 +30,9 @@ def _source_column() -> Column[Any]:
 
 
 # One chain followed. `ordinals` says how facts are numbered inside a block, which can
-# never change for a chain that has facts. `state` and `cause` are what `status` shows.
+# never change for a chain that has facts. `state` and `cause` are what `status` shows,
+# `trouble` is what kind of cause it is (`db.diagnosis`), `told_at` when its follower
+# last said how it goes.
 source = Table(
     "source",
     metadata,
@@ -47,6 +49,9 @@ source = Table(
     Column("polled_at", DateTime(timezone=True)),
     # What the chain has shown of its nodes' ways, by name (`indexer.evm.traits`).
     Column("traits", JSONB, nullable=False, server_default="{}"),
+    Column("trouble", Text, nullable=False, server_default=""),
+    Column("state_since", DateTime(timezone=True)),
+    Column("told_at", DateTime(timezone=True)),
 )
 
 # Which blocks have been written, for each event and each filter it is read through
@@ -116,6 +121,7 @@ lease = Table(
     Column("blocks", INT8RANGE, nullable=False),
     Column("owner", Text, nullable=False),
     Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("process", Text, nullable=False, server_default=""),
 )
 
 # The one process that follows a chain; `token` fences off one that lost its place.
@@ -127,6 +133,7 @@ follower = Table(
     Column("token", Text, nullable=False),
     Column("since", DateTime(timezone=True), nullable=False),
     Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("process", Text, nullable=False, server_default=""),
 )
 
 # What the tables were built from: kind is `event` or `projection`.
@@ -210,4 +217,6 @@ incident = Table(
     Column("details", JSONB, nullable=False),
     Column("at", DateTime(timezone=True), nullable=False),
     Column("resolved_at", DateTime(timezone=True)),
+    Column("resolved_by", Text),
+    Column("resolution", Text),
 )

@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from indexer.errors import Retryable
+from indexer.errors import Late, Retryable
 from indexer.evm.endpoint import Denied, Endpoint, Limited
 from indexer.evm.messages import (
     ErrorBody,
     Malformed,
+    NotRpc,
     Response,
     collector_paused,
     decoder_of,
@@ -47,7 +48,7 @@ class TooLarge(Retryable):
         self.guessed = guessed
 
 
-class Missing(Retryable):
+class Missing(Late):
     """The block is not there yet, on any endpoint that could be asked."""
 
 
@@ -113,7 +114,7 @@ def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list
         else:
             responses = _many.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise Malformed(
+        raise NotRpc(
             f"{endpoint.label} did not answer with JSON-RPC "
             f"({len(body)} bytes): ask again, and check the URL"
         ) from None

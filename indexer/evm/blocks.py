@@ -10,7 +10,7 @@ from db.blocks import Header
 from db.facts import Int64s
 from db.position import MAX_HEIGHT
 from db.proofs import Proof
-from indexer.errors import Permanent, Retryable
+from indexer.errors import Contradiction, Permanent
 from indexer.evm.answers import Call
 from indexer.evm.messages import (
     Malformed,
@@ -27,7 +27,7 @@ from indexer.evm.messages import (
 FILTERED_INDEX_BITS = 18  # the ordinal of filtered logs: tx_index << 18 | log_index
 
 
-class Inconsistent(Retryable):
+class Inconsistent(Contradiction):
     """Two parts of an answer contradict each other: the node is behind, or lies."""
 
 

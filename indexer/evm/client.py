@@ -12,6 +12,7 @@ endpoint, never "nothing there".
 
 import asyncio
 import contextlib
+import logging
 import random as _random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -48,6 +49,9 @@ DEFAULT_BATCH = 100
 CHAIN_ID = Call("eth_chainId", (), str)
 ATTEMPTS = 8
 RPC_ERROR_ATTEMPTS = 3
+NOTE_SECONDS = 5.0  # between two lines about endpoints that take turns
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -86,6 +90,8 @@ class RpcClient:
         self._attempts = attempts
         self.clock = clock
         self._sleep = sleep
+        self._serving: Endpoint | None = None  # who answered last
+        self._noted_at = -NOTE_SECONDS
         self._session: aiohttp.ClientSession | None = None
         self.endpoints = [
             Endpoint(
@@ -218,9 +224,22 @@ class RpcClient:
                 self._judge(endpoint, era, calls, failures)
                 continue
             endpoint.succeeded()
+            self._note_change(endpoint)
             await endpoint.save_limits(self._store)
             return Reply(done, size, endpoint)
         raise failures[-1] if failures else self._no_endpoint()
+
+    def _note_change(self, endpoint: Endpoint) -> None:
+        """Log that another endpoint has stepped in, and why; not for each request."""
+        before, self._serving = self._serving, endpoint
+        now = self.clock()
+        if before is None or before is endpoint or now - self._noted_at < NOTE_SECONDS:
+            return
+        self._noted_at = now
+        log.warning(
+            "endpoint_changed chain_id=%d from=%s to=%s cause=%s",
+            self.chain_id, before.label, endpoint.label, before.reason or "it is well",
+        )  # fmt: skip
 
     def _judge(
         self,

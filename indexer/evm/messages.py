@@ -13,11 +13,18 @@ from typing import Any
 
 import msgspec
 
-from indexer.errors import Retryable
+from db.diagnosis import Ailment
+from indexer.errors import Contradiction
 
 
-class Malformed(Retryable):
+class Malformed(Contradiction):
     """An answer that is not what JSON-RPC or Ethereum says it should be."""
+
+
+class NotRpc(Malformed):
+    """An answer that is no JSON-RPC at all: a page of a proxy, or cut short."""
+
+    ailment = Ailment.ENDPOINT_DOWN
 
 
 class ErrorBody(msgspec.Struct):

@@ -279,6 +279,14 @@ class EvmSource:
         await asyncio.gather(*self._looking, return_exceptions=True)
         await self._client.close()
 
+    def endpoints(self) -> dict[str, str]:
+        """Why each endpoint does not answer, by its name; empty text: it does."""
+        silent = (Health.DOWN, Health.LIMITED)
+        return {
+            key: reason if health in silent else ""
+            for key, (health, reason) in self._client.verdicts().items()
+        }
+
     def status(self) -> dict[str, Any]:
         """The verdict on each endpoint and what was counted, for metrics."""
         return {

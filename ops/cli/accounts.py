@@ -69,7 +69,7 @@ def account_create(
 def account_list(state: State) -> None:
     """List every account."""
     after = None
-    with state.database() as engine, engine.connect() as connection:
+    with state.reading() as engine, engine.connect() as connection:
         while found := accounts.list_accounts(connection, after=after):
             for each in found:
                 roles = ",".join(sorted(each.roles)) or "-"
@@ -170,7 +170,7 @@ def account_key_create(
 @pass_state
 def account_key_list(state: State, login: str) -> None:
     """List an account's keys by their prefixes."""
-    with state.database() as engine, engine.connect() as connection:
+    with state.reading() as engine, engine.connect() as connection:
         for key in keys.list_keys(connection, _find(connection, login).id):
             note = "revoked" if key.revoked_at else f"until {key.expires_at:%Y-%m-%d}"
             scopes = ",".join(sorted(key.scopes))

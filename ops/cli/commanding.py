@@ -95,7 +95,7 @@ def command_submit(
 @pass_state
 def command_show(state: State, command_id: uuid.UUID) -> None:
     """Show a command and its history."""
-    with state.database() as engine:
+    with state.reading() as engine:
         _show(engine, _find(engine, command_id))
 
 

@@ -13,14 +13,13 @@ from ops.doctor import examine
 def doctor(state: State) -> None:
     """Check settings, database, endpoints and contracts; exit 1 if any is not well."""
     wrong = 0
-    with state.database() as engine:
-        for finding in examine(state.settings, engine, state.registry):
-            mark = "ok " if finding.well else "BAD"
-            click.secho(
-                f"{mark} {finding.check}: {finding.detail}",
-                fg=None if finding.well else "red",
-            )
-            wrong += not finding.well
+    for finding in examine(state.settings, state.registry):
+        mark = "ok " if finding.well else "BAD"
+        click.secho(
+            f"{mark} {finding.check}: {finding.detail}",
+            fg=None if finding.well else "red",
+        )
+        wrong += not finding.well
     if wrong:
         click.echo(f"{wrong} of the checks need attention")
     sys.exit(1 if wrong else 0)

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from db.position import MAX_HEIGHT
 from indexer.backfill import Progress as Done
 from indexer.backfill import run_backfill
-from ops.cli.context import State, pass_state
+from ops.cli.context import MIGRATE_FIRST, State, pass_state
 from ops.errors import OperationError
 from ops.indexing import reopen_chain
 from ops.jobs import QUEUE, NobodyWorks, backfill_by_jobs, has_workers
@@ -33,6 +33,7 @@ from ops.settings import ChainSettings
     type=click.IntRange(1, 65535),
     help="Serve Prometheus metrics on this port of 127.0.0.1.",
 )
+@MIGRATE_FIRST
 @pass_state
 def index(
     state: State,
@@ -40,13 +41,14 @@ def index(
     once: bool,
     no_wait: bool,
     metrics_port: int | None,
+    migrate_first: bool,
 ) -> None:
     """Follow the chains of the settings, block by block, until stopped.
 
     With --once: exit code 1 when blocks are left to another worker that reads them.
     """
     chains = state.chains(names)
-    with state.database() as engine:
+    with state.database(migrate_first=migrate_first) as engine:
         if once:
             left = [each for each in chains if not _read_once(state, each, engine)]
             sys.exit(1 if left else 0)

@@ -61,7 +61,7 @@ def journal_check(state: State, as_json: bool) -> None:
 
     Only anchors of our own signer count. Exit code 1 unless all days are anchored.
     """
-    with state.database() as engine, engine.connect() as connection:
+    with state.reading() as engine, engine.connect() as connection:
         signer = find_signer(connection, NOTARY)
         days = list(check_days(connection, None if signer is None else signer.address))
     for each in days:
@@ -79,7 +79,7 @@ def journal_check(state: State, as_json: bool) -> None:
 @pass_state
 def journal_prove(state: State, seq: int) -> None:
     """Print the proof that an entry is in the root of its day, as JSON."""
-    with state.database() as engine, engine.connect() as connection:
+    with state.reading() as engine, engine.connect() as connection:
         try:
             found = root.inclusion(connection, seq)
         except LookupError as error:

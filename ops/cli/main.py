@@ -1,16 +1,23 @@
 """The root command: reads the settings once, and turns errors into messages."""
 
+import difflib
+import errno
 import logging
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
-from psycopg2.errors import DependentObjectsStillExist, InsufficientPrivilege
+from psycopg2.errors import (
+    DependentObjectsStillExist,
+    InsufficientPrivilege,
+    ReadOnlySqlTransaction,
+)
 from sqlalchemy.exc import DBAPIError
 
 from commands.errors import CommandError
 from db.declare import DeclarationError
+from db.diagnosis import of_database
 from db.engine import Unavailable
 from db.errors import DatabaseError
 from indexer.errors import IndexerError
@@ -20,6 +27,7 @@ from ops.errors import OperationError
 from ops.logs import configure_logging
 from ops.settings import SettingsError
 
+NO_FOLDER = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR)
 KNOWN = (
     CommandError,
     DatabaseError,
@@ -42,6 +50,7 @@ class Commands(click.Group):
         "describe": "ops.cli.describe",
         "devnet": "ops.cli.devnet",
         "doctor": "ops.cli.doctor",
+        "incident": "ops.cli.incidents",
         "index": "ops.cli.follow",
         "journal": "ops.cli.journal",
         "migrate": "ops.cli.tables",
@@ -67,6 +76,15 @@ class Commands(click.Group):
         command: click.Command = getattr(module, name)
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; one that is not there is told with the nearest that is."""
+        near = difflib.get_close_matches(args[0], self.modules, 1)
+        if args[0] not in self.modules and near:
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(ctx, args)
+
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
@@ -85,11 +103,22 @@ class Commands(click.Group):
         except KNOWN as error:
             logging.getLogger(__name__).debug("command_failed", exc_info=True)
             click.echo(f"chainfold: {error}", err=True)
+            sys.exit(error.exit_code if isinstance(error, OperationError) else 2)
+        except OSError as error:
+            if error.errno not in NO_FOLDER or error.filename is None:
+                raise
+            click.echo(
+                f"chainfold: {error.filename} cannot be made or written to: "
+                f"{error.strerror}. Go to a folder where this user may write, or name "
+                "one (--dir, --out, data_dir).",
+                err=True,
+            )
             sys.exit(2)
         except Unavailable as error:
             gist = str(error).split("\n", 1)[0]
             click.echo(
-                f"chainfold: the database cannot be reached: {gist}\n"
+                f"chainfold: {of_database(error)}: the database cannot be reached: "
+                f"{gist}\n"
                 "Check [database] url in chainfold.toml (or CHAINFOLD_DATABASE_URL), "
                 "or leave it out to use the embedded Postgres.",
                 err=True,
@@ -106,11 +135,17 @@ class Commands(click.Group):
 def _told(error: BaseException | None) -> str | None:
     """What an operator can put right about what Postgres refused."""
     lines = str(error).strip().split("\n")
+    if isinstance(error, ReadOnlySqlTransaction):
+        return (
+            f"the database may only be read: {lines[0]}\n"
+            "Give the primary's URL, and a user that may write, as [database] url."
+        )
     if isinstance(error, InsufficientPrivilege):
         return (
             f"the database's user may not do this: {lines[0]}\n"
             "Let it own the database, for tables and views are its to make: "
-            "ALTER DATABASE <name> OWNER TO <user>."
+            "ALTER DATABASE <name> OWNER TO <user>. One that is only to read needs "
+            "GRANT pg_read_all_data TO <user>."
         )
     if isinstance(error, DependentObjectsStillExist):
         return (

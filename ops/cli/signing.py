@@ -6,11 +6,14 @@ import threading
 from typing import Any
 
 import click
+from sqlalchemy import Connection
 
 from commands import actions
 from commands.signing.server import open_server
 from db.commands.health import signer_health
 from db.commands.slots import find_signer
+from db.incidents import list_incidents
+from db.signing.memory import stopped
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
@@ -68,24 +71,59 @@ def sign_stop(state: State, signer: str | None, reason: str) -> None:
 @click.argument("signer", required=False)
 @pass_state
 def sign_resume(state: State, signer: str | None) -> None:
-    """Let SIGNER go on, or all: after a stop, or when it halted by itself."""
+    """Let SIGNER go on, or all: after a stop, or when it halted by itself.
+
+    What is still in a signer's way is told, with exit code 1: an incident of its chain,
+    a stop of every signer, or what it waits for.
+    """
     _known(state, signer)
+    if signer is None and not state.settings.signers:
+        raise OperationError("no signer is configured: write [signers.<name>]")
+    names = [signer] if signer else list(state.settings.signers)
     by: Any = {"actor": at_terminal(), "now": now()}
     with state.database() as engine:
         with engine.begin() as connection:
             actions.allow_signing(connection, state.registry, signer, **by)
-        for name in [signer] if signer else state.settings.signers:
+        for name in names:
             with engine.begin() as connection:
-                if find_signer(connection, name) is not None:
+                found = find_signer(connection, name)
+                if found is not None and not list_incidents(
+                    connection, source=found.source
+                ):
                     actions.resume_signer(connection, state.registry, name, **by)
-    click.echo(f"{signer or 'every signer'} goes on")
+        with engine.connect() as connection:
+            ways = {name: _in_the_way(connection, name) for name in names}
+    for name, way in ways.items():
+        click.echo(f"{name} does not go on: {way}" if way else f"{name} goes on")
+    sys.exit(1 if any(ways.values()) else 0)
+
+
+def _in_the_way(connection: Connection, name: str) -> str:
+    """What keeps a signer from signing, and the remedy; empty when nothing does."""
+    everything = stopped(connection, name)
+    if everything is not None:
+        return (
+            f"every signer is stopped ({everything}). Run `chainfold sign resume`, "
+            "without a name"
+        )
+    found = find_signer(connection, name)
+    if found is None:
+        return ""
+    for each in list_incidents(connection, source=found.source):
+        return (
+            f"incident {each.id} of chain {each.chain} is open: {each.cause} When you "
+            f"know why, run `chainfold incident resolve {each.id} --reason <why>` and "
+            "then this again"
+        )
+    health = {each.name: each for each in signer_health(connection, now())}[name]
+    return f"{health.reason}: {health.remedy}" if health.reason else ""
 
 
 @sign.command(name="show")
 @pass_state
 def sign_show(state: State) -> None:
     """Show every signer: its nonces, what waits for it, and what is in its way."""
-    with state.database() as engine, engine.connect() as connection:
+    with state.reading() as engine, engine.connect() as connection:
         found = signer_health(connection, now())
     for each in found:
         click.echo(

@@ -4,19 +4,21 @@ import dataclasses
 import json
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from sqlalchemy import Engine
 
 from db import sources
+from db.diagnosis import Ailment, diagnose
+from db.fit import examine
 from db.journal.head import read_head
 from db.status import ChainStatus, chain_status
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
 
-# States in which a chain is being read, or has nothing new to read.
-WELL = frozenset({"following", "reading", "halted"})
+OLD_SECONDS = 2 * 86_400
 
 
 @click.command()
@@ -25,12 +27,14 @@ WELL = frozenset({"following", "reading", "halted"})
 def status(state: State, as_json: bool) -> None:
     """Say for each chain: head, indexed, final, lag, gaps, state and cause.
 
-    Exit code 1 when a chain is not followed, is stopped, or cannot be read.
+    Exit code 1 when a chain is not followed, is stopped, stands still, cannot be read
+    for long, or has an open incident.
     """
-    with state.database() as engine:
+    with state.reading(whole=False) as engine:
         found = collect(state, engine)
         with engine.connect() as connection:
             head = read_head(connection)
+            differs = examine(connection, state.registry).told
     for each in found:
         if as_json:
             click.echo(json.dumps(_plain(each), default=str))
@@ -42,7 +46,10 @@ def status(state: State, as_json: bool) -> None:
         click.echo(f"  entries   {head.seq:,}, the last at {when}")
     if not found:
         click.echo("no chain has been followed yet: run `chainfold index`")
-    sys.exit(0 if found and all(is_well(each) for each in found) else 1)
+    if differs:
+        click.secho(differs, fg="red", err=True)
+    well = found and not differs and all(is_well(each) for each in found)
+    sys.exit(0 if well else 1)
 
 
 def collect(state: State, engine: Engine) -> list[ChainStatus]:
@@ -58,7 +65,7 @@ def collect(state: State, engine: Engine) -> list[ChainStatus]:
 
 def is_well(each: ChainStatus) -> bool:
     """Whether a chain is followed and nothing about it needs a person."""
-    return bool(each.followed_by) and each.state in WELL and not each.incidents
+    return diagnose(each).well and not each.incidents
 
 
 def _show(each: ChainStatus) -> None:
@@ -66,11 +73,11 @@ def _show(each: ChainStatus) -> None:
     if each.followed_by is None and word not in ("stopped", "new"):
         word = "not followed"
     click.secho(f"{each.name} ({each.chain_id}): {word}", bold=True)
-    if each.cause:
-        click.echo(f"  cause     {each.cause}")
-    age = (
-        "" if each.head_time is None else f", {_age(time.time() - each.head_time)} old"
-    )
+    found = diagnose(each)
+    if found.ailment is not Ailment.NONE:
+        click.echo(f"  what      {found.ailment}: {found.cause}")
+        click.echo(f"  remedy    {found.remedy}")
+    age = "" if each.head_time is None else f", {_age(each.head_time)}"
     click.echo(f"  head      {_number(each.head)}{age}")
     click.echo(f"  indexed   {_number(each.checkpoint)}")
     click.echo(f"  final     {_number(each.final)}")
@@ -79,8 +86,8 @@ def _show(each: ChainStatus) -> None:
     click.echo(f"  gaps      {gaps}")
     if each.followed_by:
         click.echo(f"  followed  by {each.followed_by}")
-    elif each.state != "stopped":
-        click.echo("  followed  by nobody: run `chainfold run`, or `index`")
+    else:
+        click.echo("  followed  by nobody")
     if each.undecodable:
         click.secho(
             f"  odd logs  {each.undecodable:,} are not what their ABI says: see "
@@ -89,11 +96,15 @@ def _show(each: ChainStatus) -> None:
         )
     for incident in each.incidents:
         click.secho(f"  incident  {incident}", fg="red")
+    if each.incidents:
+        click.echo("  remedy    `chainfold incident list` has numbers and remedies")
 
 
 def _plain(each: ChainStatus) -> dict[str, Any]:
     row = dataclasses.asdict(each)
     row["gaps"] = [str(gap) for gap in each.gaps]
+    found = diagnose(each)
+    row |= {"ailment": found.ailment, "well": is_well(each), "remedy": found.remedy}
     return row
 
 
@@ -101,9 +112,13 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _age(seconds: float) -> str:
+def _age(head_time: int) -> str:
+    """How old a block is; its date where the chain's clock is not the wall's."""
+    seconds = time.time() - head_time
+    if not -120 < seconds < OLD_SECONDS:
+        return f"made at {datetime.fromtimestamp(head_time, UTC):%Y-%m-%d %H:%M} UTC"
     if seconds < 120:
-        return f"{max(seconds, 0):.0f} s"
+        return f"{max(seconds, 0):.0f} s old"
     if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"
+        return f"{seconds / 60:.0f} min old"
+    return f"{seconds / 3600:.0f} h old"

@@ -10,6 +10,7 @@ import click
 from sqlalchemy import Engine
 
 from db import sources
+from db.incidents import resolve_all
 from db.journal.verify import faults
 from db.position import MAX_HEIGHT
 from db.registry import Registry
@@ -17,7 +18,8 @@ from db.schema import migrate as migrate_database
 from db.schema import rebuild
 from indexer.verify import run_verification
 from indexer.writer import rewind as rewind_facts
-from ops.cli.context import State, pass_state
+from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.incidents import note_resolved
 from ops.errors import OperationError
 from ops.running import take_place_now
 
@@ -32,9 +34,18 @@ MOST_FAULTS = 100
     help="Read this event's facts again because it changed; until that is done the API "
     "says what is missing, and views in SQL show what is there.",
 )
+@click.option(
+    "--drop",
+    is_flag=True,
+    help="Drop tables and columns that this version does not declare; their facts are "
+    "kept.",
+)
 @pass_state
-def migrate(state: State, refetch: tuple[str, ...]) -> None:
-    """Bring tables and views up to date with the declarations."""
+def migrate(state: State, refetch: tuple[str, ...], drop: bool) -> None:
+    """Bring tables and views up to date with the declarations.
+
+    Nothing else changes a database that is there: other verbs say what differs.
+    """
     known = {*state.registry.events} | {
         event.spec.name for event in state.registry.events.values()
     }
@@ -43,8 +54,8 @@ def migrate(state: State, refetch: tuple[str, ...]) -> None:
             raise OperationError(
                 f"--refetch {name}: no such event; there is {', '.join(sorted(known))}."
             )
-    with state.database(migrated=False) as engine:
-        report = migrate_database(engine, state.registry, refetch=refetch)
+    with state.any_database() as engine:
+        report = migrate_database(engine, state.registry, refetch=refetch, drop=drop)
     for verb in ("created", "rebuilt", "emptied", "dropped"):
         for name in getattr(report, verb):
             click.echo(f"{verb} {name}")
@@ -64,7 +75,7 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
     """
     _check_names(state, projections)
     total = 0
-    with state.database() as engine:
+    with state.reading() as engine:
         for each in run_verification(engine, state.registry, projections):
             total += len(each.differences)
             if as_json:
@@ -138,12 +149,17 @@ def rewind(state: State, chain: str, height: int, yes: bool) -> None:
             deleted = rewind_facts(engine, state.registry, row.id, height, place.guard)
             with engine.begin() as connection:
                 sources.reset_from(connection, row.id, height)
-                resolved = sources.resolve_incidents(connection, row.id)
+                reason = f"rewound to block {height}"
+                resolved = resolve_all(
+                    connection, row.id, by=at_terminal().name, reason=reason
+                )
+                for each in resolved:
+                    note_resolved(state, connection, each, reason)
         finally:
             place.leave(engine)
     click.echo(f"{chain}: deleted {deleted} facts from block {height} on")
-    if resolved:
-        click.echo(f"{chain}: {resolved} incidents marked as resolved")
+    for each in resolved:
+        click.echo(f"{chain}: incident {each.id} is resolved by that")
 
 
 def _check_names(state: State, projections: tuple[str, ...]) -> None:

@@ -61,6 +61,11 @@ class Business:
         self._fees_held = False
         self._fee_bps = before.fee_bps
 
+    @property
+    def campaigns(self) -> int:
+        """How many campaigns there are, if nobody else has made one."""
+        return self._campaign_count
+
     def choices(self, *, certify: bool = True) -> Choices:
         """List what may be done, by weight."""
         return [

@@ -96,7 +96,8 @@ class Traffic:
         self._steps = 0
         height = int(self._chain.rpc.call("eth_blockNumber"), 16)
         self._dice = Dice(seed, str(height))
-        crowdfunding = Business(
+        self._deployment = deployment
+        self._crowdfunding = crowdfunding = Business(
             deployment, self._people, self._dice, self._before(deployment)
         )
         escrow = EscrowBusiness(deployment, self._people, self._dice, str(height))
@@ -130,6 +131,15 @@ class Traffic:
         finally:
             if mining:
                 self._chain.rpc.call("evm_setAutomine", True)
+
+    def alone(self) -> bool:
+        """Whether the campaigns are those of this play; else their addresses are not.
+
+        A campaign's address follows from its number, so one that somebody else made
+        moves all later ones.
+        """
+        there = self._before(self._deployment).campaigns
+        return there == self._crowdfunding.campaigns
 
     def _step(self, *, ours: bool) -> Step:
         if self._steps % REFILL_STEPS == 0:

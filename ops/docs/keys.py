@@ -36,9 +36,12 @@ SECTIONS = (
         "Without a URL, a Postgres of our own runs under `data_dir`.",
         DatabaseSettings,
         {
-            "url": Key(
-                "URL", "`postgresql://user:password@host:5432/name`; 14 or newer."
-            )
+            "url": Key("URL", "`postgresql://user:password@host:5432/name`; 14 or up."),
+            "read_url": Key(
+                "URL",
+                "To read from: a replica, or a role that may do no more. `serve` uses "
+                "it where there is no `url`.",
+            ),
         },
     ),
     Section(

@@ -68,6 +68,11 @@ SETTINGS: Mapping[str, str] = {
 log = logging.getLogger(__name__)
 
 
+def has_data(directory: Path) -> bool:
+    """Whether an embedded Postgres was ever made in a directory."""
+    return (directory / "postgres" / "data" / "PG_VERSION").exists()
+
+
 class EmbeddedPostgres:
     """One Postgres server under `<directory>/postgres`."""
 

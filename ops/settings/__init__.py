@@ -42,6 +42,7 @@ from ops.settings.table import Table
 from ops.settings.tree import NOT_READ, Tree, lay_environment, plant
 
 __all__ = [
+    "FILE",
     "ApiSettings",
     "AuthSettings",
     "ChainSettings",

@@ -103,9 +103,19 @@ class Factory:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseSettings:
-    """The database; without a URL the embedded Postgres is used."""
+    """The database; without a URL the embedded Postgres is used.
+
+    `read_url` is where verbs that only read look: a replica, or a role that may only
+    read. Without `url` beside it nothing is written with these settings.
+    """
 
     url: SecretUrl | None = None
+    read_url: SecretUrl | None = None
+
+    @property
+    def embedded(self) -> bool:
+        """Whether a Postgres of our own is used."""
+        return self.url is None and self.read_url is None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,9 @@ def read_settings(
 def read_database(table: Table) -> DatabaseSettings:
     """Read `[database]`."""
     url = table.parsed("url", values.database_url)
+    read_url = table.parsed("read_url", values.database_url)
     table.finish()
-    return DatabaseSettings(url=url)
+    return DatabaseSettings(url=url, read_url=read_url)
 
 
 def read_redis(table: Table) -> RedisSettings:

@@ -34,14 +34,15 @@ def test_it_is_ready_when_every_chain_is_followed(own_ledger):
     one = own_ledger.register("one")
     assert "one is new" in causes(own_ledger)[0]
     set_state(own_ledger, one, "following")
-    assert "one is followed by no process" in causes(own_ledger)[0]
+    assert "one: not_followed: no process follows it" in causes(own_ledger)[0]
     take_follower_place(own_ledger.writer, one)
     assert own_ledger.get("/health/ready").json == {"status": "ready"}
 
     two = own_ledger.register("two")
     set_state(own_ledger, two, "stopped", "block 3 changed")
 
-    assert causes(own_ledger) == ["Chain two is stopped: block 3 changed."]
+    (cause,) = causes(own_ledger)
+    assert cause.startswith("Chain two: stopped: block 3 changed. ")
 
 
 def test_a_follower_that_went_silent_is_missed(own_ledger):
@@ -53,7 +54,7 @@ def test_a_follower_that_went_silent_is_missed(own_ledger):
             text("UPDATE control.follower SET seen_at = now() - interval '40 s'")
         )
 
-    assert "followed by no process" in causes(own_ledger)[0]
+    assert "indexer_stuck: its indexer was not heard of" in causes(own_ledger)[0]
 
 
 def test_planned_chains_are_awaited(database_url, ledger_on):
@@ -84,7 +85,7 @@ def test_a_database_that_is_away_is_a_cause():
 
     assert answer.status_code == 503
     assert answer.json["causes"] == [
-        "The database does not answer. Ask again in a moment."
+        "database_down: The database does not answer. Ask again in a moment."
     ]
 
 

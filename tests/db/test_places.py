@@ -4,6 +4,8 @@ import itertools
 import os
 import random
 import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -16,11 +18,11 @@ from db.places import (
     Lease,
     lease_range,
     leased,
-    owner_name,
-    release_leases_of,
+    release_leases_of_the_dead,
     take_follower_place,
 )
 from db.position import BlockRange
+from db.processes import is_dead, owner_name, process_name
 
 ME = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -182,19 +184,65 @@ def test_an_expired_lease_that_nobody_took_is_renewed_by_writing(migrated_engine
     assert lease_range(migrated_engine, 1, BlockRange(15, 30)) is None
 
 
-def test_the_leases_of_a_process_that_died_are_freed(migrated_engine):
+def test_the_leases_of_a_process_that_died_are_freed(migrated_engine, ended):
     lease_range(migrated_engine, 1, BlockRange(0, 9))
     lease_range(migrated_engine, 2, BlockRange(0, 9))
+    lease_range(migrated_engine, 1, BlockRange(20, 29))
     run(
         migrated_engine,
-        "INSERT INTO control.lease (source, blocks, owner, expires_at)"
-        " VALUES (1, '[50,60]', 'elsewhere:1', now() + interval '1 minute')",
+        f"UPDATE control.lease SET process = '{ended}' WHERE lower(blocks) = 0",
+    )
+    run(
+        migrated_engine,
+        "INSERT INTO control.lease (source, blocks, owner, process, expires_at)"
+        " VALUES (1, '[50,60]', 'elsewhere:1', 'boot/pid:[1]/1/1',"
+        " now() + interval '1 minute')",
     )
 
-    release_leases_of(migrated_engine, 1, os.getpid())
+    assert release_leases_of_the_dead(migrated_engine, 1) == 1
 
-    assert [BlockRange(50, 60)] == ranges(migrated_engine)
+    assert [BlockRange(20, 29), BlockRange(50, 60)] == ranges(migrated_engine)
     assert [BlockRange(0, 9)] == ranges(migrated_engine, source=2)
+
+
+@pytest.fixture
+def ended():
+    """The name of a process of this host that has ended."""
+    return name_of_a_process_that_ended()
+
+
+def name_of_a_process_that_ended():
+    code = "from db.processes import process_name; print(process_name())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def test_a_process_is_dead_when_it_has_ended_and_not_before(ended):
+    boot, _, mine = process_name().rpartition(f"/{os.getpid()}/")
+
+    assert is_dead(ended)
+    assert not is_dead(process_name())
+    # The same pid, started at another time: the number was used again.
+    assert is_dead(f"{boot}/{os.getpid()}/{int(mine) - 1}")
+    # Of another host, of another container, of a version that did not say.
+    assert not is_dead("boot/pid:[1]/1/1")
+    assert not is_dead(f"{boot}0/1/1")
+    assert not is_dead("")
+
+
+def test_a_dead_holder_of_this_host_is_replaced_at_once(migrated_engine, ended):
+    first = take_follower_place(migrated_engine, 1)
+    assert isinstance(take_follower_place(migrated_engine, 1), str)
+    run(migrated_engine, f"UPDATE control.follower SET process = '{ended}'")
+
+    second = take_follower_place(migrated_engine, 1)
+
+    assert isinstance(second, FollowerPlace)
+    guard(migrated_engine, second)
+    with pytest.raises(LostPlace):
+        guard(migrated_engine, first)
 
 
 def test_leases_asked_for_all_at_once_are_apart(migrated_url):

@@ -545,7 +545,7 @@ def test_no_read_fails_or_is_empty_while_tables_are_rebuilt(database_url):
         thread.start()
     try:
         for registry in itertools.islice(itertools.cycle(registries[::-1]), 20):
-            assert ["versions"] == migrate(writer, registry).rebuilt
+            assert ["versions"] == migrate(writer, registry, drop=True).rebuilt
     finally:
         done.set()
         for thread in threads:

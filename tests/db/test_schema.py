@@ -28,7 +28,7 @@ from db.declare import (
     Uint,
 )
 from db.engine import lock_declarations
-from db.errors import ChangedEvent, StaleDeclarations
+from db.errors import ChangedEvent, StaleDeclarations, WouldDrop
 from db.position import BlockRange
 from db.reads.errors import ReadError
 from db.reads.rows import select_rows
@@ -196,7 +196,7 @@ def test_readers_never_fail_while_projections_change(db_engine, postgres_url, so
         for view in ("public", "state", "public", "state"):
             pool.submit(read, view, "total")
         for registry in (TWO, ONE) * 6:
-            migrate(db_engine, registry)
+            migrate(db_engine, registry, drop=True)
         stop.set()
 
     assert [] == failed
@@ -369,7 +369,10 @@ def test_a_removed_projection_is_dropped_and_its_facts_are_kept(db_engine, sourc
     migrate(db_engine, Registry.of([PAID, CLOSED], [counted]))
     assert 2 == len(column(db_engine, STATE_TABLES))
 
-    report = migrate(db_engine, Registry.of([PAID, CLOSED]))
+    with pytest.raises(WouldDrop, match="table deals"):
+        migrate(db_engine, Registry.of([PAID, CLOSED]))
+    assert 2 == len(column(db_engine, STATE_TABLES))
+    report = migrate(db_engine, Registry.of([PAID, CLOSED]), drop=True)
 
     assert ["deals"] == report.dropped
     assert [] == column(db_engine, STATE_TABLES)
@@ -385,7 +388,7 @@ def test_an_event_may_take_the_name_of_a_projection_that_is_gone(db_engine):
                                       deal=Key(), n=Count(PAID))]),
     )  # fmt: skip
 
-    migrate(db_engine, ONE)
+    migrate(db_engine, ONE, drop=True)
 
     assert 0 == scalar(db_engine, "SELECT count(*) FROM public.s_closed")
 
@@ -421,7 +424,7 @@ LATER = {
 
 @pytest.mark.parametrize("later", LATER)
 def test_another_version_s_tables_are_not_written_to(db_engine, source, chain, later):
-    migrate(db_engine, LATER[later])
+    migrate(db_engine, LATER[later], drop=True)
     chain.mine()
     chain.emit(PAID, deal=BEN, amount=1)
     batch = chain.batch(BlockRange(chain.height, chain.height))

@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from db import coverage, reads, sources, status
 from db.coverage import Stream
+from db.fit import examine
 from db.places import take_follower_place
 from db.position import BlockRange
 from db.proofs import Proof
@@ -200,12 +201,13 @@ class TestChainStatus:
         assert found.gaps == (BlockRange(4, 10),)
 
 
-def test_stale_declarations_are_named(engine):
+def test_what_differs_from_the_declarations_is_named(engine):
     with engine.connect() as connection:
-        assert status.stale_declarations(connection, ledger.REGISTRY) == []
+        assert examine(connection, ledger.REGISTRY).told == ""
         other = Registry.of([ledger.Paid], [])
-        assert status.stale_declarations(connection, other) == []
+        assert "deals is in it and not declared" in examine(connection, other).told
         connection.execute(
             text("UPDATE control.declaration SET fingerprint = '' WHERE name = 'deals'")
         )
-        assert status.stale_declarations(connection, ledger.REGISTRY) == ["deals"]
+        found = examine(connection, ledger.REGISTRY)
+        assert found.differences == ("deals is declared otherwise",)

@@ -7,6 +7,7 @@ from sqlalchemy.pool import NullPool
 from db import sources
 from db.commands.holding import resume_signer
 from db.commands.slots import register_signer
+from db.incidents import resolve_all
 from helpers import servers
 from helpers.counter import Counter
 from helpers.schedules import ADDRESS
@@ -86,7 +87,7 @@ def test_13_an_undone_block_that_was_final_halts_the_signer(counter, caplog):
     assert "sign resume" in counter.standing().remedy
     assert [] == counter.attempts()
     with counter.engine.begin() as connection:
-        sources.resolve_incidents(connection, counter.source)
+        resolve_all(connection, counter.source, by="a person", reason="it is over")
         resume_signer(connection, "s", counter.now)
     counter.finish()
     assert {0: 1, 1: 1} == counter.ran()

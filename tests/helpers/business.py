@@ -232,6 +232,7 @@ async def open_business(
     number = f"eip155:{chain_id}"
     mode = options.pop("mode", "all")
     watch = frozenset(options.pop("watch_senders", ()))
+    timeout = options.pop("request_timeout_seconds", 2)
     with engine.begin() as connection:
         row = sources.register(
             connection, name="fake", chain_id=number,
@@ -244,7 +245,7 @@ async def open_business(
         for name, contract in REGISTRY.contracts.items()
     ]
     client = RpcClient(
-        urls, chain_id, request_timeout_seconds=2, sleep=_no_sleep, attempts=8
+        urls, chain_id, request_timeout_seconds=timeout, sleep=_no_sleep, attempts=8
     )
     source = EvmSource(
         "fake", number, client, followed, finality or Ibft(), mode=mode,

@@ -370,6 +370,9 @@ class FakeRpcServer:
     def eth_chainId(self, head: int) -> str:
         return hex(self.wrong_chain_id or self.chain.chain_id)
 
+    def eth_getCode(self, head: int, address: str, block: str) -> str:
+        return "0x60"
+
     def eth_blockNumber(self, head: int) -> str:
         return hex(head)
 

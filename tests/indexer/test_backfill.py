@@ -154,6 +154,87 @@ def test_a_worker_that_dies_is_replaced(engine, database_url):
         assert leased(connection, 1) == []
 
 
+@pytest.mark.parametrize("workers", [2, 3])
+def test_workers_end_with_a_parent_that_was_killed(engine, database_url, workers):
+    fake = FakeEvmChain()
+    play(fake, 300, seed=31)
+
+    with FakeRpcServer(fake) as node:
+        process = start_backfill(database_url, node.url, workers=workers)
+        wait_for_lease(engine)
+        workers = worker_pids(process.pid)
+        assert workers
+        process.kill()
+        process.wait()
+        for _ in range(100):
+            if not any(alive(pid) for pid in workers):
+                break
+            time.sleep(0.05)
+
+    assert [pid for pid in workers if alive(pid)] == []
+
+
+def test_a_ctrl_c_ends_a_backfill_and_its_workers(engine, database_url):
+    fake = FakeEvmChain()
+    play(fake, 300, seed=32)
+
+    with FakeRpcServer(fake) as node:
+        process = start_backfill(database_url, node.url, workers=2)
+        wait_for_lease(engine)
+        workers = worker_pids(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(20) != 0
+
+    assert [pid for pid in workers if alive(pid)] == []
+
+
+def test_a_backfill_of_several_workers_outlives_all_of_its_connections(
+    engine, database_url
+):
+    """They are cut again and again: at the start, while chunks are leased, at work."""
+    fake = FakeEvmChain()
+    play(fake, 200, seed=33)
+    cut = 0
+
+    with FakeRpcServer(fake) as node:
+        process = start_backfill(database_url, node.url, workers=2)
+        while process.poll() is None and cut < 60:
+            with engine.connect() as connection:
+                cut += connection.scalar(
+                    text(
+                        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                        " WHERE pid <> pg_backend_pid()"
+                        " AND datname = current_database()"
+                    )
+                )
+            time.sleep(0.1)
+        assert process.wait(90) == 0
+
+    assert cut > 5
+    check(engine, fake)
+
+
+def worker_pids(parent):
+    """The worker processes of a backfill."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (folder / "status").read_text()
+            words = (folder / "cmdline").read_text()
+        except OSError:
+            continue
+        if f"PPid:\t{parent}\n" in status and "spawn_main" in words:
+            found.append(int(folder.name))
+    return found
+
+
+def alive(pid):
+    try:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
 def test_a_follower_leaves_leased_ranges_to_their_workers(engine):
     fake = FakeEvmChain()
     play(fake, 30, seed=26)

@@ -9,6 +9,7 @@ from sqlalchemy import text
 from db import sources
 from db.blocks import tip
 from db.errors import LostPlace
+from db.incidents import list_incidents
 from db.places import FollowerPlace, take_follower_place
 from db.position import BlockRange
 from db.schema import migrate
@@ -175,7 +176,7 @@ def test_a_changed_final_block_stops_the_chain_and_changes_nothing(engine):
     assert "chainfold rewind fake" in str(error.value)
     with engine.connect() as connection:
         row = sources.find(connection, "fake")
-        assert (row.state, len(sources.open_incidents(connection, row.id))) == (
+        assert (row.state, len(list_incidents(connection, source=row.id))) == (
             "stopped",
             1,
         )

@@ -10,6 +10,7 @@ from sqlalchemy import event, text
 
 from db import sources
 from db.errors import LostPlace, StaleDeclarations
+from db.incidents import list_incidents
 from db.places import FollowerPlace, Lease, lease_range, take_follower_place
 from db.position import BlockRange
 from db.schema import migrate
@@ -53,6 +54,31 @@ async def following(chain, **options):
         stop.set()
         await asyncio.wait([loop])
     loop.result()
+
+
+def test_blocks_are_told_in_one_line_an_interval_and_not_one_each(engine, caplog):
+    caplog.set_level("INFO")
+    fake = FakeEvmChain()
+    fake.mine_many(5)
+
+    async def go(url):
+        async with open_business(engine, url) as chain, following(chain):
+            await until(lambda: state_of(engine)[0] == "following")
+            for _ in range(20):
+                fake.mine()
+                await until(lambda: written(engine) == fake.head)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(go(node.url))
+
+    lines = [r.getMessage() for r in caplog.records if "written" in r.getMessage()]
+    assert len(lines) == 1, lines
+    assert "blocks_written chain=fake blocks=6 " in lines[0]
+
+
+def written(engine):
+    with engine.connect() as connection:
+        return connection.scalar(text("SELECT max(height) FROM control.block"))
 
 
 def test_two_that_write_the_same_blocks_at_once_both_go_on(engine):
@@ -213,7 +239,7 @@ def test_a_stop_that_cannot_be_recorded_is_no_stop(engine):
     assert not isinstance(first, FinalityViolated)
     assert state_of(engine)[0] == "stopped"
     with engine.connect() as connection:
-        assert len(sources.open_incidents(connection, 1)) == 1
+        assert len(list_incidents(connection, source=1)) == 1
 
 
 def test_a_place_is_not_lost_in_a_long_write(engine):

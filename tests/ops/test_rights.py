@@ -50,7 +50,7 @@ def test_a_user_with_too_few_rights_is_told_so(
     settings = tmp_path / "chainfold.toml"
     settings.write_text(f'[database]\nurl = "{url.render_as_string(False)}"\n')
 
-    result = CliRunner().invoke(main, ["--config", str(settings), "doctor"])
+    result = CliRunner().invoke(main, ["--config", str(settings), "migrate"])
 
     assert result.exit_code == 2, result.output
     assert refused in result.output

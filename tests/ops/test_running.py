@@ -1,7 +1,6 @@
 """The process that follows: places, indexes made beside the loop, a quick end."""
 
 import asyncio
-import socket
 import threading
 import time
 from functools import partial
@@ -12,8 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from db import schema, sources
+from db.incidents import list_incidents, resolve
 from db.places import FollowerPlace, lease_range, take_follower_place
 from db.position import BlockRange
+from db.processes import process_name
 from db.schema import ensure_key_indexes, migrate
 from helpers.business import REGISTRY, open_business, play
 from helpers.following import catch_up as read_all
@@ -54,6 +55,11 @@ async def until(condition, seconds=20):
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         await asyncio.sleep(0.02)
+
+
+def trouble(engine):
+    with engine.connect() as connection:
+        return connection.scalar(text("SELECT trouble FROM control.source"))
 
 
 def state(engine):
@@ -120,6 +126,7 @@ def test_a_place_is_kept_while_a_step_takes_long(engine, node, monkeypatch):
         await until(lambda: node.requests > asked)
         before = seen()
         await until(lambda: seen() > before, node.hang_seconds - 0.5)
+        await until(lambda: trouble(engine) == "endpoint_down", 3)
         node.faults = None
         stop.set()
         return await loop
@@ -160,8 +167,10 @@ def test_reading_once_takes_over_from_a_worker_that_was_killed(engine, node):
         async with open_business(engine, node.url) as chain:
             lease_range(engine, chain.id, BlockRange(5, 9))
         with engine.begin() as connection:
-            dead = f"{socket.gethostname()}:{2**22 + 1}"
-            connection.execute(text("UPDATE control.lease SET owner = :o"), {"o": dead})
+            dead = process_name().rpartition("/")[0] + "/1"  # another one's pid now
+            connection.execute(
+                text("UPDATE control.lease SET process = :p"), {"p": dead}
+            )
         return await running.catch_up(None, CHAIN, engine, REGISTRY)
 
     assert asyncio.run(go()) is None
@@ -197,6 +206,68 @@ def test_reading_once_records_that_a_final_block_changed(engine, node):
         asyncio.run(go())
 
     assert state(engine) == "stopped"
+
+
+def test_reading_once_clears_a_stop_that_is_over(engine, node):
+    asyncio.run(running.catch_up(None, CHAIN, engine, REGISTRY))
+    with engine.begin() as connection:
+        sources.set_state(connection, 1, "stopped", "run `chainfold migrate`")
+
+    asyncio.run(running.catch_up(None, CHAIN, engine, REGISTRY))
+
+    assert state(engine) == "following"
+    with engine.connect() as connection:
+        assert sources.find(connection, "fake").cause == ""
+
+
+def open_incidents(engine):
+    with engine.connect() as connection:
+        return [each.id for each in list_incidents(connection)]
+
+
+def settle(engine, number, reason="a node lied"):
+    with engine.begin() as connection:
+        resolve(connection, number, by="a person", reason=reason)
+
+
+def test_a_chain_is_followed_again_when_its_incident_is_resolved(
+    engine, node, monkeypatch
+):
+    """If its cause is gone; else it is stopped again, with a new incident."""
+    monkeypatch.setattr(running, "RELEASED_SECONDS", 0.05)
+
+    async def go():
+        stop = asyncio.Event()
+        loop = asyncio.create_task(follow(engine, stop, again=True))
+        await until(lambda: state(engine) == "following")
+        written = list(node.chain.blocks)
+        node.chain.reorg(10, 12)
+        await until(lambda: state(engine) == "stopped")
+        (first,) = open_incidents(engine)
+        await asyncio.sleep(0.3)
+        assert (state(engine), open_incidents(engine)) == ("stopped", [first])
+        settle(engine, first, "none was found")
+        await until(lambda: open_incidents(engine) not in ([], [first]))
+        (second,) = open_incidents(engine)
+        assert state(engine) == "stopped"
+        node.chain.blocks[:] = written
+        play(node.chain, 5, seed=74)
+        settle(engine, second)
+        await until(lambda: reached(engine) == node.chain.head)
+        assert state(engine) in ("reading", "following")
+        stop.set()
+        return await loop
+
+    assert asyncio.run(go()) == 0
+    check(engine, node.chain)
+
+
+def test_a_chain_of_another_id_is_given_up_though_nobody_stopped_it(engine, node):
+    asyncio.run(running.catch_up(None, CHAIN, engine, REGISTRY))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE control.source SET chain_id = 'eip155:9'"))
+
+    assert asyncio.run(follow(engine, asyncio.Event(), again=True)) == 1
 
 
 def test_a_forgotten_transaction_of_a_reader_does_not_keep_the_process_alive(

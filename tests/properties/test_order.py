@@ -192,7 +192,7 @@ def test_a_projection_declared_later_is_folded_from_the_facts(engine, seed):
     fewer = Registry.of(EVENTS, rng.sample(PROJECTIONS, rng.randint(0, 4)))
     ranges = cut(history, rng, overlap=True)
 
-    migrate(engine, fewer)
+    migrate(engine, fewer, drop=True)
     for each in ranges[:4]:
         write_batch(engine, fewer, source, history.batch(each), streams(fewer))
     migrate(engine, REGISTRY)

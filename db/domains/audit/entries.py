@@ -20,10 +20,11 @@ class CommandRefused(Entry):
 
 
 class ActionTaken(Entry):
-    """Somebody did something about a command or a signer that was under way.
+    """Somebody did something about a command, a signer or an incident.
 
-    `action` is cancel, release, stop, allow or resume; `subject` the command's id or
-    the signer's name; `outcome` the state of the command then, or the reason of a stop.
+    `action` is cancel, release, stop, allow, resume or resolve; `subject` the command's
+    id, the signer's name or the incident's number and chain; `outcome` the state of the
+    command then, or the reason of a stop or of an incident's end.
     """
 
     action = Text()

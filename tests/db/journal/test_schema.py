@@ -113,7 +113,8 @@ def test_a_new_projection_is_folded_from_all_entries(engine):
 
 def test_an_old_process_may_not_append_what_it_cannot_fold(engine):
     total = declared(Projection, "Total", applicant=Key(), paid=Sum(Applied.amount))
-    migrate(engine, Registry.of(REGISTRY.events.values(), [Application, total]))
+    other = Registry.of(REGISTRY.events.values(), [Application, total])
+    migrate(engine, other, drop=True)
 
     with pytest.raises(StaleDeclarations, match="total"):
         say(engine, REGISTRY, apply_(BEN, 1))
@@ -137,7 +138,7 @@ def test_facts_of_another_type_are_remade(engine):
     count = declared(Projection, "Answer", applicant=Key(), n=Count(decided))
     other = Registry.of([decided], [count])
 
-    report = migrate(engine, other)
+    report = migrate(engine, other, drop=True)
 
     assert ["club.Decided"] == report.emptied
     assert [("4",)] == rows(engine, "SELECT amount FROM facts.club_decided")
@@ -155,7 +156,7 @@ def test_what_was_said_cannot_be_declared_away(engine, body, cause):
     other = Registry.of([declared(Entry, "Decided", **body)])
 
     with pytest.raises(ChangedEntry, match=cause):
-        migrate(engine, other)
+        migrate(engine, other, drop=True)
 
     well(engine, REGISTRY)
 
@@ -192,7 +193,7 @@ def test_who_may_read_can_change(engine):
         Entry, "Decided", **dict(Decided.spec.fields), readable_by=(Role.AUDITOR,)
     )
 
-    report = migrate(engine, Registry.of([applied, decided]))
+    report = migrate(engine, Registry.of([applied, decided]), drop=True)
 
     assert [] == report.emptied
     with engine.connect() as connection:
@@ -221,12 +222,12 @@ def test_entries_are_appended_while_tables_change(engine):
     with ThreadPoolExecutor(3) as pool:
         working = [pool.submit(work, each) for each in (REGISTRY, more, more)]
         for registry in (more, REGISTRY) * 4:
-            migrate(engine, registry)
+            migrate(engine, registry, drop=True)
             rebuild(engine, registry, "applications")
         stop.set()
         done = sum(each.result() for each in working)
 
-    migrate(engine, more)
+    migrate(engine, more, drop=True)
     well(engine, more)
     assert 4 + done == rows(engine, "SELECT seq FROM control.journal_head")[0][0]
     assert done > 0

@@ -108,7 +108,7 @@ def test_an_endpoint_on_another_chain_is_never_used_and_is_named():
             run(alone, lambda c: c.call(NUMBER))
 
 
-def test_another_endpoint_steps_in_while_one_is_down():
+def test_another_endpoint_steps_in_while_one_is_down(caplog):
     async def work(client):
         before = await client.call(NUMBER)
         first.down = True
@@ -125,6 +125,11 @@ def test_another_endpoint_steps_in_while_one_is_down():
         assert run(client, work) == ("0x1", "0x2", "0x1")
         assert time.slept == []
         assert client.counters.failures == {"Unreachable": 1}
+        labels = [each.label for each in client.endpoints]
+        said = [r.getMessage() for r in caplog.records if "changed" in r.getMessage()]
+        assert len(said) == 2
+        assert f"from={labels[0]} to={labels[1]} cause={labels[0]}: " in said[0]
+        assert f"from={labels[1]} to={labels[0]} cause=it is well" in said[1]
 
 
 def test_when_every_endpoint_is_down_it_is_retryable_after_growing_pauses():
