@@ -15,7 +15,7 @@ from abis import load_abi
 from commands.errors import CommandError
 from db.commands.tags import command_id_of, tag_of
 from db.declare.commands import CallSpec, CommandSpec
-from db.declare.events import canonical_type
+from db.declare.signatures import canonical_type
 
 _ERROR = keccak(text="Error(string)")[:4]
 _PANIC = keccak(text="Panic(uint256)")[:4]

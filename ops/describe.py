@@ -8,9 +8,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
 from db.declare import Event, Projection
-from db.declare.events import FieldRef, signature
+from db.declare.events import FieldRef
 from db.declare.expressions import Constant
 from db.declare.folds import Contribution
+from db.declare.signatures import signature
 from db.registry import Registry
 from db.sql.columns import fact_table, state_table
 from db.sql.fold import everything, fold_select

@@ -16,7 +16,7 @@ from commands.signers import (
 )
 from commands.signing.guard import Allowance, GuardedSigner, Rules, guarded
 from commands.signing.remote import RemoteSigner
-from db.declare.events import canonical_type
+from db.declare.signatures import canonical_type
 from db.registry import Registry
 from db.signing.memory import Limits
 from ops.errors import OperationError

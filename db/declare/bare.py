@@ -28,12 +28,10 @@ from db.declare.events import (
     Event,
     EventMeta,
     FieldRef,
-    identity,
-    long_type,
-    signature,
     snake_case,
 )
 from db.declare.fields import Address, Field, field_for_abi
+from db.declare.signatures import identity, long_type, signature
 
 log = logging.getLogger(__name__)
 

@@ -38,11 +38,12 @@ from typing import Any
 
 from abis import load_abi
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, canonical_type, domain_of, snake_case
+from db.declare.events import Event, domain_of, snake_case
 from db.declare.fields import Field
 from db.declare.projections import Projection
 from db.declare.roles import Role
 from db.declare.rules import Rule
+from db.declare.signatures import canonical_type
 
 
 class Caller:

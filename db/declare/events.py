@@ -28,6 +28,7 @@ from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
 from db.declare.readers import Readers
+from db.declare.signatures import identity, signature
 from db.declare.values import value_field
 
 Abi = list[dict[str, Any]]
@@ -278,40 +279,6 @@ def camel_case(name: str) -> str:
     """`funding_goal` to `fundingGoal`."""
     head, *rest = name.split("_")
     return head + "".join(word.capitalize() for word in rest)
-
-
-ALIASES = {"uint": "uint256", "int": "int256", "byte": "bytes1"}
-"""Short names of types, which files written by hand have; signatures have the long."""
-
-
-def long_type(kind: str) -> str:
-    """A type, or an array of it, by its long name."""
-    word, bracket, size = kind.partition("[")
-    return ALIASES.get(word, word) + bracket + size
-
-
-def canonical_type(item: Mapping[str, Any]) -> str:
-    """The type of an ABI parameter as it enters signatures, tuples written out."""
-    kind = str(item["type"])
-    if not kind.startswith("tuple"):
-        return long_type(kind)
-    inner = ",".join(canonical_type(part) for part in item["components"])
-    return f"({inner}){kind[5:]}"
-
-
-def signature(abi: Mapping[str, Any]) -> str:
-    """`Transfer(address,address,uint256)`."""
-    return f"{abi['name']}({','.join(canonical_type(i) for i in abi['inputs'])})"
-
-
-def identity(abi: Mapping[str, Any]) -> str:
-    """`Transfer(address indexed,address indexed,uint256)`.
-
-    The signature alone, which is what topic 0 is the hash of, does not tell how an
-    event is written: `Transfer` of ERC-20 and of ERC-721 have the same.
-    """
-    kinds = [canonical_type(i) + " indexed" * bool(i["indexed"]) for i in abi["inputs"]]
-    return f"{abi['name']}({','.join(kinds)})"
 
 
 def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> EventSpec:

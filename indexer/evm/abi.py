@@ -23,8 +23,8 @@ from eth_abi.registry import registry
 from eth_hash.auto import keccak
 
 from db.declare import DeclarationError
-from db.declare.events import canonical_type, signature
 from db.declare.fields import is_reference_type
+from db.declare.signatures import canonical_type, signature
 from db.wire import Bytes2D
 
 

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from eth_abi.abi import decode, encode
 
 from db.declare import DeclarationError, Event, Field, Json
-from db.declare.events import identity
 from db.declare.fields import Blob, field_for_abi
+from db.declare.signatures import identity
 from db.facts import FactColumns, Int64s
 from db.wire import Bytes2D, Column, encode_value, encode_words
 from indexer.evm.abi import (

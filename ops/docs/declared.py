@@ -5,9 +5,10 @@ from itertools import groupby
 
 from api.service import PREFIX
 from db.declare import Event, Projection
-from db.declare.events import EventSpec, signature
+from db.declare.events import EventSpec
 from db.declare.projections import ProjectionSpec
 from db.declare.readers import readers
+from db.declare.signatures import signature
 from db.reads import Column, fact_columns, row_columns, row_filters, sortable
 from db.registry import Registry
 from ops.docs.markdown import code, page, paragraphs, summary, table

@@ -16,7 +16,7 @@ from limits import parse_many
 from solders.pubkey import Pubkey
 
 from api.auth.jwks import LOOPBACK
-from db.declare.events import canonical_type
+from db.declare.signatures import canonical_type
 from ops.settings.model import SecretUrl, ValidatorKey
 from ops.settings.redact import redact_url
 

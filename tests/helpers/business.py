@@ -26,7 +26,7 @@ from db.declare import (
     Text,
     Uint,
 )
-from db.declare.events import signature
+from db.declare.signatures import signature
 from db.engine import connect
 from db.facts import Fact
 from db.position import position

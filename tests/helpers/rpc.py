@@ -52,7 +52,7 @@ from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
 
 from db.declare import Event
-from db.declare.events import canonical_type, signature
+from db.declare.signatures import canonical_type, signature
 
 EDGE: dict[str, Any] = {
     "max_range": 1001,

@@ -4,7 +4,8 @@ import pytest
 
 from db.declare import DeclarationError, Event
 from db.declare.bare import declare_events
-from db.declare.events import RESERVED, signature
+from db.declare.events import RESERVED
+from db.declare.signatures import signature
 from db.registry import Registry
 from db.schema import migrate
 from helpers.ledger import abi_event
