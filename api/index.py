@@ -101,6 +101,9 @@ def _chain(status: ChainStatus) -> dict[str, Any]:
         "cause": status.cause,
         "ailment": diagnose(status).ailment,
         "incidents": list(status.incidents),
+        "proof": None if status.proof is None else status.proof.as_json(),
+        "undecodable": status.undecodable,
+        "mended": status.mended,
         "polled_at": None if polled is None else polled.timestamp(),
         "followed": status.followed_by is not None,
     }

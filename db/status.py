@@ -1,7 +1,7 @@
 """What there is to say about a chain: for `status`, for the API, for alarms."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from db import coverage
+from db import coverage, proofs
 from db.control import coverage as coverage_table
 from db.control import follower, undecodable_log
 from db.control import source as source_table
@@ -24,6 +24,7 @@ from db.coverage import Stream
 from db.incidents import list_incidents
 from db.places import FOLLOWER_SECONDS
 from db.position import BlockRange
+from db.proofs import Proof
 from db.reads.marks import checkpoint
 
 GAPS_SHOWN = 10
@@ -52,6 +53,8 @@ class ChainStatus:
     state_seconds: float | None = None  # since the state is what it is
     told_seconds: float | None = None  # since its follower last ended a step
     silent_seconds: float | None = None  # since it was heard of; None: has no follower
+    proof: Proof | None = None  # the lowest of the blocks indexed; None: there are none
+    traits: Mapping[str, str] = field(default_factory=dict)  # what the chain has shown
 
 
 def chain_status(
@@ -88,7 +91,33 @@ def chain_status(
         state_seconds=row.state_seconds,
         told_seconds=row.told_seconds,
         silent_seconds=row.silent_seconds,
+        proof=_proof(connection, source, streams, reached),
+        traits=row.traits,
     )
+
+
+def describe_proof(each: ChainStatus) -> str:
+    """How far blocks are proved, and what the chain cannot prove."""
+    if each.proof is None:
+        return "nothing is indexed"
+    found = f"headers by {each.proof.header.word}, logs by {each.proof.logs.word}"
+    if each.traits.get("bloom") in ("none", "wrong"):
+        found += "; the chain writes no true blooms"
+    if each.traits.get("receipts") == "other":
+        found += "; its receipts are of an unknown form"
+    if each.traits.get("header") == "other":
+        found += "; its headers are hashed in an unknown way"
+    return found
+
+
+def _proof(
+    connection: Connection, source: int, streams: Sequence[Stream], reached: int | None
+) -> Proof | None:
+    """The lowest levels from the first block that is read to the checkpoint."""
+    if reached is None or not streams:
+        return None
+    first = min(stream.start for stream in streams)
+    return proofs.lowest(connection, source, BlockRange(min(first, reached), reached))
 
 
 def _odd_logs(connection: Connection, source: int, *, kept: bool) -> int:

@@ -18,7 +18,7 @@ from db.diagnosis import Ailment, diagnose
 from db.engine import Refused, Unavailable
 from db.fit import examine as fit_of
 from db.registry import Registry
-from db.status import chain_status
+from db.status import chain_status, describe_proof
 from indexer.errors import IndexerError
 from indexer.evm.answers import Call
 from indexer.evm.messages import RpcHeader, quantity
@@ -269,7 +269,8 @@ def _followed(
             if row is None:
                 return
             plan = streams(settings, registry)[chain.name][1]
-            found = diagnose(chain_status(connection, row.id, plan))
+            status = chain_status(connection, row.id, plan)
+            found = diagnose(status)
     except Refused:
         return  # the finding about the database says it
     if found.ailment is not Ailment.NOT_FOLLOWED:
@@ -278,6 +279,8 @@ def _followed(
         if found.ailment is not Ailment.NONE:
             detail = said
         yield Finding(f"chain {chain.name} state", found.well, detail)
+    if status.proof is not None:
+        yield Finding(f"chain {chain.name} proofs", True, describe_proof(status))
 
 
 def _reached(chain: ChainSettings, engine: Engine, registry: Registry) -> int | None:

@@ -14,7 +14,7 @@ from db import sources
 from db.diagnosis import Ailment, diagnose
 from db.fit import examine
 from db.journal.head import read_head
-from db.status import ChainStatus, chain_status
+from db.status import ChainStatus, chain_status, describe_proof
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
 
@@ -65,7 +65,7 @@ def collect(state: State, engine: Engine) -> list[ChainStatus]:
 
 def is_well(each: ChainStatus) -> bool:
     """Whether a chain is followed and nothing about it needs a person."""
-    return diagnose(each).well and not each.incidents
+    return diagnose(each).well and not each.incidents and not each.undecodable
 
 
 def _show(each: ChainStatus) -> None:
@@ -88,11 +88,19 @@ def _show(each: ChainStatus) -> None:
         click.echo(f"  followed  by {each.followed_by}")
     else:
         click.echo("  followed  by nobody")
+    if each.proof is not None:
+        click.echo(f"  proved    {describe_proof(each)}")
     if each.undecodable:
         click.secho(
-            f"  odd logs  {each.undecodable:,} are not what their ABI says: see "
-            "control.undecodable_log",
+            f"  odd logs  {each.undecodable:,} are not what their ABI says and are in "
+            "no table: see control.undecodable_log, correct the contract's ABI, then "
+            "run `chainfold migrate --refetch` with the event",
             fg="yellow",
+        )
+    if each.mended:
+        click.echo(
+            f"  mended    {each.mended:,} logs have values that were not as their ABI "
+            "says (text that is not UTF-8): see control.undecodable_log"
         )
     for incident in each.incidents:
         click.secho(f"  incident  {incident}", fg="red")

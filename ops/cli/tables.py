@@ -16,6 +16,7 @@ from db.position import MAX_HEIGHT
 from db.registry import Registry
 from db.schema import migrate as migrate_database
 from db.schema import rebuild
+from db.status import chain_status
 from indexer.verify import run_verification
 from indexer.writer import rewind as rewind_facts
 from ops.cli.context import State, at_terminal, pass_state
@@ -89,6 +90,14 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
         wrong = 0
         if not projections:
             wrong = _verify_journal(engine, state.registry, as_json=as_json)
+        unread = 0 if projections else _unread(engine)
+    if as_json and not projections:
+        click.echo(json.dumps({"unread_logs": unread}))
+    elif unread:
+        click.echo(
+            f"{unread} logs of followed contracts are in no table: they are not what "
+            "their ABI says, see `chainfold status`"
+        )
     if total and not as_json:
         click.echo("Run `chainfold repair` with the names of the tables that differ.")
     if wrong and not as_json:
@@ -96,7 +105,16 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
             "Run `chainfold journal rebuild` for facts that differ. An entry that was "
             "changed cannot be repaired: compare it with a backup."
         )
-    sys.exit(1 if total or wrong else 0)
+    sys.exit(1 if total or wrong or unread else 0)
+
+
+def _unread(engine: Engine) -> int:
+    """How many logs could not be read, of all chains."""
+    with engine.connect() as connection:
+        return sum(
+            chain_status(connection, row.id).undecodable
+            for row in sources.all_sources(connection)
+        )
 
 
 def _verify_journal(engine: Engine, registry: Registry, *, as_json: bool) -> int:
