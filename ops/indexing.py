@@ -10,8 +10,9 @@ from sqlalchemy import Engine
 from commands.signers import signer_from_key
 from db import sources, validators
 from db.coverage import Stream
-from db.declare import Event, EventView, FieldRef
+from db.declare import Address, Event, EventView, FieldRef
 from db.declare.bare import declare_events, domain_of
+from db.declare.signatures import names_of
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import Registry
@@ -290,10 +291,12 @@ def _announcement(
     """The event field that announces the children of a contract in the settings."""
     for event in events.values():
         spec = event.spec
-        if spec.source.name != factory.contract or spec.abi["name"] != factory.event:
+        if spec.source.name != factory.contract:
+            continue
+        if factory.event not in names_of(spec.abi):
             continue
         for field in spec.fields.values():
-            if field.param == factory.param:
+            if field.param == factory.param and isinstance(field, Address):
                 return FieldRef(EventView(event), field)
     raise OperationError(
         f"[contracts.{name}] factory: {factory.contract} has no event {factory.event} "

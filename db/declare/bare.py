@@ -62,7 +62,7 @@ def declare_events(
     name: str, abi: Sequence[Mapping[str, Any]], created_by: FieldRef | None = None
 ) -> list[type[Event]]:
     """Declare every event of an ABI under a contract's name in the settings."""
-    named = [_with_names(item) for item in abi if item.get("type") == "event"]
+    named = [with_names(item) for item in abi if item.get("type") == "event"]
     named = [item for item in named if _is_known(name, item)]
     # A proxy's ABI often has the events of what it stands for once more.
     named = list({identity(item): item for item in reversed(named)}.values())[::-1]
@@ -151,8 +151,11 @@ def _clean(name: str) -> str:
     return cleaned if cleaned[:1].isalpha() else f"Event{cleaned}"
 
 
-def _with_names(item: Mapping[str, Any]) -> dict[str, Any]:
-    """The ABI entry with a name for each parameter; names do not enter the topic."""
+def with_names(item: Mapping[str, Any]) -> dict[str, Any]:
+    """The ABI entry with a name for each parameter; names do not enter the topic.
+
+    Parameters without one are `arg0`, `arg1` …, by their place.
+    """
     inputs = []
     used: set[str] = set()
     for number, part in enumerate(item.get("inputs", [])):

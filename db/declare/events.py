@@ -28,7 +28,7 @@ from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
 from db.declare.readers import Readers
-from db.declare.signatures import identity, signature
+from db.declare.signatures import identity, names_of, signature
 from db.declare.values import value_field
 
 Abi = list[dict[str, Any]]
@@ -322,11 +322,7 @@ def domain_and_doc(body: Mapping[str, Any]) -> tuple[str, str]:
 
 def _find_abi(source: Contract, subject: str, wanted: str) -> Mapping[str, Any]:
     events = [item for item in source.abi if item.get("type") == "event"]
-    found = [
-        item
-        for item in events
-        if wanted in (item["name"], signature(item), identity(item))
-    ]
+    found = [item for item in events if wanted in names_of(item)]
     if not found:
         known = ", ".join(sorted(signature(item) for item in events)) or "none"
         raise DeclarationError(

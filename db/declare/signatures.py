@@ -35,3 +35,8 @@ def identity(abi: Mapping[str, Any]) -> str:
     """
     kinds = [canonical_type(i) + " indexed" * bool(i["indexed"]) for i in abi["inputs"]]
     return f"{abi['name']}({','.join(kinds)})"
+
+
+def names_of(abi: Mapping[str, Any]) -> tuple[str, str, str]:
+    """The ways to call an event: its name, its signature, its identity."""
+    return str(abi["name"]), signature(abi), identity(abi)

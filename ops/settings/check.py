@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from db.declare.bare import with_names
+from db.declare.signatures import identity, names_of
 from db.journal.head import NAME
 from ops.settings.model import ContractSettings, Settings
 
@@ -84,17 +86,25 @@ def _bad_announcement(
     if contract.factory is None:
         return
     event, param = contract.factory.event, contract.factory.param
-    events = {
-        entry.get("name"): entry for entry in maker.abi if entry.get("type") == "event"
-    }
-    if event not in events:
-        known = ", ".join(sorted(str(name) for name in events)) or "none"
+    events = [with_names(e) for e in maker.abi if e.get("type") == "event"]
+    called = [entry for entry in events if event in names_of(entry)]
+    if not called:
+        known = ", ".join(sorted(str(entry["name"]) for entry in events)) or "none"
         yield f"{place}: {maker.name} has no event {event!r}; it has: {known}"
         return
-    types = {entry["name"]: entry["type"] for entry in events[event].get("inputs", [])}
-    if types.get(param) != "address":
-        known = ", ".join(name for name, kind in types.items() if kind == "address")
+    addresses = {
+        identity(entry): [i["name"] for i in entry["inputs"] if i["type"] == "address"]
+        for entry in called
+    }
+    fitting = [spelled for spelled, found in addresses.items() if param in found]
+    if not fitting:
+        known = ", ".join(name for found in addresses.values() for name in found)
         yield (
             f"{place}: {event} has no address parameter {param!r}; it has: "
             f"{known or 'none'}"
+        )
+    elif len(fitting) > 1:
+        yield (
+            f"{place}: {maker.name} has {len(fitting)} events {event!r} with a "
+            f"{param!r}: write event = {' or '.join(map(repr, fitting))}"
         )

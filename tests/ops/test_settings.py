@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from db.declare.signatures import identity
+from ops.indexing import declared
 from ops.settings import (
     Deployment,
     Factory,
@@ -556,3 +558,54 @@ def test_every_problem_is_reported_at_once(problems):
         "batch_facts",
     ):
         assert key in text
+
+
+def made(*kinds, named=True):
+    inputs = [
+        {"name": f"p{at}" if named else "", "type": kind, "indexed": False}
+        for at, kind in enumerate(kinds)
+    ]
+    return {"type": "event", "name": "Made", "inputs": inputs}
+
+
+def factory_of(tmp_path, events, event, param):
+    (tmp_path / "dex.json").write_text(json.dumps(events))
+    moved = {"type": "event", "name": "Moved", "inputs": []}
+    (tmp_path / "pool.json").write_text(json.dumps([moved]))
+    return (
+        DEVNET
+        + f'[contracts.dex]\nabi = "dex.json"\naddress = "{ONE}"\n'
+        + '[contracts.pool]\nabi = "pool.json"\n'
+        + f'factory = {{ contract = "dex", event = "{event}", param = "{param}" }}\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("events", "event", "param"),
+    [
+        ([made("uint256"), made("address", "uint256")], "Made", "p0"),
+        ([made("address"), made("address", "uint256")], "Made(address)", "p0"),
+        ([made("uint256", "address", named=False)], "Made", "arg1"),
+        ([{"type": "event", "name": "Made", "inputs": [{"type": "address"}]}],
+         "Made", "arg0"),
+    ],
+)  # fmt: skip
+def test_overloads_and_unnamed_parameters_announce_children(
+    tmp_path, events, event, param
+):
+    file = tmp_path / "chainfold.toml"
+    file.write_text(factory_of(tmp_path, events, event, param))
+
+    registry = declared(load_settings(str(file)))
+
+    (moved,) = registry.events_of("pool")
+    assert moved.spec.source.created_by.field.param == param
+    assert "address" in identity(moved.spec.source.factory.spec.abi)
+
+
+def test_an_ambiguous_announcement_names_the_choices(problems, tmp_path):
+    both = [made("address"), made("address", "uint256")]
+
+    text = problems(factory_of(tmp_path, both, "Made", "p0"))
+
+    assert "write event = 'Made(address)' or 'Made(address,uint256)'" in text
