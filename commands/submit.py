@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
-from commands.node import Node, Reverted
+from commands.node import Node, NoMoney, Reverted
 from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.queue import Queues, check_room
 from db.commands.slots import find_signer
@@ -325,6 +325,13 @@ class Intake:
             reason = explain_revert(call.contract, error.data, str(error))
             raise Refused(
                 f"{call.contract} would refuse it: {reason}. Nothing was sent."
+            ) from error
+        except NoMoney as error:
+            if request.sender is None:
+                raise
+            raise Refused(
+                f"your wallet 0x{sender.hex()} cannot send it: {error}. Nothing was "
+                "sent."
             ) from error
 
 
