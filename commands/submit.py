@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
+from commands.fees import with_margin
 from commands.node import Node, NoMoney, Reverted
 from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.queue import Queues, check_room
@@ -27,8 +28,6 @@ from db.journal.head import lock_head
 from db.reads import read
 from db.reads.tables import NOBODY, ReadTables
 from db.registry import Registry
-
-GAS_MARGIN_PERCENT = 20
 
 
 class NoContract(CommandError):
@@ -128,8 +127,7 @@ class Intake:
                 raise RulesBroken(found)
             if spec.call is not None:
                 gas = self._simulate(spec.call, sender, request)
-                limit = gas + gas * GAS_MARGIN_PERCENT // 100
-                request = replace(request, gas_limit=limit)
+                request = replace(request, gas_limit=with_margin(gas))
             if spec.record is None:
                 row, fresh = self._take(request, submission.actor, command_id)
             else:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
+from commands.desk import Desk, Policy
 from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.work import Desk, Policy, work_once
+from commands.starting import begin
+from commands.work import work_once
 from db import sources
-from db.commands.slots import register_signer
 from db.engine import Unavailable
 from db.listen import Listener
 from db.reads import ReadError
@@ -51,14 +52,7 @@ def open_desk(settings: Settings, engine: Engine, name: str) -> Desk:
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
     node = open_nodes(settings, chain, engine, row.id)
-    head, used = node.head(), node.nonce(signer.address)
-    floor = max(signer.floor(), *node.counts(signer.address).values())
-    with engine.begin() as connection:
-        register_signer(
-            connection, name=name, source_id=row.id, address=signer.address,
-            next_nonce=used, gate_height=head, max_in_flight=said.max_in_flight,
-            floor=floor,
-        )  # fmt: skip
+    begin(engine, signer, node, source=row.id, max_in_flight=said.max_in_flight)
     policy = Policy(
         chain_id=evm_chain_number(chain),
         gas_price_max=said.gas_price_max,

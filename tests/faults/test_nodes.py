@@ -1,6 +1,7 @@
 """What clients are told when the nodes of the write side are not as they should be."""
 
 import logging
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -142,7 +143,7 @@ def post(office):
         json=ISSUER,
         headers={
             "Authorization": f"Bearer {office.by('operator')}",
-            "Idempotency-Key": str(id(object())),
+            "Idempotency-Key": str(uuid.uuid4()),
         },
     )
 

@@ -118,7 +118,15 @@ class MempoolChain:
         answer = self.take(raw)
         if roll < 0.30:
             raise NodeAway("taken, and the answer was lost")
-        return Answer(answer)
+        return Answer(answer, hashlib.sha256(raw).digest() if answer == "ok" else None)
+
+    def simulate(self, sender, to, value, data):
+        if self.faults and self.rng.random() < 0.05:
+            raise NodeAway("no answer")
+        return 50_000
+
+    def replay(self, mined):
+        return None
 
     def take(self, raw):
         transaction = json.loads(raw) | {"hash": hashlib.sha256(raw).hexdigest()}
