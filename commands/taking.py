@@ -1,7 +1,7 @@
 """Taking nonces for commands that wait, and setting aside what is not signed now."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from commands.desk import Desk, Mood, payload
 from commands.errors import NodeAway, SigningHeld, SigningRefused
@@ -41,14 +41,17 @@ def look_at_held(desk: Desk, mood: Mood) -> Iterator[str]:
         yield "looked at"
 
 
-def take(desk: Desk, room: int, taken: list[int], mood: Mood) -> Iterator[str]:
+def take(
+    desk: Desk, room: int, mood: Mood, carry: Callable[[int], Iterator[str]]
+) -> Iterator[str]:
     """Take nonces for waiting commands, and put aside what would not be signed.
 
-    What is left of the day's gas goes to whoever it is enough for: a call that costs
-    more waits aside, unless it is not enough for any.
+    Each nonce is carried as far as it goes before the next is taken, and none is taken
+    once something is in the way. What is left of the day's gas goes to whoever it is
+    enough for: a call that costs more waits aside, unless it is not enough for any.
     """
-    name, aside, fees = desk.signer.name, 0, None
-    while len(taken) < room and aside < ASIDE_MOST:
+    name, taken, aside, fees = desk.signer.name, 0, 0, None
+    while taken < room and aside < ASIDE_MOST and not mood.complaints:
         with desk.engine.connect() as connection:
             command = next_waiting(connection, name)
         if command is None:
@@ -74,7 +77,8 @@ def take(desk: Desk, room: int, taken: list[int], mood: Mood) -> Iterator[str]:
         yield "taken"
         if found is None:
             return
-        taken.append(found[1].nonce)
+        taken += 1
+        yield from carry(found[1].nonce)
 
 
 def _fits_another(

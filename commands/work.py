@@ -23,10 +23,12 @@ from commands.errors import (
 )
 from commands.fees import Fees, asks_more, offer, suggested, with_margin
 from commands.node import Answer
+from commands.reasons import why_failed
 from commands.signers import Signed
 from commands.taking import look_at_held, take
 from db.commands.accept import CommandRow
 from db.commands.attempts import AttemptRow, attempts_of, note_answer, record_attempt
+from db.commands.failures import failed_slot
 from db.commands.outlook import Outlook, outlook
 from db.commands.reconcile import reconcile
 from db.commands.resolve import settle_slot
@@ -81,8 +83,12 @@ def work(desk: Desk) -> Iterator[str]:
         view = outlook(connection, name, desk.clock())
     yield "looked"
     for nonce in view.settle:
+        why = ""
+        if nonce in view.failed:
+            why = _why_failed(desk, nonce)
+            yield "asked why"
         with desk.engine.begin() as connection:
-            settle_slot(connection, name, nonce, desk.clock())
+            settle_slot(connection, name, nonce, desk.clock(), why=why)
         yield "settled"
     if view.astray:
         with desk.engine.begin() as connection:
@@ -93,12 +99,20 @@ def work(desk: Desk) -> Iterator[str]:
     mood = Mood()
     if view.held:
         yield from look_at_held(desk, mood)
-    taken: list[int] = []
-    if view.waiting and view.room:
-        yield from take(desk, view.room, taken, mood)
-    for nonce in sorted({*view.due, *taken}):
+    for nonce in view.due:
         yield from _carry(desk, nonce, mood, view)
+    if view.waiting and view.room:
+        yield from take(
+            desk, view.room, mood, lambda nonce: _carry(desk, nonce, mood, view)
+        )
     yield from _remember(desk, view, mood)
+
+
+def _why_failed(desk: Desk, nonce: int) -> str:
+    """Why the call of a nonce failed in its block; it is asked for once, when final."""
+    with desk.engine.connect() as connection:
+        call = failed_slot(connection, desk.signer.name, nonce)
+    return "" if call is None else why_failed(desk.node, call)
 
 
 def _carry(desk: Desk, nonce: int, mood: Mood, view: Outlook) -> Iterator[str]:

@@ -16,6 +16,7 @@ _OUTLOOK = text(
         WHERE g.name = :name
     ), o AS (
         SELECT s.nonce, s.next_action_at, c.state, t.position >> 32 AS height,
+            t.succeeded,
             CASE WHEN c.id IS NULL THEN t.data <> ''
                 ELSE t.data = c.data AND t.recipient = c.target END AS is_call
         FROM g JOIN control.slot s ON s.signer = g.name AND s.open
@@ -34,6 +35,10 @@ _OUTLOOK = text(
                 OR (is_call AND state IS DISTINCT FROM 'included')
             ORDER BY nonce
         ) AS settle,
+        ARRAY(
+            SELECT nonce FROM o
+            WHERE NOT succeeded AND height <= (SELECT final FROM g)
+        ) AS failed,
         ARRAY(
             SELECT nonce FROM o WHERE height IS NULL AND next_action_at <= :now
             ORDER BY nonce
@@ -85,7 +90,8 @@ class Outlook:
     """A signer's nonces by what they need; `astray`: rows and chain must be compared.
 
     `lowest` is the first nonce that no indexed transaction consumed: only its fee is
-    worth raising. `reach` is the last block that the index has of the signer.
+    worth raising. Of those that are `failed` the call reverted in a final block.
+    `reach` is the last block that the index has of the signer.
     """
 
     paused: bool
@@ -95,6 +101,7 @@ class Outlook:
     room: int
     lowest: int | None
     settle: list[int]
+    failed: list[int]
     due: list[int]
     waiting: bool
     held: bool
@@ -116,6 +123,7 @@ def outlook(connection: Connection, name: str, now: datetime) -> Outlook:
         room=max(0, budget - row.in_flight),
         lowest=row.lowest,
         settle=list(row.settle),
+        failed=list(row.failed),
         due=list(row.due),
         waiting=row.waiting,
         held=row.held,

@@ -73,10 +73,11 @@ def consumed(connection: Connection, signer: str, nonce: int) -> Consumed | None
 
 
 def settle_slot(
-    connection: Connection, signer: str, nonce: int, now: datetime
+    connection: Connection, signer: str, nonce: int, now: datetime, *, why: str = ""
 ) -> str | None:
     """Bring one slot and its command up to date with the index; its resolution, if any.
 
+    `why` is the reason to tell of a call that reverted.
     Everything is read again under the slot's lock, so it may be called at any time.
     """
     locked = lock_slot(connection, signer, nonce)
@@ -105,7 +106,7 @@ def settle_slot(
     if ours is None:
         _examine(connection, signer, found)
     if owner is not None:
-        _finish(connection, owner, locked, found, resolution, now)
+        _finish(connection, owner, locked, found, resolution, now, why)
     return resolution
 
 
@@ -211,6 +212,7 @@ def _finish(
     found: Consumed,
     resolution: str,
     now: datetime,
+    why: str = "",
 ) -> None:
     if resolution in ("lost", "filled", "cancelled"):
         new = _closed(locked) if locked.closing else State.ACCEPTED
@@ -223,8 +225,9 @@ def _finish(
         }  # fmt: skip
         move(connection, owner, new, now, reason=reason, **ended)
         return
-    late = "it was mined before its cancel" if locked.closing else ""
+    told = ["it was mined before its cancel"] if locked.closing else []
+    told += [why] if why and resolution == "reverted" else []
     move(
         connection, owner, State(resolution), now,
-        reason=late, transaction=found.hash, height=found.height,
+        reason="; ".join(told), transaction=found.hash, height=found.height,
     )  # fmt: skip

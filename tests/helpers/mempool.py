@@ -24,10 +24,10 @@ _WRITE = text(
         INSERT INTO control.sender_transaction
         SELECT :source, (height << 32) + at, 0, decode(hash, 'hex'),
             :sender, decode("to", 'hex'), nonce, value, decode(data, 'hex'), succeeded,
-            21000, NULL
+            used, NULL
         FROM jsonb_to_recordset(cast(:block AS jsonb)) AS t(height bigint, at int,
             hash text, "to" text, nonce bigint, value numeric, data text,
-            succeeded boolean)
+            succeeded boolean, used bigint)
     ), covered AS (
         INSERT INTO control.coverage
         VALUES (:source, 'chain.transactions', :filter, cast(:blocks AS int8multirange))
@@ -100,6 +100,8 @@ class MempoolChain:
         self.salt = 0
         self.used = 0
         self.balance, self.reverting = True, set()
+        self.used_gas = {}  # by calls, where it is not that of a transfer
+        self.least, self.unwanted = 0, {}  # a node's price limit; what it refuses
 
     # as a node -----------------------------------------------------------------
 
@@ -135,6 +137,10 @@ class MempoolChain:
             return "nonce too low"
         if not self.balance:
             return "insufficient funds for gas * price + value"
+        if transaction["data"] in self.unwanted:
+            return self.unwanted[transaction["data"]]
+        if transaction["price"] < self.least:
+            return "transaction underpriced"
         known = self.pool.get(nonce)
         if known is not None and known["hash"] == transaction["hash"]:
             return "already known"
@@ -201,6 +207,7 @@ class MempoolChain:
             {
                 **each, "at": at, "height": height + above,
                 "succeeded": each["data"] not in self.reverting,
+                "used": self.used_gas.get(each["data"], 21_000),
             }
             for above, block in enumerate(fresh)
             for at, each in enumerate(block)

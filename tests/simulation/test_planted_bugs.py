@@ -79,9 +79,9 @@ def hopeful(original):
 def trusting_cancel(original):
     """What was to be cancelled was cancelled."""
 
-    def finish(connection, owner, locked, found, resolution, now):
+    def finish(connection, owner, locked, found, resolution, now, *more):
         told = "cancelled" if locked.closing else resolution
-        return original(connection, owner, locked, found, told, now)
+        return original(connection, owner, locked, found, told, now, *more)
 
     return finish
 
@@ -89,9 +89,9 @@ def trusting_cancel(original):
 def no_nonce_again(original):
     """A command that lost its nonce is left where it is."""
 
-    def finish(connection, owner, locked, found, resolution, now):
+    def finish(connection, owner, locked, found, resolution, now, *more):
         if resolution != "lost":
-            original(connection, owner, locked, found, resolution, now)
+            original(connection, owner, locked, found, resolution, now, *more)
 
     return finish
 
@@ -99,10 +99,10 @@ def no_nonce_again(original):
 def flat_price(original):
     """A replacement offers what the attempt before it did."""
 
-    def offer(wanted, attempts, ceiling):
+    def offer(wanted, attempts, ceiling, **more):
         if attempts:
             return Fees(attempts[0].gas_price)
-        return original(wanted, attempts, ceiling)
+        return original(wanted, attempts, ceiling, **more)
 
     return offer
 
@@ -171,13 +171,13 @@ def without(*names):
 def cancel_with_the_call(original):
     """The transaction that was to do nothing makes the call."""
 
-    def payload(desk, nonce, call, fees):
+    def payload(desk, nonce, call, fees, gas=None):
         if call is None:
             with desk.engine.connect() as connection:
                 for slot in open_slots(connection, "s"):
                     if slot.nonce == nonce and slot.command is not None:
                         call = find(connection, slot.command)
-        return original(desk, nonce, call, fees)
+        return original(desk, nonce, call, fees, gas)
 
     return payload
 
@@ -227,9 +227,9 @@ def nonce_given_back(original):
 def sent_once(original):
     """Sent bytes are not looked at again for a day."""
 
-    def note(connection, sent, answer, now, *, again_at, node_hash=None):
+    def note(connection, sent, answer, now, *, again_at, **more):
         again_at += timedelta(days=1)
-        original(connection, sent, answer, now, again_at=again_at)
+        original(connection, sent, answer, now, again_at=again_at, **more)
 
     return note
 
@@ -261,7 +261,7 @@ BUGS = {
     "cancelled because it was asked for": [(RESOLVE, "_finish", trusting_cancel)],
     "cancelled at once though signed": [(schedules, "cancel", ended_on_request)],
     "expired at once though signed": [(WORK, "owner_of", ended_on_time)],
-    "a cancel that makes the call": [(WORK, "_payload", cancel_with_the_call)],
+    "a cancel that makes the call": [(WORK, "payload", cancel_with_the_call)],
     "no second nonce for a lost one": [(RESOLVE, "_finish", no_nonce_again)],
     "a second nonce after a while": [
         (WORK, "reconcile", impatient), (WORK, "outlook", every_pass),
