@@ -197,6 +197,13 @@ def _resolution(ours: str | None, found: Consumed) -> str:
     return "cancelled" if ours == "cancel" else "filled"
 
 
+# What is told of a command whose nonce the chain shows to be used by nothing.
+_ENDED = {
+    Closing.CANCEL: "cancelled by request",
+    Closing.DEADLINE: "its time was over before it was mined",
+}
+
+
 def _closed(locked: Any) -> State:
     """Where a command goes whose nonce was used up by a transaction of nothing."""
     return {
@@ -216,7 +223,7 @@ def _finish(
 ) -> None:
     if resolution in ("lost", "filled", "cancelled"):
         new = _closed(locked) if locked.closing else State.ACCEPTED
-        reason = owner.reason
+        reason = _ENDED.get(Closing(locked.closing), owner.reason)
         if resolution != "cancelled" and new is not State.HELD:
             reason = "its nonce was used for something else"
             reason += "" if locked.closing else ": it gets another"

@@ -284,7 +284,7 @@ def owner_of(connection: Connection, held: SlotRow, now: datetime) -> CommandRow
     owner = lock(connection, held.command)
     late = owner.valid_until is not None and owner.valid_until <= now
     if late and owner.state in (State.SLOTTED, State.SIGNED):
-        reason = "its time was over before it was mined"
+        reason = "its time is over: the chain will show whether it was mined before"
         return close(connection, owner, now, Closing.DEADLINE, reason)
     return owner
 

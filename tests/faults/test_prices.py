@@ -197,3 +197,53 @@ def test_gas_is_estimated_again_before_a_call_is_signed(migrated_engine, gas, li
     [sent] = counter.chain.pool.values()
     assert limit == sent["gas"]
     assert limit == counter.command(0).gas_limit
+
+
+class Keeping(MempoolChain):
+    """A node as Polygon Edge up to 0.9: it answers any hash and keeps what it has."""
+
+    def take(self, raw):
+        kept = dict(self.pool)
+        said = super().take(raw)
+        self.pool.update(kept)
+        return "ok" if said == "replacement tx underpriced" else said
+
+
+def test_nothing_is_told_as_cancelled_before_the_index_shows_it(migrated_engine):
+    counter = Counter(migrated_engine)
+    counter.chain.__class__ = Keeping
+    counter.ask()
+    counter.turn()
+    counter.cancel(0)
+    counter.turn()
+
+    call, cancel = counter.attempts()
+    assert ("call", "cancel") == (call.purpose, cancel.purpose)
+    for each in (call, cancel):
+        assert each.answer == "ok"
+    command = counter.command(0)
+    assert "closing" == command.state
+    assert "will show whether it was in time" in command.reason
+    assert "cancelled" not in counter.standing(0).reason
+
+    counter.block(6)
+    assert ("succeeded", {0: 1}) == (counter.state(), counter.ran())
+    assert "mined before its cancel" in counter.command(0).reason
+
+
+def test_a_cancel_that_the_index_shows_is_told_as_one(counter):
+    counter.ask()
+    counter.turn()
+    counter.cancel(0)
+    counter.turn()
+    counter.block(6)
+
+    assert ("cancelled", {}) == (counter.state(), counter.ran())
+    assert "cancelled by request" == counter.command(0).reason
+
+
+def test_what_was_sent_is_told_as_handed_over(counter):
+    counter.ask()
+    counter.turn()
+
+    assert "handed to a node" in counter.standing().reason
