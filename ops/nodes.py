@@ -21,7 +21,7 @@ def open_nodes(
     settings: Settings, chain: ChainSettings, engine: Engine, source: int
 ) -> Nodes:
     """All endpoints of a chain; none is believed that is behind the index."""
-    return Nodes(
+    return Nodes.at(
         [str(url) for url in chain.rpc],
         chain_id=evm_chain_number(chain),
         indexed=last_indexed(engine, source),
@@ -48,7 +48,7 @@ def open_callers(settings: Settings) -> dict[int, Nodes]:
     for chain in settings.chains.values():
         if chain.id.startswith("eip155:"):
             number = evm_chain_number(chain)
-            found[number] = Nodes(
+            found[number] = Nodes.at(
                 [str(url) for url in chain.rpc], chain_id=number,
                 timeout_seconds=CALL_SECONDS, at_once=CALLS_AT_ONCE,
             )  # fmt: skip

@@ -56,6 +56,34 @@ def content(value: Any) -> bytes:
     return bytes.fromhex(value[2:])
 
 
+def chain_of(value: Any) -> int:
+    """The number of a chain; raises ValueError."""
+    return quantity(value, NONCE_BITS)
+
+
+def height_of(value: Any) -> int:
+    """The height of a block; raises ValueError."""
+    return quantity(value, HEIGHT_BITS)
+
+
+def nonce_of(value: Any) -> int:
+    """A count of transactions; raises ValueError."""
+    return quantity(value, NONCE_BITS)
+
+
+def gas_of(value: Any) -> int:
+    """An amount of gas; raises ValueError."""
+    return quantity(value, GAS_BITS)
+
+
+def hash_of(value: Any) -> bytes:
+    """The hash of a transaction; raises ValueError."""
+    found = content(value)
+    if len(found) != 32:
+        raise ValueError(f"{str(value)[:40]!r} is no hash")
+    return found
+
+
 def call_of(
     sender: bytes, to: bytes, value: int, data: bytes, gas: int | None = None
 ) -> dict[str, str]:

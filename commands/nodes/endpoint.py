@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
@@ -51,6 +51,28 @@ class Question:
 
     method: str
     params: Sequence[Any] = ()
+
+
+class Asked(Protocol):
+    """What may be asked as a node is."""
+
+    @property
+    def label(self) -> str:
+        """Its name in messages, which holds no secret."""
+        ...
+
+    def hide(self, text: object) -> str:
+        """A text without what is secret about the node."""
+        ...
+
+    def ask(
+        self,
+        questions: Sequence[Question],
+        seconds: float,
+        most_bytes: int = MAX_ANSWER_BYTES,
+    ) -> list[Any]:
+        """The answers in order, each a result or an RpcError; raises NodeAway."""
+        ...
 
 
 class Endpoint:

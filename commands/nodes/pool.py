@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from commands.errors import NodeAway, WrongChain
 from commands.node import Answer, Mined, NoMoney, Reverted
 from commands.nodes import answers
-from commands.nodes.endpoint import Endpoint, Question, RpcError
+from commands.nodes.endpoint import Asked, Endpoint, Question, RpcError
 
 AT_ONCE = 8
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
@@ -48,7 +48,7 @@ def nothing_indexed() -> int:
 class _Standing:
     """How one node is doing; `parked_until` is when it is in its place again."""
 
-    endpoint: Endpoint
+    endpoint: Asked
     parked_until: float = 0.0
     failures: int = 0
     words: str = ""
@@ -65,20 +65,26 @@ class Nodes:
 
     def __init__(
         self,
-        urls: Sequence[str],
+        endpoints: Sequence[Asked],
         *,
         chain_id: int,
         indexed: Callable[[], int] = nothing_indexed,
         timeout_seconds: float = 10.0,
         at_once: int = AT_ONCE,
         clock: Callable[[], float] = time.monotonic,
+        senders: Executor | None = None,
     ) -> None:
-        self._all = [_Standing(Endpoint(url, clock)) for url in urls]
+        self._all = [_Standing(each) for each in endpoints]
         self._chain_id, self._indexed = chain_id, indexed
         self._timeout, self._clock = timeout_seconds, clock
         self._turns = threading.BoundedSemaphore(at_once)
         self._lock = threading.Lock()
-        self._senders = ThreadPoolExecutor(SENDERS * len(self._all), "send")
+        self._senders = senders or ThreadPoolExecutor(SENDERS * len(self._all), "send")
+
+    @classmethod
+    def at(cls, urls: Sequence[str], **options: Any) -> "Nodes":
+        """The nodes at these URLs."""
+        return cls([Endpoint(url) for url in urls], **options)
 
     def gas_price(self) -> int:
         """The price that the node suggests, in wei."""
@@ -105,7 +111,7 @@ class Nodes:
     def simulate(self, sender: bytes, to: bytes, value: int, data: bytes) -> int:
         """The gas that a call would use; raises Reverted, with the reason, NoMoney."""
         call = answers.call_of(sender, to, value, data)
-        return self._ask(Question("eth_estimateGas", (call,)), _gas, call)
+        return self._ask(Question("eth_estimateGas", (call,)), answers.gas_of, call)
 
     def call(self, to: bytes, data: bytes) -> bytes:
         """What a contract answers; raises Reverted."""
@@ -153,7 +159,7 @@ class Nodes:
                 try:
                     results = self._checked(state, both, asking)
                     found[state.endpoint.label] = max(
-                        _read(state, method, each, _nonce) for each in results
+                        _read(state, method, each, answers.nonce_of) for each in results
                     )
                 except NodeAway as error:
                     words.append(error)
@@ -236,8 +242,8 @@ class Nodes:
                 [Question("eth_chainId"), Question("eth_blockNumber"), *questions],
                 self._share(asking),
             )
-            is_of = _read(state, "eth_chainId", chain, _chain)
-            height = _read(state, "eth_blockNumber", head, _height)
+            is_of = _read(state, "eth_chainId", chain, answers.chain_of)
+            height = _read(state, "eth_blockNumber", head, answers.height_of)
             if is_of != self._chain_id:
                 raise WrongChain(
                     f"{label} is a node of chain {is_of}, not of {self._chain_id}: "
@@ -299,7 +305,7 @@ class Nodes:
         (result,) = self._checked(state, [question], asking)
         if isinstance(result, RpcError):
             return Answer(result.message)
-        hash_ = _read(state, question.method, result, _hash)
+        hash_ = _read(state, question.method, result, answers.hash_of)
         return Answer("the node answered the hash 0x" + hash_.hex(), hash_)
 
     def _sent_to_all(self, question: Question, asking: "_Asking") -> Answer:
@@ -362,29 +368,6 @@ def _read(state: _Standing, method: str, result: Any, read: Callable[[Any], T]) 
     except ValueError as error:
         words = state.endpoint.hide(error)
         raise NodeAway(f"{state.endpoint.label} answered {method}: {words}") from None
-
-
-def _chain(value: Any) -> int:
-    return answers.quantity(value, answers.NONCE_BITS)
-
-
-def _height(value: Any) -> int:
-    return answers.quantity(value, answers.HEIGHT_BITS)
-
-
-def _nonce(value: Any) -> int:
-    return answers.quantity(value, answers.NONCE_BITS)
-
-
-def _gas(value: Any) -> int:
-    return answers.quantity(value, answers.GAS_BITS)
-
-
-def _hash(value: Any) -> bytes:
-    found = answers.content(value)
-    if len(found) != 32:
-        raise ValueError(f"{str(value)[:40]!r} is no hash")
-    return found
 
 
 def _nobody(words: Sequence[NodeAway]) -> NodeAway:

@@ -8,7 +8,7 @@ import pytest
 
 from commands.errors import NodeAway, WrongChain
 from commands.node import Mined, NoMoney, Reverted
-from commands.nodes.endpoint import too_deep
+from commands.nodes.endpoint import Endpoint, too_deep
 from commands.nodes.pool import Nodes
 from helpers.scripted_node import Fault, ScriptedNode
 
@@ -35,7 +35,9 @@ def two():
 
 def nodes(*given, **options):
     options = {"chain_id": 100, "timeout_seconds": 2.0, **options}
-    return Nodes([getattr(each, "url", each) for each in given], **options)
+    urls = [getattr(each, "url", each) for each in given]
+    clock = options.get("clock", time.monotonic)
+    return Nodes([Endpoint(url, clock) for url in urls], **options)
 
 
 class TestWhichNodeAnswers:

@@ -21,7 +21,7 @@ class Platform(Office):
 
     def use(self, *nodes, **options):
         options = {"timeout_seconds": 2.0, **options}
-        asked = Nodes([node.url for node in nodes], chain_id=CHAIN_ID, **options)
+        asked = Nodes.at([node.url for node in nodes], chain_id=CHAIN_ID, **options)
         self.intake = replace(self.intake, node=asked)
         self.open(intake=self.intake)
 
@@ -150,7 +150,7 @@ def post(office):
 
 def test_a_contract_wallets_answer_is_bounded_too(node):
     node.body = b"[" * 300_000
-    asked = {CHAIN_ID: Nodes([node.url], chain_id=CHAIN_ID, timeout_seconds=1.0)}
+    asked = {CHAIN_ID: Nodes.at([node.url], chain_id=CHAIN_ID, timeout_seconds=1.0)}
 
     with pytest.raises(Exception, match="does not answer; try again soon"):
         contract_call(asked)(CHAIN_ID, b"\1" * 20, b"")

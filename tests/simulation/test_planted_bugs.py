@@ -13,16 +13,21 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+import commands.nodes.answers as answers_module
+import commands.starting as starting_module
 import commands.work as work_module
 import db.commands.reconcile as reconcile_module
 import db.commands.resolve as resolve_module
 import db.commands.slots as slots_module
 from commands.fees import Fees
+from commands.node import Answer
+from commands.nodes.pool import Nodes
 from db.commands.accept import find, lock, move
 from db.commands.slots import open_slots
 from db.commands.states import IllegalMove, State
 from db.engine import connect
 from helpers import schedules, servers
+from helpers.node_double import CHAIN_ID
 
 ENOUGH = 1500  # schedules that a bug may take
 RESTORED = "restored"
@@ -248,6 +253,82 @@ def nothing_unaccounted(original):
     return text(str(original).replace("EXISTS (", "false AND EXISTS ("))
 
 
+def by_age_alone(original):
+    """The lowest nonce is bumped after a while, whatever the chain and the node do."""
+
+    def replaces(desk, task, view):
+        last = task.attempts[-1]
+        old = desk.clock() - last.signed_at >= desk.policy.bump_after
+        return task.outbids or (task.slot.nonce == view.lowest and old)
+
+    return replaces
+
+
+def always(original):
+    return lambda *_, **__: True
+
+
+def to_the_first(original):
+    """Bytes go to the first node alone."""
+
+    def send(self, question, asking):
+        return self._sent(self._all[0], question, asking)
+
+    return send
+
+
+def behind_is_fine(original):
+    """A node is believed whatever its head is."""
+
+    def checked(self, state, questions, asking):
+        return original(self, state, questions, replace(asking, floor=-1))
+
+    return checked
+
+
+def our_chain(original):
+    """A node is believed whatever its chain is."""
+    return lambda value: CHAIN_ID
+
+
+def any_answer(original):
+    """A hold is over when a node says nothing of what it was for."""
+    return property(lambda self: not self.hold)
+
+
+def all_at_once(original):
+    """All nonces that nobody uses are filled at once."""
+
+    def fill(connection, row, low, high):
+        return original(connection, replace(row, max_in_flight=10**6), low, high)
+
+    return fill
+
+
+def believing(original):
+    """The highest count of transactions that a node tells is the next nonce."""
+
+    def weigh(signer, used, counts, memory, known):
+        return starting_module.Weighed(used, max(memory, *counts.values()))
+
+    return weigh
+
+
+def cancelled_as_answered(original):
+    """A command is cancelled when a node answers that it takes the cancel."""
+
+    def note(connection, sent, answer, now, *, refused=None, **more):
+        original(connection, sent, answer, now, refused=refused, **more)
+        for slot in open_slots(connection, "s"):
+            if slot.nonce != sent.nonce or sent.purpose != "cancel" or refused:
+                continue
+            owner = lock(connection, slot.command)
+            if owner.state is State.CLOSING:
+                move(connection, owner, State.CANCELLED, now)
+
+    return note
+
+
 def never(original):
     return lambda *_, **__: False
 
@@ -274,15 +355,28 @@ BUGS = {
     "gaps are left": [(RECONCILE, "insert_slot", no_filler)],
     "a tag is not believed": [(RECONCILE, "_recognise", disbelieving)],
     "no gate, and no memory of what was signed": [
-        (schedules, "register_signer", without("gate_height", "floor")),
+        (starting_module, "register_signer", without("gate_height", "floor")),
     ],
     "the signer's memory is not asked": [
-        (schedules, "register_signer", without("floor")),
+        (starting_module, "register_signer", without("floor")),
     ],
     "a filler hides what ran": [
         (RESOLVE, "_adopt", nobody), (RESOLVE, "_examine", nobody),
     ],
     "the unknown does not hinder": [(slots_module, "_FACTS", nothing_unaccounted)],
+    "the price climbs in a halt": [
+        (WORK, "_replaces", by_age_alone), (WORK, "asks_more", always),
+    ],
+    "bytes go to the first node alone": [(Nodes, "_sent_to_all", to_the_first)],
+    "a node behind the index is believed": [(Nodes, "_checked", behind_is_fine)],
+    "a node of another chain is believed": [(answers_module, "chain_of", our_chain)],
+    "every error is a refusal": [(answers_module, "is_revert", always)],
+    "any answer ends a hold": [(Answer, "accepted", any_answer)],
+    "fillers beyond room": [(RECONCILE, "_to_fill", all_at_once)],
+    "a far nonce is believed": [(starting_module, "weigh", believing)],
+    "cancelled because a node answered": [
+        (WORK, "note_answer", cancelled_as_answered),
+    ],
 }  # fmt: skip
 AFTER_A_RESTORE = {
     "a tag is not believed", "no gate, and no memory of what was signed",
