@@ -55,6 +55,9 @@ class NodeDouble:
         assert chain.blocks
         return found
 
+    def _height(self):
+        return max(0, len(self.chain.blocks) - 1 - self.behind)
+
     def _fails(self, share):
         return self.chain.faults and self.chain.rng.random() < share
 
@@ -62,7 +65,7 @@ class NodeDouble:
         return hex(OTHER_CHAIN if self.foreign else CHAIN_ID)
 
     def eth_blockNumber(self):
-        return hex(max(0, len(self.chain.blocks) - 1 - self.behind))
+        return hex(self._height())
 
     def eth_gasPrice(self):
         price = self.chain.base - 2 + self.chain.rng.randrange(6)
@@ -74,8 +77,7 @@ class NodeDouble:
     def eth_estimateGas(self, call):
         if self.foreign or call["data"][2:] in self.chain.reverting:
             return REVERTS
-        height = len(self.chain.blocks) - 1 - self.behind
-        if height < len(self.chain.indexed) - 1:  # the contract is as it was
+        if self._height() < len(self.chain.indexed) - 1:  # the contract is as it was
             return self.chain.rng.choice((LACKING, REVERTS))
         return LIMITED if self._fails(0.1) else hex(50_000)
 

@@ -136,7 +136,7 @@ class World:
         self.nodes = [NodeDouble(self.chain, 0)]
         if self.kind == "edge":
             self._on_edge()
-        self.halt = self.rng.randrange(10, 250)  # from then on no block, for a while
+        self.halt = self.rng.randrange(5, 200)  # from then on no block, for a while
         self.ids = [uuid.UUID(int=number + 1) for number in range(commands)]
         self.policy = Policy(
             chain_id=1, gas_price_min=1, rebroadcast_after=timedelta(seconds=4),
@@ -179,7 +179,9 @@ class World:
     def play(self):
         for step in range(STEPS):
             self.now += timedelta(seconds=1)
-            self.chain.halted = self.halt <= step < self.halt + 55
+            self.chain.halted = self.halt <= step < self.halt + 40
+            if self.chain.halted and step % 5 == 0:
+                self._look_on()
             if self.kind == "restored" and step in (STEPS // 3, STEPS - 20):
                 self._back_up() if step < STEPS // 2 else self._restore()
             self.act(self.rng.random())
@@ -195,6 +197,12 @@ class World:
             if number > 1 and self.done():
                 break
         return found + self.problems()
+
+    def _look_on(self):
+        """Time passes while no block is made, and a worker looks at everything."""
+        self.now += timedelta(seconds=13)
+        for _ in work(self.desk):
+            pass
 
     def act(self, roll):
         chain, rng = self.chain, self.rng
