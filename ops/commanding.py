@@ -56,6 +56,7 @@ def open_desk(settings: Settings, engine: Engine, name: str) -> Desk:
     policy = Policy(
         chain_id=evm_chain_number(chain),
         gas_price_max=said.gas_price_max,
+        bump_most_times=said.bump_most_times,
         dynamic_fees=chain.fees is Fees.EIP1559,
     )
     return Desk(engine, signer, node, policy, now)

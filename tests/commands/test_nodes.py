@@ -374,6 +374,17 @@ class TestReplays:
         assert bytes.fromhex("b28f75f3") == found.data
         assert [(hex(90_000), "0x6")] == seen
 
+    def test_where_a_node_wants_the_nonce_of_then_it_is_told_it(self, one):
+        """Polygon Edge 0.9 does."""
+        one.answers["eth_getTransactionCount"] = lambda _, block: block
+        one.answers["eth_call"] = lambda asked, block: (
+            Fault(-32600, "execution was reverted: then")
+            if asked.get("nonce") == block
+            else Fault(-32600, "incorrect nonce")
+        )
+
+        assert "then" == str(nodes(one).replay(self.MINED))
+
     def test_or_after_its_own_block_or_it_does_not_fail(self, one):
         one.answers["eth_call"] = lambda _, block: (
             "0x" if block == "0x6" else Fault(3, "execution reverted: late", "0x")
