@@ -13,11 +13,10 @@ from commands.node import Mined, Reverted
 from commands.nodes.pool import Nodes
 from commands.reasons import why_failed
 from db.commands.failures import FailedCall
+from helpers import edge
 from ops.devnet.deploy import deploy, dev_account, dev_key
 
-edge = pytest.importorskip("helpers.edge")
-
-pytestmark = [pytest.mark.chain, pytest.mark.slow]
+pytestmark = [pytest.mark.chain, pytest.mark.edge]
 
 GAS_PRICE = 10**9
 
