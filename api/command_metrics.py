@@ -117,7 +117,7 @@ def signer_metrics(signers: Iterable[SignerHealth]) -> Iterator[Metric]:
             "Age of the oldest unresolved nonce.", lambda s: s.oldest_open_seconds,
         ),
         "attempts": ("Transactions signed for open nonces.", lambda s: s.attempts),
-        "bumps": ("Those that replaced another.", lambda s: s.bumps),
+        "bumps": ("Those signed to replace another.", lambda s: s.bumps),
         "waiting": ("Commands waiting for a nonce.", lambda s: s.waiting),
         "oldest_waiting_seconds": (
             "Age of the oldest waiting command.", lambda s: s.oldest_waiting_seconds,

@@ -98,6 +98,22 @@ def resume_signer(
     _note(connection, registry, "resume", name, "", actor, now)
 
 
+def go_on_from(
+    connection: Connection,
+    registry: Registry,
+    name: str,
+    chain: int,
+    address: bytes,
+    nonce: int,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Have the guard of a key believe that all nonces below one were used."""
+    memory.go_on_from(connection, chain, address, nonce)
+    _note(connection, registry, "resume", name, f"from nonce {nonce}", actor, now)
+
+
 def _note(
     connection: Connection,
     registry: Registry,

@@ -11,13 +11,14 @@ from typing import Any
 from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 
-from abis import load_abi
+from abis import contract_names, load_abi
 from commands.errors import CommandError
 from db.commands.tags import command_id_of, tag_of
 from db.declare.commands import CallSpec, CommandSpec
 from db.declare.signatures import canonical_type
 
 _ERROR = keccak(text="Error(string)")[:4]
+SHOWN_BYTES, SHOWN_TEXT = 68, 500  # of what a contract gives back
 _PANIC = keccak(text="Panic(uint256)")[:4]
 
 PANICS = {
@@ -78,23 +79,40 @@ def calldata(
 
 
 def explain_revert(contract: str, data: bytes, message: str) -> str:
-    """Why a call reverts, with the names and arguments of the contract's own errors."""
+    """Why a call reverts, with the names and arguments of the contract's own errors.
+
+    A contract may pass on what another said: then it is an error of any ABI of ours.
+    """
     selector, body = data[:4], data[4:]
+    told = f"{message} (0x{data[:SHOWN_BYTES].hex()})" if data else message
     try:
         if selector == _ERROR:
-            return str(decode(["string"], body)[0])
+            return str(decode(["string"], body)[0])[:SHOWN_TEXT] or told
         if selector == _PANIC:
             code = int(decode(["uint256"], body)[0])
             return f"panic: {PANICS.get(code, hex(code))}"
-        for item in load_abi(contract):
-            if item.get("type") != "error":
-                continue
+        item = _error_item(contract, selector)
+        if item is not None:
             types = [canonical_type(part) for part in item["inputs"]]
-            if keccak(text=f"{item['name']}({','.join(types)})")[:4] == selector:
-                return f"{item['name']}({_arguments(item, decode(types, body))})"
+            told = f"{item['name']}({_arguments(item, decode(types, body))})"
     except Exception:  # a contract may revert with any bytes
-        return f"{message} (0x{data.hex()})"
-    return f"{message} (0x{data.hex()})" if data else message
+        return told
+    return told[:SHOWN_TEXT]
+
+
+def _error_item(contract: str, selector: bytes) -> Mapping[str, Any] | None:
+    """The declared error with a selector: the contract's own, or another's."""
+    known = contract_names()
+    for name in (contract, *known) if contract in known else known:
+        for item in load_abi(name):
+            if item.get("type") == "error" and _selector(item) == selector:
+                return item
+    return None
+
+
+def _selector(item: Mapping[str, Any]) -> bytes:
+    types = ",".join(canonical_type(part) for part in item["inputs"])
+    return keccak(text=f"{item['name']}({types})")[:4]
 
 
 def _arguments(item: Mapping[str, Any], values: tuple[Any, ...]) -> str:

@@ -12,7 +12,11 @@ class Refused(CommandError):
 
 
 class NodeAway(CommandError):
-    """The node did not answer; nothing may be concluded from that."""
+    """No node answered as it should; nothing may be concluded from that."""
+
+
+class WrongChain(NodeAway):
+    """A node of another chain answers where ours should."""
 
 
 class SigningRefused(CommandError):
@@ -25,8 +29,6 @@ class SigningHeld(CommandError):
     def __init__(self, hold: Hold, message: str) -> None:
         super().__init__(message)
         self.hold = hold
-
-    """The signer will not sign this: not allowed, over its limit, or stopped."""
 
 
 class BadTransaction(CommandError):

@@ -12,7 +12,8 @@ from sqlalchemy import Connection, Engine
 
 from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
-from commands.node import Node, Reverted
+from commands.fees import with_margin
+from commands.node import Node, NoMoney, Reverted
 from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.queue import Queues, check_room
 from db.commands.slots import find_signer
@@ -27,8 +28,6 @@ from db.journal.head import lock_head
 from db.reads import read
 from db.reads.tables import NOBODY, ReadTables
 from db.registry import Registry
-
-GAS_MARGIN_PERCENT = 20
 
 
 class NoContract(CommandError):
@@ -128,8 +127,7 @@ class Intake:
                 raise RulesBroken(found)
             if spec.call is not None:
                 gas = self._simulate(spec.call, sender, request)
-                limit = gas + gas * GAS_MARGIN_PERCENT // 100
-                request = replace(request, gas_limit=limit)
+                request = replace(request, gas_limit=with_margin(gas))
             if spec.record is None:
                 row, fresh = self._take(request, submission.actor, command_id)
             else:
@@ -325,6 +323,13 @@ class Intake:
             reason = explain_revert(call.contract, error.data, str(error))
             raise Refused(
                 f"{call.contract} would refuse it: {reason}. Nothing was sent."
+            ) from error
+        except NoMoney as error:
+            if request.sender is None:
+                raise
+            raise Refused(
+                f"your wallet 0x{sender.hex()} cannot send it: {error}. Nothing was "
+                "sent."
             ) from error
 
 

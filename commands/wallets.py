@@ -7,6 +7,7 @@ wallet was asked to sign it may send at any time, whatever has become of the com
 """
 
 import logging
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,9 +17,11 @@ from sqlalchemy import Connection
 
 from commands.errors import BadTransaction, NodeAway
 from commands.raw import RawTransaction, read_raw
+from commands.reasons import why_failed
 from commands.submit import Intake, Submission, new_id
 from db import sources
 from db.commands.accept import CommandRow, Request, accept, known
+from db.commands.failures import failed_of_wallet
 from db.commands.states import State
 from db.commands.tags import command_id_of
 from db.commands.wallets import (
@@ -183,18 +186,13 @@ def work_wallets(intake: Intake) -> Iterator[str]:
         final = sources.by_id(connection, intake.source).final
         waiting = unsettled(connection, intake.source, intake.clock())
     for command_id in waiting:
-        with intake.engine.begin() as connection:
-            settle_wallet_command(
-                connection, command_id, final=final, now=intake.clock()
-            )
+        _settle(intake, command_id, final)
         yield "settled"
     with intake.engine.connect() as connection:
         found = news(connection, intake.source, final)
     for position, command_id in found.commands:
+        _settle(intake, command_id, final)
         with intake.engine.begin() as connection:
-            settle_wallet_command(
-                connection, command_id, final=final, now=intake.clock()
-            )
             examined(connection, intake.source, [position])
         yield "examined"
     with intake.engine.begin() as connection:
@@ -208,6 +206,17 @@ def work_wallets(intake: Intake) -> Iterator[str]:
         if not _send(intake, hash_, raw):
             return  # the node is away: it would be the same with each
         yield "sent"
+
+
+def _settle(intake: Intake, command_id: uuid.UUID, final: int) -> None:
+    """Bring a command up to date, with the reason if its call reverted."""
+    with intake.engine.connect() as connection:
+        failed = failed_of_wallet(connection, command_id, final)
+    why = "" if failed is None else why_failed(intake.node, failed)
+    with intake.engine.begin() as connection:
+        settle_wallet_command(
+            connection, command_id, final=final, now=intake.clock(), why=why
+        )
 
 
 def _keep(

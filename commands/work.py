@@ -10,81 +10,41 @@ are to be sent again, or when its command is to be cancelled.
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from sqlalchemy import Engine
-
-from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.fees import Ceiling, Fees, offer, suggested
-from commands.node import Answer, Node
-from commands.signers import Payload, Signed, Signer
+from commands.desk import Desk, Mood, Policy, payload
+from commands.errors import (
+    NodeAway,
+    Refused,
+    SigningHeld,
+    SigningRefused,
+    WrongChain,
+)
+from commands.fees import Fees, asks_more, offer, suggested, with_margin
+from commands.node import Answer
+from commands.reasons import why_failed
+from commands.signers import Signed
+from commands.taking import look_at_held, take
 from db.commands.accept import CommandRow
 from db.commands.attempts import AttemptRow, attempts_of, note_answer, record_attempt
-from db.commands.holding import due_held, hold_command, release
+from db.commands.failures import failed_slot
 from db.commands.outlook import Outlook, outlook
 from db.commands.reconcile import reconcile
 from db.commands.resolve import settle_slot
 from db.commands.slots import (
     SlotRow,
+    cheapest_waiting,
     claim_slot,
-    next_waiting,
     owner_of,
     refuse_slot,
     set_hold,
-    take_slot,
 )
 from db.commands.states import Closing, Hold
 
+__all__ = ["Desk", "Policy", "work", "work_once"]
+
 log = logging.getLogger(__name__)
-
-TRANSFER_GAS = 21_000
-Clock = Callable[[], datetime]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How hard a signer tries; prices in wei."""
-
-    chain_id: int
-    rebroadcast_after: timedelta = timedelta(seconds=10)
-    bump_after: timedelta = timedelta(seconds=30)
-    held_again_after: timedelta = timedelta(seconds=60)
-    bump_percent: int = 12
-    gas_price_max: int = 10**12
-    gas_price_min: int = 10**9
-    dynamic_fees: bool = False
-
-    @property
-    def ceiling(self) -> Ceiling:
-        """The bounds of what is offered for gas."""
-        return Ceiling(
-            self.gas_price_min, self.gas_price_max, self.bump_percent, self.dynamic_fees
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """Everything that work on one signer needs."""
-
-    engine: Engine
-    signer: Signer
-    node: Node
-    policy: Policy
-    clock: Clock
-
-
-@dataclass(slots=True)
-class Mood:
-    """What a pass learned about whether the signer may take more nonces."""
-
-    complaints: list[tuple[Hold, str]] = field(default_factory=list)
-    progress: bool = False
-
-    def complain(self, hold: Hold, reason: str) -> None:
-        """Note what is in the way."""
-        self.complaints.append((hold, reason))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +63,13 @@ class Task:
         closing = self.slot.closing is not Closing.NO or self.owner.state == "closing"
         return "cancel" if closing else "call"
 
+    @property
+    def outbids(self) -> bool:
+        """Whether the next attempt is the first to cancel a call that was signed."""
+        if self.purpose != "cancel":
+            return False
+        return all(each.purpose != "cancel" for each in self.attempts)
+
 
 def work_once(desk: Desk) -> int:
     """One pass over a signer's commands; returns how many steps it took."""
@@ -116,8 +83,12 @@ def work(desk: Desk) -> Iterator[str]:
         view = outlook(connection, name, desk.clock())
     yield "looked"
     for nonce in view.settle:
+        why = ""
+        if nonce in view.failed:
+            why = _why_failed(desk, nonce)
+            yield "asked why"
         with desk.engine.begin() as connection:
-            settle_slot(connection, name, nonce, desk.clock())
+            settle_slot(connection, name, nonce, desk.clock(), why=why)
         yield "settled"
     if view.astray:
         with desk.engine.begin() as connection:
@@ -127,87 +98,35 @@ def work(desk: Desk) -> Iterator[str]:
         return
     mood = Mood()
     if view.held:
-        yield from _look_at_held(desk, mood)
-    taken: list[int] = []
+        yield from look_at_held(desk, mood)
+    for nonce in view.due:
+        yield from _carry(desk, nonce, mood, view)
     if view.waiting and view.room:
-        yield from _take(desk, view.room, taken, mood)
-    for nonce in sorted({*view.due, *taken}):
-        yield from _carry(desk, nonce, mood, lowest=nonce == view.lowest)
+        yield from take(
+            desk, view.room, mood, lambda nonce: _carry(desk, nonce, mood, view)
+        )
     yield from _remember(desk, view, mood)
 
 
-def _look_at_held(desk: Desk, mood: Mood) -> Iterator[str]:
-    """Let held commands go on that their signer refuses no longer."""
-    now = desk.clock()
+def _why_failed(desk: Desk, nonce: int) -> str:
+    """Why the call of a nonce failed in its block; it is asked for once, when final."""
     with desk.engine.connect() as connection:
-        held = due_held(connection, desk.signer.name, now)
-    for command in held:
-        try:
-            refusal = _refusal(desk, command)
-        except SigningHeld as error:
-            mood.complain(error.hold, str(error))
-            return
-        yield "asked"
-        with desk.engine.begin() as connection:
-            late = command.valid_until is not None and command.valid_until <= now
-            if refusal is None or late:
-                release(connection, command.id, now)
-            else:
-                again = now + desk.policy.held_again_after
-                hold_command(connection, command.id, refusal, now, again_at=again)
-        yield "looked at"
+        call = failed_slot(connection, desk.signer.name, nonce)
+    return "" if call is None else why_failed(desk.node, call)
 
 
-def _take(desk: Desk, room: int, taken: list[int], mood: Mood) -> Iterator[str]:
-    """Take nonces for waiting commands, and put aside what would not be signed."""
-    name = desk.signer.name
-    while len(taken) < room:
-        with desk.engine.connect() as connection:
-            command = next_waiting(connection, name)
-        if command is None:
-            return
-        now = desk.clock()
-        try:
-            refusal = _refusal(desk, command)
-        except SigningHeld as error:
-            mood.complain(error.hold, str(error))
-            return
-        yield "asked"
-        if refusal is not None:
-            again = now + desk.policy.held_again_after
-            with desk.engine.begin() as connection:
-                hold_command(connection, command.id, refusal, now, again_at=again)
-            yield "held"
-            continue
-        with desk.engine.begin() as connection:
-            found = take_slot(connection, name, now)
-        yield "taken"
-        if found is None:
-            return
-        taken.append(found[1].nonce)
-
-
-def _refusal(desk: Desk, command: CommandRow) -> str | None:
-    """Why the signer would refuse a command, before it costs a nonce."""
-    price = desk.policy.gas_price_min
-    payload = _payload(desk, 0, command, Fees(price))
-    try:
-        desk.signer.permits(payload)
-    except SigningRefused as error:
-        return str(error)
-    return None
-
-
-def _carry(desk: Desk, nonce: int, mood: Mood, *, lowest: bool) -> Iterator[str]:
+def _carry(desk: Desk, nonce: int, mood: Mood, view: Outlook) -> Iterator[str]:
     """Sign, replace or send again, whichever an open nonce needs now."""
     task = _claim(desk, nonce)
     yield "claimed"
     if task is None:
         return
     attempts = task.attempts
-    if not attempts or _replaces(desk, task, lowest=lowest):
-        fees = _fees(desk, attempts, mood)
-        signed = None if fees is None else _sign(desk, task, fees, mood)
+    if not attempts or _replaces(desk, task, view):
+        fees = _fees(desk, task, mood)
+        gas = None if fees is None or attempts else _gas(desk, task)
+        yield "priced"
+        signed = None if fees is None else _sign(desk, task, fees, gas, mood)
         yield "signed"
         if signed is not None and fees is not None:
             with desk.engine.begin() as connection:
@@ -215,16 +134,17 @@ def _carry(desk: Desk, nonce: int, mood: Mood, *, lowest: bool) -> Iterator[str]
                     connection,
                     signer=task.slot.signer, nonce=nonce, purpose=task.purpose,
                     raw=signed.raw, hash_=signed.hash, gas_price=fees.gas_price,
-                    priority_fee=fees.priority, now=desk.clock(),
+                    priority_fee=fees.priority, gas=gas, reach=view.reach,
+                    now=desk.clock(),
                 )  # fmt: skip
             yield "recorded"
             if attempt is not None:
-                yield from _send(desk, attempt, mood)
+                yield from _send(desk, attempt, mood, view)
             return
         if not attempts:
             return
     best = max(attempts, key=lambda each: each.gas_price)
-    yield from _send(desk, best, mood)
+    yield from _send(desk, best, mood, view)
 
 
 def _claim(desk: Desk, nonce: int) -> Task | None:
@@ -238,96 +158,145 @@ def _claim(desk: Desk, nonce: int) -> Task | None:
         return Task(slot, owner, attempts_of(connection, name, nonce))
 
 
-def _replaces(desk: Desk, task: Task, *, lowest: bool) -> bool:
-    """A cancel must outbid the call at once; else only the lowest nonce is bumped."""
-    last = task.attempts[-1]
-    if task.purpose == "cancel" and all(
-        each.purpose != "cancel" for each in task.attempts
-    ):
+def _replaces(desk: Desk, task: Task, view: Outlook) -> bool:
+    """Whether a replacement may be due: if so, the node's price decides.
+
+    A cancel must outbid the call at once. Else only the lowest nonce is bumped, and
+    only when the index has had blocks since that did not take it: while no block is
+    made, no price helps.
+    """
+    if task.outbids:
         return True
-    return lowest and desk.clock() - last.signed_at >= desk.policy.bump_after
+    last = task.attempts[-1]
+    passed = last.reach is None or (view.reach or -1) > last.reach
+    old = desk.clock() - last.signed_at >= desk.policy.bump_after
+    return task.slot.nonce == view.lowest and passed and old
 
 
-def _fees(desk: Desk, attempts: list[AttemptRow], mood: Mood) -> Fees | None:
-    """What to offer; a price above the ceiling is held against the signer."""
+def _fees(desk: Desk, task: Task, mood: Mood) -> Fees | None:
+    """What to offer; a price above the ceiling is held against the signer.
+
+    None: nothing, or nothing more than before, for the node suggests no more.
+    """
     ceiling = desk.policy.ceiling
     try:
         wanted = suggested(desk.node, ceiling)
+    except WrongChain as error:
+        mood.complain(Hold.OTHER_CHAIN, str(error))
+        return None
     except NodeAway as error:
         log.warning("price_unknown signer=%s cause=%s", desk.signer.name, error)
         return None
-    fees = offer(wanted, attempts, ceiling)
-    asked = wanted.gas_price // 2 if ceiling.dynamic else wanted.gas_price
-    if fees is None or asked > ceiling.highest:
+    asked = ceiling.asked(wanted)
+    if asked > ceiling.highest:
         mood.complain(
             Hold.CEILING,
             f"gas costs {asked} wei and at most {ceiling.highest} is paid",
         )
-    return fees
+    bumps = task.attempts and not task.outbids
+    if bumps and not asks_more(wanted, task.attempts, ceiling):
+        return None
+    return offer(wanted, task.attempts, ceiling, outbid=task.outbids)
 
 
-def _payload(desk: Desk, nonce: int, call: CommandRow | None, fees: Fees) -> Payload:
-    return Payload(
-        chain_id=desk.policy.chain_id,
-        nonce=nonce,
-        gas_price=fees.gas_price,
-        priority_fee=fees.priority,
-        gas=TRANSFER_GAS if call is None else call.gas_limit,
-        to=desk.signer.address if call is None else call.target,
-        value=0 if call is None else call.value,
-        data=b"" if call is None else call.data,
-    )
+def _gas(desk: Desk, task: Task) -> int | None:
+    """The limit for a call about to be signed, estimated anew; None: as it was.
+
+    The state may have changed since the command was taken. An estimate that fails now
+    decides nothing: calls with lower nonces may have to run before.
+    """
+    call = task.owner if task.purpose == "call" else None
+    if call is None:
+        return None
+    try:
+        used = desk.node.simulate(
+            desk.signer.address, call.target, call.value, call.data
+        )
+    except (NodeAway, Refused):
+        return None
+    return max(call.gas_limit, with_margin(used))
 
 
-def _sign(desk: Desk, task: Task, fees: Fees, mood: Mood) -> Signed | None:
+def _sign(
+    desk: Desk, task: Task, fees: Fees, gas: int | None, mood: Mood
+) -> Signed | None:
     """Ask for a signature; a call that is refused gives its nonce up."""
     call = task.owner if task.purpose == "call" else None
     name, nonce = task.slot.signer, task.slot.nonce
     try:
-        return desk.signer.sign(_payload(desk, nonce, call, fees))
+        return desk.signer.sign(payload(desk, nonce, call, fees, gas))
     except SigningHeld as error:
         log.warning("signing_held signer=%s cause=%s", name, error)
-        mood.complain(error.hold, str(error))
+        hinders = error.hold is Hold.BUDGET and call and _hinders(desk, call)
+        if not (hinders and _give_up(desk, task, str(error))):
+            mood.complain(error.hold, str(error))
     except SigningRefused as error:
         log.error("signing_refused signer=%s nonce=%s cause=%s", name, nonce, error)
-        with desk.engine.begin() as connection:
-            given_up = refuse_slot(connection, name, nonce, str(error), desk.clock())
-        if not given_up and task.purpose != "call":
+        if not _give_up(desk, task, str(error)) and task.purpose != "call":
             mood.complain(Hold.REFUSED, str(error))
     return None
 
 
-def _send(desk: Desk, attempt: AttemptRow, mood: Mood) -> Iterator[str]:
+def _hinders(desk: Desk, call: CommandRow) -> bool:
+    """Whether a call that is too dear for today is in the way of a smaller one."""
+    with desk.engine.connect() as connection:
+        other = cheapest_waiting(connection, desk.signer.name)
+    return other is not None and other.gas_limit < call.gas_limit
+
+
+def _give_up(desk: Desk, task: Task, reason: str) -> bool:
+    """Have a nonce used up by nothing whose call is not signed; whether it may be."""
+    name, nonce = task.slot.signer, task.slot.nonce
+    with desk.engine.begin() as connection:
+        return refuse_slot(connection, name, nonce, reason, desk.clock())
+
+
+def _send(desk: Desk, attempt: AttemptRow, mood: Mood, view: Outlook) -> Iterator[str]:
     """Hand over stored bytes; what the node says is noted and decides nothing."""
+    refused: bool | None = None
     try:
         answer = desk.node.send(attempt.raw)
+        refused = answer.refused
+        mood.accepted = mood.accepted or answer.accepted
+        often = attempt.refusals + 1 >= desk.policy.refusals_most
         if answer.hold:
             mood.complain(answer.hold, f"the node says: {answer.text[:200]}")
-        else:
-            mood.progress = True
+        elif refused and often and attempt.nonce == view.lowest:
+            mood.complain(
+                Hold.UNWANTED,
+                f"the node does not take nonce {attempt.nonce}: {answer.text[:200]}",
+            )
     except NodeAway as error:
         answer = Answer(str(error))
+        if isinstance(error, WrongChain):
+            mood.complain(Hold.OTHER_CHAIN, str(error))
     yield "sent"
     now = desk.clock()
     with desk.engine.begin() as connection:
         note_answer(
             connection, attempt, answer.text, now,
             again_at=now + desk.policy.rebroadcast_after, node_hash=answer.hash,
+            refused=refused,
         )  # fmt: skip
     yield "noted"
 
 
 def _remember(desk: Desk, view: Outlook, mood: Mood) -> Iterator[str]:
-    """Put the signer on hold for what is in the way, or let it go on."""
+    """Put the signer on hold for what is in the way, or let it go on.
+
+    It goes on when a node has taken bytes, or when nothing is open any more; that a
+    node answered something else ends no hold.
+    """
     name = desk.signer.name
     if mood.complaints:
         hold, reason = mood.complaints[0]
-        if hold is not view.hold:
+        known = view.hold and hold is Hold.UNWANTED  # what it waits for says more
+        if hold is not view.hold and not known:
             with desk.engine.begin() as connection:
                 set_hold(connection, name, hold, reason)
             log.warning("signer_held signer=%s cause=%s", name, reason)
             yield "put on hold"
-    elif view.hold and (mood.progress or not view.in_flight):
+    elif view.hold and (mood.accepted or not view.in_flight):
         with desk.engine.begin() as connection:
             set_hold(connection, name, Hold.NO)
         log.info("signer_goes_on signer=%s", name)

@@ -2,33 +2,26 @@
 
 import os
 import secrets
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-
-from web3 import HTTPProvider, Web3
-from web3.exceptions import ContractLogicError, Web3Exception
 
 from api.auth.options import (
     SECRET_BYTES,
     AuthOptions,
-    ContractCall,
     ExternalIssuer,
     WebOptions,
 )
-from commands.errors import NodeAway
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number
+from ops.nodes import contract_call, open_callers
 from ops.settings import Settings
 
 SECRET_FILE = "auth.secret"  # noqa: S105 - its name
-CALL_SECONDS = 3.0
 
 
 def auth_options(settings: Settings) -> AuthOptions:
     """How people sign in; the same for every process with these settings."""
     auth, api = settings.auth, settings.api
-    nodes = _evm_nodes(settings)
+    nodes = open_callers(settings)
     return AuthOptions(
         secret=_secret(settings),
         registration=auth.registration,
@@ -65,26 +58,6 @@ def web_options(settings: Settings) -> WebOptions:
         proxies=api.proxies,
         max_body_bytes=api.max_body_bytes,
     )
-
-
-def contract_call(nodes: Mapping[int, str]) -> ContractCall:
-    """Asks contracts, by the number of their chain; for wallets that are contracts."""
-
-    def call(chain_id: int, address: bytes, data: bytes) -> bytes:
-        provider = HTTPProvider(
-            nodes[chain_id], request_kwargs={"timeout": CALL_SECONDS}
-        )
-        to = Web3.to_checksum_address(address)
-        try:
-            return bytes(Web3(provider).eth.call({"to": to, "data": data}))
-        except ContractLogicError:
-            return b""  # it reverted, so it does not accept
-        except (Web3Exception, OSError) as error:
-            raise NodeAway(
-                f"the node of chain {chain_id} does not answer; try again soon"
-            ) from error
-
-    return call
 
 
 def ensure_secret(directory: Path) -> bytes:
@@ -135,11 +108,3 @@ def _secret(settings: Settings) -> bytes:
             "or more, as `openssl rand -hex 32` makes."
         )
     return found
-
-
-def _evm_nodes(settings: Settings) -> dict[int, str]:
-    return {
-        evm_chain_number(chain): str(chain.rpc[0])
-        for chain in settings.chains.values()
-        if chain.id.startswith("eip155:")
-    }

@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
+from commands.desk import Desk, Policy
 from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.node import EvmNode
-from commands.work import Desk, Policy, work_once
+from commands.starting import begin
+from commands.work import work_once
 from db import sources
-from db.commands.slots import register_signer
 from db.engine import Unavailable
 from db.listen import Listener
+from db.reads import ReadError
 from ops import doorbell
 from ops.errors import OperationError
 from ops.indexing import declared, evm_chain_number, ordinals
+from ops.nodes import open_nodes
 from ops.settings import Fees, Settings
 from ops.signing import open_signer, signing_chain
 
@@ -45,21 +47,16 @@ def open_desk(settings: Settings, engine: Engine, name: str) -> Desk:
         )
     chain, said = signing_chain(settings), settings.signers[name]
     signer = open_signer(settings, name, engine, declared(settings), now)
-    node = EvmNode.at(str(chain.rpc[0]), settings.limits.request_timeout_seconds)
-    head, used = node.head(), node.nonce(signer.address)
-    floor = max(signer.floor(), node.pending(signer.address))
     with engine.begin() as connection:
         row = sources.register(
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
-        register_signer(
-            connection, name=name, source_id=row.id, address=signer.address,
-            next_nonce=used, gate_height=head, max_in_flight=said.max_in_flight,
-            floor=floor,
-        )  # fmt: skip
+    node = open_nodes(settings, chain, engine, row.id)
+    begin(engine, signer, node, source=row.id, max_in_flight=said.max_in_flight)
     policy = Policy(
         chain_id=evm_chain_number(chain),
         gas_price_max=said.gas_price_max,
+        bump_most_times=said.bump_most_times,
         dynamic_fees=chain.fees is Fees.EIP1559,
     )
     return Desk(engine, signer, node, policy, now)
@@ -126,7 +123,7 @@ def _tend(
             desk = desk or open_desk(settings, engine, name)
             work_once(desk)
             told = ""
-        except (NodeAway, SigningHeld, *Unavailable) as error:
+        except (NodeAway, SigningHeld, ReadError, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("work_retried signer=%s cause=%s", name, gist)
         except (OperationError, SigningRefused) as error:

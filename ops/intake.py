@@ -9,18 +9,19 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway
-from commands.node import EvmNode
 from commands.submit import Intake, WalletTerms, unheard
 from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
 from db.engine import Unavailable, connect_at_once
 from db.listen import Listener
+from db.reads import ReadError
 from ops import doorbell
 from ops.anchoring import NOTARY, Daily
 from ops.commanding import contract_addresses, work_until
 from ops.doorbell import Ringer
 from ops.indexing import declared, evm_chain_number, ordinals, streams
+from ops.nodes import open_nodes
 from ops.settings import Settings
 from ops.signing import signing_chain
 
@@ -43,6 +44,7 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         )
     registry = declared(settings)
     redis, said = settings.redis.url, settings.wallets
+    at_once = connect_at_once(engine.url)
     return Intake(
         terms=WalletTerms(
             valid=timedelta(hours=said.valid_hours),
@@ -52,11 +54,11 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         ),
         ring=unheard if redis is None else Ringer(str(redis)),
         engine=engine,
-        at_once=connect_at_once(engine.url),
+        at_once=at_once,
         registry=registry,
         source=row.id,
         chain_id=evm_chain_number(chain),
-        node=EvmNode.at(str(chain.rpc[0]), settings.limits.request_timeout_seconds),
+        node=open_nodes(settings, chain, at_once, row.id),
         addresses=contract_addresses(settings),
         plan=streams(settings, registry)[chain.name][1],
         clock=now,
@@ -84,7 +86,7 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
                 pass
             if daily is not None:
                 daily.anchor(intake)
-        except (NodeAway, *Unavailable) as error:
+        except (NodeAway, ReadError, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("intake_retried cause=%s", gist)
         except Exception:

@@ -21,6 +21,7 @@ from db.signing.memory import (
 )
 
 NO_LIMITS = Limits()
+NONCE_MAX = 1 << 63  # as the database holds them; chains allow 2^64 - 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,12 @@ class GuardedSigner:
         """Raise what `sign` would, for a nonce that nothing was signed for yet."""
         self.inner.permits(payload)
         self._check(payload)
+        most, cost = self.rules.limits.gas_per_day, payload.gas * payload.gas_price
+        if most is not None and cost > most:
+            raise SigningRefused(
+                f"it may cost {cost} wei of gas, and signer {self.name} spends at most "
+                f"{most} in a day: raise its gas_per_day"
+            )
         with self.engine.connect() as connection:
             wish, limits = self._wish(payload), self.rules.limits
             verdict = look(connection, wish, limits, self.clock())
@@ -109,6 +116,8 @@ class GuardedSigner:
     def _check(self, payload: Payload) -> None:
         """Whether the rules allow it, whatever was signed before."""
         rules = self.rules
+        if payload.nonce >= NONCE_MAX:
+            raise SigningRefused(f"{payload.nonce} is no nonce: one is below 2^63")
         if payload.chain_id != rules.chain_id:
             raise SigningRefused(
                 f"signer {self.name} signs for chain {rules.chain_id}, not "
@@ -155,8 +164,17 @@ class GuardedSigner:
         if verdict is Verdict.GAS:
             raise SigningHeld(
                 Hold.BUDGET,
-                f"signer {self.name} has spent its gas of the day: raise its "
-                "gas_per_day, or wait for the next day (UTC)",
+                f"what is left of the day's gas of signer {self.name} is not enough "
+                f"for {payload.gas * payload.gas_price} wei: raise its gas_per_day, or "
+                "wait for the next day (UTC)",
+            )
+        if verdict is Verdict.FAR:
+            raise SigningHeld(
+                Hold.FAR,
+                f"nonce {payload.nonce} is far beyond the last that signer {self.name} "
+                "is known to have used: when the index has read those before, it goes "
+                f"on; else run `chainfold sign resume {self.name} --nonce "
+                f"{payload.nonce}` where its key is",
             )
         if verdict is Verdict.VALUE:
             raise SigningRefused(

@@ -271,9 +271,10 @@ def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> Comm
     if row.sender is not None:
         raise NotCancellable(
             f"command {row.id} is signed by the wallet 0x{row.sender.hex()}: only that "
-            "wallet can replace it, with a transaction of the same nonce"
+            "wallet can use its nonce for something else, where its node lets it"
         )
-    return close(connection, row, now, Closing.CANCEL, reason)
+    asked = "its cancel was asked for: the chain will show whether it was in time"
+    return close(connection, row, now, Closing.CANCEL, asked)
 
 
 def close(

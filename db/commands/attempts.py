@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, text
+from sqlalchemy import Connection, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.commands.accept import lock, move
 from db.commands.slots import lock_slot
 from db.commands.states import State
-from db.control import attempt
+from db.control import attempt, command
 
 # The command says when its slot is looked at again, for whoever waits for it.
 _NOTE = text(
@@ -18,6 +18,8 @@ _NOTE = text(
     WITH a AS (
         UPDATE control.attempt SET sent_count = sent_count + 1, sent_at = :now,
             answer = :answer,
+            refusals = CASE WHEN cast(:refused AS boolean) THEN refusals + 1
+                WHEN :refused IS NULL THEN refusals ELSE 0 END,
             node_hash = coalesce(cast(:node_hash AS bytea), node_hash)
         WHERE hash = :hash
     ), s AS (
@@ -42,12 +44,17 @@ _INSERT = (
             each: bindparam(each)
             for each in (
                 "signer", "nonce", "number", "purpose", "raw", "hash", "gas_price",
-                "priority_fee", "signed_at",
+                "priority_fee", "signed_at", "reach",
             )
         }
     )
     .on_conflict_do_nothing(index_elements=["hash"])
 )  # fmt: skip
+_SET_GAS = (
+    update(command)
+    .where(command.c.id == bindparam("of_id"), command.c.gas_limit < bindparam("gas"))
+    .values(gas_limit=bindparam("gas"))
+)
 _BY_HASH = select(attempt).where(attempt.c.hash == bindparam("of_hash"))
 
 
@@ -66,6 +73,8 @@ class AttemptRow:
     sent_count: int
     sent_at: datetime | None
     signed_at: datetime
+    reach: int | None
+    refusals: int
 
 
 def record_attempt(
@@ -78,9 +87,15 @@ def record_attempt(
     hash_: bytes,
     gas_price: int,
     priority_fee: int | None = None,
+    gas: int | None = None,
+    reach: int | None = None,
     now: datetime,
 ) -> AttemptRow | None:
-    """Store signed bytes if the slot is still open; None: it is not, forget them."""
+    """Store signed bytes if the slot is still open; None: it is not, forget them.
+
+    `gas` is the limit that a call was signed with, for its command; `reach` the last
+    block that the index had of the signer.
+    """
     locked = lock_slot(connection, signer, nonce)
     if not locked.open:
         return None
@@ -91,9 +106,11 @@ def record_attempt(
         {
             "signer": signer, "nonce": nonce, "number": number, "purpose": purpose,
             "raw": raw, "hash": hash_, "gas_price": gas_price,
-            "priority_fee": priority_fee, "signed_at": now,
+            "priority_fee": priority_fee, "signed_at": now, "reach": reach,
         },
     )  # fmt: skip
+    if gas is not None:
+        connection.execute(_SET_GAS, {"of_id": locked.command, "gas": gas})
     # Another worker may have signed the very same bytes.
     row = connection.execute(_BY_HASH, {"of_hash": hash_}).one()
     if locked.command is not None:
@@ -111,8 +128,11 @@ def note_answer(
     *,
     again_at: datetime,
     node_hash: bytes | None = None,
+    refused: bool | None = None,
 ) -> None:
     """Remember that bytes were sent and what the node said; advice, nothing more.
+
+    `refused` says whether the node does not want them; None: nobody answered.
 
     `again_at` is when they are sent again, should the index not show them by then. A
     node may give a transaction another hash than its bytes have (Polygon Edge does, for
@@ -123,7 +143,7 @@ def note_answer(
         {
             "hash": sent.hash, "answer": answer[:500], "now": now, "again": again_at,
             "node_hash": None if node_hash == sent.hash else node_hash,
-            "signer": sent.signer, "nonce": sent.nonce,
+            "signer": sent.signer, "nonce": sent.nonce, "refused": refused,
         },
     )  # fmt: skip
 
@@ -139,5 +159,5 @@ def _attempt(row: Any) -> AttemptRow:
         row.signer, row.nonce, row.number, row.purpose, bytes(row.raw),
         bytes(row.hash), int(row.gas_price),
         None if row.priority_fee is None else int(row.priority_fee),
-        row.sent_count, row.sent_at, row.signed_at,
+        row.sent_count, row.sent_at, row.signed_at, row.reach, row.refusals,
     )  # fmt: skip

@@ -108,7 +108,7 @@ def standing(connection: Connection, command_id: uuid.UUID) -> Standing | None:
     reason = {
         State.ACCEPTED: "it waits for its turn",
         State.CLOSING: row.reason or "its nonce is being used up",
-    }.get(row.state, "it is sent, and not yet in a block")
+    }.get(row.state, "it was handed to a node, and no indexed block has it yet")
     return Standing(reason, "wait, or see that `chainfold work` and `index` run")
 
 
@@ -119,8 +119,9 @@ def _of_wallet(row: CommandRow) -> Standing:
             "have the wallet sign it, or cancel it",
         )
     return Standing(
-        "its wallet signed it, and it is not yet in a block",
-        "wait, or have the wallet replace it with the same nonce and a higher price",
+        "its wallet signed it, and no indexed block has it yet",
+        "wait; where the chain's nodes let a wallet replace what they hold (Polygon "
+        "Edge up to 0.9 does not), sign it again with its nonce and a higher price",
     )
 
 

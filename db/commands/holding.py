@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select, text, update
 
 from db.commands.accept import CommandRow, as_row, lock, move
 from db.commands.slots import lock_signer
-from db.commands.states import State
+from db.commands.states import FAR_NONCES, State
 from db.commands.tags import MARKER
 from db.control import command, slot
 
@@ -42,6 +42,16 @@ _GONE = text(
         AND s.nonce >= g.checked_nonce - 64
         AND NOT EXISTS (SELECT FROM control.sender_transaction t
             WHERE t.source = g.source AND t.hash = s.hash)
+    """
+)
+# A nonce that no slot and no transaction is near was only told by a node.
+_NO_FAR_NONCE = text(
+    """
+    UPDATE control.signer g SET next_nonce = k.known,
+        first_nonce = least(first_nonce, k.known),
+        checked_nonce = least(checked_nonce, k.known)
+    FROM (SELECT control.known_nonce(:name) AS known) k
+    WHERE g.name = :name AND g.next_nonce > k.known + :far
     """
 )
 _GO_ON = text(
@@ -115,4 +125,5 @@ def resume_signer(connection: Connection, name: str, now: datetime) -> None:
         .where(slot.c.signer == name, slot.c.open)
         .values(next_action_at=now)
     )
+    connection.execute(_NO_FAR_NONCE, {"name": name, "far": FAR_NONCES})
     connection.execute(_GO_ON, {"name": name})

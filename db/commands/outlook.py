@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from db.commands.states import Hold
+from db.commands.states import FAR_NONCES, Hold
 
 # `o` are the open nonces, each with the indexed transaction that consumed it, if any.
 _OUTLOOK = text(
@@ -16,6 +16,7 @@ _OUTLOOK = text(
         WHERE g.name = :name
     ), o AS (
         SELECT s.nonce, s.next_action_at, c.state, t.position >> 32 AS height,
+            t.succeeded,
             CASE WHEN c.id IS NULL THEN t.data <> ''
                 ELSE t.data = c.data AND t.recipient = c.target END AS is_call
         FROM g JOIN control.slot s ON s.signer = g.name AND s.open
@@ -23,7 +24,7 @@ _OUTLOOK = text(
         LEFT JOIN control.sender_transaction t
             ON t.source = g.source AND t.sender = g.address AND t.nonce = s.nonce
     )
-    SELECT g.paused, g.hold, g.max_in_flight,
+    SELECT g.paused, g.hold, g.max_in_flight, g.reach,
         coalesce(g.reach >= g.gate_height, false) AS gate_open,
         (SELECT count(*) FROM o) AS in_flight,
         (SELECT min(nonce) FROM o WHERE height IS NULL) AS lowest,
@@ -34,6 +35,10 @@ _OUTLOOK = text(
                 OR (is_call AND state IS DISTINCT FROM 'included')
             ORDER BY nonce
         ) AS settle,
+        ARRAY(
+            SELECT nonce FROM o
+            WHERE NOT succeeded AND height <= (SELECT final FROM g)
+        ) AS failed,
         ARRAY(
             SELECT nonce FROM o WHERE height IS NULL AND next_action_at <= :now
             ORDER BY nonce
@@ -47,6 +52,7 @@ _OUTLOOK = text(
             WHERE c.signer = g.name AND c.state = 'held' AND c.next_action_at <= :now
         ) AS held,
         g.next_nonce - g.checked_nonce > 2 * g.max_in_flight + 64
+        OR coalesce(g.next_nonce > control.known_nonce(g.name) + :far, false)
         OR EXISTS (
             SELECT FROM control.sender_transaction t
             WHERE t.source = g.source AND t.sender = g.address
@@ -55,7 +61,8 @@ _OUTLOOK = text(
                     WHERE s.signer = g.name AND s.nonce = t.nonce)
         )
         OR EXISTS (
-            SELECT FROM generate_series(g.checked_nonce, g.next_nonce - 1) n
+            SELECT FROM generate_series(
+                g.checked_nonce, least(g.next_nonce, g.checked_nonce + 1024) - 1) n
             WHERE NOT EXISTS (SELECT FROM control.slot s
                     WHERE s.signer = g.name AND s.nonce = n)
                 AND NOT EXISTS (SELECT FROM control.sender_transaction t
@@ -83,7 +90,8 @@ class Outlook:
     """A signer's nonces by what they need; `astray`: rows and chain must be compared.
 
     `lowest` is the first nonce that no indexed transaction consumed: only its fee is
-    worth raising.
+    worth raising. Of those that are `failed` the call reverted in a final block.
+    `reach` is the last block that the index has of the signer.
     """
 
     paused: bool
@@ -93,15 +101,19 @@ class Outlook:
     room: int
     lowest: int | None
     settle: list[int]
+    failed: list[int]
     due: list[int]
     waiting: bool
     held: bool
     astray: bool
+    reach: int | None
 
 
 def outlook(connection: Connection, name: str, now: datetime) -> Outlook:
     """What a signer needs at a time."""
-    row = connection.execute(_OUTLOOK, {"name": name, "now": now}).one()
+    row = connection.execute(
+        _OUTLOOK, {"name": name, "now": now, "far": FAR_NONCES}
+    ).one()
     budget = row.max_in_flight if not row.hold else 1
     return Outlook(
         paused=row.paused,
@@ -111,8 +123,10 @@ def outlook(connection: Connection, name: str, now: datetime) -> Outlook:
         room=max(0, budget - row.in_flight),
         lowest=row.lowest,
         settle=list(row.settle),
+        failed=list(row.failed),
         due=list(row.due),
         waiting=row.waiting,
         held=row.held,
         astray=row.astray,
+        reach=row.reach,
     )

@@ -10,6 +10,8 @@ is noticed of those with an id alone.
 
 import logging
 import uuid
+from bisect import bisect_left
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -18,17 +20,20 @@ from sqlalchemy import Connection, func, select, text, update
 from db.commands.accept import CommandRow, lock, move
 from db.commands.alike import whose
 from db.commands.slots import SignerRow, insert_slot, lock_signer, pause
-from db.commands.states import TERMINAL, State
+from db.commands.states import FAR_NONCES, TERMINAL, State
 from db.commands.tags import command_id_of
 from db.control import sender_transaction, signer
 from db.incidents import list_incidents
 from db.position import BlockRange
 
+WINDOW = 1024  # nonces that are looked at in one question
+
 log = logging.getLogger(__name__)
 
 _SCOPE = text(
     """
-    SELECT control.sender_reach(g.source, g.address) AS reach, src.final
+    SELECT control.sender_reach(g.source, g.address) AS reach, src.final,
+        g.gate_height, control.known_nonce(g.name) AS known
     FROM control.signer g JOIN control.source src ON src.id = g.source
     WHERE g.name = :name
     """
@@ -44,14 +49,23 @@ _UNTRACKED = text(
     ORDER BY t.nonce
     """
 )
-_GAPS = text(
+# What is known of the nonces from one on, lowest first: by a slot, or by the chain.
+_USED = text(
     """
-    SELECT n FROM generate_series(cast(:low AS bigint), :high - 1) n
-    WHERE NOT EXISTS (SELECT FROM control.slot s
-            WHERE s.signer = :name AND s.nonce = n)
-        AND NOT EXISTS (SELECT FROM control.sender_transaction t
-            WHERE t.source = :source AND t.sender = :address AND t.nonce = n)
-    ORDER BY n LIMIT 64
+    SELECT nonce FROM (
+        SELECT s.nonce FROM control.slot s
+        WHERE s.signer = :name AND s.nonce >= :low AND s.nonce < :high
+        UNION ALL
+        SELECT t.nonce FROM control.sender_transaction t
+        WHERE t.source = :source AND t.sender = :address
+            AND t.nonce >= :low AND t.nonce < :high
+    ) used
+    GROUP BY nonce ORDER BY nonce
+    """
+)
+_OPEN = text(
+    """
+    SELECT nonce FROM control.slot WHERE signer = :name AND open ORDER BY nonce
     """
 )
 _UNDONE = text(
@@ -70,13 +84,13 @@ def reconcile(connection: Connection, name: str, now: datetime) -> None:
 
     The floor of new nonces is what the index has seen of the signer. A nonce below it
     that no slot holds and no indexed transaction consumed is filled: it would block
-    all later ones.
+    all later ones. A signer that is halted fills nothing.
     """
     row = lock_signer(connection, name)
     scope = connection.execute(_SCOPE, {"name": name}).one()
     if scope.reach is None:
         return
-    halt = _trouble(connection, row)
+    halt = _trouble(connection, row) or _far(row, scope)
     floor = _after_last(connection, row, scope.reach)
     settled = _after_last(connection, row, min(scope.final, scope.reach))
     waiting: int | None = None
@@ -87,10 +101,9 @@ def reconcile(connection: Connection, name: str, now: datetime) -> None:
         if outcome is not True and waiting is None:
             waiting = int(found.nonce)
     high = max(floor, row.next_nonce)
-    values = {"low": settled, "high": high, "name": name,
-              "source": row.source, "address": row.address}  # fmt: skip
-    for nonce in connection.execute(_GAPS, values).scalars().all():
-        insert_slot(connection, name, nonce, None, now)
+    if not (row.paused or halt):
+        for nonce in _to_fill(connection, row, settled, high):
+            insert_slot(connection, name, nonce, None, now)
     checked = settled if waiting is None else min(settled, waiting)
     connection.execute(
         update(signer)
@@ -99,6 +112,31 @@ def reconcile(connection: Connection, name: str, now: datetime) -> None:
     )
     if halt and not row.paused:
         alarm(connection, name, halt)
+
+
+def _to_fill(
+    connection: Connection, row: SignerRow, low: int, high: int
+) -> Iterator[int]:
+    """The lowest nonces that nobody uses, as many as there is room for.
+
+    No more are open below one than the signer may have in flight: those above it wait
+    for it, and take no room from it.
+    """
+    values = {"name": row.name, "source": row.source, "address": row.address}
+    below = connection.execute(_OPEN, {"name": row.name}).scalars().all()
+    filled = 0
+    while low < high:
+        end = min(low + WINDOW, high)
+        scope = {**values, "low": low, "high": end}
+        used = set(connection.execute(_USED, scope).scalars())
+        for nonce in range(low, end):
+            if nonce in used:
+                continue
+            if bisect_left(below, nonce) + filled >= row.max_in_flight:
+                return
+            yield nonce
+            filled += 1
+        low = end
 
 
 def alarm(connection: Connection, name: str, reason: str) -> None:
@@ -129,6 +167,19 @@ def _trouble(connection: Connection, row: SignerRow) -> str:
         f"the transaction that settled nonce {undone} is no longer on the chain: what "
         "was told as final was not. Compare the commands since with the chain, then "
         f"run `chainfold sign resume {row.name}`"
+    )
+
+
+def _far(row: SignerRow, scope: Any) -> str:
+    """Why the next nonce is not to be believed, if it is not."""
+    if scope.known is None or scope.reach < scope.gate_height:
+        return ""
+    if row.next_nonce <= scope.known + FAR_NONCES:
+        return ""
+    return (
+        f"the next nonce was to be {row.next_nonce}, as a node counted, and "
+        f"{scope.known} is the next by what the index has read: see to the endpoints, "
+        f"then run `chainfold sign resume {row.name}` to go on with what it has read"
     )
 
 

@@ -73,10 +73,11 @@ def consumed(connection: Connection, signer: str, nonce: int) -> Consumed | None
 
 
 def settle_slot(
-    connection: Connection, signer: str, nonce: int, now: datetime
+    connection: Connection, signer: str, nonce: int, now: datetime, *, why: str = ""
 ) -> str | None:
     """Bring one slot and its command up to date with the index; its resolution, if any.
 
+    `why` is the reason to tell of a call that reverted.
     Everything is read again under the slot's lock, so it may be called at any time.
     """
     locked = lock_slot(connection, signer, nonce)
@@ -105,7 +106,7 @@ def settle_slot(
     if ours is None:
         _examine(connection, signer, found)
     if owner is not None:
-        _finish(connection, owner, locked, found, resolution, now)
+        _finish(connection, owner, locked, found, resolution, now, why)
     return resolution
 
 
@@ -196,6 +197,13 @@ def _resolution(ours: str | None, found: Consumed) -> str:
     return "cancelled" if ours == "cancel" else "filled"
 
 
+# What is told of a command whose nonce the chain shows to be used by nothing.
+_ENDED = {
+    Closing.CANCEL: "cancelled by request",
+    Closing.DEADLINE: "its time was over before it was mined",
+}
+
+
 def _closed(locked: Any) -> State:
     """Where a command goes whose nonce was used up by a transaction of nothing."""
     return {
@@ -211,10 +219,11 @@ def _finish(
     found: Consumed,
     resolution: str,
     now: datetime,
+    why: str = "",
 ) -> None:
     if resolution in ("lost", "filled", "cancelled"):
         new = _closed(locked) if locked.closing else State.ACCEPTED
-        reason = owner.reason
+        reason = _ENDED.get(Closing(locked.closing), owner.reason)
         if resolution != "cancelled" and new is not State.HELD:
             reason = "its nonce was used for something else"
             reason += "" if locked.closing else ": it gets another"
@@ -223,8 +232,9 @@ def _finish(
         }  # fmt: skip
         move(connection, owner, new, now, reason=reason, **ended)
         return
-    late = "it was mined before its cancel" if locked.closing else ""
+    told = ["it was mined before its cancel"] if locked.closing else []
+    told += [why] if why and resolution == "reverted" else []
     move(
         connection, owner, State(resolution), now,
-        reason=late, transaction=found.hash, height=found.height,
+        reason="; ".join(told), transaction=found.hash, height=found.height,
     )  # fmt: skip

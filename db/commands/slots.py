@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 
 from db.commands.accept import CommandRow, as_row, close, lock, move
-from db.commands.states import Closing, Hold, State
+from db.commands.states import FAR_NONCES, Closing, Hold, State
 from db.commands.tags import MARKER
 from db.control import attempt, command, signer, slot
 
@@ -52,8 +52,11 @@ _FACTS = text(
         ) OR EXISTS (
             SELECT FROM control.slot s
             WHERE s.signer = g.name AND s.open AND s.command IS NULL
-        ) OR EXISTS (
-            SELECT FROM generate_series(g.checked_nonce, g.next_nonce - 1) n
+        ) OR g.next_nonce - g.checked_nonce > 1024
+        OR coalesce(g.next_nonce > control.known_nonce(g.name) + :far, false)
+        OR EXISTS (
+            SELECT FROM generate_series(
+                g.checked_nonce, least(g.next_nonce, g.checked_nonce + 1024) - 1) n
             WHERE NOT EXISTS (SELECT FROM control.slot s
                     WHERE s.signer = g.name AND s.nonce = n)
                 AND NOT EXISTS (SELECT FROM control.sender_transaction t
@@ -69,6 +72,12 @@ _NEXT_WAITING = (
     select(command)
     .where(command.c.signer == _NAME, command.c.state == State.ACCEPTED)
     .order_by(command.c.id)
+    .limit(1)
+)
+_CHEAPEST_WAITING = (
+    select(command)
+    .where(command.c.signer == _NAME, command.c.state == State.ACCEPTED)
+    .order_by(command.c.gas_limit, command.c.id)
     .limit(1)
 )
 _TAKE_WAITING = _NEXT_WAITING.with_for_update(skip_locked=True)
@@ -219,6 +228,12 @@ def next_waiting(
     return None if row is None else as_row(row)
 
 
+def cheapest_waiting(connection: Connection, name: str) -> CommandRow | None:
+    """The waiting command of a signer that needs the least gas."""
+    row = connection.execute(_CHEAPEST_WAITING, {"name": name}).first()
+    return None if row is None else as_row(row)
+
+
 def take_slot(
     connection: Connection, name: str, now: datetime
 ) -> tuple[CommandRow, SlotRow] | None:
@@ -230,7 +245,8 @@ def take_slot(
     row = lock_signer(connection, name)
     if row.paused:
         return None
-    facts = connection.execute(_FACTS, {"name": name, "marker": MARKER.hex()}).one()
+    asked = {"name": name, "marker": MARKER.hex(), "far": FAR_NONCES}
+    facts = connection.execute(_FACTS, asked).one()
     # What the index has and no slot accounts for must be looked at first: it may be
     # the very command that would be taken now, done before a backup was restored.
     if facts.unaccounted or facts.reach is None or facts.reach < row.gate_height:
@@ -268,7 +284,7 @@ def owner_of(connection: Connection, held: SlotRow, now: datetime) -> CommandRow
     owner = lock(connection, held.command)
     late = owner.valid_until is not None and owner.valid_until <= now
     if late and owner.state in (State.SLOTTED, State.SIGNED):
-        reason = "its time was over before it was mined"
+        reason = "its time is over: the chain will show whether it was mined before"
         return close(connection, owner, now, Closing.DEADLINE, reason)
     return owner
 

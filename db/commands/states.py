@@ -40,6 +40,9 @@ class Hold(enum.StrEnum):
     REFUSED = "refused"
     SIGNER_AWAY = "signer-away"
     POOL = "pool"
+    UNWANTED = "unwanted"
+    OTHER_CHAIN = "other-chain"
+    FAR = "far-nonce"
 
 
 # What a person may do about each; without it the signer tries on all the same.
@@ -51,8 +54,20 @@ REMEDIES: dict[Hold, str] = {
     Hold.REFUSED: "correct the signer's rules under [signers.<name>]",
     Hold.SIGNER_AWAY: "see to the signing process: `chainfold sign serve`",
     Hold.POOL: "wait: the node has no room for more transactions",
+    Hold.UNWANTED: (
+        "correct what the node names, or give the nonce up: "
+        "`chainfold command cancel <id>`"
+    ),
+    Hold.OTHER_CHAIN: "correct `rpc` of the chain: it leads to a node of another one",
+    Hold.FAR: (
+        "wait until the index has read what used the nonces before, or run "
+        "`chainfold sign resume <name> --nonce N` where the keys are"
+    ),
 }
 
+
+# So many nonces ahead of the last that is known is too far to be believed.
+FAR_NONCES = 256
 
 TERMINAL = frozenset(
     {

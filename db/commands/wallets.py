@@ -273,11 +273,16 @@ def to_relay_again(
 
 
 def settle_wallet_command(
-    connection: Connection, command_id: uuid.UUID, *, final: int, now: datetime
+    connection: Connection,
+    command_id: uuid.UUID,
+    *,
+    final: int,
+    now: datetime,
+    why: str = "",
 ) -> CommandRow:
     """Bring a wallet's command up to date with the index; may be called at any time.
 
-    `final` is the last final block.
+    `final` is the last final block; `why` the reason to tell of a call that reverted.
     """
     row = lock(connection, command_id)
     if row.state in TERMINAL:
@@ -296,7 +301,10 @@ def settle_wallet_command(
         row = _undone(connection, row, final, now)
     if new is State.INCLUDED:
         _remember(connection, row, found, now)
-    return move(connection, row, new, now, transaction=hash_, height=height)
+    reason = why if new is State.REVERTED else ""
+    return move(
+        connection, row, new, now, reason=reason, transaction=hash_, height=height
+    )
 
 
 def _remember(

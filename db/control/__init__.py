@@ -31,7 +31,7 @@ from db.control.indexing import (
 )
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
-from db.control.signing import signed, signing_day, signing_stop
+from db.control.signing import signed, signing_day, signing_from, signing_stop
 
 __all__ = [
     "account",
@@ -62,6 +62,7 @@ __all__ = [
     "signed",
     "signer",
     "signing_day",
+    "signing_from",
     "signing_stop",
     "slot",
     "source",

@@ -143,7 +143,8 @@ Index("slot_open", slot.c.signer, slot.c.nonce, postgresql_where=slot.c.open)
 
 # Signed bytes for a slot, stored before they leave. `gas_price` is the most that a unit
 # of gas may cost; `priority_fee` only with EIP-1559. `node_hash` is the hash that the
-# node answered, where it is another than ours.
+# node answered, where it is another than ours. `reach` is the last block that the index
+# had of the signer when it was signed; `refusals` counts those of nodes in a row.
 attempt = Table(
     "attempt",
     metadata,
@@ -160,6 +161,8 @@ attempt = Table(
     Column("sent_count", Integer, nullable=False, server_default="0"),
     Column("sent_at", DateTime(timezone=True)),
     Column("answer", Text, nullable=False, server_default=""),
+    Column("reach", BigInteger),
+    Column("refusals", Integer, nullable=False, server_default="0"),
     PrimaryKeyConstraint("signer", "nonce", "number"),
     ForeignKeyConstraint(
         ["signer", "nonce"], ["control.slot.signer", "control.slot.nonce"]

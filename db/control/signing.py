@@ -46,6 +46,17 @@ signing_day = Table(
     PrimaryKeyConstraint("chain", "address", "day"),
 )
 
+# From which nonce on a person has an account go on, where nothing else tells how many
+# it has used.
+signing_from = Table(
+    "signing_from",
+    metadata,
+    Column("chain", BigInteger, nullable=False, autoincrement=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("nonce", BigInteger, nullable=False),
+    PrimaryKeyConstraint("chain", "address"),
+)
+
 # The kill switch: a signer's name, or `*` for all; while the row is there, nothing is
 # signed.
 signing_stop = Table(

@@ -8,12 +8,36 @@ import enum
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.control import child, signed, signing_day, signing_stop, source
+from db.commands.states import FAR_NONCES
+from db.control import (
+    child,
+    signed,
+    signing_day,
+    signing_from,
+    signing_stop,
+    source,
+)
 
 EVERYTHING = "*"
+
+# The highest nonce below one that is known to be used; NULL: nothing is known.
+_KNOWN = text(
+    """
+    SELECT greatest(
+        (SELECT max(s.nonce) FROM control.signed s
+            WHERE s.chain = :chain AND s.address = :address AND s.nonce < :nonce),
+        (SELECT max(t.nonce) FROM control.sender_transaction t
+            JOIN control.source c ON c.id = t.source
+            WHERE c.chain_id = 'eip155:' || cast(:chain AS bigint)
+                AND t.sender = :address),
+        (SELECT f.nonce - 1 FROM control.signing_from f
+            WHERE f.chain = :chain AND f.address = :address)
+    )
+    """
+)
 
 
 class Verdict(enum.Enum):
@@ -24,6 +48,7 @@ class Verdict(enum.Enum):
     CONFLICT = "conflict"
     VALUE = "value"
     GAS = "gas"
+    FAR = "far"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +82,9 @@ def remember(
     itself, which gives the nonce up. Once that was signed first, no call is any more:
     whoever asks for one then is mistaken. A value counts once for a nonce, for only one
     of its transactions can be mined; gas by the dearest.
+
+    A nonce far beyond those that are known to be used is not signed: all between would
+    have to be used up for it.
     """
     if stopped(connection, wish.signer) is not None:
         return Verdict.STOPPED
@@ -67,6 +95,8 @@ def remember(
             signed.c.nonce == wish.nonce,
         )
     ).all()  # fmt: skip
+    if not before and _is_far(connection, wish):
+        return Verdict.FAR
     same = [row for row in before if row.is_self_transfer == wish.is_self_transfer]
     if any(bytes(row.digest) != wish.digest for row in same):
         return Verdict.CONFLICT
@@ -93,6 +123,16 @@ def look(connection: Connection, wish: Wish, limits: Limits, now: datetime) -> V
     ).first()  # fmt: skip
     spent = (0, 0) if row is None else (int(row.value), int(row.gas_cost))
     return _within(spent, wish.value, wish.gas_cost, limits)
+
+
+def go_on_from(connection: Connection, chain: int, address: bytes, nonce: int) -> None:
+    """Believe a person that an account has used all nonces below one."""
+    statement = upsert(signing_from).values(chain=chain, address=address, nonce=nonce)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["chain", "address"], set_={"nonce": nonce}
+        )
+    )
 
 
 def after_last_signed(connection: Connection, chain: int, address: bytes) -> int:
@@ -141,6 +181,17 @@ def is_child(
         )
     )  # fmt: skip
     return connection.execute(query).first() is not None
+
+
+def _is_far(connection: Connection, wish: Wish) -> bool:
+    """Whether nothing that is known has come near a nonce.
+
+    Known are the nonces that were signed below it, those of the account that the index
+    of this database has seen, and what a person said.
+    """
+    values = {"chain": wish.chain, "address": wish.address, "nonce": wish.nonce}
+    known = connection.execute(_KNOWN, values).scalar()
+    return known is not None and wish.nonce > int(known) + FAR_NONCES
 
 
 def _lock_day(connection: Connection, wish: Wish, now: datetime) -> tuple[int, int]:

@@ -10,11 +10,12 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
 
+from db.urls import hide, secrets_of
 from indexer.errors import Permanent, Retryable
 from indexer.evm.limits import Limits, LimitsStore, RateControl, lowered
 
@@ -75,7 +76,7 @@ class Endpoint:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise Permanent("an endpoint is not a URL: write http(s)://host[:port]/…")
         self._url = url
-        self._secrets = _secrets(url)
+        self._secrets = secrets_of(url)
         self._clock = clock
         self._random = random
         port = f":{parts.port}" if parts.port else ""
@@ -106,10 +107,7 @@ class Endpoint:
 
     def hide(self, text: object) -> str:
         """The text without the secrets of the URL, cut to a line's length."""
-        out = str(text)
-        for secret in self._secrets:
-            out = out.replace(secret, "…")
-        return " ".join(out.split())[:300]
+        return hide(self._secrets, text)
 
     def succeeded(self) -> None:
         """It answered as it should."""
@@ -277,17 +275,3 @@ def _seconds(retry_after: str | None) -> float | None:
         return None
     match = re.fullmatch(r"\s*(\d{1,6}(\.\d+)?)\s*", retry_after)
     return float(match[1]) if match else None
-
-
-def _secrets(url: str) -> list[str]:
-    """Every part of a URL but its host, longest first, raw and unquoted."""
-    parts = urlsplit(url)
-    user = {parts.username or "", parts.password or ""}
-    pieces = re.split(r"[/&=?]", f"{parts.path}&{parts.query}")
-    found = {url, parts.path.strip("/"), parts.query, *pieces}
-    if "@" in parts.netloc:
-        found.add(parts.netloc)
-    found |= {unquote(piece) for piece in found}
-    user |= {unquote(piece) for piece in user}
-    secrets = {s for s in found if len(s) >= 6} | {s for s in user if len(s) >= 3}
-    return sorted(secrets, key=len, reverse=True)

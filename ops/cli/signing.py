@@ -17,7 +17,8 @@ from db.signing.memory import stopped
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
-from ops.signing import open_keys
+from ops.indexing import evm_chain_number
+from ops.signing import open_key, open_keys, signing_chain
 
 
 @click.group()
@@ -69,19 +70,33 @@ def sign_stop(state: State, signer: str | None, reason: str) -> None:
 
 @sign.command(name="resume")
 @click.argument("signer", required=False)
+@click.option(
+    "--nonce",
+    type=click.IntRange(min=0),
+    help="Sign from this nonce on, although the last known to be used is far below it.",
+)
 @pass_state
-def sign_resume(state: State, signer: str | None) -> None:
+def sign_resume(state: State, signer: str | None, nonce: int | None) -> None:
     """Let SIGNER go on, or all: after a stop, or when it halted by itself.
 
     What is still in a signer's way is told, with exit code 1: an incident of its chain,
     a stop of every signer, or what it waits for.
     """
     _known(state, signer)
+    if nonce is not None and signer is None:
+        raise OperationError("--nonce is one signer's: say which")
     if signer is None and not state.settings.signers:
         raise OperationError("no signer is configured: write [signers.<name>]")
     names = [signer] if signer else list(state.settings.signers)
     by: Any = {"actor": at_terminal(), "now": now()}
     with state.database() as engine:
+        if signer is not None and nonce is not None:
+            chain = evm_chain_number(signing_chain(state.settings))
+            address = open_key(state.settings.signers[signer]).address
+            with engine.begin() as connection:
+                actions.go_on_from(
+                    connection, state.registry, signer, chain, address, nonce, **by
+                )
         with engine.begin() as connection:
             actions.allow_signing(connection, state.registry, signer, **by)
         for name in names:

@@ -145,6 +145,11 @@ CHAIN_SECTIONS = (
                 "transaction could cost.",
             ),
             "gas_price_max": Key(AMOUNT, "The most that is paid for a unit of gas."),
+            "bump_most_times": Key(
+                "number",
+                "The most that a replacement pays, as a multiple of the price that the "
+                "node suggests.",
+            ),
             "max_in_flight": Key(
                 "integer",
                 "How many nonces are open at once; less than the node keeps for an "

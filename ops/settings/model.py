@@ -181,6 +181,7 @@ class SignerSettings:
     value_per_day: int | None = None
     gas_per_day: int | None = None
     gas_price_max: int = 10**12
+    bump_most_times: float = 2.0
     max_in_flight: int = 64
     secret: Secret | None = None  # of `env` or `password_env`; None when not set
 

@@ -268,6 +268,9 @@ def read_signer(
         for key in ("value_per_transaction", "value_per_day", "gas_per_day")
     }
     gas_price_max = table.parsed("gas_price_max", values.wei)
+    bump_most_times = table.number(
+        "bump_most_times", default.bump_most_times, float, 1.2
+    )
     max_in_flight = table.number("max_in_flight", default.max_in_flight, int, 1)
     table.finish()
     return SignerSettings(
@@ -281,6 +284,7 @@ def read_signer(
         allow=allow,
         **limits,
         gas_price_max=gas_price_max or default.gas_price_max,
+        bump_most_times=bump_most_times,
         max_in_flight=max_in_flight,
         secret=Secret(secret) if secret else None,
     )

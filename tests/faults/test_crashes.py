@@ -55,6 +55,9 @@ def test_06_killed_between_saving_and_sending_a_replacement(counter, mined):
     counter.chain.base = 30
     counter.ask()
     counter.turn()
+    counter.chain.base = 60
+    counter.chain.mine()
+    counter.index()
     counter.wait(seconds=31)
     counter.turn(until="recorded")
     first, replacement = counter.attempts()

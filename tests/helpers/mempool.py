@@ -17,6 +17,7 @@ from commands.signers import Signed
 from db.commands.states import Hold
 
 FINAL_DEPTH = 4
+QUEUE = 8  # transactions of an account that wait for a nonce, where a node is Edge
 
 _WRITE = text(
     """
@@ -24,10 +25,10 @@ _WRITE = text(
         INSERT INTO control.sender_transaction
         SELECT :source, (height << 32) + at, 0, decode(hash, 'hex'),
             :sender, decode("to", 'hex'), nonce, value, decode(data, 'hex'), succeeded,
-            21000, NULL
+            used, NULL
         FROM jsonb_to_recordset(cast(:block AS jsonb)) AS t(height bigint, at int,
             hash text, "to" text, nonce bigint, value numeric, data text,
-            succeeded boolean)
+            succeeded boolean, used bigint)
     ), covered AS (
         INSERT INTO control.coverage
         VALUES (:source, 'chain.transactions', :filter, cast(:blocks AS int8multirange))
@@ -90,16 +91,27 @@ class JsonSigner:
 
 
 class MempoolChain:
-    """One sender's chain: `blocks` are lists of transactions, `pool` by nonce."""
+    """One sender's chain: `blocks` are lists of transactions, `pool` by nonce.
+
+    `pools` are those of its nodes, the first one's is `pool`; nodes that are `isolated`
+    tell the others nothing, and make no blocks. As `edge` they are like Polygon Edge up
+    to 0.9: what a node holds for a nonce it keeps, and it answers a hash all the same,
+    as when the queue of the account is full; any price over `least` is mined.
+    """
 
     def __init__(self, rng, address):
         self.rng, self.address = rng, address
-        self.blocks, self.pool = [[]], {}
+        self.blocks, self.pools = [[]], [{}]
+        self.edge, self.halted, self.isolated = False, False, set()
+        self.takes = 0  # how often a node said that it takes bytes, or has them
+        self.suggested = 0  # the most that was ever asked for gas
         self.base, self.faults, self.final = 10, True, 0
         self.indexed = []
         self.salt = 0
         self.used = 0
         self.balance, self.reverting = True, set()
+        self.used_gas = {}  # by calls, where it is not that of a transfer
+        self.least, self.unwanted = 0, {}  # a node's price limit; what it refuses
 
     # as a node -----------------------------------------------------------------
 
@@ -118,22 +130,61 @@ class MempoolChain:
         answer = self.take(raw)
         if roll < 0.30:
             raise NodeAway("taken, and the answer was lost")
-        return Answer(answer)
+        return Answer(answer, hashlib.sha256(raw).digest() if answer == "ok" else None)
 
-    def take(self, raw):
+    def simulate(self, sender, to, value, data):
+        if self.faults and self.rng.random() < 0.05:
+            raise NodeAway("no answer")
+        return 50_000
+
+    def replay(self, mined):
+        return None
+
+    @property
+    def pool(self):
+        return self.pools[0]
+
+    def take(self, raw, at=0):
+        pool = self.pools[at]
         transaction = json.loads(raw) | {"hash": hashlib.sha256(raw).hexdigest()}
         nonce = transaction["nonce"]
         if nonce < self.consumed():
             return "nonce too low"
         if not self.balance:
             return "insufficient funds for gas * price + value"
-        known = self.pool.get(nonce)
+        if transaction["data"] in self.unwanted:
+            return self.unwanted[transaction["data"]]
+        if transaction["price"] < self.least:
+            return "transaction underpriced"
+        known = pool.get(nonce)
+        self.takes += 1
         if known is not None and known["hash"] == transaction["hash"]:
             return "already known"
+        if self.edge and (known is not None or self._queued(pool) >= QUEUE):
+            return "ok"
         if known is not None and known["price"] >= transaction["price"]:
+            self.takes -= 1
             return "replacement tx underpriced"
-        self.pool[nonce] = transaction
+        pool[nonce] = transaction
+        self._gossip(transaction, at)
         return "ok"
+
+    @staticmethod
+    def hash_of(raw):
+        return hashlib.sha256(raw).digest()
+
+    def _queued(self, pool):
+        """How many transactions wait for a nonce that is missing."""
+        nonce = self.consumed()
+        while nonce in pool:
+            nonce += 1
+        return sum(each > nonce for each in pool)
+
+    def _gossip(self, transaction, at):
+        for to, pool in enumerate(self.pools):
+            apart = {to, at} & self.isolated
+            if to != at and not apart and self.rng.random() < 0.6:
+                pool.setdefault(transaction["nonce"], transaction)
 
     def consumed(self):
         return self.used
@@ -141,22 +192,34 @@ class MempoolChain:
     # as a world ----------------------------------------------------------------
 
     def mine(self):
+        if self.halted:
+            return
         block, nonce = [], self.consumed()
-        while nonce in self.pool and len(block) < 3:
-            if self.pool[nonce]["price"] < self.base:
+        pool = self.pools[self._proposer()]
+        while nonce in pool and len(block) < 3:
+            if pool[nonce]["price"] < self.base and not self.edge:
                 break
-            block.append(self.pool.pop(nonce))
+            block.append(pool.pop(nonce))
             nonce += 1
-        self.pool = {n: tx for n, tx in self.pool.items() if n >= nonce}
+        for each in self.pools:
+            for used in [n for n in each if n < nonce]:
+                del each[used]
         self.used = nonce
         self.blocks.append(block)
         self.final = max(self.final, len(self.blocks) - 1 - FINAL_DEPTH)
+
+    def _proposer(self):
+        if len(self.pools) == 1:
+            return 0
+        able = [at for at in range(len(self.pools)) if at not in self.isolated]
+        return self.rng.choice(able)
 
     def reorg(self, depth):
         for _ in range(min(depth, FINAL_DEPTH - 1, len(self.blocks) - 1 - self.final)):
             for transaction in self.undo():
                 if self.rng.random() < 0.7:
-                    self.pool.setdefault(transaction["nonce"], transaction)
+                    for pool in self.pools:
+                        pool.setdefault(transaction["nonce"], transaction)
 
     def undo(self):
         """Take the last block away; returns what was in it."""
@@ -169,10 +232,12 @@ class MempoolChain:
         nonce = self.consumed()
         self.salt += 1
         digest = hashlib.sha256(f"outside {self.salt}".encode()).hexdigest()
-        self.pool[nonce] = {
+        foreign = {
             "nonce": nonce, "price": self.base + 50, "to": "ff" * 20, "value": 0,
             "data": "", "hash": digest,
         }  # fmt: skip
+        for pool in self.pools:
+            pool[nonce] = foreign
 
     def index(self, engine, source, *, finality=FINAL_DEPTH, blocks=1):
         """Bring the index some blocks nearer to the chain, and undo what is gone."""
@@ -193,6 +258,7 @@ class MempoolChain:
             {
                 **each, "at": at, "height": height + above,
                 "succeeded": each["data"] not in self.reverting,
+                "used": self.used_gas.get(each["data"], 21_000),
             }
             for above, block in enumerate(fresh)
             for at, each in enumerate(block)

@@ -51,7 +51,10 @@ class Node:
 
     def send(self, raw):
         self.sent.append(raw)
-        return self._answer(Answer("taken"))
+        return self._answer(Answer("taken", b"\xaa" * 32))
+
+    def replay(self, mined):
+        return self._answer(None)
 
     def simulate(self, sender, to, value, data):
         self.simulated.append((sender, to, value, data))

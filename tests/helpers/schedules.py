@@ -14,7 +14,10 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import event, text
 
+from commands.errors import NodeAway, Refused
+from commands.nodes.pool import Nodes
 from commands.signing.guard import GuardedSigner, Rules
+from commands.starting import begin
 from commands.work import Desk, Policy, work
 from db import sources
 from db.commands.accept import Request, accept, cancel
@@ -22,6 +25,7 @@ from db.commands.holding import resume_signer
 from db.commands.slots import pause, register_signer
 from db.commands.tags import tag_of
 from helpers.mempool import JsonSigner, MempoolChain
+from helpers.node_double import CHAIN_ID, AtOnce, NodeDouble
 
 ADDRESS = b"\x5e" * 20
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -30,7 +34,8 @@ COMMANDS = 3
 ENDS = {"succeeded", "reverted", "cancelled", "expired"}
 SOON = timedelta(seconds=70)
 # Per seed: the first digit of this wheel decides what is special about a schedule.
-KINDS = ("plain", "plain", "guarded", "restored")
+KINDS = ("plain", "edge", "guarded", "restored")
+ROOM = 4  # how many nonces the signer may have open
 
 
 VERBS = (
@@ -128,6 +133,10 @@ class World:
         self.kind = KINDS[seed % len(KINDS)]
         self.now, self.finality = START, 4
         self.chain = MempoolChain(self.rng, ADDRESS)
+        self.nodes = [NodeDouble(self.chain, 0)]
+        if self.kind == "edge":
+            self._on_edge()
+        self.halt = self.rng.randrange(5, 200)  # from then on no block, for a while
         self.ids = [uuid.UUID(int=number + 1) for number in range(commands)]
         self.policy = Policy(
             chain_id=1, gas_price_min=1, rebroadcast_after=timedelta(seconds=4),
@@ -139,10 +148,24 @@ class World:
             signer = GuardedSigner(
                 stage, signer, Rules(name="s", chain_id=1), lambda: self.now
             )
-        self.desk = Desk(stage, signer, self.chain, self.policy, lambda: self.now)
+        self.node = Nodes(
+            self.nodes, chain_id=CHAIN_ID, senders=AtOnce(),
+            indexed=lambda: len(self.chain.indexed) - 1,
+            clock=lambda: self.now.timestamp(),
+        )  # fmt: skip
+        self.desk = Desk(stage, signer, self.node, self.policy, lambda: self.now)
+        self.found, self.held_at, self.opens = [], None, {}
         self.seen = False  # whether somebody let it go on after it halted by itself
         self.workers, self.backup = [work(self.desk), work(self.desk)], None
         self._deadline()
+
+    def _on_edge(self):
+        """Two nodes that keep what they have; the first may be cut off from others."""
+        self.chain.edge = True
+        self.chain.pools.append({})
+        self.nodes.append(NodeDouble(self.chain, 1))
+        if self.rng.random() < 0.5:
+            self.chain.isolated.add(0)
 
     def _deadline(self):
         """One command may have little time."""
@@ -156,10 +179,13 @@ class World:
     def play(self):
         for step in range(STEPS):
             self.now += timedelta(seconds=1)
+            self.chain.halted = self.halt <= step < self.halt + 40
+            if self.chain.halted and step % 5 == 0:
+                self._look_on()
             if self.kind == "restored" and step in (STEPS // 3, STEPS - 20):
                 self._back_up() if step < STEPS // 2 else self._restore()
             self.act(self.rng.random())
-        found = self.tardy()
+        found = [*self.found, *self.tardy()]
         self.calm()
         for number in range(QUIET_ROUNDS):
             self.now += timedelta(seconds=5)
@@ -172,6 +198,12 @@ class World:
                 break
         return found + self.problems()
 
+    def _look_on(self):
+        """Time passes while no block is made, and a worker looks at everything."""
+        self.now += timedelta(seconds=13)
+        for _ in work(self.desk):
+            pass
+
     def act(self, roll):
         chain, rng = self.chain, self.rng
         if roll < 0.16:
@@ -181,9 +213,10 @@ class World:
         elif roll < 0.355:
             chain.reorg(rng.randrange(1, 4))
         elif roll < 0.37:
-            forgotten = list(chain.pool) if rng.random() < 0.5 else list(chain.pool)[:1]
+            pool = rng.choice(chain.pools) if len(chain.pools) > 1 else chain.pool
+            forgotten = list(pool) if rng.random() < 0.5 else list(pool)[:1]
             for nonce in forgotten:
-                chain.pool.pop(nonce)
+                pool.pop(nonce)
         elif roll < 0.39:
             chain.outside()
         elif roll < 0.41:
@@ -193,20 +226,55 @@ class World:
             chain.base = 8 + rng.randrange(12)
         elif roll < 0.455:
             self._trouble()
+        elif roll < 0.465:
+            self._estimate()
         elif roll < 0.49 and self.workers:
             self.workers.pop(rng.randrange(len(self.workers)))  # it crashed here
         elif len(self.workers) < 3 and roll < 0.57:
             self.workers.append(work(self.desk))
         elif self.workers:
             at = rng.randrange(len(self.workers))
-            if next(self.workers[at], None) is None:
+            step = next(self.workers[at], None)
+            self._watch(self.workers[at], step)
+            if step is None:
                 self.workers.pop(at)
+
+    def _watch(self, worker, step):
+        """What must hold of single steps: how holds end, and how much is filled."""
+        if step == "looked":
+            self.opens[id(worker)] = self._count("open")
+        elif step == "put on hold":
+            self.held_at = self.chain.takes
+        elif step == "taken off hold":
+            idle = not self.opens.get(id(worker))
+            if self.held_at == self.chain.takes and not idle:
+                self.found.append("a hold ended, and no node had taken anything")
+        elif step == "reconciled" and self._fillers() > 2 * ROOM:
+            self.found.append("more is filled than there is room for")
+
+    def _fillers(self):
+        return self._count("open AND command IS NULL")
+
+    def _count(self, where):
+        return self._sql(f"SELECT count(*) FROM control.slot WHERE {where}").scalar()
+
+    def _estimate(self):
+        """What a client is told who asks for a command: never a refusal here."""
+        data = self._data(self.rng.randrange(len(self.ids)))
+        try:
+            self.node.simulate(ADDRESS, b"\1" * 20, 0, data)
+        except NodeAway:
+            pass
+        except Refused as error:
+            self.found.append(f"a call was refused that the chain takes: {error}")
 
     def _trouble(self):
         """The signing side, the operator or the machine; each may end it again."""
         rng, roll = self.rng, self.rng.random()
-        if roll < 0.25:
+        if roll < 0.2:
             self.signer.away = not self.signer.away
+        elif roll < 0.35:
+            self._spoil_a_node()
         elif roll < 0.5:
             refused = self._data(rng.randrange(len(self.ids)))
             self.signer.refuses ^= {refused}
@@ -225,16 +293,39 @@ class World:
                 self.seen = self.seen or self.alarmed()
                 resume_signer(connection, "s", self.now)
 
+    def _spoil_a_node(self):
+        """One node lags, or is of another chain; or all refuse a price that is low."""
+        roll, node = self.rng.random(), self.rng.choice(self.nodes)
+        if roll < 0.4:
+            self.chain.least = self.rng.choice((0, self.chain.base + 10))
+        elif roll < 0.7:
+            node.behind = 0 if node.behind else self.rng.randrange(1, 9)
+        else:
+            node.foreign = not node.foreign
+
     def _restart(self):
-        """All workers end; the next waits until the index has passed today's head."""
+        """All workers end; the next waits until the index has passed today's head.
+
+        One of two nodes may count transactions that there are not.
+        """
         self.workers.clear()
-        with self.stage.begin() as connection:
-            register_signer(
-                connection, name="s", source_id=self.source, address=ADDRESS,
-                next_nonce=self.chain.consumed(), max_in_flight=4,
-                gate_height=len(self.chain.blocks) - 1,
-                floor=self.signer.floor(),
-            )  # fmt: skip
+        self._heal()
+        faults, self.chain.faults = self.chain.faults, False
+        if len(self.nodes) > 1 and self.rng.random() < 0.5:
+            self.nodes[0].lie = self.rng.choice((12, 100_000))
+        # Blocks come after those that were undone: nodes are not behind the index.
+        while len(self.chain.indexed) > len(self.chain.blocks):
+            self.chain.blocks.append([])
+        begin(
+            self.stage, self.desk.signer, self.node,
+            source=self.source, max_in_flight=ROOM,
+        )  # fmt: skip
+        self._heal()
+        self.chain.faults = faults
+
+    def _heal(self):
+        for node in self.nodes:
+            node.heal()
 
     def _back_up(self):
         self.stage.save("backup")
@@ -249,6 +340,8 @@ class World:
     def calm(self):
         """Nothing goes wrong any more, and workers end as they may."""
         self.chain.faults, self.chain.balance = False, True
+        self.chain.halted, self.chain.least = False, 0
+        self._heal()
         self.signer.away = False
         self.signer.refuses.clear()
         self.workers.clear()
@@ -292,7 +385,13 @@ class World:
         if self.alarmed() or self.seen:
             # What a restored database did not know may be told otherwise than it was.
             return self._twice() if self.kind == "restored" else ["it halted itself"]
-        return [*self._twice(), *self._lies(), *self._nonces()]
+        return [*self._twice(), *self._lies(), *self._nonces(), *self._prices()]
+
+    def _prices(self):
+        """Nothing pays more than a bump and a cancel over what a node suggested."""
+        dearest = self._sql("SELECT max(gas_price) FROM control.attempt").scalar() or 0
+        most = self.chain.suggested * 1.26 + 3
+        return [] if dearest <= most else [f"{dearest} is paid, and {most} at most"]
 
     def _data(self, number):
         return request(number, self.source, tagged=self.tagged).data

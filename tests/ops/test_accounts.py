@@ -10,14 +10,12 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from api.app import create_app
-from commands.errors import NodeAway
 from db.reads import read_engine
 from helpers.ledger import REGISTRY
 from helpers.servers import engine_on
 from ops.accounts import (
     SECRET_FILE,
     auth_options,
-    contract_call,
     ensure_secret,
     web_options,
 )
@@ -308,9 +306,3 @@ def test_settings_that_cannot_be_are_refused(tmp_path, text, words):
 
     with pytest.raises(SettingsError, match=re.escape(words)):
         load_settings(path, {})
-
-
-class TestContractCall:
-    def test_a_node_that_is_away_is_said_to_be(self):
-        with pytest.raises(NodeAway, match="try again"):
-            contract_call({1: "http://127.0.0.1:9"})(1, b"\1" * 20, b"")

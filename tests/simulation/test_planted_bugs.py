@@ -13,16 +13,21 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+import commands.nodes.answers as answers_module
+import commands.starting as starting_module
 import commands.work as work_module
 import db.commands.reconcile as reconcile_module
 import db.commands.resolve as resolve_module
 import db.commands.slots as slots_module
 from commands.fees import Fees
+from commands.node import Answer
+from commands.nodes.pool import Nodes
 from db.commands.accept import find, lock, move
 from db.commands.slots import open_slots
 from db.commands.states import IllegalMove, State
 from db.engine import connect
 from helpers import schedules, servers
+from helpers.node_double import CHAIN_ID
 
 ENOUGH = 1500  # schedules that a bug may take
 RESTORED = "restored"
@@ -79,9 +84,9 @@ def hopeful(original):
 def trusting_cancel(original):
     """What was to be cancelled was cancelled."""
 
-    def finish(connection, owner, locked, found, resolution, now):
+    def finish(connection, owner, locked, found, resolution, now, *more):
         told = "cancelled" if locked.closing else resolution
-        return original(connection, owner, locked, found, told, now)
+        return original(connection, owner, locked, found, told, now, *more)
 
     return finish
 
@@ -89,9 +94,9 @@ def trusting_cancel(original):
 def no_nonce_again(original):
     """A command that lost its nonce is left where it is."""
 
-    def finish(connection, owner, locked, found, resolution, now):
+    def finish(connection, owner, locked, found, resolution, now, *more):
         if resolution != "lost":
-            original(connection, owner, locked, found, resolution, now)
+            original(connection, owner, locked, found, resolution, now, *more)
 
     return finish
 
@@ -99,10 +104,10 @@ def no_nonce_again(original):
 def flat_price(original):
     """A replacement offers what the attempt before it did."""
 
-    def offer(wanted, attempts, ceiling):
+    def offer(wanted, attempts, ceiling, **more):
         if attempts:
             return Fees(attempts[0].gas_price)
-        return original(wanted, attempts, ceiling)
+        return original(wanted, attempts, ceiling, **more)
 
     return offer
 
@@ -171,13 +176,13 @@ def without(*names):
 def cancel_with_the_call(original):
     """The transaction that was to do nothing makes the call."""
 
-    def payload(desk, nonce, call, fees):
+    def payload(desk, nonce, call, fees, gas=None):
         if call is None:
             with desk.engine.connect() as connection:
                 for slot in open_slots(connection, "s"):
                     if slot.nonce == nonce and slot.command is not None:
                         call = find(connection, slot.command)
-        return original(desk, nonce, call, fees)
+        return original(desk, nonce, call, fees, gas)
 
     return payload
 
@@ -227,9 +232,9 @@ def nonce_given_back(original):
 def sent_once(original):
     """Sent bytes are not looked at again for a day."""
 
-    def note(connection, sent, answer, now, *, again_at, node_hash=None):
+    def note(connection, sent, answer, now, *, again_at, **more):
         again_at += timedelta(days=1)
-        original(connection, sent, answer, now, again_at=again_at)
+        original(connection, sent, answer, now, again_at=again_at, **more)
 
     return note
 
@@ -248,6 +253,82 @@ def nothing_unaccounted(original):
     return text(str(original).replace("EXISTS (", "false AND EXISTS ("))
 
 
+def by_age_alone(original):
+    """The lowest nonce is bumped after a while, whatever the chain and the node do."""
+
+    def replaces(desk, task, view):
+        last = task.attempts[-1]
+        old = desk.clock() - last.signed_at >= desk.policy.bump_after
+        return task.outbids or (task.slot.nonce == view.lowest and old)
+
+    return replaces
+
+
+def always(original):
+    return lambda *_, **__: True
+
+
+def to_the_first(original):
+    """Bytes go to the first node alone."""
+
+    def send(self, question, asking):
+        return self._sent(self._all[0], question, asking)
+
+    return send
+
+
+def behind_is_fine(original):
+    """A node is believed whatever its head is."""
+
+    def checked(self, state, questions, asking):
+        return original(self, state, questions, replace(asking, floor=-1))
+
+    return checked
+
+
+def our_chain(original):
+    """A node is believed whatever its chain is."""
+    return lambda value: CHAIN_ID
+
+
+def any_answer(original):
+    """A hold is over when a node says nothing of what it was for."""
+    return property(lambda self: not self.hold)
+
+
+def all_at_once(original):
+    """All nonces that nobody uses are filled at once."""
+
+    def fill(connection, row, low, high):
+        return original(connection, replace(row, max_in_flight=10**6), low, high)
+
+    return fill
+
+
+def believing(original):
+    """The highest count of transactions that a node tells is the next nonce."""
+
+    def weigh(signer, used, counts, memory, known):
+        return starting_module.Weighed(used, max(memory, *counts.values()))
+
+    return weigh
+
+
+def cancelled_as_answered(original):
+    """A command is cancelled when a node answers that it takes the cancel."""
+
+    def note(connection, sent, answer, now, *, refused=None, **more):
+        original(connection, sent, answer, now, refused=refused, **more)
+        for slot in open_slots(connection, "s"):
+            if slot.nonce != sent.nonce or sent.purpose != "cancel" or refused:
+                continue
+            owner = lock(connection, slot.command)
+            if owner.state is State.CLOSING:
+                move(connection, owner, State.CANCELLED, now)
+
+    return note
+
+
 def never(original):
     return lambda *_, **__: False
 
@@ -261,7 +342,7 @@ BUGS = {
     "cancelled because it was asked for": [(RESOLVE, "_finish", trusting_cancel)],
     "cancelled at once though signed": [(schedules, "cancel", ended_on_request)],
     "expired at once though signed": [(WORK, "owner_of", ended_on_time)],
-    "a cancel that makes the call": [(WORK, "_payload", cancel_with_the_call)],
+    "a cancel that makes the call": [(WORK, "payload", cancel_with_the_call)],
     "no second nonce for a lost one": [(RESOLVE, "_finish", no_nonce_again)],
     "a second nonce after a while": [
         (WORK, "reconcile", impatient), (WORK, "outlook", every_pass),
@@ -274,15 +355,28 @@ BUGS = {
     "gaps are left": [(RECONCILE, "insert_slot", no_filler)],
     "a tag is not believed": [(RECONCILE, "_recognise", disbelieving)],
     "no gate, and no memory of what was signed": [
-        (schedules, "register_signer", without("gate_height", "floor")),
+        (starting_module, "register_signer", without("gate_height", "floor")),
     ],
     "the signer's memory is not asked": [
-        (schedules, "register_signer", without("floor")),
+        (starting_module, "register_signer", without("floor")),
     ],
     "a filler hides what ran": [
         (RESOLVE, "_adopt", nobody), (RESOLVE, "_examine", nobody),
     ],
     "the unknown does not hinder": [(slots_module, "_FACTS", nothing_unaccounted)],
+    "the price climbs in a halt": [
+        (WORK, "_replaces", by_age_alone), (WORK, "asks_more", always),
+    ],
+    "bytes go to the first node alone": [(Nodes, "_sent_to_all", to_the_first)],
+    "a node behind the index is believed": [(Nodes, "_checked", behind_is_fine)],
+    "a node of another chain is believed": [(answers_module, "chain_of", our_chain)],
+    "every error is a refusal": [(answers_module, "is_revert", always)],
+    "any answer ends a hold": [(Answer, "accepted", any_answer)],
+    "fillers beyond room": [(RECONCILE, "_to_fill", all_at_once)],
+    "a far nonce is believed": [(starting_module, "weigh", believing)],
+    "cancelled because a node answered": [
+        (WORK, "note_answer", cancelled_as_answered),
+    ],
 }  # fmt: skip
 AFTER_A_RESTORE = {
     "a tag is not believed", "no gate, and no memory of what was signed",

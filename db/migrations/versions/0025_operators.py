@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0025"
-down_revision = "0011"
+down_revision = "0016"
 
 _COLUMNS = """
 ALTER TABLE control.incident ADD COLUMN resolved_by text, ADD COLUMN resolution text;
