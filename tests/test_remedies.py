@@ -102,13 +102,28 @@ def wrong_with(words):
     if not rest or "…" in rest:
         return None
     try:
-        command.make_context("it", [sample(word, command) for word in rest], context)
+        command.make_context("it", samples(rest, command), context)
     except click.BadOptionUsage as error:
         # Named with its last option, and without what that takes.
         return None if rest[-1] == error.option_name else error.format_message()
     except click.UsageError as error:
         return error.format_message()
     return None
+
+
+def samples(words, command):
+    """The words as somebody would type them."""
+    numbers = (click.types.IntRange, click.types.IntParamType)
+    counted = {
+        name
+        for option in command.params
+        if isinstance(option.type, numbers)
+        for name in option.opts
+    }
+    return [
+        "1" if before in counted else sample(word, command)
+        for before, word in zip(["", *words], words, strict=False)
+    ]
 
 
 def sample(word, command):
