@@ -12,6 +12,7 @@ that wallet sends later all the same is told under the command.
 
 import json
 import logging
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -33,6 +34,7 @@ from commands.errors import NodeAway
 from commands.submit import Intake, Submission
 from commands.wallets import unsigned
 from db import reads
+from db.bounded import Unreadable, load_strict_json
 from db.commands.accept import CommandRow
 from db.commands.states import State
 from db.declare import Asker, Command, Projection
@@ -113,21 +115,20 @@ def body_of_request() -> dict[str, Any]:
     """The JSON object of the request; raises the Problem `bad_request`."""
     if not request.data:
         return {}
-    body = request.get_json(silent=True) if request.is_json else None
-    if not isinstance(body, dict) or not _is_text(body):
-        raise Problem(
-            "bad_request", "Send a JSON object, with Content-Type: application/json."
-        )
-    return body
-
-
-def _is_text(body: dict[str, Any]) -> bool:
-    """Whether all strings have a form in UTF-8: JSON can write half characters."""
+    how = "Send a JSON object, with Content-Type: application/json."
+    if not request.is_json:
+        raise Problem("bad_request", how)
     try:
-        json.dumps(body, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        body = load_strict_json(
+            request.data, bytes_max=request.max_content_length or sys.maxsize
+        )
+    except Unreadable as error:
+        raise Problem(
+            "bad_request", f"The body cannot be read: {error}. {how}"
+        ) from None
+    if not isinstance(body, dict):
+        raise Problem("bad_request", how)
+    return body
 
 
 def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:

@@ -235,6 +235,23 @@ def test_only_the_settings_read_the_environment():
     report(wrong, "Take it as an argument, and add a key to ops.settings:")
 
 
+def test_what_others_wrote_is_parsed_by_what_bounds_it_first():
+    """These parsers call themselves for each level of what they read."""
+    recursive = {("json", "load"), ("json", "loads"), ("rlp", "decode")}
+    wrong = [
+        module.at(node)
+        for module in modules()
+        if within(module.name, ("api", "commands", "indexer"))
+        and module.name != "commands.raw"  # measures RLP before it decodes it
+        for node in ast.walk(module.tree)
+        if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            and (node.value.id, node.attr) in recursive)
+        or (isinstance(node, ast.Attribute) and node.attr == "get_json")
+    ]  # fmt: skip
+
+    report(wrong, "Use db.bounded.load_json, or load_strict_json for a request:")
+
+
 def test_only_ops_prints():
     wrong = [
         module.at(node)

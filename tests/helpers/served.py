@@ -1,0 +1,152 @@
+"""`chainfold serve` as a process of its own, for what only a real server can show."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+from helpers import servers
+from ops.ports import free_port
+
+COMMAND = Path(sys.executable).parent / "chainfold"
+KEY = "0x" + "22" * 32  # nobody's: for tests only
+PASSWORD = "a long password for tests"
+SETTINGS = """
+[chains.edge]
+id = "eip155:100"
+rpc = ["{rpc}"]
+finality = "ibft"
+
+[database]
+url = "{url}"
+
+[api]
+port = {port}
+limit = "none"
+sign_in_limit = "none"
+
+[signers.registrar]
+kind = "env"
+env = "REGISTRAR_KEY"
+address = "0x1563915e194d8cfba1943570603f7606a3115508"
+gas_per_day = "1 ether"
+"""
+
+
+class Served:
+    """The API under a real server; `process` is the command that was started."""
+
+    def __init__(self, folder, url, rpc="http://127.0.0.1:9", more=""):
+        self.port = free_port()
+        self.folder = folder
+        text = SETTINGS.format(url=servers.plain(url), port=self.port, rpc=rpc)
+        (folder / "chainfold.toml").write_text(text + more)
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("CHAINFOLD_")},
+            "REGISTRAR_KEY": KEY,
+        }
+        self.log = folder / "served.log"
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [COMMAND, "serve"], cwd=folder, env=self.environment, stdout=log,
+                stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        self._await()
+
+    def _await(self):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            with contextlib.suppress(OSError):
+                if self.ask("GET", "/health/live")[0] == 200:
+                    return
+            time.sleep(0.1)
+        raise AssertionError(self.log.read_text())
+
+    def run(self, *arguments, given=""):
+        """Run another verb in the same folder."""
+        done = subprocess.run(
+            [COMMAND, *arguments], cwd=self.folder, env=self.environment, text=True,
+            input=given, capture_output=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def ask(self, method, path, body=None, timeout=30, **headers):
+        """The status and the content of an answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, named)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+    def post(self, path, body, token=None, **headers):
+        """The status and the content of the answer to a JSON body."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        headers.setdefault("Content_Type", "application/json")
+        headers.setdefault("Idempotency_Key", str(uuid.uuid4()))
+        return self.ask("POST", path, content, **headers)
+
+    def connect(self):
+        """A bare connection, to send what no client would."""
+        return socket.create_connection(("127.0.0.1", self.port), 30)
+
+    def registered(self):
+        """The access token of a new account that anybody could have made."""
+        login = f"{uuid.uuid4().hex[:12]}@example.org"
+        who = {"login": login, "password": PASSWORD}
+        status, content = self.post("/api/v1/auth/register", {**who, "role": "issuer"})
+        assert status in (200, 201), content
+        status, content = self.post("/api/v1/auth/token", who)
+        assert status == 200, content
+        return json.loads(content)["access_token"]
+
+    def workers(self):
+        """The ids of the processes that answer."""
+        pids = [self.process.pid]
+        for pid in pids:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                pids += map(int, (task / "children").read_text().split())
+        return pids[1:]
+
+    def memory(self):
+        """Resident memory of all its processes, in bytes."""
+        pages = sum(
+            int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+            for pid in [self.process.pid, *self.workers()]
+        )
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def close(self):
+        """End it in good order, or else at once."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+@contextlib.contextmanager
+def serving(folder, postgres_url, template, **options):
+    """A served API on a database of its own."""
+    with servers.fresh_database(postgres_url, template) as url:
+        served = Served(folder, url, **options)
+        try:
+            yield served
+        finally:
+            served.close()
