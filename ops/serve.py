@@ -1,5 +1,6 @@
 """The API as a process of its own, under granian."""
 
+import asyncio
 import contextlib
 import multiprocessing
 import os
@@ -13,10 +14,13 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Literal
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from api.app import create_app
+from api.documents import PARTS_BYTES
+from api.front import Front, FrontOptions
 from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
@@ -28,6 +32,7 @@ from ops.indexing import declared, streams
 from ops.intake import open_intake
 from ops.logs import configure_logging, current_logging
 from ops.settings import Settings, load_settings
+from ops.sockets import drop_stuck_readers
 
 LogForm = tuple[Literal["text", "json"], int]
 
@@ -35,6 +40,9 @@ WORKERS = 1
 READERS = 8  # connections; whoever waits for a command holds none
 THREADS = READERS + WAITERS_MOST
 START_SECONDS = 30
+CONNECTIONS_MOST = 2048  # of one worker
+HEAD_MILLISECONDS = 10_000  # for the head of a request
+READ_SECONDS = 20  # an answer of which nothing was taken for so long is given up
 
 
 def build_app(path: str | None, url: str) -> Any:
@@ -64,9 +72,13 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         "chainfold",
         address=settings.api.host,
         port=settings.api.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
+        websockets=False,
         workers=workers,
-        blocking_threads=THREADS,
+        backpressure=CONNECTIONS_MOST,
+        backlog=CONNECTIONS_MOST,
         log_level=LogLevels.error,  # it warns of threads that only wait
         respawn_failed_workers=True,
     )
@@ -77,7 +89,23 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
 def _load(path: str | None, url: str, form: LogForm, *_: Any) -> Any:
     """Runs in the worker, which is new and logs nothing yet."""
     configure_logging(form[0], level=form[1])
-    return build_app(path, url)
+    settings = load_settings(path)
+    options = FrontOptions(
+        body_bytes_max=max(
+            settings.api.max_body_bytes,
+            settings.api.max_document_bytes + PARTS_BYTES,
+        ),
+        read_threads=THREADS,
+    )
+    return _Worker(build_app(path, url).wsgi_app, options)
+
+
+class _Worker(Front):
+    """The front, which also looks after the socket that its server listens at."""
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called by the server before it listens."""
+        drop_stuck_readers(loop, READ_SECONDS)
 
 
 @contextmanager

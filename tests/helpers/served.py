@@ -101,9 +101,14 @@ class Served:
         headers.setdefault("Idempotency_Key", str(uuid.uuid4()))
         return self.ask("POST", path, content, **headers)
 
-    def connect(self):
+    def connect(self, receive_bytes=None):
         """A bare connection, to send what no client would."""
-        return socket.create_connection(("127.0.0.1", self.port), 30)
+        connection = socket.socket()
+        if receive_bytes is not None:  # how much the kernel takes before it is read
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        connection.settimeout(30)
+        connection.connect(("127.0.0.1", self.port))
+        return connection
 
     def registered(self):
         """The access token of a new account that anybody could have made."""
