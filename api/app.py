@@ -20,6 +20,7 @@ from api.auth.gate import Gate
 from api.auth.guard import guard_app
 from api.auth.limits import limit_requests, limit_sign_in
 from api.auth.options import AuthOptions, WebOptions
+from api.auth.reuse import watch_for_reuse
 from api.auth.tokens import use_tokens
 from api.chains import Chains, Plans
 from api.command_answers import ANSWER, COMMAND, PAGE
@@ -124,6 +125,7 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
         return
     keep_audit(app, service)
     use_tokens(app, service.auth)
+    watch_for_reuse(app, service)
     for name, schema in auth_components().items():
         api.spec.components.schema(name, schema)
     gate = Gate(service, service.writer, service.auth)
