@@ -104,6 +104,9 @@ PROBLEMS = {
         429, "Too many requests", "Ask again after `retry_after` seconds."
     ),
     "not_found": ProblemType(404, "Not found", "There is no such route."),
+    "quota_reached": ProblemType(
+        409, "Quota reached", "The account has as much of this as it may have."
+    ),
     "slow_body": ProblemType(
         408, "Body not sent", "The body of the request did not come whole and in time."
     ),

@@ -24,6 +24,7 @@ def connect(url: str, *, pool_size: int = 5) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_pre_ping=True,
+        hide_parameters=True,
         connect_args={"connect_timeout": 10, "application_name": "chainfold"},
     )
 
@@ -41,6 +42,7 @@ def connect_at_once(url: str | URL, *, pool_size: int = 5) -> Engine:
         pool_size=pool_size,
         max_overflow=pool_size,
         pool_reset_on_return=None,
+        hide_parameters=True,
         connect_args={"connect_timeout": 10, "application_name": "chainfold"},
     )
 
@@ -65,6 +67,12 @@ def lock_declarations(connection: Connection, *, alone: bool) -> None:
 def lock_projection(connection: Connection, name: str, *, alone: bool) -> None:
     """Until commit: shared by merges, alone by repairs and order-dependent folds."""
     _lock(connection, zlib.crc32(name.encode()) - (1 << 31), alone=alone)
+
+
+def lock_file(connection: Connection, name: str) -> None:
+    """Until commit: alone with the stored file of this name."""
+    key = zlib.crc32(f"file:{name}".encode()) - (1 << 31)
+    _lock(connection, key, alone=True)
 
 
 def _lock(connection: Connection, key: int, *, alone: bool) -> None:

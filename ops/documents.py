@@ -1,16 +1,23 @@
 """From settings to where documents are kept."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from commands.documents import Documents
+from commands.documents import Documents, Quota
 from commands.storage import FolderStorage, Storage
+from commands.sweeping import sweep_until
+from db.engine import connect
 from db.registry import Registry
 from ops.errors import OperationError
+from ops.indexing import declared
 from ops.settings import Settings
 
 FOLDER = "documents"
+STOP_SECONDS = 5
 
 
 def open_documents(settings: Settings, engine: Engine, registry: Registry) -> Documents:
@@ -21,7 +28,27 @@ def open_documents(settings: Settings, engine: Engine, registry: Registry) -> Do
         storage=open_storage(settings),
         clock=lambda: datetime.now(UTC),
         max_bytes=settings.api.max_document_bytes,
+        quota=Quota(
+            settings.documents.of_account, settings.documents.mb_of_account << 20
+        ),
     )
+
+
+@contextmanager
+def sweeping(settings: Settings, url: str) -> Iterator[None]:
+    """Sweep files that no document speaks of, in a thread beside."""
+    engine, stop = connect(url, pool_size=1), threading.Event()
+    documents = open_documents(settings, engine, declared(settings))
+    thread = threading.Thread(
+        target=sweep_until, args=(documents, stop), name="sweep", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(STOP_SECONDS)
+        engine.dispose()
 
 
 def open_storage(settings: Settings) -> Storage:

@@ -25,7 +25,7 @@ from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
 from ops.accounts import auth_options, web_options
-from ops.documents import open_documents, open_storage
+from ops.documents import open_documents, open_storage, sweeping
 from ops.embedded.child import die_with_parent
 from ops.errors import OperationError
 from ops.indexing import declared, streams
@@ -83,7 +83,8 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         respawn_failed_workers=True,
     )
     load = partial(_load, path, url, current_logging())
-    server.serve(target_loader=load, wrap_loader=False)
+    with sweeping(settings, url):
+        server.serve(target_loader=load, wrap_loader=False)
 
 
 def _load(path: str | None, url: str, form: LogForm, *_: Any) -> Any:

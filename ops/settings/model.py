@@ -220,6 +220,8 @@ class DocumentSettings:
     endpoint: SecretUrl | None = None
     region: str | None = None
     prefix: str = ""
+    of_account: int = 200
+    mb_of_account: int = 500
 
 
 @dataclass(frozen=True, slots=True)

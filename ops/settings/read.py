@@ -316,13 +316,16 @@ def read_wallets(table: Table) -> WalletSettings:
 
 def read_documents(table: Table) -> DocumentSettings:
     """Read `[documents]`."""
+    default = DocumentSettings()
     found = DocumentSettings(
+        of_account=table.number("of_account", default.of_account, int, 1),
+        mb_of_account=table.number("mb_of_account", default.mb_of_account, int, 1),
         bucket=table.parsed("bucket", values.bucket),
         endpoint=table.parsed("endpoint", values.http_url),
         region=table.text("region"),
         prefix=table.parsed("prefix", values.prefix) or "",
     )
-    if found != DocumentSettings():
+    if found.endpoint or found.region or found.prefix:
         table.missing("bucket", "the name of one that is there")
     table.finish()
     return found
