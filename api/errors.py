@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from db import reads
@@ -223,6 +223,7 @@ def problem_response(
         name, detail, status=status, instance=request.path, **extensions
     )
     status = content["status"]
+    g.problem = name
     answer = Response(orjson.dumps(content), status, mimetype=MEDIA_TYPE)
     answer.headers["Cache-Control"] = "no-store"
     if status == 401:

@@ -32,6 +32,8 @@ from db.status import ChainStatus
 
 log = logging.getLogger(__name__)
 
+# A client may invent others; a label must not have a value for each.
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 STATES = (
     "new", "reading", "following", "behind", "retrying", "stalled", "halted", "stopped",
 )  # fmt: skip
@@ -53,6 +55,12 @@ class Metrics:
             "Time to answer a request.",
             ["route"],
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=self.registry,
+        )
+        self.problems = Counter(
+            "chainfold_api_problems_total",
+            "Requests that were refused or failed, by the problem that was told.",
+            ["problem"],
             registry=self.registry,
         )
         ProcessCollector(registry=self.registry)
@@ -77,7 +85,10 @@ class Metrics:
         # The rule, not the path: a label must not have a value for every key.
         rule = request.url_rule
         route = "unmatched" if rule is None else rule.rule
-        self.requests.labels(request.method, route, response.status_code).inc()
+        method = request.method if request.method in METHODS else "other"
+        self.requests.labels(method, route, response.status_code).inc()
+        if (problem := g.get("problem")) is not None:
+            self.problems.labels(problem).inc()
         started = g.get("started")
         if started is not None:
             self.seconds.labels(route).observe(time.perf_counter() - started)

@@ -272,7 +272,11 @@ def body_schema(spec: CommandSpec, route: Route) -> Schema:
         for name, field in spec.fields.items()
         if name not in given
     }
-    extra: Schema = {"valid_seconds": {"type": "integer", "minimum": 1}}
+    extra: Schema = {
+        "valid_seconds": {
+            "type": "integer", "minimum": 1, "maximum": VALID_SECONDS_MOST,
+        },
+    }  # fmt: skip
     if spec.by_caller:
         extra["wallet"] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
     return {

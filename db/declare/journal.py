@@ -138,7 +138,7 @@ class Entry(Event, metaclass=EntryMeta):
 def _checked(declared: Field, value: Any) -> Any:
     if value is None:
         raise ValueError(f"{declared.name}: a value is needed")
-    return declared.check(value)
+    return declared.check_given(value)
 
 
 def _with_personal(spec: EntrySpec, kept: Mapping[str, Personal]) -> EntrySpec:

@@ -55,7 +55,7 @@ def api() -> Iterator[Described]:
     nothing = SimpleNamespace(all=lambda *, fresh: {})
     service = cast(Service, SimpleNamespace(chains=nothing, intake=None))
     made = Metrics(service)
-    for item in (made.requests, made.seconds):
+    for item in (made.requests, made.seconds, made.problems):
         yield from _described(item.describe(), item)
     yield from _described(ChainCollector(service).collect())
     yield from _described(CommandCollector(service).told([], 0, [], 0, 0.0))

@@ -137,6 +137,30 @@ def test_metrics_tell_of_requests_and_chains(own_ledger):
     assert found["chainfold_projection_checkpoint_block", labels] == 10
 
 
+def test_no_label_takes_a_value_from_a_request(own_ledger):
+    names = set(samples(own_ledger.client))
+    for number in range(50):
+        own_ledger.client.open("/api/v1/deals", method=f"FOO{number}")
+        own_ledger.get(f"/nowhere/{number}", 404)
+        own_ledger.get(f"/api/v1/deals?x{number}=1", 400)
+        own_ledger.get("/api/v1/deals", 503, headers={f"X-{number}": str(number)})
+
+    new = set(samples(own_ledger.client)) - names
+    said = {value for _, labels in new for _, value in labels}
+    assert not any(f"FOO{n}" in value or f"{n}=" in value
+                   for n in range(50) for value in said)  # fmt: skip
+    assert len({name for name, _ in new if name.endswith("_total")}) <= 2
+    assert len(new) < 60
+
+
+def test_refusals_are_counted_by_their_problem(own_ledger):
+    for _ in range(3):
+        own_ledger.get("/api/v1/deals?x=1", 400)
+
+    labels = (("problem", "unknown_parameter"),)
+    assert 3 == samples(own_ledger.client)["chainfold_api_problems_total", labels]
+
+
 def test_metrics_without_a_database():
     assert samples(away().test_client())["chainfold_database_up", ()] == 0
 

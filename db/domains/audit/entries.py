@@ -2,13 +2,16 @@
 
 from db.declare import EVERYONE, Bytes32, Entry, Json, Text, Uint, Uuid
 
+# Bytes; each argument has a maximum of its own, which its command declares.
+ARGUMENTS_LENGTH_MAX = 1 << 20
+
 
 class CommandAccepted(Entry):
     """A command was accepted; its proof is an event on the chain, if it comes."""
 
     command = Uuid()
     kind = Text()
-    arguments = Json()
+    arguments = Json(max_length=ARGUMENTS_LENGTH_MAX)
 
 
 class CommandRefused(Entry):
@@ -16,7 +19,7 @@ class CommandRefused(Entry):
 
     kind = Text()
     reason = Text()
-    arguments = Json()
+    arguments = Json(max_length=ARGUMENTS_LENGTH_MAX)
 
 
 class ActionTaken(Entry):

@@ -10,9 +10,9 @@ class CampaignDrafted(Entry):
 
     draft = Uuid()
     beneficiary = Address()
-    campaign_id = Text()
-    company_name = Text()
-    description = Text()
+    campaign_id = Text(max_length=100)
+    company_name = Text(max_length=200)
+    description = Text(max_length=20_000)
     goal = Uint()
     duration = Uint()
     document_hash = Text()
