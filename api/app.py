@@ -8,6 +8,8 @@ read, even of an event that nobody has begun to read. The app is an ordinary WSG
 application; granian with threads serves it best.
 """
 
+from pathlib import Path
+
 import orjson
 from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
@@ -74,11 +76,12 @@ def create_app(
     web: WebOptions | None = None,
     intake: Intake | None = None,
     documents: Documents | None = None,
+    metrics_folder: Path | None = None,
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
     With `writer` and `auth` people can sign in, with `intake` change things, with
-    `documents` hand them in.
+    `documents` hand them in. In `metrics_folder` several processes count together.
     """
     service = Service(
         engine=engine,
@@ -100,8 +103,9 @@ def create_app(
         OPENAPI_JSON_PATH="openapi.json",
     )
     app.json.sort_keys = False
-    metrics = Metrics(service)
+    metrics = Metrics(service, metrics_folder)
     metrics.watch(app)
+    app.extensions["chainfold_metrics"] = metrics
     api = _Api(app)
     _describe(api, service)
     _admit(app, api, service, web or WebOptions())
@@ -111,7 +115,7 @@ def create_app(
     if documents is not None:
         _take_documents(api, service, documents)
     app.register_blueprint(index_blueprint(service))
-    app.register_blueprint(health_blueprint(service, metrics))
+    app.register_blueprint(health_blueprint(service))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
     register_errors(app)
     return app

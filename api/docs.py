@@ -70,7 +70,7 @@ is a new block the answer is an empty 304.</li>
 </ul>
 <p>For programs: <a href="{PREFIX}/openapi.json">OpenAPI 3.1</a>,
 <a href="{PREFIX}/">an index</a>, <a href="{PREFIX}/chains">the chains</a>,
-<a href="/health/ready">health</a>, <a href="/metrics">metrics</a>.</p>
+<a href="/health/ready">health</a>.</p>
 """
 
 

@@ -30,8 +30,8 @@ from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
 from api.errors import MEDIA_TYPE, RETRY_SECONDS, problem_object
 from api.lanes import Lane, TooLate
+from api.waiting import CLIENT
 
-CLIENT = "chainfold.client"  # in the environ: the `Client`
 SAFE = ("GET", "HEAD", "OPTIONS")
 HEALTH = "/health/"
 _NOT_PASSED = ("transfer-encoding", "content-length", "content-type", "proxy")

@@ -1,4 +1,4 @@
-"""Whether this process lives, whether it should be sent requests, and its metrics."""
+"""Whether this process lives, and whether it should be sent requests."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,6 @@ from flask import Blueprint, Response
 
 from api.errors import problem_response
 from api.index import status_of
-from api.metrics import Metrics
 from api.service import Service
 from db.reads import ReadError, read
 from db.status import stale_declarations
@@ -15,8 +14,8 @@ from db.status import stale_declarations
 NOT_FOLLOWED = ("new", "stopped")
 
 
-def health_blueprint(service: Service, metrics: Metrics) -> Blueprint:
-    """`/health/live`, `/health/ready` and `/metrics`."""
+def health_blueprint(service: Service) -> Blueprint:
+    """`/health/live` and `/health/ready`."""
     blueprint = Blueprint("health", __name__)
 
     def live() -> Response:
@@ -30,13 +29,8 @@ def health_blueprint(service: Service, metrics: Metrics) -> Blueprint:
             return problem_response("not_ready", " ".join(causes), causes=causes)
         return _json({"status": "ready"})
 
-    def show_metrics() -> Response:
-        """Everything measured, as Prometheus reads it."""
-        return metrics.text()
-
     blueprint.add_url_rule("/health/live", view_func=live)
     blueprint.add_url_rule("/health/ready", view_func=ready)
-    blueprint.add_url_rule("/metrics", view_func=show_metrics)
     return blueprint
 
 

@@ -2,8 +2,8 @@
 
 import zlib
 
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 # What a statement raises when the database is away, and may be tried again for.
@@ -11,6 +11,7 @@ Unavailable = (OperationalError, InterfaceError)
 # Whatever else a statement may raise: two writers met, a disk is full, a bug.
 Refused = SQLAlchemyError
 
+DATA_EXCEPTION = "22"  # the class of such codes (PostgreSQL, appendix A)
 AT_ONCE = "chainfold_at_once"  # marks an engine that is in autocommit already
 
 _DECLARATIONS = 0x63666C64  # the class of all our advisory locks: "cfld"
@@ -19,13 +20,15 @@ _ALL = 0
 
 def connect(url: str, *, pool_size: int = 5) -> Engine:
     """An engine on a database; connections are checked before they are used."""
-    return create_engine(
-        _driven(make_url(url)),
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=True,
-        hide_parameters=True,
-        connect_args={"connect_timeout": 10, "application_name": "chainfold"},
+    return without_values(
+        create_engine(
+            _driven(make_url(url)),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 10, "application_name": "chainfold"},
+        )
     )
 
 
@@ -35,16 +38,42 @@ def connect_at_once(url: str | URL, *, pool_size: int = 5) -> Engine:
     Nothing is left behind, so connections are not reset after use, nor tested before
     it: where one may be dead, use `db.reads.read`, which tries once more.
     """
-    return create_engine(
-        _driven(make_url(url)),
-        isolation_level="AUTOCOMMIT",
-        execution_options={AT_ONCE: True},
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_reset_on_return=None,
-        hide_parameters=True,
-        connect_args={"connect_timeout": 10, "application_name": "chainfold"},
+    return without_values(
+        create_engine(
+            _driven(make_url(url)),
+            isolation_level="AUTOCOMMIT",
+            execution_options={AT_ONCE: True},
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_reset_on_return=None,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 10, "application_name": "chainfold"},
+        )
     )
+
+
+def without_values(engine: Engine) -> Engine:
+    """An engine whose errors hold no value of a statement, for they come into logs.
+
+    SQLAlchemy hides the parameters. But Postgres shows the row that it refused and the
+    line of the statement, into which psycopg2 has written the parameters.
+    """
+
+    def cut(context: ExceptionContext) -> None:
+        original, wrapped = context.original_exception, context.sqlalchemy_exception
+        code = getattr(original, "pgcode", None)
+        if code is None:
+            return
+        said = str(original).split("\n", 1)[0]
+        if code.startswith(DATA_EXCEPTION):  # "invalid input syntax …: "<the value>""
+            said = said.split('"', 1)[0] + "(a value that is not shown)"
+        original.args = (said,)
+        if wrapped is not None:
+            kind = f"{type(original).__module__}.{type(original).__name__}"
+            wrapped.args = (f"({kind}) {said}",)
+
+    event.listen(engine, "handle_error", cut)
+    return engine
 
 
 def _driven(url: URL) -> URL:

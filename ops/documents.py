@@ -1,8 +1,6 @@
 """From settings to where documents are kept."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
@@ -17,7 +15,6 @@ from ops.indexing import declared
 from ops.settings import Settings
 
 FOLDER = "documents"
-STOP_SECONDS = 5
 
 
 def open_documents(settings: Settings, engine: Engine, registry: Registry) -> Documents:
@@ -34,21 +31,19 @@ def open_documents(settings: Settings, engine: Engine, registry: Registry) -> Do
     )
 
 
-@contextmanager
-def sweeping(settings: Settings, url: str) -> Iterator[None]:
-    """Sweep files that no document speaks of, in a thread beside."""
-    engine, stop = connect(url, pool_size=1), threading.Event()
-    documents = open_documents(settings, engine, declared(settings))
+def sweep_beside(settings: Settings, url: str) -> None:
+    """Sweep files that no document speaks of, in a thread, as long as the process is.
+
+    Several processes may do so at a time.
+    """
+    documents = open_documents(settings, connect(url, pool_size=1), declared(settings))
     thread = threading.Thread(
-        target=sweep_until, args=(documents, stop), name="sweep", daemon=True
+        target=sweep_until,
+        args=(documents, threading.Event()),
+        name="sweep",
+        daemon=True,
     )
     thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(STOP_SECONDS)
-        engine.dispose()
 
 
 def open_storage(settings: Settings) -> Storage:

@@ -11,8 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from flask import Flask
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -21,16 +24,18 @@ from granian.log import LogLevels
 from api.app import create_app
 from api.documents import PARTS_BYTES
 from api.front import Front, FrontOptions
+from api.metrics import count_together
 from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
 from ops.accounts import auth_options, web_options
-from ops.documents import open_documents, open_storage, sweeping
+from ops.documents import open_documents, open_storage, sweep_beside
 from ops.embedded.child import die_with_parent
 from ops.errors import OperationError
 from ops.indexing import declared, streams
 from ops.intake import open_intake
 from ops.logs import configure_logging, current_logging
+from ops.metrics_port import check_metrics_port, serve_metrics
 from ops.settings import Settings, load_settings
 from ops.sockets import drop_stuck_readers
 
@@ -45,8 +50,8 @@ HEAD_MILLISECONDS = 10_000  # for the head of a request
 READ_SECONDS = 20  # an answer of which nothing was taken for so long is given up
 
 
-def build_app(path: str | None, url: str) -> Any:
-    """The WSGI application of one worker process."""
+def build_app(path: str | None, url: str, folder: Path | None = None) -> Flask:
+    """The app of one worker process, which counts with others in `folder`."""
     settings = load_settings(path)
     registry = declared(settings)
     writer = connect(url, pool_size=READERS)
@@ -61,12 +66,14 @@ def build_app(path: str | None, url: str) -> Any:
         web=web_options(settings),
         intake=open_intake(settings, writer) if settings.signers else None,
         documents=open_documents(settings, writer, registry),
+        metrics_folder=folder,
     )
 
 
 def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
     """Serve until a signal; returns when the workers have ended."""
     open_storage(settings)  # what it lacks is told once, and not by every worker
+    measured = check_metrics_port(settings.metrics)
     path = None if settings.path is None else str(settings.path)
     server = Granian(
         "chainfold",
@@ -82,15 +89,29 @@ def serve_api(settings: Settings, url: str, *, workers: int = WORKERS) -> None:
         log_level=LogLevels.error,  # it warns of threads that only wait
         respawn_failed_workers=True,
     )
-    load = partial(_load, path, url, current_logging())
-    with sweeping(settings, url):
+    with TemporaryDirectory(prefix="chainfold-counts-") as folder:
+        counts = Path(folder) if workers > 1 else None
+        load = partial(_load, path, url, current_logging(), measured, counts)
         server.serve(target_loader=load, wrap_loader=False)
 
 
-def _load(path: str | None, url: str, form: LogForm, *_: Any) -> Any:
+def _load(
+    path: str | None,
+    url: str,
+    form: LogForm,
+    measured: bool,
+    counts: Path | None,
+    *_: Any,
+) -> Any:
     """Runs in the worker, which is new and logs nothing yet."""
     configure_logging(form[0], level=form[1])
     settings = load_settings(path)
+    if counts is not None:
+        count_together(counts)
+    app = build_app(path, url, counts)
+    if measured:
+        serve_metrics(settings.metrics, app.extensions["chainfold_metrics"])
+    sweep_beside(settings, url)
     options = FrontOptions(
         body_bytes_max=max(
             settings.api.max_body_bytes,
@@ -98,7 +119,7 @@ def _load(path: str | None, url: str, form: LogForm, *_: Any) -> Any:
         ),
         read_threads=THREADS,
     )
-    return _Worker(build_app(path, url).wsgi_app, options)
+    return _Worker(app.wsgi_app, options)
 
 
 class _Worker(Front):

@@ -113,6 +113,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "api": "",
         "auth": "",
         "documents": "",
+        "metrics": "",
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
     (tmp_path / "y.json").write_text("[]")

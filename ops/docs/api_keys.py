@@ -6,6 +6,7 @@ from ops.settings import (
     AuthSettings,
     DocumentSettings,
     ExternalSettings,
+    MetricsSettings,
 )
 
 API_SECTIONS = (
@@ -43,6 +44,20 @@ API_SECTIONS = (
             "max_body_bytes": Key("integer", "Larger requests are refused."),
             "max_document_bytes": Key(
                 "integer", "Larger documents are refused. They are kept in memory once."
+            ),
+        },
+    ),
+    Section(
+        "metrics",
+        "Where Prometheus reads the API's metrics: `GET /metrics`. They are for "
+        "operators, so the port is not the API's.",
+        MetricsSettings,
+        {
+            "host": Key("text", "The address that is listened at."),
+            "port": Key(
+                "integer",
+                "0: not served. The default is left out where it is taken; one that is "
+                "written here must be free.",
             ),
         },
     ),

@@ -167,6 +167,7 @@ class SignerSettings:
     url: SecretUrl | None = None
     address: bytes | None = None
     allow: tuple[str, ...] | None = None
+    nonces_ahead: int = 1000
     value_per_transaction: int | None = None
     value_per_day: int | None = None
     gas_per_day: int | None = None
@@ -210,6 +211,15 @@ class ApiSettings:
     proxies: int = 0
     max_body_bytes: int = 1 << 20
     max_document_bytes: int = 10 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where the API's metrics are served; `said`: the port is not the default."""
+
+    host: str = "127.0.0.1"
+    port: int = 9464
+    said: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,5 +278,6 @@ class Settings:
     wallets: WalletSettings = WalletSettings()
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
+    metrics: MetricsSettings = MetricsSettings()
     documents: DocumentSettings = DocumentSettings()
     notes: tuple[str, ...] = ()

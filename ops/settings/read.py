@@ -22,6 +22,7 @@ from ops.settings.model import (
     Finality,
     LimitSettings,
     Logs,
+    MetricsSettings,
     RedisSettings,
     Secret,
     SecretUrl,
@@ -63,6 +64,7 @@ def read_settings(
         api=read_api(root.section("api")),
         auth=read_auth(root.section("auth"), environ),
         documents=read_documents(root.section("documents")),
+        metrics=read_metrics(root.section("metrics")),
     )
     root.finish()
     return settings
@@ -268,6 +270,7 @@ def read_signer(
     }
     gas_price_max = table.parsed("gas_price_max", values.wei)
     max_in_flight = table.number("max_in_flight", default.max_in_flight, int, 1)
+    nonces_ahead = table.number("nonces_ahead", default.nonces_ahead, int, 1)
     table.finish()
     return SignerSettings(
         name=name,
@@ -281,6 +284,7 @@ def read_signer(
         **limits,
         gas_price_max=gas_price_max or default.gas_price_max,
         max_in_flight=max_in_flight,
+        nonces_ahead=nonces_ahead,
         secret=Secret(secret) if secret else None,
     )
 
@@ -310,6 +314,20 @@ def read_wallets(table: Table) -> WalletSettings:
         waiting_of_account=number("waiting_of_account"),
         waiting_of_wallet=number("waiting_of_wallet"),
     )
+    table.finish()
+    return found
+
+
+def read_metrics(table: Table) -> MetricsSettings:
+    """Read `[metrics]`."""
+    default = MetricsSettings()
+    found = MetricsSettings(
+        host=table.text("host") or default.host,
+        port=table.number("port", default.port, int),
+        said="port" in table,
+    )
+    if found.port > 65_535:
+        table.problem("port", "must be at most 65535")
     table.finish()
     return found
 

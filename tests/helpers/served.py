@@ -34,6 +34,9 @@ port = {port}
 limit = "none"
 sign_in_limit = "none"
 
+[metrics]
+port = {metrics}
+
 [signers.registrar]
 kind = "env"
 env = "REGISTRAR_KEY"
@@ -45,10 +48,12 @@ gas_per_day = "1 ether"
 class Served:
     """The API under a real server; `process` is the command that was started."""
 
-    def __init__(self, folder, url, rpc="http://127.0.0.1:9", more=""):
-        self.port = free_port()
-        self.folder = folder
-        text = SETTINGS.format(url=servers.plain(url), port=self.port, rpc=rpc)
+    def __init__(self, folder, url, *arguments, rpc="http://127.0.0.1:9", more=""):
+        self.port, self.metrics_port = free_port(), free_port()
+        self.folder, self.url = folder, url
+        text = SETTINGS.format(
+            url=servers.plain(url), port=self.port, metrics=self.metrics_port, rpc=rpc
+        )
         (folder / "chainfold.toml").write_text(text + more)
         self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("CHAINFOLD_")},
@@ -57,8 +62,8 @@ class Served:
         self.log = folder / "served.log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [COMMAND, "serve"], cwd=folder, env=self.environment, stdout=log,
-                stderr=subprocess.STDOUT,
+                [COMMAND, "serve", *arguments], cwd=folder, env=self.environment,
+                stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self._await()
 
@@ -81,9 +86,11 @@ class Served:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def ask(self, method, path, body=None, timeout=30, **headers):
+    def ask(self, method, path, body=None, timeout=30, port=None, **headers):
         """The status and the content of an answer."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", port or self.port, timeout=timeout
+        )
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body, named)
@@ -120,6 +127,26 @@ class Served:
         assert status == 200, content
         return json.loads(content)["access_token"]
 
+    def signed_in(self, role):
+        """The access token of a new account that an operator made."""
+        login = f"{uuid.uuid4().hex[:12]}@example.org"
+        self.run(
+            "account", "create", "--email", login, "--role", role, "--password-stdin",
+            given=PASSWORD,
+        )  # fmt: skip
+        status, content = self.post(
+            "/api/v1/auth/token", {"login": login, "password": PASSWORD}
+        )
+        assert status == 200, content
+        return json.loads(content)["access_token"]
+
+    def samples(self):
+        """Every sample that Prometheus would read: name and labels to value."""
+        status, content = self.ask("GET", "/metrics", port=self.metrics_port)
+        assert status == 200, content
+        lines = (each for each in content.decode().splitlines() if each[0] != "#")
+        return {name: float(v) for name, v in (line.rsplit(" ", 1) for line in lines)}
+
     def workers(self):
         """The ids of the processes that answer."""
         pids = [self.process.pid]
@@ -147,10 +174,10 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(folder, postgres_url, template, **options):
+def serving(folder, postgres_url, template, *arguments, **options):
     """A served API on a database of its own."""
     with servers.fresh_database(postgres_url, template) as url:
-        served = Served(folder, url, **options)
+        served = Served(folder, url, *arguments, **options)
         try:
             yield served
         finally:

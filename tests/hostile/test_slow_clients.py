@@ -107,13 +107,16 @@ def test_who_reads_nothing_keeps_nobody_waiting(lives):
 
 def test_who_reads_nothing_is_dropped_in_the_end(lives):
     ask = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: h\r\n\r\n"
+    times = 200  # more than the kernel keeps for it
+    whole = times * len(lives.ask("GET", "/api/v1/openapi.json")[1])
+    read = 0
     with lives.connect(receive_bytes=2048) as connection:
-        connection.sendall(ask * 200)  # more than the kernel keeps for it
+        connection.sendall(ask * times)
         time.sleep(READ_SECONDS + SOON)
-        with contextlib.suppress(ConnectionResetError):
-            while connection.recv(1 << 20):
-                pass
-            pytest.fail("all of it was kept for a client that did not read")
+        with contextlib.suppress(ConnectionResetError, TimeoutError):
+            while part := connection.recv(1 << 20):
+                read += len(part)
+    assert 0 < read < whole / 10
 
 
 @pytest.mark.parametrize(

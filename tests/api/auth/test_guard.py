@@ -12,7 +12,7 @@ from db.declare.roles import Role
 TOKEN = "/api/v1/auth/token"
 SITE = "https://app.example"
 EVERYWHERE = (
-    "/api/v1/", "/docs", "/health/live", "/metrics", "/nowhere", "/api/v1/auth/me",
+    "/api/v1/", "/docs", "/health/live", "/nowhere", "/api/v1/auth/me",
     "/api/v1/openapi.json", "/probe",
 )  # fmt: skip
 
