@@ -361,6 +361,20 @@ def test_an_account_has_so_many_documents_and_bytes_of_them(otherwise):
     desk.upload(fresh(), by=other)  # others have their own
 
 
+def test_rows_of_documents_are_their_owner_s_and_compliance_s(desk):
+    anna, ben = (desk.token(desk.account(Role.INVESTOR)) for _ in range(2))
+    made = desk.upload(fresh(), by=anna).json["data"]
+
+    for path in ("kyc_documents", "events/compliance_document_uploaded"):
+        rows = desk.get(f"/api/v1/{path}", token=anna).json["data"]
+        assert [made["id"]] == [row["document"] for row in rows]
+        assert [] == desk.get(f"/api/v1/{path}", token=ben).json["data"]
+    one = f"/api/v1/kyc_documents/{made['id']}"
+    desk.get(one, token=anna)
+    desk.get(one, 404, token=ben)
+    desk.get(one, token=desk.by(Role.COMPLIANCE))
+
+
 def test_what_is_refused_for_what_it_supersedes_is_not_stored(desk):
     first = desk.new()
     desk.upload(fresh(), supersedes=first["id"])

@@ -1,6 +1,16 @@
 """Entries of the audit log: commands, refusals, sign-ins, erasures."""
 
-from db.declare import EVERYONE, Bytes32, Entry, Json, Text, Uint, Uuid
+from db.declare import (
+    EVERYONE,
+    STAFF,
+    Bytes32,
+    Entry,
+    Json,
+    Own,
+    Text,
+    Uint,
+    Uuid,
+)
 
 # Bytes; each argument has a maximum of its own, which its command declares.
 ARGUMENTS_LENGTH_MAX = 1 << 20
@@ -40,6 +50,8 @@ class SecurityEvent(Entry):
     kind = Text()
     account = Text()
     details = Json()
+
+    readable_by = (STAFF, Own("account"))
 
 
 class SubjectErased(Entry):
