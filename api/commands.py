@@ -26,6 +26,7 @@ from api.command_answers import (
     sent_object,
 )
 from api.command_problems import told
+from api.command_schemas import described
 from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
 from api.service import PREFIX, Service
@@ -78,10 +79,7 @@ def commands_blueprint(service: Service, hub: Hub) -> Blueprint:
             summary=summary,
             operationId=f"commands_{view.__name__}",
             security=[{"bearer": []}, {"key": []}],
-            responses={
-                "200": {"description": "Its state, read now."},
-                "default": {"$ref": "#/components/responses/Problem"},
-            },
+            **described(view.__name__, service.page_size_max),
         )(view)
         blueprint.add_url_rule(
             rule, view.__name__, documented, methods=[method], strict_slashes=False

@@ -47,6 +47,13 @@ VALID_SECONDS_MOST = 30 * 86_400
 log = logging.getLogger(__name__)
 
 
+KEY_HEADER: Schema = {
+    "in": "header", "name": HEADER, "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "description": "A new UUID for each request; the same one repeats it.",
+}  # fmt: skip
+
+
 def write_blueprint(service: Service, command: type[Command]) -> Blueprint:
     """`POST /commands/<slug>`, and the command's own route if it has one."""
     spec = command.spec
@@ -233,17 +240,12 @@ def _description(spec: CommandSpec, route: Route, endpoint: str) -> dict[str, An
     roles = ", ".join(spec.roles)
     about = [spec.doc, f"For the role {roles}."]
     about += [str(rule.__doc__).split("\n", 1)[0] for rule in spec.rules]
-    header = {
-        "in": "header", "name": HEADER, "required": True,
-        "schema": {"type": "string", "maxLength": 200},
-        "description": "A new UUID for each request; the same one repeats it.",
-    }  # fmt: skip
     return {
         "summary": spec.doc.split("\n", 1)[0],
         "description": "\n\n".join(about),
         "operationId": f"{endpoint}_{spec.slug}",
         "security": [{"bearer": []}, {"key": []}],
-        "parameters": [header],
+        "parameters": [KEY_HEADER],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": body_schema(spec, route)}},
