@@ -7,11 +7,11 @@ dynamic fees (EIP-1559), in their canonical encoding only.
 from dataclasses import dataclass
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]
 from eth_account import Account
 from eth_utils.crypto import keccak
 
 from commands.errors import BadTransaction
+from db.bounded import load_rlp
 
 SIGNED_BYTES_MAX = 128 * 1024  # what nodes take (go-ethereum's txMaxSize)
 # A transaction is a list; in it the access list; in that its entries; in one the keys.
@@ -90,36 +90,7 @@ def _typed(raw: bytes) -> RawTransaction:
 
 
 def _decoded(encoded: bytes) -> Any:
-    """The items of an encoding that was measured first, as the decoder is recursive."""
-    _check(rlp_depth(encoded) <= RLP_DEPTH_MAX)
-    return rlp.decode(encoded, strict=True)
-
-
-def rlp_depth(encoded: bytes) -> int:
-    """How deep the lists of an RLP encoding nest, up to one more than is taken.
-
-    Follows the headers alone (Ethereum yellow paper, appendix B), and no further than
-    the encoding is whole.
-    """
-    ends: list[int] = []
-    at, deepest = 0, 0
-    while at < len(encoded) and deepest <= RLP_DEPTH_MAX:
-        while ends and at >= ends[-1]:
-            ends.pop()
-        first = encoded[at]
-        short, long = (0x80, 0xB7) if first < 0xC0 else (0xC0, 0xF7)
-        length, at = first - short, at + 1
-        if first < 0x80:
-            continue
-        if first > long:
-            digits = first - long
-            length, at = int.from_bytes(encoded[at : at + digits]), at + digits
-        if first < 0xC0:
-            at += length
-        else:
-            ends.append(at + length)
-            deepest = max(deepest, len(ends))
-    return deepest
+    return load_rlp(encoded, depth_max=RLP_DEPTH_MAX)
 
 
 def _read(

@@ -1,4 +1,4 @@
-"""JSON that somebody else wrote: its size and depth are known before it is parsed.
+"""JSON and RLP of others: size and depth are known before they are parsed.
 
     load_json(answer, bytes_max=1 << 20)       what a node or another service answers
     load_strict_json(body, bytes_max=1 << 20)  what a client asks
@@ -13,6 +13,8 @@ import json
 import re
 from collections.abc import Iterator
 from typing import Any
+
+import rlp  # type: ignore[import-untyped]
 
 DEPTH_MAX = 64
 NAME_SHOWN = 60
@@ -54,6 +56,43 @@ def too_deep(content: bytes, depth_max: int) -> bool:
             return False
         left = left.replace(b"[]", b"")
     return bool(left)
+
+
+def load_rlp(encoded: bytes, *, depth_max: int) -> Any:
+    """The items of an RLP encoding, measured first; raises Unreadable."""
+    if rlp_depth(encoded, depth_max) > depth_max:
+        raise Unreadable(f"it nests deeper than {depth_max} lists")
+    try:
+        return rlp.decode(encoded, strict=True)
+    except (rlp.exceptions.RLPException, IndexError) as error:
+        raise Unreadable(f"it is not RLP: {error}"[:200]) from None
+
+
+def rlp_depth(encoded: bytes, depth_max: int) -> int:
+    """How deep the lists of an RLP encoding nest, up to one more than is taken.
+
+    Follows the headers alone (Ethereum yellow paper, appendix B), and no further than
+    the encoding is whole.
+    """
+    ends: list[int] = []
+    at, deepest = 0, 0
+    while at < len(encoded) and deepest <= depth_max:
+        while ends and at >= ends[-1]:
+            ends.pop()
+        first = encoded[at]
+        short, long = (0x80, 0xB7) if first < 0xC0 else (0xC0, 0xF7)
+        length, at = first - short, at + 1
+        if first < 0x80:
+            continue
+        if first > long:
+            digits = first - long
+            length, at = int.from_bytes(encoded[at : at + digits]), at + digits
+        if first < 0xC0:
+            at += length
+        else:
+            ends.append(at + length)
+            deepest = max(deepest, len(ends))
+    return deepest
 
 
 def _checked(content: bytes, bytes_max: int, depth_max: int) -> str:

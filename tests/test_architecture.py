@@ -248,14 +248,16 @@ def test_what_others_wrote_is_parsed_by_what_bounds_it_first():
         module.at(node)
         for module in modules()
         if within(module.name, ("api", "commands", "indexer"))
-        and module.name != "commands.raw"  # measures RLP before it decodes it
         for node in ast.walk(module.tree)
         if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
             and (node.value.id, node.attr) in recursive)
         or (isinstance(node, ast.Attribute) and node.attr == "get_json")
     ]  # fmt: skip
 
-    report(wrong, "Use db.bounded.load_json, or load_strict_json for a request:")
+    report(
+        wrong,
+        "Use load_json, load_rlp, or for a request load_strict_json of db.bounded:",
+    )
 
 
 def test_only_ops_prints():

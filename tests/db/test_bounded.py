@@ -3,12 +3,13 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from db.bounded import DEPTH_MAX, Unreadable, load_json, load_strict_json, too_deep
 
 ROOM = 1 << 20
+SLOWLY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda inside: st.lists(inside) | st.dictionaries(st.text(), inside),
@@ -22,6 +23,7 @@ def depth_of(value):
     return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
 
 
+@SLOWLY
 @given(VALUES, st.booleans())
 def test_the_depth_is_that_of_the_value(value, ascii_only):
     content = json.dumps(value, ensure_ascii=ascii_only).encode("utf-8", "replace")
@@ -30,6 +32,7 @@ def test_the_depth_is_that_of_the_value(value, ascii_only):
         assert too_deep(content, limit) == (depth_of(value) > limit)
 
 
+@SLOWLY
 @given(VALUES)
 def test_what_is_shallow_is_read_as_it_is(value):
     content = json.dumps(value).encode()

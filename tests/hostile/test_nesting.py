@@ -6,7 +6,8 @@ import json
 import pytest
 import rlp
 
-from commands.raw import BadTransaction, read_raw, rlp_depth
+from commands.raw import RLP_DEPTH_MAX, BadTransaction, read_raw
+from db.bounded import rlp_depth
 
 pytestmark = pytest.mark.slow
 
@@ -85,7 +86,7 @@ def test_the_depth_of_rlp_is_that_of_its_lists(depth):
     for _ in range(depth):
         nested = [b"\x01", b"x" * 80, nested, b"", []]
 
-    assert max(depth + 1, 1) == rlp_depth(rlp.encode(nested))
+    assert max(depth + 1, 1) == rlp_depth(rlp.encode(nested), RLP_DEPTH_MAX)
 
 
 def test_json_strings_may_hold_brackets(lives):
