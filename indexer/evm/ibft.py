@@ -22,7 +22,10 @@ from coincurve import PublicKey
 from eth_hash.auto import keccak
 from py_arkworks_bls12381 import GT, G1Point, G2Point
 
+from db.bounded import Unreadable, load_rlp
+
 VANITY_BYTES = 32
+EXTRA_DEPTH_MAX = 8  # pairs in a list in a list are the deepest that there is
 COMMIT = b"\x02"  # the code of the commit message, which is in what is signed
 ADD_VOTE = bytes.fromhex("ffffffffffffffff")
 DROP_VOTE = bytes(8)
