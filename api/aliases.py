@@ -18,15 +18,55 @@ from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from sqlalchemy import Connection
 
 from api.auth.principal import current_principal
+from api.auth.routes import SIGNED_IN, shape
 from api.command_answers import json_answer
 from api.errors import Problem
 from api.parameters import value_of
+from api.schemas import Schema
 from api.service import PREFIX, Service
 from api.writes import require_intake
 from commands.errors import NodeAway
 from db import reads, sources
 from db.domains.crowdfunding.projections import Certificate, Investment
 from db.reads.tables import ReadTables
+
+_HEIGHT: Schema = {"type": ["integer", "null"], "minimum": 0}
+_ADDRESS: Schema = {"type": "string", "pattern": "^0x[0-9a-f]{40}$"}
+WALLET: Schema = {
+    "in": "query", "name": "wallet", "description": "Which of one's linked wallets.",
+    "schema": {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"},
+}  # fmt: skip
+
+
+def _data(description: str, **properties: Schema) -> Schema:
+    """An answer whose data has these members."""
+    schema = shape(data=shape(**properties))
+    content = {"application/json": {"schema": schema}}
+    return {"description": description, "content": content}
+
+
+_CHAIN = {
+    "chain": {"type": "string"}, "connected": {"type": "boolean"}, "head": _HEIGHT,
+    "indexed_head": _HEIGHT, "final": _HEIGHT,
+}  # fmt: skip
+HEALTH: Schema = {
+    "200": _data("The node answers.", **_CHAIN),
+    "503": _data("The node does not answer.", **_CHAIN),
+}
+NETWORK: Schema = {
+    "200": _data(
+        "The chain of the commands.",
+        chain={"type": "string"},
+        chain_id={"type": "string", "description": "As CAIP-2 has it."},
+        contracts={"type": "object", "additionalProperties": _ADDRESS},
+    )
+}
+THERE: Schema = {
+    "307": {
+        "description": "It is there.",
+        "headers": {"Location": {"schema": {"type": "string"}, "required": True}},
+    }
+}
 
 
 def aliases_blueprint(service: Service) -> Blueprint:
@@ -35,20 +75,25 @@ def aliases_blueprint(service: Service) -> Blueprint:
         "aliases", __name__, url_prefix=PREFIX, description="Other names for routes."
     )
     routes = _Routes(service)
-    for rule, method, view in (
-        ("/issuers/<issuer>/blockchain", "GET", routes.issuer),
-        ("/campaigns/<campaign>/status", "GET", routes.campaign),
-        ("/investments/my", "GET", routes.own_investments),
-        ("/investments/<investment>/nft", "GET", routes.certificate),
-        ("/blockchain/health", "GET", routes.health),
-        ("/blockchain/network-info", "GET", routes.network),
-        ("/blockchain/test-connection", "POST", routes.connection),
+    for rule, method, view, answers in (
+        ("/issuers/<issuer>/blockchain", "GET", routes.issuer, THERE),
+        ("/campaigns/<campaign>/status", "GET", routes.campaign, THERE),
+        ("/investments/my", "GET", routes.own_investments, THERE),
+        ("/investments/<investment>/nft", "GET", routes.certificate, THERE),
+        ("/blockchain/health", "GET", routes.health, HEALTH),
+        ("/blockchain/network-info", "GET", routes.network, NETWORK),
+        ("/blockchain/test-connection", "POST", routes.connection, HEALTH),
     ):
+        own = view == routes.own_investments
         documented = blueprint.doc(
             summary=view.__doc__,
             operationId=f"alias_{view.__name__}",
-            responses={"default": {"$ref": "#/components/responses/Problem"}},
-        )(view)
+            security=SIGNED_IN if own else [],
+            parameters=[WALLET] if own else [],
+            responses={
+                **answers, "default": {"$ref": "#/components/responses/Problem"},
+            },
+        )(view)  # fmt: skip
         blueprint.add_url_rule(
             rule, view.__name__, documented, methods=[method], strict_slashes=False
         )

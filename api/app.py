@@ -8,6 +8,8 @@ read, even of an event that nobody has begun to read. The app is an ordinary WSG
 application; granian with threads serves it best.
 """
 
+from pathlib import Path
+
 import orjson
 from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
@@ -20,6 +22,7 @@ from api.auth.gate import Gate
 from api.auth.guard import guard_app
 from api.auth.limits import limit_requests, limit_sign_in
 from api.auth.options import AuthOptions, WebOptions
+from api.auth.reuse import watch_for_reuse
 from api.auth.tokens import use_tokens
 from api.chains import Chains, Plans
 from api.command_answers import ANSWER, COMMAND, PAGE
@@ -74,11 +77,13 @@ def create_app(
     intake: Intake | None = None,
     documents: Documents | None = None,
     instance: str = "",
+    metrics_folder: Path | None = None,
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
     With `writer` and `auth` people can sign in, with `intake` change things, with
-    `documents` hand them in. `instance` is told by `/health/live`.
+    `documents` hand them in. `instance` is told by `/health/live`. In
+    `metrics_folder` several processes count together.
     """
     service = Service(
         engine=engine,
@@ -100,8 +105,9 @@ def create_app(
         OPENAPI_JSON_PATH="openapi.json",
     )
     app.json.sort_keys = False
-    metrics = Metrics(service)
+    metrics = Metrics(service, metrics_folder)
     metrics.watch(app)
+    app.extensions["chainfold_metrics"] = metrics
     api = _Api(app)
     _describe(api, service)
     _admit(app, api, service, web or WebOptions())
@@ -111,7 +117,7 @@ def create_app(
     if documents is not None:
         _take_documents(api, service, documents)
     app.register_blueprint(index_blueprint(service))
-    app.register_blueprint(health_blueprint(service, metrics, instance))
+    app.register_blueprint(health_blueprint(service, instance))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
     register_errors(app)
     return app
@@ -125,6 +131,7 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
         return
     keep_audit(app, service)
     use_tokens(app, service.auth)
+    watch_for_reuse(app, service)
     for name, schema in auth_components().items():
         api.spec.components.schema(name, schema)
     gate = Gate(service, service.writer, service.auth)

@@ -1,6 +1,7 @@
 """What Postgres knows of commands and signers, told when it is asked for."""
 
 import logging
+import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -17,6 +18,8 @@ from db.commands.listing import CommandCount, count_commands, count_ran
 from db.commands.states import State
 from db.reads import ReadError, read
 
+BALANCE_SECONDS = 30.0  # however often somebody looks
+
 log = logging.getLogger(__name__)
 
 
@@ -25,6 +28,8 @@ class CommandCollector(Collector):
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._asked_at = -BALANCE_SECONDS
+        self._wei: dict[str, int] = {}
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not ask the database."""
@@ -77,21 +82,27 @@ class CommandCollector(Collector):
         )
 
     def _balances(self, signers: Iterable[SignerHealth]) -> Metric:
-        """Asked of the node; while it is away none is told, and none waited for."""
+        """Asked of the node now and then; while it is away none is told."""
         gauge = GaugeMetricFamily(
             "chainfold_signer_balance_ether",
             "What a signer can pay for gas with, in units of 1e18 wei.",
             labels=["signer"],
         )
-        intake = self._service.intake
+        if time.monotonic() - self._asked_at >= BALANCE_SECONDS:
+            self._asked_at, self._wei = time.monotonic(), self._ask(signers)
+        for name, wei in self._wei.items():
+            gauge.add_metric([name], wei / 10**18)
+        return gauge
+
+    def _ask(self, signers: Iterable[SignerHealth]) -> dict[str, int]:
+        intake, found = self._service.intake, {}
         for each in signers if intake is not None else ():
             assert intake is not None
             try:
-                wei = intake.node.balance(bytes.fromhex(each.address[2:]))
+                found[each.name] = intake.node.balance(bytes.fromhex(each.address[2:]))
             except NodeAway:
                 break
-            gauge.add_metric([each.name], wei / 10**18)
-        return gauge
+        return found
 
 
 def _by_state(counts: list[CommandCount]) -> Metric:

@@ -8,10 +8,10 @@ POST /relay                               any signed call of a contract we follo
 """
 
 import re
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
@@ -26,10 +26,11 @@ from api.command_answers import (
     sent_object,
 )
 from api.command_problems import told
+from api.command_schemas import described
 from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
 from api.service import PREFIX, Service
-from api.waiting import Hub, sleep_until
+from api.waiting import CLIENT, Hub, Waiter, sleep_until
 from api.writes import actor_of, body_of_request, require_intake, to_sign
 from commands.actions import cancel_command, release_command
 from commands.submit import Submission
@@ -78,10 +79,7 @@ def commands_blueprint(service: Service, hub: Hub) -> Blueprint:
             summary=summary,
             operationId=f"commands_{view.__name__}",
             security=[{"bearer": []}, {"key": []}],
-            responses={
-                "200": {"description": "Its state, read now."},
-                "default": {"$ref": "#/components/responses/Problem"},
-            },
+            **described(view.__name__, service.page_size_max),
         )(view)
         blueprint.add_url_rule(
             rule, view.__name__, documented, methods=[method], strict_slashes=False
@@ -142,7 +140,7 @@ class _Routes:
         self._row(principal, command_id)
         given = request.headers.get("Last-Event-ID", "0")
         last = int(given) if re.fullmatch(r"[0-9]{1,18}", given) else 0
-        waiter = self._hub.waiter(str(command_id), principal.tenant)
+        waiter = self._waiter(principal, command_id)
         woken = waiter.__enter__()  # now, so that a refusal is an answer
         lines = _stream(self._read_events(command_id), woken, last)
         answer = Response(lines, mimetype="text/event-stream")
@@ -243,11 +241,20 @@ class _Routes:
         self, principal: Principal, command_id: uuid.UUID, wait: float, until: int
     ) -> CommandRow:
         deadline = time.monotonic() + wait
-        with self._hub.waiter(str(command_id), principal.tenant) as woken:
+        with self._waiter(principal, command_id) as woken:
             row = self._row(principal, command_id)
             while _level(row) < until and sleep_until(woken, deadline):
                 row = self._row(principal, command_id)
         return row
+
+    @contextmanager
+    def _waiter(self, principal: Principal, command_id: uuid.UUID) -> Iterator[Waiter]:
+        """A waiter, which is told when its client hangs up."""
+        client, staff = request.environ.get(CLIENT), _is_staff(principal)
+        with self._hub.waiter(str(command_id), principal.tenant, staff=staff) as woken:
+            if client is not None:
+                client.when_gone(woken.hang_up)
+            yield woken
 
     def _read_events(self, command_id: uuid.UUID) -> ReadAfter:
         def read_after(after: int) -> list[dict[str, Any]]:
@@ -260,9 +267,7 @@ class _Routes:
         return read_after
 
 
-def _stream(
-    read_after: ReadAfter, woken: threading.Event, last: int
-) -> Iterator[bytes]:
+def _stream(read_after: ReadAfter, woken: Waiter, last: int) -> Iterator[bytes]:
     """Events as they come, a comment now and then; ends with the command."""
     ends = time.monotonic() + STREAM_SECONDS
     beat = time.monotonic()
@@ -280,7 +285,8 @@ def _stream(
         if time.monotonic() - beat >= HEARTBEAT_SECONDS:
             beat = time.monotonic()
             yield b": still here\n\n"
-        sleep_until(woken, ends)
+        if not sleep_until(woken, ends):
+            return
 
 
 def _is_staff(principal: Principal) -> bool:

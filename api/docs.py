@@ -70,7 +70,7 @@ is a new block the answer is an empty 304.</li>
 </ul>
 <p>For programs: <a href="{PREFIX}/openapi.json">OpenAPI 3.1</a>,
 <a href="{PREFIX}/">an index</a>, <a href="{PREFIX}/chains">the chains</a>,
-<a href="/health/ready">health</a>, <a href="/metrics">metrics</a>.</p>
+<a href="/health/ready">health</a>.</p>
 """
 
 
@@ -148,7 +148,8 @@ def _projection(spec: ProjectionSpec) -> str:
 def _private(spec: ProjectionSpec) -> str:
     if not spec.in_journal:
         return ""
-    return f"<p>Folded from the journal, for {escape(readers(spec.readable_by))}.</p>"
+    who = readers(spec.readable_by, spec.owned_by)
+    return f"<p>Folded from the journal, for {escape(who)}.</p>"
 
 
 def _event(event: type[Event], specs: list[ProjectionSpec]) -> str:
@@ -168,7 +169,8 @@ def _event(event: type[Event], specs: list[ProjectionSpec]) -> str:
 
 def _writer(spec: EventSpec) -> str:
     if spec.in_journal:
-        return f"An entry of the journal, for {escape(readers(spec.readable_by))}."
+        who = readers(spec.readable_by, spec.owned_by)
+        return f"An entry of the journal, for {escape(who)}."
     return f"Written by {escape(spec.source.name)}."
 
 

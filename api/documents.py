@@ -39,6 +39,7 @@ from commands.documents import (
     FileLost,
     NoDocument,
     OwnDocument,
+    QuotaReached,
     Upload,
     WrongStanding,
 )
@@ -66,7 +67,8 @@ _ONE: Schema = {"type": "object", "properties": {"data": {"type": "object"}}}
 _MANY: Schema = {"type": "object", "properties": {"data": {"type": "array"}}}
 _PROBLEMS: dict[type[Exception], str] = {
     BadFile: "bad_file", NoDocument: "no_such_document", OwnDocument: "not_allowed",
-    WrongStanding: "document_standing", FileLost: "document_lost",
+    WrongStanding: "document_standing", QuotaReached: "quota_reached",
+    FileLost: "document_lost",
     NoFile: "document_lost", Erased: "document_lost",
 }  # fmt: skip
 
@@ -218,7 +220,8 @@ def _upload(documents: Documents, account: uuid.UUID) -> Upload:
     parser = FormDataParser(
         stream_factory=lambda *_, **__: io.BytesIO(),
         max_content_length=documents.max_bytes + PARTS_BYTES,
-        max_form_memory_size=PARTS_BYTES,
+        # Of all that is in the parser's memory, the file's own parts among it.
+        max_form_memory_size=documents.max_bytes + PARTS_BYTES,
         max_form_parts=4,
     )
     _, fields, files = parser.parse_from_environ(request.environ)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from db import reads
@@ -104,6 +104,15 @@ PROBLEMS = {
         429, "Too many requests", "Ask again after `retry_after` seconds."
     ),
     "not_found": ProblemType(404, "Not found", "There is no such route."),
+    "quota_reached": ProblemType(
+        409, "Quota reached", "The account has as much of this as it may have."
+    ),
+    "slow_body": ProblemType(
+        408, "Body not sent", "The body of the request did not come whole and in time."
+    ),
+    "busy": ProblemType(
+        503, "Busy", "More is asked at once than is done at once; try again soon."
+    ),
     "method_not_allowed": ProblemType(
         405, "Method not allowed", "The route answers other methods; see `Allow`."
     ),
@@ -191,20 +200,30 @@ class Problem(Exception):
         super().__init__(f"{name}: {detail}")
 
 
+def problem_object(
+    name: str, detail: str, *, instance: str, status: int | None = None, **more: Any
+) -> dict[str, Any]:
+    """What an answer tells of a problem."""
+    kind = PROBLEMS[name]
+    return {
+        "type": f"/docs#{name}",
+        "title": kind.title,
+        "status": status or kind.status,
+        "detail": detail,
+        "instance": instance,
+        **more,
+    }
+
+
 def problem_response(
     name: str, detail: str, *, status: int | None = None, **extensions: Any
 ) -> Response:
     """The answer that tells of a problem."""
-    kind = PROBLEMS[name]
-    status = status or kind.status
-    content = {
-        "type": f"/docs#{name}",
-        "title": kind.title,
-        "status": status,
-        "detail": detail,
-        "instance": request.path,
-        **extensions,
-    }
+    content = problem_object(
+        name, detail, status=status, instance=request.path, **extensions
+    )
+    status = content["status"]
+    g.problem = name
     answer = Response(orjson.dumps(content), status, mimetype=MEDIA_TYPE)
     answer.headers["Cache-Control"] = "no-store"
     if status == 401:

@@ -1,4 +1,4 @@
-"""Whether this process lives, whether it should be sent requests, and its metrics."""
+"""Whether this process lives, and whether it should be sent requests."""
 
 from collections.abc import Iterator
 
@@ -7,17 +7,14 @@ from flask import Blueprint, Response
 
 from api.errors import problem_response
 from api.index import status_of
-from api.metrics import Metrics
 from api.service import Service
 from db.diagnosis import Ailment, Diagnosis, diagnose
 from db.fit import examine
 from db.reads import DatabaseAway, ReadError, read
 
 
-def health_blueprint(
-    service: Service, metrics: Metrics, instance: str = ""
-) -> Blueprint:
-    """`/health/live`, `/health/ready` and `/metrics`.
+def health_blueprint(service: Service, instance: str = "") -> Blueprint:
+    """`/health/live` and `/health/ready`.
 
     `instance`, if given, is told by `/health/live`: whoever started the server knows by
     it that the answer is not another server's.
@@ -36,13 +33,8 @@ def health_blueprint(
             return problem_response("not_ready", " ".join(causes), causes=causes)
         return _json({"status": "ready"})
 
-    def show_metrics() -> Response:
-        """Everything measured, as Prometheus reads it."""
-        return metrics.text()
-
     blueprint.add_url_rule("/health/live", view_func=live)
     blueprint.add_url_rule("/health/ready", view_func=ready)
-    blueprint.add_url_rule("/metrics", view_func=show_metrics)
     return blueprint
 
 

@@ -66,6 +66,7 @@ def _projection(spec: ProjectionSpec) -> dict[str, Any]:
         "about": spec.doc.split("\n", 1)[0],
         "url": f"{PREFIX}/{spec.plural}",
         "readable_by": spec.readable_by,
+        "owned_by": spec.owned_by,
         "keys": list(spec.keys),
         "columns": list(reads.row_columns(spec)),
         "filters": list(usable(reads.row_filters(spec))),
@@ -81,6 +82,7 @@ def _event(event: type[Event], projections: list[ProjectionSpec]) -> dict[str, A
         "about": event.spec.doc.split("\n", 1)[0],
         "url": f"{PREFIX}/events/{event.spec.table}",
         "readable_by": event.spec.readable_by,
+        "owned_by": event.spec.owned_by,
         "columns": list(reads.fact_columns(event)),
         "filters": list(usable(reads.fact_filters(event, projections))),
     }

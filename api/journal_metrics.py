@@ -36,7 +36,8 @@ class JournalCollector(Collector):
         """The metrics of a head; None: the journal was not begun."""
         entries = GaugeMetricFamily("chainfold_journal_entries", "Entries appended.")
         last = GaugeMetricFamily(
-            "chainfold_journal_last_entry_seconds", "Time of the last, Unix time."
+            "chainfold_journal_last_entry_timestamp_seconds",
+            "Time of the last, Unix time.",
         )
         if head is not None:
             entries.add_metric([], head.seq)

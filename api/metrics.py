@@ -2,12 +2,15 @@
 
 The indexer is another process with metrics of its own; how far each chain is read is
 taken from the database when it is asked for, so that it is told even when no indexer
-runs. With several API processes on one port, each answers for the requests it served.
+runs. What requests are counted by is shared by all processes that serve one port: each
+writes into files of its own (`count_together`), and any of them adds them up.
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from flask import Flask, Response, g, request
 from prometheus_client import (
@@ -16,9 +19,12 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
+    values,
 )
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
@@ -33,16 +39,40 @@ from db.status import ChainStatus
 
 log = logging.getLogger(__name__)
 
+# A client may invent others; a label must not have a value for each.
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")
 STATES = (
     "new", "reading", "following", "behind", "retrying", "stalled", "halted", "stopped",
 )  # fmt: skip
 
 
-class Metrics:
-    """The metrics of one app, in a registry of its own."""
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
-    def __init__(self, service: Service) -> None:
+
+def count_together(folder: Path) -> None:
+    """Have what this process counts from now on added to what others do.
+
+    For the process of a worker, before its app is made. Prometheus's library takes the
+    folder from the environment alone.
+    """
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(folder)
+    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
+
+
+class Metrics:
+    """The metrics of one app, in registries of its own.
+
+    With a `folder` the requests of all processes that count there are told, and nothing
+    of one process alone.
+    """
+
+    def __init__(self, service: Service, folder: Path | None = None) -> None:
         self.registry = CollectorRegistry()
+        self._told = self.registry if folder is None else CollectorRegistry()
+        if folder is not None:
+            MultiProcessCollector(  # type: ignore[no-untyped-call]
+                self._told, path=str(folder)
+            )
         self.requests = Counter(
             "chainfold_api_requests_total",
             "Requests answered.",
@@ -56,29 +86,37 @@ class Metrics:
             buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
             registry=self.registry,
         )
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
-        self.registry.register(ChainCollector(service))
-        self.registry.register(JournalCollector(service))
+        self.problems = Counter(
+            "chainfold_api_problems_total",
+            "Requests that were refused or failed, by the problem that was told.",
+            ["problem"],
+            registry=self.registry,
+        )
+        if folder is None:
+            ProcessCollector(registry=self._told)
+            PlatformCollector(registry=self._told)
+        self._told.register(ChainCollector(service))
+        self._told.register(JournalCollector(service))
         if service.intake is not None:
-            self.registry.register(CommandCollector(service))
+            self._told.register(CommandCollector(service))
 
     def watch(self, app: Flask) -> None:
         """Count and time every request of an app."""
         app.before_request(_start)
         app.after_request(self._count)
 
-    def text(self) -> Response:
+    def text(self) -> bytes:
         """Everything, as Prometheus reads it."""
-        return Response(
-            generate_latest(self.registry), content_type=CONTENT_TYPE_LATEST
-        )
+        return generate_latest(self._told)
 
     def _count(self, response: Response) -> Response:
         # The rule, not the path: a label must not have a value for every key.
         rule = request.url_rule
         route = "unmatched" if rule is None else rule.rule
-        self.requests.labels(request.method, route, response.status_code).inc()
+        method = request.method if request.method in METHODS else "other"
+        self.requests.labels(method, route, response.status_code).inc()
+        if (problem := g.get("problem")) is not None:
+            self.problems.labels(problem).inc()
         started = g.get("started")
         if started is not None:
             self.seconds.labels(route).observe(time.perf_counter() - started)
@@ -149,7 +187,10 @@ def _chain_metrics(chains: list[ChainStatus]) -> Iterator[Metric]:
         "gaps": ("Gaps below what is written, ten at most.", lambda s: len(s.gaps)),
         "incidents": ("Open incidents.", lambda s: len(s.incidents)),
         "followed": ("1 while a process follows it.", _followed),
-        "polled_seconds": ("When the head was last read, Unix time.", _polled),
+        "polled_timestamp_seconds": (
+            "When the head was last read, Unix time.",
+            _polled,
+        ),
     }
     for name, (help_, value_of) in gauges.items():
         gauge = GaugeMetricFamily(f"chainfold_chain_{name}", help_, labels=["chain"])

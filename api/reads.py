@@ -3,21 +3,22 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api import schemas
 from api.answers import CACHE, not_modified, page_answer, row_answer, tag_of
-from api.auth.principal import current_principal, require_role
 from api.auth.routes import SIGNED_IN
 from api.chains import Chain
 from api.errors import Problem
+from api.owning import Share, share_of
 from api.parameters import Query, read_query, usable, value_of
 from api.service import PREFIX, Service
 from db import reads
-from db.declare import Event
+from db.declare import Event, Field
 from db.declare.projections import ProjectionSpec
-from db.declare.readers import Readers
+from db.declare.readers import Readers, readers
 
 View = Callable[..., Response]
 
@@ -34,6 +35,8 @@ def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
         version=reads.row_version(spec),
         readable_by=spec.readable_by,
         in_journal=spec.in_journal,
+        owned_by=spec.owned_by,
+        fields={name: c.field for name, c in reads.row_columns(spec).items()},
     )
     keys = {key: reads.row_columns(spec)[key] for key in spec.keys}
     path = "/".join(f"<{key}>" for key in keys)
@@ -41,14 +44,15 @@ def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
         blueprint, f"/{spec.plural}", f"list_{spec.plural}",
         _rows_view(resource, spec),
         summary=f"{spec.name} rows", answer=f"{spec.name}Page",
-        parameters=resource.parameters(many=True), public=spec.readable_by is None,
+        parameters=resource.parameters(many=True),
+        readable_by=spec.readable_by, owned_by=spec.owned_by,
     )  # fmt: skip
     _add(
         blueprint, f"/{spec.plural}/{path}", f"get_{spec.plural}",
         _row_view(resource, spec, keys),
         summary=f"One {spec.name}", answer=f"{spec.name}Answer",
         parameters=resource.parameters(many=False), path=schemas.path_parameters(keys),
-        public=spec.readable_by is None,
+        readable_by=spec.readable_by, owned_by=spec.owned_by,
     )  # fmt: skip
     return blueprint
 
@@ -67,12 +71,15 @@ def facts_blueprint(service: Service, event: type[Event]) -> Blueprint:
         version=reads.fact_version(event),
         readable_by=spec.readable_by,
         in_journal=spec.in_journal,
+        owned_by=spec.owned_by,
+        fields=spec.fields,
     )
     _add(
         blueprint, f"/events/{spec.table}", f"facts_{spec.table}",
         _facts_view(resource, event),
         summary=f"{spec.name} facts", answer=f"{spec.table}_page",
-        parameters=resource.parameters(many=True), public=spec.readable_by is None,
+        parameters=resource.parameters(many=True),
+        readable_by=spec.readable_by, owned_by=spec.owned_by,
     )  # fmt: skip
     return blueprint
 
@@ -107,11 +114,12 @@ class _Resource:
     version: str
     readable_by: Readers
     in_journal: bool
+    owned_by: str | None
+    fields: Mapping[str, Field]
 
-    def admit(self) -> None:
-        """Refuse whoever may not read this."""
-        if self.readable_by is not None:
-            require_role(current_principal(self.service), *self.readable_by)
+    def admit(self) -> Share:
+        """What whoever asks may read of this; refuses who may read nothing."""
+        return share_of(self.service, self.readable_by, self.owned_by, self.fields)
 
     def chain(self, query: Query) -> Chain:
         """What the request is about: a chain, or the journal."""
@@ -132,7 +140,7 @@ class _Resource:
             page_size_max=self.service.page_size_max,
         )
 
-    def unchanged(self, chain: Chain, query: Query) -> Response | None:
+    def unchanged(self, chain: Chain, query: Query, share: Share) -> Response | None:
         """A 304 when the client has the answer already."""
 
         def mark() -> reads.Mark:
@@ -144,17 +152,19 @@ class _Resource:
                 ),
             )  # fmt: skip
 
-        return not_modified(mark, self.version)
+        return not_modified(mark, share.version(self.version))
 
-    def page(self, found: reads.Page) -> Response:
+    def page(self, found: reads.Page, share: Share) -> Response:
         """The answer that holds a page."""
-        tag = tag_of(found.block, self.version, found.built_at)
+        version = share.version(self.version)
+        tag = tag_of(found.block, version, found.built_at)
         return self.guarded(page_answer(found.data, found.block, found.next, tag))
 
     def guarded(self, answer: Response) -> Response:
         """Keep what is not for everyone out of caches that are."""
         if self.readable_by is not None:
             answer.headers["Cache-Control"] = f"private, {CACHE}"
+            answer.vary.update(("Authorization", "X-API-Key"))
         return answer
 
 
@@ -162,19 +172,21 @@ def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
     service = resource.service
 
     def list_rows() -> Response:
-        resource.admit()
+        share = resource.admit()
         query = resource.query(many=True)
+        where = share.narrow(query.where, query.as_of)
         chain = resource.chain(query)
-        return resource.unchanged(chain, query) or resource.page(
+        return resource.unchanged(chain, query, share) or resource.page(
             reads.read(
                 service.engine,
                 lambda connection: reads.select_rows(
                     connection, spec, chain.id,
-                    where=query.where, order=query.order, descending=query.descending,
+                    where=where, order=query.order, descending=query.descending,
                     after=query.after, limit=query.limit, as_of=query.as_of,
                     plan=chain.plan,
                 ),
-            )
+            ),
+            share,
         )  # fmt: skip
 
     return list_rows
@@ -186,11 +198,11 @@ def _row_view(
     service = resource.service
 
     def get_row(**path: str) -> Response:
-        resource.admit()
+        share = resource.admit()
         query = resource.query(many=False)
         values = {name: value_of(c, name, path[name]) for name, c in keys.items()}
         chain = resource.chain(query)
-        known = resource.unchanged(chain, query)
+        known = resource.unchanged(chain, query, share)
         if known is not None:
             return known
         row = reads.read(
@@ -199,14 +211,15 @@ def _row_view(
                 connection, spec, chain.id, values, as_of=query.as_of, plan=chain.plan
             ),
         )
-        if row.data is None:
+        # Whose it is not is not told that it is there.
+        if row.data is None or not share.has(orjson.loads(row.data)):
             raise Problem(
                 "no_such_row",
                 f"No {spec.name} has these keys at block {row.block.height} of "
                 f"{row.block.chain}. Check them, or ask again after the next block.",
                 block=row.block.as_json(),
             )
-        tag = tag_of(row.block, resource.version, row.built_at)
+        tag = tag_of(row.block, share.version(resource.version), row.built_at)
         return resource.guarded(row_answer(row.data, row.block, tag))
 
     return get_row
@@ -216,18 +229,20 @@ def _facts_view(resource: _Resource, event: type[Event]) -> View:
     service = resource.service
 
     def list_facts() -> Response:
-        resource.admit()
+        share = resource.admit()
         query = resource.query(many=True)
+        where = share.narrow(query.where, query.as_of)
         chain = resource.chain(query)
-        return resource.unchanged(chain, query) or resource.page(
+        return resource.unchanged(chain, query, share) or resource.page(
             reads.read(
                 service.engine,
                 lambda connection: reads.select_facts(
                     connection, event, chain.id,
-                    where=query.where, descending=query.descending, after=query.after,
+                    where=where, descending=query.descending, after=query.after,
                     limit=query.limit, as_of=query.as_of, plan=chain.plan,
                 ),
-            )
+            ),
+            share,
         )  # fmt: skip
 
     return list_facts
@@ -248,16 +263,17 @@ def _add(
     answer: str,
     parameters: list[schemas.Schema],
     path: list[schemas.Schema] | None = None,
-    public: bool = True,
+    readable_by: Readers,
+    owned_by: str | None,
 ) -> None:
     """Register a route with its entry in the OpenAPI document."""
     reference = {"$ref": f"#/components/schemas/{answer}"}
     documented = blueprint.doc(
         summary=summary,
-        description=blueprint.description,
+        description=f"{blueprint.description}\n\nFor {readers(readable_by, owned_by)}.",
         operationId=endpoint,
         parameters=parameters,
-        security=[] if public else SIGNED_IN,
+        security=[] if readable_by is None else SIGNED_IN,
         responses={
             "200": {
                 "description": "True at `block`.",

@@ -87,7 +87,11 @@ def column_schema(column: Column) -> Schema:
 
 def field_schema(field: Field) -> Schema:
     """The schema of a value that is given to a command."""
-    return _schema_of(form_of(field), field)
+    schema = _schema_of(form_of(field), field)
+    if field.max_length is not None and schema.get("type") == "string":
+        hexed = form_of(field) is Form.HEX
+        schema["maxLength"] = 2 + 2 * field.max_length if hexed else field.max_length
+    return schema
 
 
 def _form_schema(column: Column) -> Schema:

@@ -16,10 +16,23 @@ from sqlalchemy import Engine
 from api.errors import Problem
 from db.listen import Listener
 
+CLIENT = "chainfold.client"  # in the environ, from the server: who waits
 CHANNEL = "chainfold_command"
 WAITERS_MOST = 32
-WAITERS_OF_ONE = 12  # so that nobody keeps all others from waiting
+WAITERS_OF_STAFF = 8  # of them, which nobody else can take
+WAITERS_OF_ONE = 4  # a client needs one, and a page or two of it may be open
 POLL_SECONDS = 2.0  # how often a waiter looks although nothing was heard
+
+
+class Waiter(threading.Event):
+    """Is set when something happened; also when whoever waited hung up."""
+
+    gone = False
+
+    def hang_up(self) -> None:
+        """Nobody is there any more to be told."""
+        self.gone = True
+        self.set()
 
 
 class Hub:
@@ -30,9 +43,11 @@ class Hub:
         engine: Engine,
         most: int = WAITERS_MOST,
         most_of_one: int = WAITERS_OF_ONE,
+        of_staff: int = WAITERS_OF_STAFF,
     ) -> None:
         self._engine = engine
         self._most, self._most_of_one = most, most_of_one
+        self._of_staff = of_staff
         self._tenants: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
@@ -45,16 +60,19 @@ class Hub:
             return self._tenants.total()
 
     @contextmanager
-    def waiter(self, command: str, tenant: str) -> Iterator[threading.Event]:
+    def waiter(
+        self, command: str, tenant: str, *, staff: bool = False
+    ) -> Iterator[Waiter]:
         """An event that is set whenever something happens to a command.
 
         Raises the Problem `too_many_waiting` when too many wait already, of everybody
-        or of this tenant.
+        or of this tenant; some places are kept for the staff.
         """
-        woken = threading.Event()
+        woken = Waiter()
+        most = self._most if staff else self._most - self._of_staff
         with self._lock:
             mine, all_ = self._tenants[tenant], self._tenants.total()
-            if all_ >= self._most or mine >= self._most_of_one:
+            if all_ >= most or mine >= self._most_of_one:
                 raise Problem(
                     "too_many_waiting",
                     f"{all_} requests wait already, {mine} of them yours. Ask without "
@@ -69,6 +87,8 @@ class Hub:
         finally:
             with self._lock:
                 self._tenants[tenant] -= 1
+                if not self._tenants[tenant]:
+                    del self._tenants[tenant]
                 self._waiting[command].discard(woken)
                 if not self._waiting[command]:
                     del self._waiting[command]
@@ -89,11 +109,11 @@ class Hub:
                     woken.set()
 
 
-def sleep_until(woken: threading.Event, deadline: float) -> bool:
-    """Wait to be woken; whether there is time left. Also wakes now and then."""
+def sleep_until(woken: Waiter, deadline: float) -> bool:
+    """Wait for news or a while; False when the time is over, or nobody waits."""
     left = deadline - time.monotonic()
     if left <= 0:
         return False
     woken.wait(min(left, POLL_SECONDS))
     woken.clear()
-    return True
+    return not woken.gone

@@ -12,6 +12,7 @@ that wallet sends later all the same is told under the command.
 
 import json
 import logging
+import sys
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -33,6 +34,7 @@ from commands.errors import NodeAway
 from commands.submit import Intake, Submission
 from commands.wallets import unsigned
 from db import reads
+from db.bounded import Unreadable, load_strict_json
 from db.commands.accept import CommandRow
 from db.commands.states import State
 from db.declare import Asker, Command, Projection
@@ -43,6 +45,13 @@ from db.reads.tables import ReadTables
 VALID_SECONDS_MOST = 30 * 86_400
 
 log = logging.getLogger(__name__)
+
+
+KEY_HEADER: Schema = {
+    "in": "header", "name": HEADER, "required": True,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+    "description": "A new UUID for each request; the same one repeats it.",
+}  # fmt: skip
 
 
 def write_blueprint(service: Service, command: type[Command]) -> Blueprint:
@@ -113,21 +122,20 @@ def body_of_request() -> dict[str, Any]:
     """The JSON object of the request; raises the Problem `bad_request`."""
     if not request.data:
         return {}
-    body = request.get_json(silent=True) if request.is_json else None
-    if not isinstance(body, dict) or not _is_text(body):
-        raise Problem(
-            "bad_request", "Send a JSON object, with Content-Type: application/json."
-        )
-    return body
-
-
-def _is_text(body: dict[str, Any]) -> bool:
-    """Whether all strings have a form in UTF-8: JSON can write half characters."""
+    how = "Send a JSON object, with Content-Type: application/json."
+    if not request.is_json:
+        raise Problem("bad_request", how)
     try:
-        json.dumps(body, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        body = load_strict_json(
+            request.data, bytes_max=request.max_content_length or sys.maxsize
+        )
+    except Unreadable as error:
+        raise Problem(
+            "bad_request", f"The body cannot be read: {error}. {how}"
+        ) from None
+    if not isinstance(body, dict):
+        raise Problem("bad_request", how)
+    return body
 
 
 def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
@@ -232,17 +240,12 @@ def _description(spec: CommandSpec, route: Route, endpoint: str) -> dict[str, An
     roles = ", ".join(spec.roles)
     about = [spec.doc, f"For the role {roles}."]
     about += [str(rule.__doc__).split("\n", 1)[0] for rule in spec.rules]
-    header = {
-        "in": "header", "name": HEADER, "required": True,
-        "schema": {"type": "string", "maxLength": 200},
-        "description": "A new UUID for each request; the same one repeats it.",
-    }  # fmt: skip
     return {
         "summary": spec.doc.split("\n", 1)[0],
         "description": "\n\n".join(about),
         "operationId": f"{endpoint}_{spec.slug}",
         "security": [{"bearer": []}, {"key": []}],
-        "parameters": [header],
+        "parameters": [KEY_HEADER],
         "requestBody": {
             "required": True,
             "content": {"application/json": {"schema": body_schema(spec, route)}},
@@ -271,7 +274,11 @@ def body_schema(spec: CommandSpec, route: Route) -> Schema:
         for name, field in spec.fields.items()
         if name not in given
     }
-    extra: Schema = {"valid_seconds": {"type": "integer", "minimum": 1}}
+    extra: Schema = {
+        "valid_seconds": {
+            "type": "integer", "minimum": 1, "maximum": VALID_SECONDS_MOST,
+        },
+    }  # fmt: skip
     if spec.by_caller:
         extra["wallet"] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
     return {

@@ -3,7 +3,7 @@
 A file is kept encrypted under its owner's key, by the salted hash of its content; the
 salt follows from the key too. Erasing the owner therefore makes the files unreadable
 and their hashes meaningless. A file is in its storage before the journal says that it
-was handed in; one that the journal never came to speak of is in nobody's way.
+was handed in; one that the journal never came to speak of is swept away a week later.
 """
 
 import enum
@@ -25,8 +25,15 @@ from commands.files import Inspected
 from commands.storage import Storage
 from commands.submit import new_id
 from db.declare import Entry
-from db.documents.kyc import Document, documents_of, find_document, same_document
+from db.documents.kyc import (
+    Document,
+    documents_of,
+    find_document,
+    held_by,
+    same_document,
+)
 from db.domains.compliance import entries as e
+from db.engine import lock_file
 from db.journal.append import Actor, append
 from db.journal.head import lock_head
 from db.journal.keys import find_key, key_for, open_sealed, seal
@@ -62,6 +69,10 @@ class OwnDocument(CommandError):
     """Who handed a document in may not decide about it."""
 
 
+class QuotaReached(CommandError):
+    """The account has as many documents, or as many bytes of them, as it may have."""
+
+
 class FileLost(CommandError):
     """The file cannot be given: its owner was erased, or it is not what was kept."""
 
@@ -78,6 +89,14 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Quota:
+    """How many documents of one account are kept, and how many bytes of them."""
+
+    documents: int = 200
+    total_bytes: int = 500 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class Documents:
     """The documents of everyone, in a database and in a storage."""
 
@@ -86,27 +105,39 @@ class Documents:
     storage: Storage
     clock: Callable[[], datetime]
     max_bytes: int
+    quota: Quota = Quota()
 
     def upload(self, given: Upload, actor: Actor) -> tuple[Document, bool]:
         """Keep a document, or find the one that is the same; whether it is new.
 
-        Raises Erased, StorageAway, and NoDocument or WrongStanding for what it cannot
-        supersede.
+        Raises Erased, StorageAway, QuotaReached, and NoDocument or WrongStanding for
+        what it cannot supersede. Nothing is stored of what is refused, but where two
+        requests of an account meet.
         """
         now = self.clock()
-        subject = str(given.account)
         with self.engine.begin() as connection:
-            key = key_for(connection, subject, now)
-        digest = salted_hash(key, given.content)
-        name = digest.hex()
-        self.storage.put(name, seal(key, given.content, _bound(digest)))
+            key = key_for(connection, str(given.account), now)
+            digest = salted_hash(key, given.content)
+            known, _ = self._look(connection, given, digest)
+            if known is not None:
+                return known, False
+        sealed = seal(key, given.content, _bound(digest))
+        self.storage.put(digest.hex(), sealed)
         with self.engine.begin() as connection:
+            lock_file(connection, digest.hex())
+            if not self.storage.has(digest.hex()):  # it was old, and swept just now
+                self.storage.put(digest.hex(), sealed)
             lock_head(connection)
-            known = same_document(connection, given.account, given.type, digest)
+            known, former = self._look(connection, given, digest)
             if known is not None:
                 return known, False
             entry = self._uploaded(given, digest)
-            self._supersede(connection, given, entry, actor, now)
+            if former is not None:
+                told = e.DocumentSuperseded(
+                    document=former.id, account=given.account,
+                    by=entry.values["document"],
+                )  # fmt: skip
+                self._append(connection, told, actor, now)
             self._append(connection, entry, actor, now)
             document = uuid.UUID(entry.values["document"])
             return self._need(connection, document), True
@@ -187,25 +218,38 @@ class Documents:
             cid=cid_of(given.content),
         )
 
-    def _supersede(
-        self,
-        connection: Connection,
-        given: Upload,
-        entry: Entry,
-        actor: Actor,
-        now: datetime,
-    ) -> None:
+    def _look(
+        self, connection: Connection, given: Upload, digest: bytes
+    ) -> tuple[Document | None, Document | None]:
+        """The document that is the same, or else the one that is to be superseded.
+
+        Raises QuotaReached, NoDocument, WrongStanding.
+        """
+        known = same_document(connection, given.account, given.type, digest)
+        if known is not None:
+            return known, None
+        count, size = held_by(connection, given.account)
+        if count >= self.quota.documents:
+            raise QuotaReached(
+                f"{count} documents of yours are kept, and no more may be: ask an "
+                "operator for a larger quota"
+            )
+        if size + len(given.content) > self.quota.total_bytes:
+            raise QuotaReached(
+                f"your documents have {size} bytes, and {self.quota.total_bytes} are "
+                "kept at most: ask an operator for a larger quota"
+            )
+        return None, self._superseded(connection, given)
+
+    def _superseded(self, connection: Connection, given: Upload) -> Document | None:
         if given.supersedes is None:
-            return
+            return None
         former = self._need(connection, given.supersedes)
         if former.account != given.account:
             raise NoDocument("there is no such document to supersede")
         if former.status == "superseded":
             raise WrongStanding(f"it is superseded already, by {former.superseded_by}")
-        told = e.DocumentSuperseded(
-            document=former.id, account=given.account, by=entry.values["document"]
-        )
-        self._append(connection, told, actor, now)
+        return former
 
     def _decide(
         self,

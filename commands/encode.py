@@ -28,6 +28,9 @@ PANICS = {
 }  # fmt: skip
 
 
+NAME_SHOWN = 60
+
+
 class BadArguments(CommandError):
     """The arguments of a request are not what the command takes."""
 
@@ -39,7 +42,7 @@ class BadArguments(CommandError):
 def check_arguments(spec: CommandSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments in canonical Python form; raises BadArguments with every reason."""
     problems = [
-        f"{name}: no such argument; there is {', '.join(spec.fields)}"
+        f"{name[:NAME_SHOWN]}: no such argument; there is {', '.join(spec.fields)}"
         for name in given
         if name not in spec.fields
     ]
@@ -49,7 +52,7 @@ def check_arguments(spec: CommandSpec, given: Mapping[str, Any]) -> dict[str, An
             problems.append(f"{name}: it is required")
             continue
         try:
-            checked[name] = field.check(given[name])
+            checked[name] = field.check_given(given[name])
         except ValueError as error:
             problems.append(str(error))
     if problems:

@@ -91,10 +91,18 @@ def _jpeg(content: bytes) -> bool:
 
 
 def _webp(content: bytes) -> bool:
+    """Every chunk of the container, an image among them."""
     if len(content) < 16 or content[:4] != b"RIFF" or content[8:12] != b"WEBP":
         return False
     (length,) = struct.unpack_from("<I", content, 4)
-    return bool(length + 8 == len(content)) and content[12:15] == b"VP8"
+    if length + 8 != len(content) or content[12:15] != b"VP8":
+        return False
+    at, images = 12, 0
+    while at + 8 <= len(content):
+        (size,) = struct.unpack_from("<I", content, at + 4)
+        images += size > 0 and content[at : at + 4] in (b"VP8 ", b"VP8L", b"ANMF")
+        at += 8 + size + size % 2
+    return at == len(content) and images > 0
 
 
 def _is_archive(content: bytes) -> bool:

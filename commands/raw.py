@@ -7,13 +7,15 @@ dynamic fees (EIP-1559), in their canonical encoding only.
 from dataclasses import dataclass
 from typing import Any
 
-import rlp  # type: ignore[import-untyped]
 from eth_account import Account
 from eth_utils.crypto import keccak
 
 from commands.errors import BadTransaction
+from db.bounded import load_rlp
 
 SIGNED_BYTES_MAX = 128 * 1024  # what nodes take (go-ethereum's txMaxSize)
+# A transaction is a list; in it the access list; in that its entries; in one the keys.
+RLP_DEPTH_MAX = 4
 _LEGACY_FIELDS, _ACCESS_LIST_FIELDS, _DYNAMIC_FEE_FIELDS = 9, 11, 12
 # Where a typed transaction has: nonce, gas, to, value, data.
 _PLACES = {1: (1, 3, 4, 5, 6), 2: (1, 4, 5, 6, 7)}
@@ -60,7 +62,7 @@ def read_raw(raw: bytes) -> RawTransaction:
 
 
 def _legacy(raw: bytes) -> RawTransaction:
-    parts = rlp.decode(raw, strict=True)
+    parts = _decoded(raw)
     _check(len(parts) == _LEGACY_FIELDS)
     v = _number(parts[6])
     if v in (27, 28):
@@ -78,13 +80,17 @@ def _typed(raw: bytes) -> RawTransaction:
         raise BadTransaction(
             f"transactions of type {kind} are not taken: sign one of type 0, 1 or 2"
         )
-    parts = rlp.decode(raw[1:], strict=True)
+    parts = _decoded(raw[1:])
     fields = _ACCESS_LIST_FIELDS if kind == 1 else _DYNAMIC_FEE_FIELDS
     _check(len(parts) == fields)
     content, chain_id = [parts[i] for i in _PLACES[kind]], _number(parts[0])
     if kind == 1:
         return _read(raw, chain_id, content, _number(parts[2]))
     return _read(raw, chain_id, content, _number(parts[3]), _number(parts[2]))
+
+
+def _decoded(encoded: bytes) -> Any:
+    return load_rlp(encoded, depth_max=RLP_DEPTH_MAX)
 
 
 def _read(

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]
@@ -19,7 +20,7 @@ from botocore.exceptions import (  # type: ignore[import-untyped]
     NoCredentialsError,
 )
 
-from commands.storage import NoFile, StorageAway, path_of
+from commands.storage import NoFile, StorageAway, is_name, path_of
 
 # Others than Amazon know no checksums but MD5.
 _CONFIG = Config(
@@ -77,6 +78,27 @@ class S3Storage:
         with self._asked(name) as place:
             return bytes(self.client.get_object(**place)["Body"].read())
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        try:
+            with self._asked(name) as place:
+                self.client.head_object(**place)
+        except NoFile:
+            return False
+        return True
+
+    def older(self, than: datetime) -> Iterator[str]:
+        """The names of files that were put before a time and not again since."""
+        prefix = f"{self.prefix}/" if self.prefix else ""
+        pages = self.client.get_paginator("list_objects_v2")
+        with self._told():
+            for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
+                for found in page.get("Contents", []):
+                    name = found["Key"].rpartition("/")[2]
+                    ours = is_name(name) and found["Key"] == prefix + path_of(name)
+                    if ours and found["LastModified"] < than:
+                        yield name
+
     def delete(self, name: str) -> None:
         """Forget a file, if it is there."""
         with self._asked(name) as place:
@@ -90,11 +112,16 @@ class S3Storage:
     def _asked(self, name: str) -> Iterator[dict[str, str]]:
         """Where a file is, and what is wrong when that cannot be asked for."""
         key = "/".join(filter(None, (self.prefix, path_of(name))))
-        try:
+        with self._told(name):
             yield {"Bucket": self.bucket, "Key": key}
+
+    @contextmanager
+    def _told(self, name: str = "") -> Iterator[None]:
+        try:
+            yield
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", "?"))
-            if code == "NoSuchKey":
+            if code in ("NoSuchKey", "404"):  # the latter where there is no body
                 raise NoFile(
                     f"file {name} is not in {self}: restore it from a backup"
                 ) from error

@@ -1,11 +1,13 @@
 """Keys that sign, by name; a key never leaves this module, nor shows in a repr."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from commands.errors import SigningRefused
+from db.bounded import load_json
+
+KEYSTORE_BYTES_MAX = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ def signer_from_key(name: str, key: str) -> LocalSigner:
 def signer_from_keystore(name: str, path: Path, password: str) -> LocalSigner:
     """A signer from an encrypted keystore file (Web3 Secret Storage)."""
     try:
-        key = bytes(_accounts().decrypt(json.loads(path.read_text()), password))
+        keystore = load_json(path.read_bytes(), bytes_max=KEYSTORE_BYTES_MAX)
+        key = bytes(_accounts().decrypt(keystore, password))
     except FileNotFoundError:
         raise SigningRefused(
             f"the keystore of signer {name} is not at {path}: correct its path"

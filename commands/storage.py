@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -32,13 +33,24 @@ class Storage(Protocol):
     def get(self, name: str) -> bytes:
         """A file as it was put; raises NoFile."""
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+
+    def older(self, than: datetime) -> Iterator[str]:
+        """The names of files that were put before a time and not again since."""
+
     def delete(self, name: str) -> None:
         """Forget a file, if it is there."""
 
 
+def is_name(name: str) -> bool:
+    """Whether it is a name of ours."""
+    return re.fullmatch(r"[0-9a-f]{32,128}", name) is not None
+
+
 def path_of(name: str) -> str:
     """Where a file is below the place for files, in all storages alike."""
-    if not re.fullmatch(r"[0-9a-f]{32,128}", name):
+    if not is_name(name):
         raise ValueError(f"{name!r} is not a name of ours: use hex digits")
     return f"{name[:2]}/{name}"
 
@@ -62,7 +74,9 @@ class FolderStorage:
         """Keep a file: it has its name only once all of it is on the disk."""
         path = self.folder / path_of(name)
         with self._reached():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.folder, path.parent):
+                _make_private(folder)
             part = path.with_name(f".{name}.{secrets.token_hex(8)}")
             try:
                 handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -86,6 +100,25 @@ class FolderStorage:
                     f"file {name} is not in {self}: restore it from a backup"
                 ) from error
 
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+        with self._reached():
+            return (self.folder / path_of(name)).exists()
+
+    def older(self, than: datetime) -> Iterator[str]:
+        """The names of files that were put before a time and not again since.
+
+        Parts that a crash left of files that were never whole are taken away.
+        """
+        with self._reached():
+            for path in self.folder.glob("??/*"):
+                if path.stat().st_mtime >= than.timestamp():
+                    continue
+                if is_name(path.name):
+                    yield path.name
+                elif path.name.startswith("."):
+                    path.unlink(missing_ok=True)
+
     def delete(self, name: str) -> None:
         """Forget a file, if it is there."""
         with self._reached():
@@ -103,6 +136,13 @@ class FolderStorage:
                 f"{self} cannot be used ({error.strerror}): see to the disk, and to "
                 "who may write there"
             ) from error
+
+
+def _make_private(folder: Path) -> None:
+    """Make a folder for us alone, also one that is there and open to others."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def _sync(folder: Path) -> None:

@@ -14,6 +14,7 @@ from commands.encode import calldata, check_arguments, explain_revert
 from commands.errors import CommandError, Refused
 from commands.fees import with_margin
 from commands.node import Node, NoMoney, Reverted
+from commands.refusals import refusal_entry
 from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.queue import Queues, check_room
 from db.commands.slots import find_signer
@@ -21,7 +22,7 @@ from db.commands.states import State
 from db.coverage import Stream
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CallSpec, CommandSpec, as_json
-from db.domains.audit.entries import CommandAccepted, CommandRefused
+from db.domains.audit.entries import CommandAccepted
 from db.folding import is_folded
 from db.journal.append import Actor, Appended, OtherDeclarations, append, saying
 from db.journal.head import lock_head
@@ -158,7 +159,7 @@ class Intake:
         arguments: Mapping[str, Any],
     ) -> None:
         """Write a refusal into the audit log."""
-        entry = CommandRefused(kind=spec.slug, reason=reason, arguments=dict(arguments))
+        entry = refusal_entry(spec.slug, reason, arguments)
         with self.engine.begin() as connection:
             self._append(connection, entry, submission.actor)
 

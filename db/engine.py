@@ -2,8 +2,8 @@
 
 import zlib
 
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
 # What a statement raises when the database is away, and may be tried again for.
@@ -11,6 +11,7 @@ Unavailable = (OperationalError, InterfaceError)
 # Whatever else a statement may raise: two writers met, a disk is full, a bug.
 Refused = SQLAlchemyError
 
+DATA_EXCEPTION = "22"  # the class of such codes (PostgreSQL, appendix A)
 AT_ONCE = "chainfold_at_once"  # marks an engine that is in autocommit already
 
 _DECLARATIONS = 0x63666C64  # the class of all our advisory locks: "cfld"
@@ -23,15 +24,17 @@ def connect(url: str, *, pool_size: int = 5, read_only: bool = False) -> Engine:
     With `read_only` Postgres refuses every write on it, as a replica would.
     """
     options = {"options": "-c default_transaction_read_only=on"} if read_only else {}
-    return create_engine(
-        _driven(make_url(url)),
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_pre_ping=True,
-        connect_args={
-            "connect_timeout": 10, "application_name": "chainfold", **options,
-        },
-    )  # fmt: skip
+    arguments = {"connect_timeout": 10, "application_name": "chainfold", **options}
+    return without_values(
+        create_engine(
+            _driven(make_url(url)),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args=arguments,
+        )
+    )
 
 
 def connect_at_once(url: str | URL, *, pool_size: int = 5) -> Engine:
@@ -40,15 +43,42 @@ def connect_at_once(url: str | URL, *, pool_size: int = 5) -> Engine:
     Nothing is left behind, so connections are not reset after use, nor tested before
     it: where one may be dead, use `db.reads.read`, which tries once more.
     """
-    return create_engine(
-        _driven(make_url(url)),
-        isolation_level="AUTOCOMMIT",
-        execution_options={AT_ONCE: True},
-        pool_size=pool_size,
-        max_overflow=pool_size,
-        pool_reset_on_return=None,
-        connect_args={"connect_timeout": 10, "application_name": "chainfold"},
+    return without_values(
+        create_engine(
+            _driven(make_url(url)),
+            isolation_level="AUTOCOMMIT",
+            execution_options={AT_ONCE: True},
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_reset_on_return=None,
+            hide_parameters=True,
+            connect_args={"connect_timeout": 10, "application_name": "chainfold"},
+        )
     )
+
+
+def without_values(engine: Engine) -> Engine:
+    """An engine whose errors hold no value of a statement, for they come into logs.
+
+    SQLAlchemy hides the parameters. But Postgres shows the row that it refused and the
+    line of the statement, into which psycopg2 has written the parameters.
+    """
+
+    def cut(context: ExceptionContext) -> None:
+        original, wrapped = context.original_exception, context.sqlalchemy_exception
+        code = getattr(original, "pgcode", None)
+        if code is None:
+            return
+        said = str(original).split("\n", 1)[0]
+        if code.startswith(DATA_EXCEPTION):  # "invalid input syntax …: "<the value>""
+            said = said.split('"', 1)[0] + "(a value that is not shown)"
+        original.args = (said,)
+        if wrapped is not None:
+            kind = f"{type(original).__module__}.{type(original).__name__}"
+            wrapped.args = (f"({kind}) {said}",)
+
+    event.listen(engine, "handle_error", cut)
+    return engine
 
 
 def _driven(url: URL) -> URL:
@@ -71,6 +101,12 @@ def lock_declarations(connection: Connection, *, alone: bool) -> None:
 def lock_projection(connection: Connection, name: str, *, alone: bool) -> None:
     """Until commit: shared by merges, alone by repairs and order-dependent folds."""
     _lock(connection, zlib.crc32(name.encode()) - (1 << 31), alone=alone)
+
+
+def lock_file(connection: Connection, name: str) -> None:
+    """Until commit: alone with the stored file of this name."""
+    key = zlib.crc32(f"file:{name}".encode()) - (1 << 31)
+    _lock(connection, key, alone=True)
 
 
 def _lock(connection: Connection, key: int, *, alone: bool) -> None:

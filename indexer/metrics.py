@@ -1,6 +1,8 @@
 """Every metric of the indexer, declared in one place."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 HEAD = Gauge("chainfold_indexer_head_block", "Highest block reported.", ["chain"])
 FINAL = Gauge("chainfold_indexer_final_block", "Highest final block.", ["chain"])

@@ -1,13 +1,17 @@
 """From settings to where documents are kept."""
 
+import threading
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from commands.documents import Documents
+from commands.documents import Documents, Quota
 from commands.storage import FolderStorage, Storage
+from commands.sweeping import sweep_until
+from db.engine import connect
 from db.registry import Registry
 from ops.errors import OperationError
+from ops.indexing import declared
 from ops.settings import Settings
 
 FOLDER = "documents"
@@ -21,7 +25,25 @@ def open_documents(settings: Settings, engine: Engine, registry: Registry) -> Do
         storage=open_storage(settings),
         clock=lambda: datetime.now(UTC),
         max_bytes=settings.api.max_document_bytes,
+        quota=Quota(
+            settings.documents.of_account, settings.documents.mb_of_account << 20
+        ),
     )
+
+
+def sweep_beside(settings: Settings, url: str) -> None:
+    """Sweep files that no document speaks of, in a thread, as long as the process is.
+
+    Several processes may do so at a time.
+    """
+    documents = open_documents(settings, connect(url, pool_size=1), declared(settings))
+    thread = threading.Thread(
+        target=sweep_until,
+        args=(documents, threading.Event()),
+        name="sweep",
+        daemon=True,
+    )
+    thread.start()
 
 
 def open_storage(settings: Settings) -> Storage:

@@ -1,26 +1,37 @@
 """The API under granian: the application of a worker process, and the server."""
 
+import asyncio
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
+from flask import Flask
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from api.app import create_app
+from api.documents import PARTS_BYTES
+from api.front import Front, FrontOptions
+from api.metrics import count_together
 from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
 from ops.accounts import auth_options, web_options
-from ops.documents import open_documents, open_storage
+from ops.documents import open_documents, open_storage, sweep_beside
 from ops.embedded.child import die_with_parent
 from ops.indexing import declared, streams
 from ops.intake import open_intake
 from ops.logs import configure_logging, current_logging
+from ops.metrics_port import check_metrics_port, serve_metrics
 from ops.settings import Settings, load_settings
+from ops.sockets import drop_stuck_readers
 
 LogForm = tuple[Literal["text", "json"], int]
 
@@ -28,12 +39,20 @@ WORKERS = 1
 READERS = 8  # connections; whoever waits for a command holds none
 THREADS = READERS + WAITERS_MOST
 KILL_SECONDS = 5  # a worker that has not ended by then is killed
+CONNECTIONS_MOST = 2048  # of one worker
+HEAD_MILLISECONDS = 10_000  # for the head of a request
+READ_SECONDS = 20  # an answer of which nothing was taken for so long is given up
 
 
 def build_app(
-    path: str | None, url: str, instance: str = "", *, read_only: bool = False
-) -> Any:
-    """The WSGI application of one worker process.
+    path: str | None,
+    url: str,
+    instance: str = "",
+    *,
+    read_only: bool = False,
+    folder: Path | None = None,
+) -> Flask:
+    """The app of one worker process, which counts with others in `folder`.
 
     With `read_only` nobody can sign in, and nothing be asked for: as on a replica.
     `instance` names the server that it belongs to; `/health/live` tells it.
@@ -46,6 +65,7 @@ def build_app(
         "plans": plans,
         "web": web_options(settings),
         "instance": instance,
+        "metrics_folder": folder,
     }
     reader = read_engine(url, pool_size=READERS)
     if read_only:
@@ -76,24 +96,45 @@ def serve_api(
     """
     if not read_only:
         open_storage(settings)  # what it lacks is told once, and not by every worker
+    measured = check_metrics_port(settings.metrics)
     path = None if settings.path is None else str(settings.path)
     server = Granian(
         "chainfold",
         address=settings.api.host,
         port=settings.api.port,
-        interface=Interfaces.WSGI,
+        interface=Interfaces.RSGI,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEAD_MILLISECONDS),
+        websockets=False,
         workers=workers,
-        blocking_threads=THREADS,
+        backpressure=CONNECTIONS_MOST,
+        backlog=CONNECTIONS_MOST,
         log_level=LogLevels.error,  # it warns of threads that only wait
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_SECONDS,
     )
-    build = partial(build_app, path, url, instance, read_only=read_only)
-    load = partial(_load, build, current_logging())
-    server.serve(target_loader=load, wrap_loader=False)
+    with TemporaryDirectory(prefix="chainfold-counts-") as folder:
+        counts = Path(folder) if workers > 1 else None
+        build = partial(
+            build_app, path, url, instance, read_only=read_only, folder=counts
+        )
+        work = _Work(path, url, measured, counts, sweeps=not read_only)
+        load = partial(_load, work, build, current_logging())
+        server.serve(target_loader=load, wrap_loader=False)
 
 
-def _load(build: Callable[[], Any], form: LogForm, *_: Any) -> Any:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What a worker does beside answering."""
+
+    path: str | None
+    url: str
+    measured: bool  # whether it tells its metrics
+    counts: Path | None  # where it counts together with the others
+    sweeps: bool  # whether it looks after documents
+
+
+def _load(work: _Work, build: Callable[[], Flask], form: LogForm, *_: Any) -> Any:
     """Runs in the worker, which is new and logs nothing yet.
 
     In a session of its own it does not get the terminal's Ctrl-C: granian's main
@@ -102,4 +143,27 @@ def _load(build: Callable[[], Any], form: LogForm, *_: Any) -> Any:
     os.setsid()
     die_with_parent(os.getppid(), signal.SIGKILL)
     configure_logging(form[0], level=form[1])
-    return build()
+    settings = load_settings(work.path)
+    if work.counts is not None:
+        count_together(work.counts)
+    app = build()
+    if work.measured:
+        serve_metrics(settings.metrics, app.extensions["chainfold_metrics"])
+    if work.sweeps:
+        sweep_beside(settings, work.url)
+    options = FrontOptions(
+        body_bytes_max=max(
+            settings.api.max_body_bytes,
+            settings.api.max_document_bytes + PARTS_BYTES,
+        ),
+        read_threads=THREADS,
+    )
+    return _Worker(app.wsgi_app, options)
+
+
+class _Worker(Front):
+    """The front, which also looks after the socket that its server listens at."""
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called by the server before it listens."""
+        drop_stuck_readers(loop, READ_SECONDS)

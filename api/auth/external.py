@@ -21,13 +21,12 @@ from msgspec import Meta
 from api.auth.entrance import TOKENS, Counted, account_of_wallet, let_in, refuse
 from api.auth.gate import Gate
 from api.auth.jwks import Jwks, KeysAway
-from api.auth.options import ExternalIssuer
+from api.auth.options import CLOCKS_APART, ExternalIssuer
 from api.auth.routes import Body, add_route, answer, read_body
 from api.auth.wallets import EVM
 from api.errors import Problem
 
 TOKEN_LENGTH = 8192
-CLOCKS_APART_SECONDS = 10
 CLAIMS = ("iss", "aud", "exp", "iat", "wallets")
 
 
@@ -73,10 +72,10 @@ def read_token(token: str, issuer: ExternalIssuer, keys: Jwks) -> Mapping[str, A
             algorithms=list(issuer.algorithms),
             audience=issuer.audience,
             issuer=issuer.issuer,
-            leeway=CLOCKS_APART_SECONDS,
+            leeway=CLOCKS_APART,
             options={"require": list(CLAIMS)},
         )
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, RecursionError) as error:
         raise BadToken(type(error).__name__) from None
     return claims
 

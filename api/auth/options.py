@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 SECRET_BYTES = 32
+# How far the clocks of two hosts may be apart when a token or message says a time.
+CLOCKS_APART = timedelta(seconds=30)
 # Signatures only: with a shared secret, whoever can check a token can make one.
 ALGORITHMS = ("ES256", "RS256", "EdDSA")
 

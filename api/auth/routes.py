@@ -21,6 +21,7 @@ from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api.errors import Problem
+from db.bounded import Unreadable, load_strict_json
 
 Schema = dict[str, Any]
 # One of these is enough; a guest needs neither.
@@ -45,8 +46,9 @@ def read_body(kind: type[B]) -> B:
     if request.content_length is None and len(content) >= cut_off:
         raise Problem("too_large", "The body is larger than it may be. Send less.")
     try:
-        return msgspec.json.decode(content, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        given = load_strict_json(content, bytes_max=cut_off)
+        return msgspec.convert(given, kind)
+    except (msgspec.ValidationError, Unreadable) as error:
         raise Problem(
             "bad_body",
             f"{_reason(error)}. Send a JSON object as {kind.__name__} in the OpenAPI "
@@ -140,4 +142,4 @@ def _reason(error: Exception) -> str:
         if text.startswith("Invalid enum value"):
             text = "A value is not one of the choices"
         return f"{text} at {place}" if place else text
-    return "The body is not JSON"
+    return f"The body cannot be read: {error}"

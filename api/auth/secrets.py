@@ -15,6 +15,7 @@ import re
 import secrets
 
 _KEY = re.compile(r"cfk_([0-9a-f]{8})_[A-Za-z0-9_-]{43}")
+_COOKIE = re.compile(r"cfc_[A-Za-z0-9_-]{43}")
 _REFRESH = re.compile(r"cfr_[A-Za-z0-9_-]{43}")
 
 
@@ -37,6 +38,11 @@ def new_refresh_token() -> str:
 def new_cookie() -> str:
     """What the console's cookie holds; it is no refresh token."""
     return f"cfc_{secrets.token_urlsafe(32)}"
+
+
+def is_cookie(text: str) -> bool:
+    """Whether a text has the form of what the console's cookie holds."""
+    return _COOKIE.fullmatch(text) is not None
 
 
 def form_token(cookie: str, secret: bytes) -> str:

@@ -26,7 +26,7 @@ from eth_account.messages import encode_defunct
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from api.auth.options import AuthOptions, ContractCall
+from api.auth.options import CLOCKS_APART, AuthOptions, ContractCall
 
 MESSAGE_LENGTH = 4096
 AGE = timedelta(minutes=5)
@@ -109,15 +109,15 @@ def check_message(message: Message, options: AuthOptions, now: datetime) -> None
         raise BadMessage(f"Chain ID: use one of these: {known}.")
     if message.address != to_checksum_address(message.address):
         raise BadMessage("Address: its checksum is wrong. Write it as EIP-55 has it.")
-    if message.issued_at > now:
+    if message.issued_at > now + CLOCKS_APART:
         raise BadMessage("Issued At: it is in the future. Set the clock, sign again.")
     if now - message.issued_at > AGE:
         raise BadMessage("Issued At: it is older than five minutes. Sign a new one.")
     if message.expiration_time is None:
         raise BadMessage("Expiration Time: there is none. Sign a message with one.")
-    if message.expiration_time <= now:
+    if message.expiration_time <= now - CLOCKS_APART:
         raise BadMessage("Expiration Time: it is over. Sign a new message.")
-    if message.not_before is not None and message.not_before > now:
+    if message.not_before is not None and message.not_before > now + CLOCKS_APART:
         raise BadMessage("Not Before: it has not come yet. Wait for it.")
 
 

@@ -68,8 +68,8 @@ def sign_in(gate: Gate, login: str, password: str) -> str:
     cookie, session, now = secrets.new_cookie(), new_id(), gate.now()
     with gate.begin() as connection:
         sessions.open_session(
-            connection, account.id, session_id=session, method="console", now=now,
-            expires_at=now + LIFETIME,
+            connection, account.id, session_id=session, method=sessions.CONSOLE,
+            now=now, expires_at=now + LIFETIME,
         )  # fmt: skip
         sessions.add_token(
             connection, session, secrets.digest(cookie), now=now,
@@ -121,6 +121,8 @@ def check_form(gate: Gate) -> Visitor:
 
 def _find(gate: Gate) -> Visitor:
     cookie = request.cookies.get(COOKIE, "")
+    if not secrets.is_cookie(cookie):
+        raise NotSignedIn
     with gate.begin() as connection:
         found = cookie_identity(connection, secrets.digest(cookie), now=gate.now())
     if found is None or found.roles.isdisjoint(STAFF):

@@ -21,6 +21,7 @@ from commands.signing.wire import (
     REFUSED,
     as_parameters,
 )
+from db.bounded import load_json
 from db.commands.states import Hold
 
 
@@ -83,7 +84,9 @@ class RemoteSigner:
         """The answer to a call; None when the signer does not know the method."""
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": [parameter]}
         try:
-            document = json.loads(self._post(json.dumps(body).encode()))
+            document = load_json(
+                self._post(json.dumps(body).encode()), bytes_max=BYTES_MAX
+            )
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise self._held(f"it does not answer: {error!r}") from error
         problem = document.get("error") if isinstance(document, dict) else {}

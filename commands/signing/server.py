@@ -23,10 +23,12 @@ from commands.signing.wire import (
     as_payload,
     as_sender,
 )
+from db.bounded import load_strict_json
 from db.commands.states import Hold
 from db.engine import Unavailable
 
 REQUEST_SECONDS = 10.0
+HEADERS_MAX = 50
 
 log = logging.getLogger(__name__)
 
@@ -105,12 +107,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """Answer a call."""
-        length = int(self.headers.get("Content-Length") or 0)
-        if not 0 < length <= BYTES_MAX:
-            self.send_error(413)
+        if (status := self._refused()) is not None:
+            self.send_error(status)
             return
+        length = int(self.headers["Content-Length"])
         try:
-            asked = json.loads(self.rfile.read(length))
+            asked = load_strict_json(self.rfile.read(length), bytes_max=BYTES_MAX)
             method, parameter = str(asked["method"]), dict(asked["params"][0])
             number = asked.get("id")
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -119,6 +121,32 @@ class _Handler(BaseHTTPRequestHandler):
             )
             return
         self._send(number, self._reply(method, parameter))
+
+    def _refused(self) -> int | None:
+        """The status for what no signing client sends, but a page in a browser can.
+
+        A page of any site may have a browser on this machine post here: as text/plain
+        without being asked first, and under a name of its own that it has lead here.
+        It then always says its Origin.
+        """
+        headers = self.headers
+        length = headers.get("Content-Length", "")
+        if not length.isascii() or not length.isdigit() or len(headers) > HEADERS_MAX:
+            return 400
+        if not 0 < int(length) <= BYTES_MAX:
+            return 413
+        if headers.get_content_type() != "application/json":
+            return 415
+        if headers.get("Origin") is not None or not self._is_our_host():
+            return 403
+        return None
+
+    def _is_our_host(self) -> bool:
+        if isinstance(self.server, _UnixServer):
+            return True
+        address, port = self.server.server_address[:2]
+        host = self.headers.get("Host", "")
+        return host in {f"{name}:{port}" for name in (address, "localhost")}
 
     def _reply(self, method: str, parameter: dict[str, Any]) -> dict[str, Any]:
         """The answer to a call, or why there is none."""

@@ -1,5 +1,6 @@
 """Transactions as JSON-RPC says them: `eth_signTransaction`, as web3signer takes it."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,10 +39,10 @@ def as_payload(said: Mapping[str, Any]) -> tuple[bytes, Payload]:
         dynamic = "maxFeePerGas" in said
         price = _number(said["maxFeePerGas" if dynamic else "gasPrice"])
         payload = Payload(
-            chain_id=_number(said["chainId"]),
-            nonce=_number(said["nonce"]),
+            chain_id=_number(said["chainId"], 64),
+            nonce=_number(said["nonce"], 64),
             gas_price=price,
-            gas=_number(said["gas"]),
+            gas=_number(said["gas"], 63),
             to=_bytes(said["to"], 20),
             value=_number(said.get("value", "0x0")),
             data=_bytes(said.get("data", "0x")),
@@ -63,11 +64,11 @@ def as_sender(said: Mapping[str, Any]) -> bytes:
         raise SigningRefused("name an account: from, 20 bytes as 0x…") from None
 
 
-def _number(said: str) -> int:
-    if not said.startswith("0x"):
+def _number(said: str, bits: int = 256) -> int:
+    if not re.fullmatch("0x[0-9a-fA-F]{1,64}", said):
         raise ValueError(said)
     number = int(said, 16)
-    if not 0 <= number < 1 << 256:
+    if number >= 1 << bits:
         raise ValueError(said)
     return number
 

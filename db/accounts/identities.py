@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 from sqlalchemy.sql.selectable import Select
 
 from db.accounts.keys import USED_PRECISION
+from db.accounts.sessions import CONSOLE
 from db.control import account, api_key, refresh_token, session, wallet
 from db.declare.roles import Role
 
@@ -58,6 +59,7 @@ def session_identity(
     row = connection.execute(
         query.where(
             session.c.id == session_id,
+            session.c.method != CONSOLE,
             account.c.id == account_id,
             session.c.revoked_at.is_(None),
             session.c.expires_at > now,
@@ -79,6 +81,8 @@ def cookie_identity(
         query.where(
             refresh_token.c.digest == digest,
             refresh_token.c.expires_at > now,
+            refresh_token.c.rotated_at.is_(None),
+            session.c.method == CONSOLE,
             session.c.revoked_at.is_(None),
             session.c.expires_at > now,
         )

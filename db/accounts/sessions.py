@@ -25,6 +25,9 @@ from db.control import account, refresh_token, session
 GRACE = timedelta(seconds=10)
 # Ended sessions are of use to whoever looks into a theft, and then no more.
 KEPT = timedelta(days=30)
+# The method of sessions that a cookie of the console stands for, and no access token.
+CONSOLE = "console"
+_REUSED = "refresh token used again"
 
 
 class Rotation(enum.Enum):
@@ -117,6 +120,8 @@ def rotate(
     if token.rotated_at is not None and family.revoked_at is None:
         return _again(connection, token.rotated_at, successor, now, whose)
     ends = min(token.expires_at, family.expires_at)
+    if family.method == CONSOLE:  # what its cookie holds gives no tokens
+        return Rotated(Rotation.UNKNOWN)
     if family.revoked_at is not None or disabled is not None or ends <= now:
         return Rotated(Rotation.ENDED, *whose)
     connection.execute(
@@ -146,8 +151,31 @@ def _again(
     ).first()
     if following is not None and now - rotated_at <= GRACE:
         return Rotated(Rotation.REPEATED, *whose, following.expires_at)
-    revoke_session(connection, whose[0], now=now, reason="refresh token used again")
+    revoke_session(connection, whose[0], now=now, reason=_REUSED)
     return Rotated(Rotation.REUSED, *whose)
+
+
+def end_reused(
+    connection: Connection, digest: bytes, *, now: datetime
+) -> tuple[uuid.UUID, uuid.UUID] | None:
+    """End the session of a used refresh token that was shown where none belongs.
+
+    Returns the session and its account, None when the token is not a used one or the
+    session has ended. There is no grace: whoever asks twice asks at the same place.
+    """
+    found = connection.execute(
+        select(session.c.id, session.c.account)
+        .join(refresh_token, refresh_token.c.session == session.c.id)
+        .where(
+            refresh_token.c.digest == digest,
+            refresh_token.c.rotated_at.is_not(None),
+            session.c.revoked_at.is_(None),
+        )
+    ).first()
+    if found is None:
+        return None
+    revoke_session(connection, found.id, now=now, reason=_REUSED)
+    return found.id, found.account
 
 
 def revoke_session(

@@ -136,7 +136,8 @@ class Command:
                 f"unknown {', '.join(sorted(unknown)) or 'none'}"
             )
         self.values = {
-            name: field.check(values[name]) for name, field in self.spec.fields.items()
+            name: field.check_given(values[name])
+            for name, field in self.spec.fields.items()
         }
         self.__dict__.update(self.values)
 
@@ -222,6 +223,13 @@ def _check_record(subject: str, record: Any, fields: Mapping[str, Field]) -> Non
                 f"it is {fields[name].describe()}, and {record.spec.name}.{name} is "
                 f"{field.describe()}",
                 "use the same field in both",
+            )
+        if (fields[name].max_length or 0) > (field.max_length or 0):
+            raise DeclarationError(
+                f"{subject}.{name}",
+                f"it takes {fields[name].max_length}, and {record.spec.name}.{name} "
+                f"{field.max_length}",
+                "use the same max_length in both",
             )
 
 

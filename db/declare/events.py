@@ -104,6 +104,7 @@ class EventSpec:
     fields: Mapping[str, Field]
     where: Mapping[str, Any]
     readable_by: Readers = None
+    owned_by: str | None = None  # the field that names who may read what is theirs
 
     @property
     def in_journal(self) -> bool:

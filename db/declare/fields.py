@@ -16,15 +16,26 @@
 
 An indexed value of a dynamic type is only on the chain as its keccak-256 hash
 (Solidity ABI specification, "Encoding of Indexed Event Parameters"), hence `Hash`.
+
+What a chain says may be of any length. What somebody gives us in a command or an entry
+may not: `Text` has 2,000 characters at most, `Blob` 8,192 bytes and `Json` 16,384,
+unless the declaration says otherwise, as `Text(max_length=20_000)`.
 """
 
 import enum
+import json
 import re
 import uuid
 from typing import TYPE_CHECKING, Any, Self, overload
 
 if TYPE_CHECKING:
     from db.declare.events import FieldRef
+
+
+TEXT_LENGTH_MAX = 2000  # characters
+BLOB_LENGTH_MAX = 8192  # bytes
+JSON_LENGTH_MAX = 16_384  # bytes
+_SHOWN = 60  # characters of a wrong value
 
 
 class Kind(enum.Enum):
@@ -47,6 +58,7 @@ class Field:
 
     kind: Kind = Kind.BYTES
     size: int | None = None  # bytes of a fixed-size BYTES field
+    max_length: int | None = None  # of what is given to us: characters, or bytes
 
     def __init__(self, *, param: str | None = None, emitter: bool = False) -> None:
         self.param = param
@@ -72,6 +84,17 @@ class Field:
         """Return the value in its canonical Python form, or raise ValueError."""
         raise NotImplementedError
 
+    def check_given(self, value: Any) -> Any:
+        """As `check`, for what somebody gives us and no chain has said."""
+        return self.check(value)
+
+    def refuse_long(self, length: int, unit: str) -> None:
+        """Raise ValueError for what is longer than it may be."""
+        if self.max_length is not None and length > self.max_length:
+            raise ValueError(
+                f"{self.name}: it has {length} {unit}, and may have {self.max_length}"
+            )
+
     def describe(self) -> str:
         """The type as it enters fingerprints and documentation."""
         size = f"({self.size})" if self.size is not None else ""
@@ -84,7 +107,7 @@ class _ByteField(Field):
     def check(self, value: Any) -> bytes:
         if isinstance(value, str):
             if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", value):
-                raise ValueError(f"{self.name}: {value!r} is not 0x-prefixed hex")
+                raise ValueError(f"{self.name}: {_shown(value)} is not 0x-prefixed hex")
             value = bytes.fromhex(value[2:])
         if not isinstance(value, bytes):
             raise ValueError(f"{self.name}: expected bytes, got {type(value).__name__}")
@@ -138,6 +161,17 @@ class Hash(_ByteField):
 class Blob(_ByteField):
     """`bytes` of any length."""
 
+    def __init__(
+        self, *, param: str | None = None, max_length: int = BLOB_LENGTH_MAX
+    ) -> None:
+        super().__init__(param=param)
+        self.max_length = max_length
+
+    def check_given(self, value: Any) -> bytes:
+        found = self.check(value)
+        self.refuse_long(len(found), "bytes")
+        return found
+
     def accepts(self, abi_type: str, *, indexed: bool) -> bool:
         return abi_type in ("bytes", "function") and not indexed
 
@@ -166,10 +200,11 @@ class _Integer(Field):
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,78}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{self.name}: {value!r} is not a whole number")
+            raise ValueError(f"{self.name}: {_shown(value)} is not a whole number")
         low, high = self.bounds()
         if not low <= value <= high:
-            raise ValueError(f"{self.name}: {value} is outside {low}..{high}")
+            shown = _shown(value) if value.bit_length() < 1024 else "a huge number"
+            raise ValueError(f"{self.name}: {shown} is outside {low}..{high}")
         return value
 
     def bounds(self) -> tuple[int, int]:
@@ -204,7 +239,7 @@ class Bool(Field):
         if value in ("true", "false"):
             return bool(value == "true")
         if not isinstance(value, bool):
-            raise ValueError(f"{self.name}: {value!r} is not true or false")
+            raise ValueError(f"{self.name}: {_shown(value)} is not true or false")
         return value
 
 
@@ -213,8 +248,21 @@ class Text(Field):
 
     kind = Kind.TEXT
 
+    def __init__(
+        self, *, param: str | None = None, max_length: int = TEXT_LENGTH_MAX
+    ) -> None:
+        super().__init__(param=param)
+        self.max_length = max_length
+
     def accepts(self, abi_type: str, *, indexed: bool) -> bool:
         return abi_type == "string" and not indexed
+
+    def check_given(self, value: Any) -> str:
+        found = self.check(value)
+        if isinstance(value, str) and "\x00" in value:
+            raise ValueError(f"{self.name}: it holds a zero character: leave it out")
+        self.refuse_long(len(found), "characters")
+        return found
 
     def check(self, value: Any) -> str:
         if not isinstance(value, str):
@@ -225,6 +273,9 @@ class Text(Field):
 class Uuid(Text):
     """An identifier (RFC 9562) in lower case with hyphens."""
 
+    def __init__(self, *, param: str | None = None) -> None:
+        super().__init__(param=param, max_length=36)
+
     def accepts(self, abi_type: str, *, indexed: bool) -> bool:
         return False
 
@@ -233,7 +284,7 @@ class Uuid(Text):
             return str(value)
         pattern = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"{self.name}: {value!r} is not a UUID")
+            raise ValueError(f"{self.name}: {_shown(value)} is not a UUID")
         return value.lower()
 
 
@@ -242,11 +293,27 @@ class Json(Field):
 
     kind = Kind.JSON
 
+    def __init__(
+        self, *, param: str | None = None, max_length: int = JSON_LENGTH_MAX
+    ) -> None:
+        super().__init__(param=param)
+        self.max_length = max_length
+
+    def check_given(self, value: Any) -> Any:
+        self.refuse_long(len(json.dumps(value, default=str)), "bytes")
+        return self.check(value)
+
     def accepts(self, abi_type: str, *, indexed: bool) -> bool:
         return not indexed and (abi_type.endswith("]") or abi_type.startswith("tuple"))
 
     def check(self, value: Any) -> Any:
         return value
+
+
+def _shown(value: Any) -> str:
+    """A wrong value, as much of it as somebody needs to know it again."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def is_reference_type(abi_type: str) -> bool:

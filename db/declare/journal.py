@@ -20,6 +20,8 @@ apart, under a key of that person's, so that erasing them is deleting the key; i
 reaches facts or tables that are folded from them.
 
 `readable_by` are the roles that may read the entries; `EVERYONE` makes them public.
+`(STAFF, Own("issuer"))` are those who look after the platform, and whoever the field
+names, by a wallet or an account.
 When it is left out they are for compliance, operators and auditors. A projection over
 entries says the same in its own body.
 """
@@ -38,7 +40,7 @@ from db.declare.events import (
     domain_and_doc,
 )
 from db.declare.fields import Field
-from db.declare.readers import EVERYONE, Readers, readers_of
+from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 
 # What stands in the place of a contract: the entries have no chain and no ABI.
 JOURNAL = Contract("journal", abi=[{"type": "none"}])
@@ -102,8 +104,11 @@ class EntryMeta(EventMeta):
             item.param = key
         inputs = [{"name": k, "type": f.kind.value} for k, f in fields.items()]
         abi = {"type": "entry", "name": name, "inputs": inputs}
-        readers = readers_of(name, body.get("readable_by"))
-        return EntrySpec(name, domain, doc, JOURNAL, abi, fields, {}, readers)
+        said = body.get("readable_by")
+        return EntrySpec(
+            name, domain, doc, JOURNAL, abi, fields, {}, readers_of(name, said),
+            owner_of(name, said, fields),
+        )  # fmt: skip
 
 
 class Entry(Event, metaclass=EntryMeta):
@@ -138,7 +143,7 @@ class Entry(Event, metaclass=EntryMeta):
 def _checked(declared: Field, value: Any) -> Any:
     if value is None:
         raise ValueError(f"{declared.name}: a value is needed")
-    return declared.check(value)
+    return declared.check_given(value)
 
 
 def _with_personal(spec: EntrySpec, kept: Mapping[str, Personal]) -> EntrySpec:
@@ -158,7 +163,7 @@ def _with_personal(spec: EntrySpec, kept: Mapping[str, Personal]) -> EntrySpec:
     fields = {key: item.value for key, item in kept.items()}
     return EntrySpec(
         spec.name, spec.domain, spec.doc, spec.source, spec.abi, spec.fields,
-        spec.where, spec.readable_by, fields, named.pop(),
+        spec.where, spec.readable_by, spec.owned_by, fields, named.pop(),
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from db.declare.events import Event, EventView, domain_of, snake_case
 from db.declare.expressions import Expression
 from db.declare.fields import Field, Kind
 from db.declare.folds import First, Fold, Latest, Max, Min, Stage, Sum
-from db.declare.readers import EVERYONE, Readers, readers_of
+from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 from db.declare.values import NUMBERS, alike, type_name, value_field
 
 # Columns of every row, and what a class body says otherwise than by a column.
@@ -58,6 +58,7 @@ class ProjectionSpec:
     expressions: Mapping[str, Expression]
     index: tuple[str, ...]
     readable_by: Readers = None
+    owned_by: str | None = None
 
     @property
     def in_journal(self) -> bool:
@@ -121,17 +122,27 @@ class Projection:
             if isinstance(item, Expression) and name not in folds
         }
         _check_names(cls.__name__, keys, folds, expressions)
+        key_fields = _key_fields(cls.__name__, keys, folds)
+        said = body.get("readable_by")
         cls.spec = ProjectionSpec(
             name=cls.__name__,
             plural=_plural_of(cls),
             domain=body.get("__domain__", domain_of(cls.__module__)),
             doc=(cls.__doc__ or "").strip(),
-            keys=_key_fields(cls.__name__, keys, folds),
+            keys=key_fields,
             folds=folds,
             expressions=expressions,
             index=tuple(body.get("index", ())),
-            readable_by=_readers(cls.__name__, folds, body.get("readable_by")),
+            readable_by=_readers(cls.__name__, folds, said),
+            owned_by=owner_of(cls.__name__, said, {**key_fields, **_stored(folds)}),
         )
+        owned_by = cls.spec.owned_by
+        if owned_by is not None and owned_by not in (*keys, *cls.spec.index):
+            raise DeclarationError(
+                f"{cls.__name__}.readable_by",
+                f"finding what is somebody's own by {owned_by} would read every row",
+                f"add {owned_by!r} to `index`",
+            )
         for name in cls.spec.index:
             if name not in keys and name not in folds:
                 raise DeclarationError(
@@ -139,6 +150,15 @@ class Projection:
                     f"{name!r} is not a key or a fold",
                     "only stored columns can be indexed",
                 )
+
+
+def _stored(folds: Mapping[str, Fold]) -> dict[str, Field]:
+    """The fields of folds that keep a value as it was said."""
+    return {
+        name: fold.field
+        for name, fold in folds.items()
+        if isinstance(fold, First | Latest)
+    }
 
 
 def _readers(subject: str, folds: Mapping[str, Fold], said: Any) -> Readers:

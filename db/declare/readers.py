@@ -1,9 +1,17 @@
-"""Who may read what is folded from the journal."""
+"""Who may read what is folded from the journal.
 
-from collections.abc import Iterable
+    readable_by = (STAFF, Own("beneficiary"))
+
+are the roles that may read all of it, and those whom a row or an entry is about: the
+field that `Own` names is one of their wallets, or their account.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from db.declare.errors import DeclarationError
+from db.declare.fields import Address, Field, Text
 from db.declare.roles import Role
 
 Readers = tuple[Role, ...] | None  # None: everyone
@@ -12,24 +20,56 @@ EVERYONE = "everyone"
 STAFF = (Role.COMPLIANCE, Role.OPERATOR, Role.AUDITOR)
 
 
+@dataclass(frozen=True, slots=True)
+class Own:
+    """Whoever the field of this name names: by a wallet, or by an account's id."""
+
+    field: str
+
+
+def owner_of(subject: str, said: Any, fields: Mapping[str, Field]) -> str | None:
+    """The field that names who may read what is theirs; None: nobody may for that."""
+    found = [each for each in _flat(said) if isinstance(each, Own)]
+    if not found:
+        return None
+    name = found[0].field
+    if len(found) > 1 or not isinstance(fields.get(name), (Address, Text)):
+        choices = [k for k, f in fields.items() if isinstance(f, (Address, Text))]
+        raise DeclarationError(
+            f"{subject}.readable_by",
+            f"{name!r} names neither a wallet nor an account",
+            f"write one Own(…), of {', '.join(choices) or 'a field to be added'}",
+        )
+    return name
+
+
+def _flat(said: Any) -> list[Any]:
+    """What is said, without the tuples inside: STAFF is one."""
+    if isinstance(said, Role | str) or not isinstance(said, Iterable):
+        return [said]
+    return [item for each in said for item in _flat(each)]
+
+
 def readers_of(subject: str, said: Any) -> Readers:
     """The roles that a class body names as readers; None: everyone."""
     if said is None:
         return STAFF
     if said == EVERYONE:
         return None
-    roles = tuple(said) if isinstance(said, Iterable) else ()
+    roles = tuple(each for each in _flat(said) if not isinstance(each, Own))
     if not roles or not all(isinstance(role, Role) for role in roles):
         raise DeclarationError(
             f"{subject}.readable_by",
             f"{said!r} is not a list of roles",
-            f"write (Role.AUDITOR, …) or EVERYONE; roles are {', '.join(Role)}",
+            "write (Role.AUDITOR, …), (STAFF, Own(…)) or EVERYONE; roles are "
+            f"{', '.join(Role)}",
         )
     return roles
 
 
-def readers(allowed: Readers) -> str:
+def readers(allowed: Readers, owned_by: str | None = None) -> str:
     """Who may read, in words."""
     if allowed is None:
         return "everyone"
-    return ", ".join(role.replace("_", " ") for role in allowed)
+    roles = ", ".join(role.replace("_", " ") for role in allowed)
+    return roles if owned_by is None else f"{roles}, and whoever `{owned_by}` names"

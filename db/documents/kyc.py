@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from db.domains.compliance.projections import KycDocument
 from db.sql.columns import state_table
@@ -56,6 +56,26 @@ def same_document(
         table.c.status.in_(CURRENT),
     )
     return found[0] if found else None
+
+
+def held_by(connection: Connection, account: uuid.UUID) -> tuple[int, int]:
+    """How many documents of an account are kept, and how many bytes they have.
+
+    Those that were rejected or superseded count: their files are kept.
+    """
+    table = _table()
+    query = select(func.count(), func.coalesce(func.sum(table.c.size), 0)).where(
+        table.c.account == str(account)
+    )
+    count, size = connection.execute(query).one()
+    return int(count), int(size)
+
+
+def is_kept(connection: Connection, content_hash: bytes) -> bool:
+    """Whether any document, of whatever state, has this content."""
+    table = _table()
+    query = select(table.c.document).where(table.c.content_hash == content_hash)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def _select(connection: Connection, *where: ColumnElement[bool]) -> list[Document]:

@@ -39,6 +39,7 @@ from db.reads.marks import BLOCKS, Block, Mark, checkpoint, read_mark
 from db.reads.pages import Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
+    OWN,
     Column,
     Form,
     fact_columns,
@@ -54,6 +55,7 @@ from db.reads.values import (
 
 __all__ = [
     "BLOCKS",
+    "OWN",
     "BadCursor",
     "BadQuery",
     "Block",

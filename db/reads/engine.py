@@ -8,7 +8,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from db.engine import AT_ONCE
+from db.engine import AT_ONCE, without_values
 from db.reads.errors import DatabaseAway, ReadError, SchemaChanged, TooSlow
 
 T = TypeVar("T")
@@ -33,8 +33,9 @@ def read_engine(
         "-c default_transaction_read_only=on"
         f" -c statement_timeout={int(statement_timeout_seconds * 1000)}"
     )
-    return create_engine(
+    made = create_engine(
         parsed,
+        hide_parameters=True,
         isolation_level="AUTOCOMMIT",
         execution_options={AT_ONCE: True},
         pool_size=pool_size,
@@ -47,6 +48,7 @@ def read_engine(
             "options": options,
         },
     )
+    return without_values(made)
 
 
 def read(engine: Engine, work: Callable[[Connection], T]) -> T:

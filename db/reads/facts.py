@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, any_, bindparam, func, select
 
 from db.coverage import Stream
 from db.declare import Event
@@ -22,7 +22,7 @@ from db.reads.pages import (
 )
 from db.reads.rows import check_height
 from db.reads.statements import Statement
-from db.reads.values import Column, fact_columns
+from db.reads.values import OWN, Column, fact_columns
 from db.sql.columns import fact_table
 
 _SHAPES = 1000
@@ -50,7 +50,8 @@ def select_facts(
     where = where or {}
     columns = fact_columns(event)
     for name in where:
-        if name not in event.spec.fields and name not in _HEIGHTS:
+        own = name == f"{event.spec.owned_by}{OWN}"
+        if not own and name not in event.spec.fields and name not in _HEIGHTS:
             raise BadQuery(
                 f"{event.spec.table} cannot be filtered by {name!r}: "
                 f"use {', '.join([*event.spec.fields, *_HEIGHTS])}."
@@ -98,6 +99,10 @@ def _statement(event: type[Event], where: tuple[str, ...], sort: Sort) -> Statem
             bound: Any = bindparam(f"where_{name}", type_=table.c.position.type)
             here = table.c.position
             conditions.append(here >= bound if name.endswith("gte") else here <= bound)
+        elif name.endswith(OWN):
+            column = table.c[name.removesuffix(OWN)]
+            several = bindparam(f"where_{name}", type_=ARRAY(column.type))
+            conditions.append(column == any_(several))
         else:
             column = table.c[name]
             conditions.append(column == bindparam(f"where_{name}", type_=column.type))

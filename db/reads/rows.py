@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
     ColumnElement,
     Connection,
@@ -14,6 +15,7 @@ from sqlalchemy import (
     Select,
     SmallInteger,
     Table,
+    any_,
     bindparam,
     literal_column,
     or_,
@@ -41,7 +43,14 @@ from db.reads.pages import (
     statement,
 )
 from db.reads.statements import Statement
-from db.reads.values import Column, row_columns, row_filters, sortable, split_filter
+from db.reads.values import (
+    OWN,
+    Column,
+    row_columns,
+    row_filters,
+    sortable,
+    split_filter,
+)
 from db.sql import replay
 from db.sql.as_of import as_of_select
 from db.sql.columns import STATE, fact_table, field_type, fold_columns
@@ -124,7 +133,7 @@ def _check(
 ) -> None:
     filters = row_filters(spec)
     for name in where:
-        if name not in filters:
+        if name not in filters and name != f"{spec.owned_by}{OWN}":
             raise BadQuery(
                 f"{spec.plural} cannot be filtered by {name!r}: "
                 f"use {', '.join(filters)}, or add it to `index`."
@@ -300,7 +309,10 @@ def _conditions(origin: Any, where: Sequence[str]) -> list[ColumnElement[bool]]:
     for name in where:
         column, comparison = split_filter(name)
         value = bindparam(f"where_{name}", type_=origin.c[column].type)
-        if comparison == "gte":
+        if comparison == "own":
+            several = bindparam(f"where_{name}", type_=ARRAY(origin.c[column].type))
+            found.append(origin.c[column] == any_(several))
+        elif comparison == "gte":
             found.append(origin.c[column] >= value)
         elif comparison == "lte":
             found.append(origin.c[column] <= value)

@@ -146,9 +146,14 @@ def fact_version(event: type[Event]) -> str:
     return _digest(event_fingerprint(event), [(c.name, c.form.value) for c in columns])
 
 
+# Ends the name of a filter that takes several values. Requests cannot name it: it is
+# for what whoever asks may see.
+OWN = "__own"
+
+
 def split_filter(name: str) -> tuple[str, str]:
-    """The column of a filter's name, and `gte`, `lte` or nothing."""
-    if name.endswith(("__gte", "__lte")):
+    """The column of a filter's name, and `gte`, `lte`, `own` or nothing."""
+    if name.endswith(("__gte", "__lte", OWN)):
         return name[:-5], name[-3:]
     return name, ""
 

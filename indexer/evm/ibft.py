@@ -22,7 +22,10 @@ from coincurve import PublicKey
 from eth_hash.auto import keccak
 from py_arkworks_bls12381 import GT, G1Point, G2Point
 
+from db.bounded import Unreadable, load_rlp
+
 VANITY_BYTES = 32
+EXTRA_DEPTH_MAX = 8  # pairs in a list in a list are the deepest that there is
 COMMIT = b"\x02"  # the code of the commit message, which is in what is signed
 ADD_VOTE = bytes.fromhex("ffffffffffffffff")
 DROP_VOTE = bytes(8)
@@ -98,8 +101,8 @@ def _items(extra: bytes) -> list[Any]:
     if len(extra) <= VANITY_BYTES:
         raise NotIbft(f"extraData has {len(extra)} bytes")
     try:
-        items = rlp.decode(extra[VANITY_BYTES:])
-    except (rlp.exceptions.RLPException, RecursionError):
+        items = load_rlp(extra[VANITY_BYTES:], depth_max=EXTRA_DEPTH_MAX)
+    except Unreadable:
         raise NotIbft("extraData is not RLP behind its first 32 bytes") from None
     if not isinstance(items, (list, tuple)) or len(items) not in (3, 4, 5):
         raise NotIbft("extraData is not a list of three to five items")
@@ -296,6 +299,6 @@ def _candidate(miner: bytes) -> Validator | None:
     if len(miner) == 20:
         return None if miner == NOBODY else Validator(miner)
     try:
-        return _validator(rlp.decode(miner))
-    except (rlp.exceptions.RLPException, TypeError, ValueError):
+        return _validator(load_rlp(miner, depth_max=EXTRA_DEPTH_MAX))
+    except (TypeError, ValueError):
         return None

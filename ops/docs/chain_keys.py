@@ -135,7 +135,12 @@ CHAIN_SECTIONS = (
                 "What it signs: `IssuerRegistry.registerIssuer`, or "
                 "`CampaignImplementation.*` for every function; at the addresses of "
                 "`[chains.<name>.contracts]` and wherever the contract's factory made "
-                "one. Absent: what the declared commands of the signer call.",
+                "one; `filler` for transfers of nothing to itself, by which a nonce is "
+                "given up. Absent: `filler`, and what its declared commands call.",
+            ),
+            "nonces_ahead": Key(
+                "integer",
+                "It signs for no nonce that is so far above the last one that it did.",
             ),
             "value_per_transaction": Key(AMOUNT, "The most that is sent at a time."),
             "value_per_day": Key(AMOUNT, "The most that is sent in a day (UTC)."),

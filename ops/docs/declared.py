@@ -93,7 +93,7 @@ def _said(spec: EventSpec) -> str:
     """What the chain calls it, or who may read an entry of the journal."""
     if not spec.in_journal:
         return code(signature(spec.abi))
-    return f"Entry of the journal, for {readers(spec.readable_by)}"
+    return f"Entry of the journal, for {readers(spec.readable_by, spec.owned_by)}"
 
 
 def _projection(projection: type[Projection]) -> str:
@@ -140,7 +140,9 @@ def _form(column: Column) -> tuple[str, str]:
 
 
 def _private(spec: ProjectionSpec) -> str:
-    return f" For {readers(spec.readable_by)}." if spec.in_journal else ""
+    return (
+        f" For {readers(spec.readable_by, spec.owned_by)}." if spec.in_journal else ""
+    )
 
 
 def _reading(spec: ProjectionSpec) -> str:

@@ -31,10 +31,12 @@ def metrics_page() -> str:
     return page(
         "Metrics",
         "Prometheus reads the indexer's with `chainfold index --metrics-port` (on "
-        "127.0.0.1) and the API's at `GET /metrics`. The API takes those of the chains "
-        "from the database when it is asked, so that they are told even when no "
-        "indexer runs. Both also tell `process_*` and `python_*` of their process. A "
-        "histogram is read as `_bucket`, `_sum` and `_count`.",
+        "127.0.0.1) and the API's at `http://127.0.0.1:9464/metrics` "
+        "([`[metrics]`](settings.md)), which is not the API's own port. The API takes "
+        "those of the chains from the database when it is asked, so that they are told "
+        "even when no indexer runs. Both also tell `process_*` and `python_*` of their "
+        "process, but an API of several, whose requests are added up. A histogram is "
+        "read as `_bucket`, `_sum` and `_count`.",
         "## The indexer",
         _table(indexer()),
         "## The API",
@@ -55,7 +57,7 @@ def api() -> Iterator[Described]:
     nothing = SimpleNamespace(all=lambda *, fresh: {})
     service = cast(Service, SimpleNamespace(chains=nothing, intake=None))
     made = Metrics(service)
-    for item in (made.requests, made.seconds):
+    for item in (made.requests, made.seconds, made.problems):
         yield from _described(item.describe(), item)
     yield from _described(ChainCollector(service).collect())
     yield from _described(CommandCollector(service).told([], 0, [], 0, 0.0))

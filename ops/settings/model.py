@@ -177,6 +177,7 @@ class SignerSettings:
     url: SecretUrl | None = None
     address: bytes | None = None
     allow: tuple[str, ...] | None = None
+    nonces_ahead: int = 1000
     value_per_transaction: int | None = None
     value_per_day: int | None = None
     gas_per_day: int | None = None
@@ -224,6 +225,15 @@ class ApiSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """Where the API's metrics are served; `said`: the port is not the default."""
+
+    host: str = "127.0.0.1"
+    port: int = 9464
+    said: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class DocumentSettings:
     """Where files are kept: a bucket; without one, a folder of `data_dir`."""
 
@@ -231,6 +241,8 @@ class DocumentSettings:
     endpoint: SecretUrl | None = None
     region: str | None = None
     prefix: str = ""
+    of_account: int = 200
+    mb_of_account: int = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,5 +289,6 @@ class Settings:
     wallets: WalletSettings = WalletSettings()
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
+    metrics: MetricsSettings = MetricsSettings()
     documents: DocumentSettings = DocumentSettings()
     notes: tuple[str, ...] = ()

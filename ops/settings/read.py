@@ -22,6 +22,7 @@ from ops.settings.model import (
     Finality,
     LimitSettings,
     Logs,
+    MetricsSettings,
     RedisSettings,
     Secret,
     SecretUrl,
@@ -63,6 +64,7 @@ def read_settings(
         api=read_api(root.section("api")),
         auth=read_auth(root.section("auth"), environ),
         documents=read_documents(root.section("documents")),
+        metrics=read_metrics(root.section("metrics")),
     )
     root.finish()
     return settings
@@ -272,6 +274,7 @@ def read_signer(
         "bump_most_times", default.bump_most_times, float, 1.2
     )
     max_in_flight = table.number("max_in_flight", default.max_in_flight, int, 1)
+    nonces_ahead = table.number("nonces_ahead", default.nonces_ahead, int, 1)
     table.finish()
     return SignerSettings(
         name=name,
@@ -286,6 +289,7 @@ def read_signer(
         gas_price_max=gas_price_max or default.gas_price_max,
         bump_most_times=bump_most_times,
         max_in_flight=max_in_flight,
+        nonces_ahead=nonces_ahead,
         secret=Secret(secret) if secret else None,
     )
 
@@ -319,15 +323,32 @@ def read_wallets(table: Table) -> WalletSettings:
     return found
 
 
+def read_metrics(table: Table) -> MetricsSettings:
+    """Read `[metrics]`."""
+    default = MetricsSettings()
+    found = MetricsSettings(
+        host=table.text("host") or default.host,
+        port=table.number("port", default.port, int),
+        said="port" in table,
+    )
+    if found.port > 65_535:
+        table.problem("port", "must be at most 65535")
+    table.finish()
+    return found
+
+
 def read_documents(table: Table) -> DocumentSettings:
     """Read `[documents]`."""
+    default = DocumentSettings()
     found = DocumentSettings(
+        of_account=table.number("of_account", default.of_account, int, 1),
+        mb_of_account=table.number("mb_of_account", default.mb_of_account, int, 1),
         bucket=table.parsed("bucket", values.bucket),
         endpoint=table.parsed("endpoint", values.http_url),
         region=table.text("region"),
         prefix=table.parsed("prefix", values.prefix) or "",
     )
-    if found != DocumentSettings():
+    if found.endpoint or found.region or found.prefix:
         table.missing("bucket", "the name of one that is there")
     table.finish()
     return found

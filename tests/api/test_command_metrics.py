@@ -19,7 +19,7 @@ def office(migrated_url):
 
 
 def metrics(office):
-    lines = office.get("/metrics").text.splitlines()
+    lines = office.app.extensions["chainfold_metrics"].text().decode().splitlines()
     return dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
 
 

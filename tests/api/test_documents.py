@@ -2,6 +2,8 @@
 
 import hashlib
 import io
+import os
+import random
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +12,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from commands.documents import Documents, DocumentType, Upload
+from commands.documents import Documents, DocumentType, Quota, Upload
 from commands.files import inspect
 from commands.s3 import S3Storage
 from commands.storage import FolderStorage
+from commands.sweeping import sweep
 from db.commands.slots import register_signer
 from db.declare.roles import Role
 from db.journal.append import Actor
@@ -29,7 +32,13 @@ BASE = "/api/v1/issuers/kyc"
 MOST = 100_000
 SECRET = b"Wilhelmina Quetzalcoatl"
 NAME = "wilhelmina-passport.pdf"
+NOISE = random.Random(7)
 _counter = iter(range(1, 1_000_000))
+
+
+def noise(size):
+    """What compressed content is like: no byte is more likely than another."""
+    return NOISE.randbytes(size)
 
 
 def fresh(make=pdf, **more):
@@ -109,6 +118,18 @@ def own_desk(database_url, tmp_path):
     found = Desk(database_url, tmp_path / "documents")
     yield found
     found.close()
+
+
+@pytest.fixture
+def otherwise(desk):
+    """Opens the desk with some things otherwise, until the test has ended."""
+
+    def change(**changes):
+        desk.open(intake=desk.intake, documents=replace(desk.documents, **changes))
+        return desk
+
+    yield change
+    change()
 
 
 def test_a_document_from_its_upload_to_the_chain(desk):
@@ -295,8 +316,8 @@ def test_every_kind_of_file(desk, ending):
         (pdf(), {"supersedes": "1"}, 400),
         (pdf(), {"more": "1"}, 400),
         (pdf(), {"more": (io.BytesIO(b"x"), "x.pdf")}, 400),
-        (pdf(b"x" * MOST), {}, 413),
-        (pdf(b"x" * MOST * 2), {}, 413),
+        (pdf(noise(MOST)), {}, 413),
+        (pdf(noise(MOST * 2)), {}, 413),
     ],
 )
 def test_bad_uploads_are_refused_and_leave_nothing(desk, content, options, status):
@@ -305,6 +326,104 @@ def test_bad_uploads_are_refused_and_leave_nothing(desk, content, options, statu
     desk.upload(content, status, **options)
 
     assert before == sum(1 for _ in desk.folder.rglob("*"))
+
+
+@pytest.mark.parametrize("size", [500_000, 1 << 20, 3_000_001, 9_990_000])
+def test_files_as_they_are_are_taken_in_every_size(otherwise, size):
+    """Compressed: any byte may stand anywhere, those of line ends and dashes too."""
+    desk = otherwise(max_bytes=10 << 20)
+    for _ in range(4):
+        content = pdf(noise(size))
+        made = desk.upload(content).json["data"]
+        path = f"{BASE}/{made['id']}/file"
+        assert content == desk.get(path, token=desk.by(Role.ISSUER)).data
+
+
+def files(desk):
+    return {path.name for path in desk.folder.rglob("*") if path.is_file()}
+
+
+def test_an_account_has_so_many_documents_and_bytes_of_them(otherwise):
+    desk = otherwise(quota=Quota(documents=2, total_bytes=2000))
+    who = desk.token(desk.account(Role.ISSUER))
+    first = pdf(noise(500))
+    desk.upload(first, by=who)
+    before = files(desk)
+
+    answer = desk.upload(pdf(noise(1500)), 409, by=who).json
+    assert "/docs#quota_reached" == answer["type"]
+    assert before == files(desk)
+
+    desk.upload(pdf(noise(300)), by=who)
+    desk.upload(fresh(), 409, by=who)
+    desk.upload(first, 200, by=who)  # the same is no more
+    other = desk.token(desk.account(Role.ISSUER))
+    desk.upload(fresh(), by=other)  # others have their own
+
+
+def test_rows_of_documents_are_their_owner_s_and_compliance_s(desk):
+    anna, ben = (desk.token(desk.account(Role.INVESTOR)) for _ in range(2))
+    made = desk.upload(fresh(), by=anna).json["data"]
+
+    for path in ("kyc_documents", "events/compliance_document_uploaded"):
+        rows = desk.get(f"/api/v1/{path}", token=anna).json["data"]
+        assert [made["id"]] == [row["document"] for row in rows]
+        assert [] == desk.get(f"/api/v1/{path}", token=ben).json["data"]
+    one = f"/api/v1/kyc_documents/{made['id']}"
+    desk.get(one, token=anna)
+    desk.get(one, 404, token=ben)
+    desk.get(one, token=desk.by(Role.COMPLIANCE))
+
+
+def test_what_is_refused_for_what_it_supersedes_is_not_stored(desk):
+    first = desk.new()
+    desk.upload(fresh(), supersedes=first["id"])
+    before = files(desk)
+
+    desk.upload(fresh(), 409, supersedes=first["id"])
+    desk.upload(fresh(), 404, supersedes=str(uuid.uuid4()))
+
+    assert before == files(desk)
+
+
+def test_files_that_no_document_speaks_of_are_swept_away_after_a_week(desk):
+    kept = desk.new()["content_hash"][2:]
+    lost, new = "ab" * 32, "cd" * 32
+    for name in (lost, new):
+        desk.documents.storage.put(name, b"nobody speaks of it")
+    part = desk.folder / "ab" / f".{lost}.0011"
+    part.write_bytes(b"half")
+    for name in (kept, lost, part.name):
+        [path] = desk.folder.rglob(name)
+        os.utime(path, (0, 0))
+
+    assert 1 == sweep(desk.documents)
+
+    assert {kept, new} <= files(desk)
+    assert files(desk).isdisjoint({lost, part.name})
+
+
+def test_a_file_that_was_swept_while_it_was_handed_in_again_is_there(desk, otherwise):
+    storage = desk.documents.storage
+
+    class Sweeping:
+        """A storage from which a file vanishes as soon as it was put."""
+
+        def put(self, name, content):
+            storage.put(name, content)
+            if not vanished:
+                vanished.append(name)
+                storage.delete(name)
+
+        def __getattr__(self, name):
+            return getattr(storage, name)
+
+    vanished = []
+    otherwise(storage=Sweeping())
+    made = desk.new()
+
+    assert [made["content_hash"][2:]] == vanished
+    desk.get(f"{BASE}/{made['id']}/file", token=desk.by(Role.ISSUER))
 
 
 def test_names_never_become_paths(desk):

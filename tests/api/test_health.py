@@ -90,13 +90,11 @@ def test_a_database_that_is_away_is_a_cause():
 
 
 def samples(client):
-    """Every sample of /metrics: (name, labels) to value."""
-    answer = client.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.content_type.startswith("text/plain")
+    """Every sample of an app: (name, labels) to value."""
+    text = client.application.extensions["chainfold_metrics"].text().decode()
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(answer.text)
+        for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
 
@@ -130,12 +128,35 @@ def test_metrics_tell_of_requests_and_chains(own_ledger):
     assert (chain("head_block"), chain("checkpoint_block")) == (25, 10)
     assert (chain("final_block"), chain("lag_blocks")) == (9, 15)
     assert (chain("gaps"), chain("incidents"), chain("followed")) == (1, 0, 0)
-    assert chain("polled_seconds") > 1_700_000_000
+    assert chain("polled_timestamp_seconds") > 1_700_000_000
     state = "chainfold_chain_state"
     assert found[state, (("chain", "devnet"), ("state", "reading"))] == 1
     assert found[state, (("chain", "devnet"), ("state", "stopped"))] == 0
     labels = (("chain", "devnet"), ("projection", "deals"))
     assert found["chainfold_projection_checkpoint_block", labels] == 10
+
+
+def test_no_label_takes_a_value_from_a_request(own_ledger):
+    names = set(samples(own_ledger.client))
+    for number in range(50):
+        own_ledger.client.open("/api/v1/deals", method=f"FOO{number}")
+        own_ledger.get(f"/nowhere/{number}", 404)
+        own_ledger.get(f"/api/v1/deals?x{number}=1", 400)
+        own_ledger.get("/api/v1/deals", 503, headers={f"X-{number}": str(number)})
+
+    new = set(samples(own_ledger.client)) - names
+    said = {value for _, labels in new for _, value in labels}
+    assert not any(f"FOO{n}" in value or f"{n}=" in value
+                   for n in range(50) for value in said)  # fmt: skip
+    assert len(new) < 60
+
+
+def test_refusals_are_counted_by_their_problem(own_ledger):
+    for _ in range(3):
+        own_ledger.get("/api/v1/deals?x=1", 400)
+
+    labels = (("problem", "unknown_parameter"),)
+    assert 3 == samples(own_ledger.client)["chainfold_api_problems_total", labels]
 
 
 def test_metrics_without_a_database():

@@ -127,11 +127,11 @@ def test_the_journal_is_no_chain_that_must_be_followed(door):
     ]
     causes = door.get("/health/ready", 503).json["causes"]
     assert not any("journal" in cause for cause in causes)
-    metrics = door.get("/metrics").text
+    metrics = door.app.extensions["chainfold_metrics"].text().decode()
     assert 'chain="journal"' not in metrics
     assert 'projection="applications"' not in metrics
     assert "chainfold_journal_entries 3.0" in metrics
-    assert "chainfold_journal_last_entry_seconds 1.7" in metrics
+    assert "chainfold_journal_last_entry_timestamp_seconds 1.7" in metrics
 
 
 def test_documents_say_who_may_read(door):

@@ -1,5 +1,7 @@
 """Asking for a change: who may, what is refused, and that nothing happens twice."""
 
+import hashlib
+import random
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -287,6 +289,82 @@ def test_everything_asked_and_refused_is_in_the_journal(office):
     )
     actor = "SELECT actor || ' ' || address FROM control.journal_entry WHERE seq = 1"
     assert f"account:{office.people[Role.OPERATOR]} 127.0.0.1" == office.scalar(actor)
+
+
+def test_text_is_no_longer_than_it_may_be(office):
+    before = journal_bytes(office)
+    for long in (
+        {"description": "x" * 20_001}, {"company_name": "é" * 201},
+        {"campaign_id": "C" * 101}, {"document_hash": "Q" * 2001},
+    ):  # fmt: skip
+        answer = office.ask("draft-campaign", 422, **terms(**long))
+        [(name, value)] = long.items()
+        assert f"{name}: it has {len(value)} characters" in answer.text
+        assert len(answer.data) < 1000
+    office.ask("draft-campaign", **terms(description="é" * 20_000))
+    assert before < journal_bytes(office)
+
+
+def journal_bytes(office):
+    """What all entries take, as they are stored."""
+    return office.scalar(
+        "SELECT coalesce(sum(pg_column_size(e.*)), 0) FROM control.journal_entry e"
+    )
+
+
+def test_a_refusal_keeps_the_digest_of_what_is_long(office):
+    noise = random.Random(5).randbytes(7000).hex()  # Postgres cannot compress it
+    office.ask(
+        "draft-campaign", 422, by=Role.ISSUER,
+        **terms(beneficiary=hexed(B), description=noise, goal="1"),
+    )  # fmt: skip
+
+    [refused] = office.get(
+        "/api/v1/events/audit_command_refused", token=office.by(Role.AUDITOR)
+    ).json["data"]
+    digest = "0x" + hashlib.sha256(noise.encode()).hexdigest()
+    assert {"sha256": digest, "characters": 14_000} == (
+        refused["arguments"]["description"]
+    )
+    assert "Coffee" == refused["arguments"]["company_name"]
+    assert journal_bytes(office) < 4000
+
+
+@pytest.mark.parametrize("value", ["a\0b", "\0"])
+def test_a_zero_character_is_refused_by_name(office, value):
+    answer = office.ask(
+        "register-issuer", 400, **{**registration(), "memorandum": value}
+    )
+
+    assert "memorandum holds a zero character" in answer.json["detail"]
+    assert 0 == commands(office)
+
+
+def test_a_field_that_is_there_twice_is_refused(office):
+    body = b'{"issuer": "%s", "credential": "", "memorandum": "", "issuer": "%s"}' % (
+        hexed(A).encode(), hexed(B).encode(),
+    )  # fmt: skip
+    answer = office.call(
+        "POST", "/api/v1/commands/register-issuer", 400, data=body,
+        token=office.by(Role.OPERATOR), content_type="application/json",
+        headers={"Idempotency-Key": "k"},
+    )  # fmt: skip
+
+    assert "issuer is there twice" in answer.json["detail"]
+    assert 0 == commands(office)
+
+
+def test_the_document_tells_how_long_text_may_be(office):
+    paths = office.get("/api/v1/openapi.json").json["paths"]
+    for path, operations in paths.items():
+        body = operations.get("post", {}).get("requestBody")
+        if "/commands/" not in path or body is None:
+            continue
+        for name, schema in body["content"]["application/json"]["schema"][
+            "properties"
+        ].items():
+            bounded = {"maxLength", "maximum", "pattern"} & schema.keys()
+            assert bounded or schema["type"] == "boolean", (path, name)
 
 
 def campaign(office, stage=1, **created):

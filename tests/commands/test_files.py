@@ -50,6 +50,7 @@ PAIRS = [(make, ending, kind) for ending, (make, kind) in GOOD.items()]
         (webp() + HTML, "a.webp", "image/webp", "no whole"),
         (webp().replace(b"VP8L", b"EVIL"), "a.webp", "image/webp", "no whole"),
         (b"RIFF", "a.webp", "image/webp", "no whole"),
+        (b"RIFF\x0c\0\0\0WEBPVP8 \0\0\0\0", "a.webp", "image/webp", "no whole"),
     ],
 )
 def test_what_is_not_what_it_says_is_refused(content, name, media_type, cause):

@@ -328,3 +328,29 @@ def test_a_hostile_caller_gets_no_conflict_and_nothing_forbidden(migrated_engine
     assert {ONE} == {each.data[:4] for each in calls}
     assert all(each.value <= 10**5 and each.gas_price <= 50 for each in kept)
     assert 10**6 >= sum({each.nonce: each.value for each in calls}.values())
+
+
+def test_a_nonce_is_given_up_only_by_signers_that_may(migrated_engine, pen):
+    signer = guard(migrated_engine, pen, fillers=False)
+
+    for ask in (signer.permits, signer.sign):
+        with pytest.raises(SigningRefused, match='add "filler" to its allow'):
+            ask(nothing(pen))
+    signer.sign(call())
+    assert 1 == len(pen.signed)
+
+
+def test_a_nonce_far_above_the_last_is_refused_and_moves_no_floor(migrated_engine, pen):
+    signer = guard(migrated_engine, pen, nonces_ahead=50)
+    signer.sign(call(7_000))  # before anything was signed, any may be next
+    assert 7_001 == signer.floor()
+
+    for far in (7_051, 100_000, 1_000_000_000, (1 << 64) - 1):
+        for payload in (call(far), nothing(pen, far)):
+            for ask in (signer.permits, signer.sign):
+                with pytest.raises(SigningRefused, match="raise its nonces_ahead"):
+                    ask(payload)
+    assert 7_001 == signer.floor()
+
+    signer.sign(call(7_050))
+    assert [7_000, 7_050] == [each.nonce for each in pen.signed]

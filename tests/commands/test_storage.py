@@ -1,8 +1,10 @@
 """What every storage does alike, and what is told when one cannot."""
 
 import logging
+import random
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -34,7 +36,7 @@ def storage(request, tmp_path, server):
 
 
 def test_it_gives_back_what_it_was_given(storage):
-    content = bytes(range(256)) * 5000
+    content = random.Random(3).randbytes(1_300_000)
     storage.put(NAME, content)
     storage.put(NAME, content)
 
@@ -64,6 +66,29 @@ def test_what_is_no_content_is_not_kept(storage):
 
     with pytest.raises(NoFile):
         storage.get(NAME)
+
+
+def test_files_of_a_certain_age_are_listed(storage):
+    storage.put(NAME, b"1")
+    now = datetime.now(UTC)
+
+    assert [NAME] == list(storage.older(now + timedelta(minutes=1)))
+    assert [] == list(storage.older(now - timedelta(minutes=1)))
+    assert storage.has(NAME)
+    storage.delete(NAME)
+    assert not storage.has(NAME)
+    assert [] == list(storage.older(now + timedelta(minutes=1)))
+
+
+def test_the_folder_is_for_us_alone_also_one_that_was_open(tmp_path):
+    folder = tmp_path / "deep" / "documents"
+    FolderStorage(folder).put(NAME, b"1")
+    modes = {path.stat().st_mode & 0o777 for path in (folder, folder / NAME[:2])}
+    assert {0o700} == modes
+
+    folder.chmod(0o755)
+    FolderStorage(folder).put(NAME, b"1")
+    assert 0o700 == folder.stat().st_mode & 0o777
 
 
 def test_trying_it_out_leaves_nothing(storage, server, tmp_path):

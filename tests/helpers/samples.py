@@ -30,7 +30,9 @@ def jpeg(noise=b""):
 
 
 def webp(noise=b""):
-    body = b"WEBPVP8L" + struct.pack("<I", len(noise)) + noise
+    image = b"\x2f" + noise
+    padding = b"\0" * (len(image) % 2)
+    body = b"WEBPVP8L" + struct.pack("<I", len(image)) + image + padding
     return b"RIFF" + struct.pack("<I", len(body)) + body
 
 

@@ -8,9 +8,15 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
+from db.engine import connect, connect_at_once
+from db.reads import read_engine
 from ops.logs import configure_logging
 from ops.settings.redact import redact, redact_url
+
+MADE = "CREATE TEMP TABLE IF NOT EXISTS t (id int PRIMARY KEY, note text)"
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +42,38 @@ def test_text_is_one_line_with_the_event_and_its_pairs():
 
 def test_a_message_of_several_lines_stays_one_line():
     assert written("text", lambda log: log.info("a\nb")).count("\n") == 1
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        ("INSERT INTO t VALUES (1, :a), (1, :a)", {"a": "Wilhelmina\nQuetzalcoatl"}),
+        ("INSERT INTO t VALUES (NULL, :a)", {"a": "Wilhelmina\n[SQL Quetzalcoatl"}),
+        ("SELECT CAST(:a AS int)", {"a": "Wilhelmina Quetzalcoatl"}),
+        ("INSERT INTO nowhere VALUES (:a)", {"a": "Wilhelmina"}),
+        ("SELECT CAST(:a AS text) || chr(0)", {"a": "Wilhelmina Quetzalcoatl"}),
+    ],
+)
+def test_no_value_of_a_statement_is_logged(form, statement, values, database_url):
+    for engine in (connect(database_url), connect_at_once(database_url),
+                   read_engine(database_url)):  # fmt: skip
+
+        def write(log, engine=engine):
+            try:
+                with engine.begin() as connection:
+                    connection.execute(text(MADE))
+                    connection.execute(text(statement), values)
+            except SQLAlchemyError as error:
+                log.exception("it_failed cause=%s", error)
+                log.error("it_failed cause=%s", error)
+
+        said = written(form, write)
+        engine.dispose()
+
+        assert "Wilhelmina" not in said
+        assert "Quetzalcoatl" not in said
+        assert "it_failed" in said
 
 
 def test_json_holds_the_pairs_as_values():

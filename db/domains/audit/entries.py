@@ -1,6 +1,19 @@
 """Entries of the audit log: commands, refusals, sign-ins, erasures."""
 
-from db.declare import EVERYONE, Bytes32, Entry, Json, Text, Uint, Uuid
+from db.declare import (
+    EVERYONE,
+    STAFF,
+    Bytes32,
+    Entry,
+    Json,
+    Own,
+    Text,
+    Uint,
+    Uuid,
+)
+
+# Bytes; each argument has a maximum of its own, which its command declares.
+ARGUMENTS_LENGTH_MAX = 1 << 20
 
 
 class CommandAccepted(Entry):
@@ -8,7 +21,7 @@ class CommandAccepted(Entry):
 
     command = Uuid()
     kind = Text()
-    arguments = Json()
+    arguments = Json(max_length=ARGUMENTS_LENGTH_MAX)
 
 
 class CommandRefused(Entry):
@@ -16,7 +29,7 @@ class CommandRefused(Entry):
 
     kind = Text()
     reason = Text()
-    arguments = Json()
+    arguments = Json(max_length=ARGUMENTS_LENGTH_MAX)
 
 
 class ActionTaken(Entry):
@@ -38,6 +51,8 @@ class SecurityEvent(Entry):
     kind = Text()
     account = Text()
     details = Json()
+
+    readable_by = (STAFF, Own("account"))
 
 
 class SubjectErased(Entry):

@@ -4,9 +4,9 @@
 owner's key, so that nothing can be guessed from it once the owner is erased.
 """
 
-from db.declare import Bytes32, Entry, Personal, Role, Text, Uint, Uuid
+from db.declare import Bytes32, Entry, Own, Personal, Role, Text, Uint, Uuid
 
-READERS = (Role.COMPLIANCE, Role.AUDITOR)
+READERS = (Role.COMPLIANCE, Role.AUDITOR, Own("account"))
 
 
 class DocumentUploaded(Entry):

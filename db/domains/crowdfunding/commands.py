@@ -86,9 +86,9 @@ class DraftCampaign(Command):
 
     draft = Uuid()
     beneficiary = Address()
-    campaign_id = Text()
-    company_name = Text()
-    description = Text()
+    campaign_id = Text(max_length=100)
+    company_name = Text(max_length=200)
+    description = Text(max_length=20_000)
     goal = Uint()
     duration = Uint()
     document_hash = Text()
@@ -128,9 +128,9 @@ class DeployCampaign(Command):
     """Make the campaign of an approved draft; goal in wei, duration in seconds."""
 
     draft = Uuid()
-    campaign_id = Text()
-    company_name = Text()
-    description = Text()
+    campaign_id = Text(max_length=100)
+    company_name = Text(max_length=200)
+    description = Text(max_length=20_000)
     goal = Uint()
     duration = Uint()
     document_hash = Text()
@@ -310,7 +310,7 @@ class RevokeCertificate(Command):
 class OpenEscrow(Command):
     """Open an escrow account for a campaign."""
 
-    campaign_id = Text()
+    campaign_id = Text(max_length=100)
     issuer = Address()
 
     route = "escrow/open"
@@ -323,7 +323,7 @@ class OpenEscrow(Command):
 class DepositEscrow(Command):
     """Put one's own money into a campaign's escrow account, with one's own wallet."""
 
-    campaign_id = Text()
+    campaign_id = Text(max_length=100)
     investor = Address()
     amount = Uint()
 
@@ -342,7 +342,7 @@ class DepositEscrow(Command):
 class ReleaseEscrow(Command):
     """Pay what an escrow account holds to its issuer."""
 
-    campaign_id = Text()
+    campaign_id = Text(max_length=100)
 
     route = "escrow/release"
     role = Role.OPERATOR
@@ -354,7 +354,7 @@ class ReleaseEscrow(Command):
 class OpenEscrowRefunds(Command):
     """Let the depositors of an escrow account have their money back."""
 
-    campaign_id = Text()
+    campaign_id = Text(max_length=100)
 
     route = "escrow/open-refunds"
     role = Role.OPERATOR
@@ -366,7 +366,7 @@ class OpenEscrowRefunds(Command):
 class RefundEscrow(Command):
     """Send a depositor of a refunding escrow account its deposit."""
 
-    campaign_id = Text()
+    campaign_id = Text(max_length=100)
     investor = Address()
 
     route = "escrow/refund"

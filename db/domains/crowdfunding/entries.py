@@ -1,8 +1,8 @@
 """What is said about campaigns before they are on the chain."""
 
-from db.declare import Address, Entry, Role, Text, Uint, Uuid
+from db.declare import STAFF, Address, Entry, Own, Text, Uint, Uuid
 
-READERS = (Role.ISSUER, Role.COMPLIANCE, Role.OPERATOR, Role.AUDITOR)
+READERS = (STAFF, Own("beneficiary"))
 
 
 class CampaignDrafted(Entry):
@@ -10,9 +10,9 @@ class CampaignDrafted(Entry):
 
     draft = Uuid()
     beneficiary = Address()
-    campaign_id = Text()
-    company_name = Text()
-    description = Text()
+    campaign_id = Text(max_length=100)
+    company_name = Text(max_length=200)
+    description = Text(max_length=20_000)
     goal = Uint()
     duration = Uint()
     document_hash = Text()
@@ -26,7 +26,7 @@ class CampaignApproved(Entry):
     draft = Uuid()
     revision = Uint(63)
 
-    readable_by = READERS
+    readable_by = STAFF
 
 
 class CampaignRejected(Entry):
@@ -36,4 +36,4 @@ class CampaignRejected(Entry):
     revision = Uint(63)
     reason = Text()
 
-    readable_by = READERS
+    readable_by = STAFF

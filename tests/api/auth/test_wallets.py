@@ -162,6 +162,18 @@ def in_(**by):
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"Issued At": in_(seconds=30)},
+        {"Not Before": in_(seconds=30)},
+        {"Expiration Time": in_(seconds=-29)},
+    ],
+)
+def test_a_wallet_s_clock_may_differ_by_half_a_minute(door, changes):
+    sign_in(door, message(door, **{k: at(door) for k, at in changes.items()}))
+
+
+@pytest.mark.parametrize(
     ("part", "changes"),
     [
         ("Domain", {"domain": "evil.example"}),
@@ -196,16 +208,16 @@ def in_(**by):
         ("Nonce", {"Nonce": "0123456789abcdef"}),
         ("It is not", {"Nonce": "short"}),
         ("It is not", {"Nonce": "01234567-89abcdef"}),
-        ("Issued At", {"Issued At": in_(seconds=1)}),
+        ("Issued At", {"Issued At": in_(seconds=31)}),
         ("Issued At", {"Issued At": in_(minutes=-5, seconds=-1)}),
         ("2026-02-30", {"Issued At": "2026-02-30T00:00:00Z"}),
         ("It is not", {"Issued At": "2026-01-31T12:00:00"}),
         ("It is not", {"Issued At": "yesterday"}),
         ("It is not", {"Issued At": None}),
         ("Expiration Time", {"Expiration Time": None}),
-        ("Expiration Time", {"Expiration Time": in_(seconds=0)}),
+        ("Expiration Time", {"Expiration Time": in_(seconds=-30)}),
         ("It is not", {"Expiration Time": ""}),
-        ("Not Before", {"Not Before": in_(seconds=1)}),
+        ("Not Before", {"Not Before": in_(seconds=31)}),
         ("It is not", {"Not Before": "later"}),
         ("Address", {"address": ANNA.address.lower()}),
         ("Address", {"address": "0x" + ANNA.address[2:].swapcase()}),

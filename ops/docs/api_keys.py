@@ -1,0 +1,124 @@
+"""The keys of the API: where it listens, who may sign in, and what it keeps."""
+
+from ops.docs.section import RATE, Key, Section
+from ops.settings import (
+    ApiSettings,
+    AuthSettings,
+    DocumentSettings,
+    ExternalSettings,
+    MetricsSettings,
+)
+
+API_SECTIONS = (
+    Section(
+        "api",
+        "Where the API listens, and whom it lets ask how often.",
+        ApiSettings,
+        {
+            "host": Key("text", "The address to listen at; `0.0.0.0` for all."),
+            "port": Key("integer", "The port; 0: one that is free."),
+            "page_size": Key("integer", "Rows of a page when `limit` is not given."),
+            "limit": Key(
+                RATE,
+                "Requests of one account, or from one address without a good "
+                "credential. Counted in Redis when `[redis] url` is given, else in "
+                "each process; also in each process while Redis is away.",
+            ),
+            "sign_in_limit": Key(
+                RATE, "Requests from one address that change something under `/auth`."
+            ),
+            "cors": Key(
+                "origin, or a list",
+                "Sites whose pages may read answers: `https://app.example`. None "
+                "when it is not given.",
+            ),
+            "https": Key(
+                "true or false",
+                "Whether people reach it by HTTPS only; browsers are then told so.",
+            ),
+            "proxies": Key(
+                "integer",
+                "How many proxies of yours are in front: so many `X-Forwarded-For` "
+                "are believed. They must pass `Host` on as it is, for `/console`.",
+            ),
+            "max_body_bytes": Key("integer", "Larger requests are refused."),
+            "max_document_bytes": Key(
+                "integer", "Larger documents are refused. They are kept in memory once."
+            ),
+        },
+    ),
+    Section(
+        "metrics",
+        "Where Prometheus reads the API's metrics: `GET /metrics`. They are for "
+        "operators, so the port is not the API's.",
+        MetricsSettings,
+        {
+            "host": Key("text", "The address that is listened at."),
+            "port": Key(
+                "integer",
+                "0: not served. The default is left out where it is taken; one that is "
+                "written here must be free.",
+            ),
+        },
+    ),
+    Section(
+        "documents",
+        "Where the files of documents are kept, encrypted. Without a bucket: in "
+        "`data_dir/documents`; what is in there may be copied to the bucket as it is. "
+        "It needs `pip install 'chainfold[s3]'`. Credentials are `AWS_ACCESS_KEY_ID` "
+        "and `AWS_SECRET_ACCESS_KEY`, a profile, or the machine's role.",
+        DocumentSettings,
+        {
+            "bucket": Key("text", "A bucket of S3, or of what speaks as it does."),
+            "endpoint": Key("URL", "`https://minio.example:9000`; absent: Amazon's."),
+            "region": Key("text", "`eu-central-1`; absent: as the environment says."),
+            "prefix": Key("text", "The place in the bucket: `kyc/live`."),
+            "of_account": Key("integer", "So many documents of one account are kept."),
+            "mb_of_account": Key(
+                "integer", "So many MiB of documents of one account are kept."
+            ),
+        },
+    ),
+    Section(
+        "auth",
+        "Accounts. Failed sign-ins are counted in the database, for "
+        "`attempt_minutes` at a time.",
+        AuthSettings,
+        {
+            "registration": Key(
+                "true or false",
+                "Whether anybody may open an account, as investor or issuer.",
+            ),
+            "secret_env": Key(
+                "text",
+                "The variable with the secret that signs tokens, 32 bytes or more. "
+                "Absent: one made at the first start, in `data_dir`; processes that "
+                "share no `data_dir` need the variable.",
+            ),
+            "access_minutes": Key("integer", "How long an access token holds."),
+            "refresh_days": Key("integer", "How long a refresh token waits."),
+            "session_days": Key("integer", "When to sign in again at the latest."),
+            "origins": Key(
+                "origin, or a list",
+                "Sites that may ask a wallet to sign in; absent: the API's own.",
+            ),
+            "attempts": Key("integer", "Failures of one login from one address."),
+            "attempts_of_login": Key("integer", "Failures of one login altogether."),
+            "attempts_from_address": Key("integer", "Failures from one address."),
+            "attempt_minutes": Key("integer", "For how long failures count."),
+            "external": Key("section", "See below."),
+        },
+    ),
+    Section(
+        "auth.external.<name>",
+        "A service that signs people in, such as Web3Auth; clients say the name as "
+        "`kind`.",
+        ExternalSettings,
+        {
+            "issuer": Key("text", "The `iss` of its tokens."),
+            "jwks_url": Key("URL", "Its public keys."),
+            "audience": Key("text", "The `aud` of those for us: our client id there."),
+            "algorithms": Key("text, or a list", "`ES256`, `RS256`, `EdDSA`."),
+        },
+    ),
+)
