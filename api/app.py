@@ -86,15 +86,10 @@ def create_app(
     `metrics_folder` several processes count together.
     """
     service = Service(
-        engine=engine,
-        registry=registry,
-        chains=Chains(engine, plans),
-        page_size=page_size,
-        page_size_max=max(page_size, page_size_max),
-        writer=writer,
-        auth=auth,
-        intake=intake,
-    )
+        engine=engine, registry=registry, chains=Chains(engine, plans),
+        page_size=page_size, page_size_max=max(page_size, page_size_max),
+        writer=writer, auth=auth, intake=intake,
+    )  # fmt: skip
     app = Flask("chainfold", static_folder=None)
     app.extensions["chainfold"] = service
     app.config.update(

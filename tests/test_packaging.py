@@ -20,6 +20,7 @@ DISTRIBUTIONS = {
     "botocore": "boto3",
     "psycopg2": "psycopg2-binary",
     "py_arkworks_bls12381": "py-arkworks-bls12381",
+    "py_ecc": "py-ecc",
     "prometheus_client": "prometheus-client",
     "flask_smorest": "flask-smorest",
     "eth_abi": "eth-abi",
