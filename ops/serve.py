@@ -158,12 +158,16 @@ def _load(work: _Work, build: Callable[[], Flask], form: LogForm, *_: Any) -> An
         ),
         read_threads=THREADS,
     )
-    return _Worker(app.wsgi_app, options)
+    return _Worker(app, options, settings.api.port)
 
 
 class _Worker(Front):
     """The front, which also looks after the socket that its server listens at."""
 
+    def __init__(self, app: Flask, options: FrontOptions, port: int) -> None:
+        super().__init__(app.wsgi_app, options)
+        self._port = port
+
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called by the server before it listens."""
-        drop_stuck_readers(loop, READ_SECONDS)
+        drop_stuck_readers(loop, self._port, READ_SECONDS)
