@@ -8,14 +8,13 @@ import logging
 from dataclasses import dataclass
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Engine
 
 from commands.node import Node
 from commands.signers import Signer
-from db.commands.reconcile import alarm
-from db.commands.slots import SignerRow, find_signer, register_signer
+from db.commands.reconcile import alarm, nonces_known
+from db.commands.slots import SignerRow, register_signer
 from db.commands.states import FAR_NONCES
-from db.control import sender_transaction
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +47,7 @@ def begin(
     head, used = node.head(), node.nonce(signer.address)
     counts, memory = node.counts(signer.address), signer.floor()
     with engine.begin() as connection:
-        known = _known(connection, signer, source)
+        known = nonces_known(connection, signer.name, source, signer.address)
         found = weigh(signer, used, counts, memory, known)
         row = register_signer(
             connection, name=signer.name, source_id=source, address=signer.address,
@@ -100,16 +99,3 @@ def weigh(
             "what the index shows"
         )
     return Weighed(used if used <= near else least, floor, doubt)
-
-
-def _known(connection: Connection, signer: Signer, source: int) -> int | None:
-    """The nonce after the last that the database knows of an account."""
-    row = find_signer(connection, signer.name)
-    last = connection.execute(
-        select(func.max(sender_transaction.c.nonce)).where(
-            sender_transaction.c.source == source,
-            sender_transaction.c.sender == signer.address,
-        )
-    ).scalar()
-    found = [] if row is None else [row.next_nonce]
-    return max([*found, *([] if last is None else [int(last) + 1])], default=None)
