@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from commands.node import Node
 from commands.signers import Signer
-from db.commands.reconcile import alarm
-from db.commands.slots import SignerRow, known_nonce, register_signer
+from db.commands.reconcile import alarm, nonces_known
+from db.commands.slots import SignerRow, register_signer
 from db.commands.states import FAR_NONCES
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def begin(
     head, used = node.head(), node.nonce(signer.address)
     counts, memory = node.counts(signer.address), signer.floor()
     with engine.begin() as connection:
-        known = known_nonce(connection, signer.name, signer.address, source)
+        known = nonces_known(connection, signer.name, source, signer.address)
         found = weigh(signer, used, counts, memory, known)
         row = register_signer(
             connection, name=signer.name, source_id=source, address=signer.address,

@@ -19,7 +19,13 @@ from sqlalchemy import Connection, func, select, text, update
 
 from db.commands.accept import CommandRow, lock, move
 from db.commands.alike import whose
-from db.commands.slots import SignerRow, insert_slot, lock_signer, pause
+from db.commands.slots import (
+    SignerRow,
+    find_signer,
+    insert_slot,
+    lock_signer,
+    pause,
+)
 from db.commands.states import FAR_NONCES, TERMINAL, State
 from db.commands.tags import command_id_of
 from db.control import sender_transaction, signer
@@ -137,6 +143,21 @@ def _to_fill(
             yield nonce
             filled += 1
         low = end
+
+
+def nonces_known(
+    connection: Connection, name: str, source: int, address: bytes
+) -> int | None:
+    """The nonce after the last that the database knows of an account; None: of none."""
+    row = find_signer(connection, name)
+    last = connection.execute(
+        select(func.max(sender_transaction.c.nonce)).where(
+            sender_transaction.c.source == source,
+            sender_transaction.c.sender == address,
+        )
+    ).scalar()
+    found = [] if row is None else [row.next_nonce]
+    return max([*found, *([] if last is None else [int(last) + 1])], default=None)
 
 
 def alarm(connection: Connection, name: str, reason: str) -> None:

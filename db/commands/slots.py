@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 from db.commands.accept import CommandRow, as_row, close, lock, move
 from db.commands.states import FAR_NONCES, Closing, Hold, State
 from db.commands.tags import MARKER
-from db.control import attempt, command, sender_transaction, signer, slot
+from db.control import attempt, command, signer, slot
 
 # Under the signer's lock: how many nonces are open, how far the sender's transactions
 # are read without a gap, and whether there are transactions without a slot or nonces
@@ -190,21 +190,6 @@ def register_signer(
             "another name"
         )
     return as_signer(row)
-
-
-def known_nonce(
-    connection: Connection, name: str, address: bytes, source: int
-) -> int | None:
-    """The nonce after the last that the database knows of a signer's account."""
-    row = find_signer(connection, name)
-    last = connection.execute(
-        select(func.max(sender_transaction.c.nonce)).where(
-            sender_transaction.c.source == source,
-            sender_transaction.c.sender == address,
-        )
-    ).scalar()
-    found = [] if row is None else [row.next_nonce]
-    return max([*found, *([] if last is None else [int(last) + 1])], default=None)
 
 
 def find_signer(connection: Connection, name: str) -> SignerRow | None:

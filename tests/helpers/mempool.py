@@ -144,6 +144,10 @@ class MempoolChain:
     def pool(self):
         return self.pools[0]
 
+    @pool.setter
+    def pool(self, pool):
+        self.pools[0] = pool
+
     def take(self, raw, at=0):
         pool = self.pools[at]
         transaction = json.loads(raw) | {"hash": hashlib.sha256(raw).hexdigest()}
