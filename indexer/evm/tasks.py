@@ -5,6 +5,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 async def gather(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
@@ -15,3 +16,11 @@ async def gather(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as failures:
         raise failures.exceptions[0] from None
     return [task.result() for task in tasks]
+
+
+async def both(
+    one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, U]
+) -> tuple[T, U]:
+    """The results of two; the first failure cancels the other and is raised."""
+    found: list[Any] = await gather([one, other])
+    return found[0], found[1]
