@@ -16,7 +16,7 @@ FIRST = 8
 QUEUED_LEAST, QUEUED_MOST = 3.0, 6.0
 FEWEST = 3  # unless the endpoint refuses
 SMOOTHING = 0.25
-FORGETTING = 0.0005  # of the least time, for each answer: the way there may change
+FORGETTING = 0.0001  # of the least time, for each answer: the way there may change
 
 
 class Concurrency:
