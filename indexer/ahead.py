@@ -62,7 +62,9 @@ async def read(chain: Chain, planned: Planned, reach: int, final: int) -> Ahead:
         _start(chain, planned, final)
     await read_on(chain, reach, final)
     first = chain.ahead[0]
-    await first.task
+    # Not the task itself: it may end otherwise when we are cancelled with it.
+    await asyncio.wait([first.task])
+    first.task.result()
     return chain.ahead.popleft()
 
 

@@ -189,7 +189,8 @@ class Reader:
         try:
             await turn.to_judge()
             while (task := await queue.get()) is not None:
-                found = await task
+                await asyncio.wait([task])
+                found = task.result()
                 left.popleft()
                 self._window.leave()
                 for done in found:
