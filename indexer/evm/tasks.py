@@ -11,17 +11,21 @@ U = TypeVar("U")
 async def gather(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     """Their results in order; the first failure cancels the rest and is raised.
 
-    Whoever is cancelled as one of them fails ends as cancelled: a `TaskGroup` alone
-    would raise the failure, and the cancellation would be lost.
+    Whoever is cancelled as one of them fails ends as cancelled: a `TaskGroup` of Python
+    3.11 would raise the failure, and the cancellation would be lost.
     """
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    if not tasks:
+        return []
     try:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(coroutine) for coroutine in coroutines]
-    except BaseExceptionGroup as failures:
-        own = asyncio.current_task()
-        if own is not None and own.cancelling():
-            raise asyncio.CancelledError from None
-        raise failures.exceptions[0] from None
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            raise failure
     return [task.result() for task in tasks]
 
 
