@@ -23,6 +23,7 @@ from db.validators import ValidatorSet
 from indexer.errors import Permanent, Retryable
 from indexer.evm.answers import Call, Missing
 from indexer.evm.blocks import block_call, read_block
+from indexer.evm.born import Born
 from indexer.evm.client import RpcClient
 from indexer.evm.endpoint import Endpoint, Health
 from indexer.evm.filters import Followed, FollowedContract
@@ -223,7 +224,7 @@ class EvmSource:
     async def _judge(
         self, wanted: BlockRange, ids: frozenset[str], plan: ReadPlan, turn: Turn
     ) -> Batch:
-        born = _Born.under(plan, self._followed.contracts)
+        born = Born.under(plan, self._followed.contracts)
         routed = Routed()
         known = self._sealing.known()
         headers: dict[int, Header] = {}
@@ -288,7 +289,7 @@ class EvmSource:
                 sorted(self._followed.announcing_topics),
             ),
         )
-        born = _Born.under(plan, self._followed.makers)
+        born = Born.under(plan, self._followed.makers)
         routed = Routed()
         async with aclosing(self._reader.read(wanted, plan, Turn())) as parts:
             async for part in parts:
@@ -350,7 +351,7 @@ class EvmSource:
         return Filter(addresses if len(addresses) <= MAX_ADDRESSES else None, topics)
 
     async def _with_children(
-        self, part: Part, plan: ReadPlan, born: "_Born", routed: Routed
+        self, part: Part, plan: ReadPlan, born: Born, routed: Routed
     ) -> Part:
         """The part with the logs of children that its question could not name yet.
 
@@ -373,27 +374,6 @@ class EvmSource:
                 filter_ = Filter(chosen, plan.filter.topics)
                 part = await self._reader.read_logs(part, filter_, rank=plan.rank)
             pending = []
-
-
-@dataclasses.dataclass(slots=True)
-class _Born:
-    """The children found while a range is read, where questions name addresses."""
-
-    asked: set[str] | None  # addresses that were or will be asked for; None: all
-    contracts: Collection[str]  # the contracts whose logs are wanted
-    addresses: list[str] = dataclasses.field(default_factory=list)
-
-    @classmethod
-    def under(cls, plan: ReadPlan, contracts: Collection[str]) -> "_Born":
-        named = plan.filter.addresses
-        return cls(None if named is None else set(named), contracts)
-
-    def add(self, addresses: Iterable[str]) -> None:
-        """Ask for these too, where they were not followed yet when it was planned."""
-        asked = self.asked or set()
-        new = [address for address in addresses if address not in asked]
-        asked.update(new)
-        self.addresses += new
 
 
 __all__ = [
