@@ -239,7 +239,8 @@ async def open_chain(
             raise
         yield opened
     finally:
-        opened.drop_ahead()
+        if opened.ahead is not None:
+            opened.ahead[1].cancel()
         await source.close()
 
 

@@ -258,7 +258,8 @@ async def open_business(
         await check_genesis(chain)
         yield chain
     finally:
-        chain.drop_ahead()
+        if chain.ahead is not None:
+            chain.ahead[1].cancel()
         await source.close()
 
 
