@@ -25,7 +25,7 @@ _WRITE = text(
         INSERT INTO control.sender_transaction
         SELECT :source, (height << 32) + at, 0, decode(hash, 'hex'),
             :sender, decode("to", 'hex'), nonce, value, decode(data, 'hex'), succeeded,
-            used, NULL
+            coalesce(used, 21000), NULL
         FROM jsonb_to_recordset(cast(:block AS jsonb)) AS t(height bigint, at int,
             hash text, "to" text, nonce bigint, value numeric, data text,
             succeeded boolean, used bigint)

@@ -25,8 +25,9 @@ def early(depth):
     """Final some blocks before it is."""
 
     def plant(original):
-        def settle(connection, command_id, *, final, now):
-            return original(connection, command_id, final=final + depth, now=now)
+        def settle(connection, command_id, *, final, now, **more):
+            later = final + depth
+            return original(connection, command_id, final=later, now=now, **more)
 
         return settle
 
