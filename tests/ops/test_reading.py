@@ -312,7 +312,7 @@ def test_status_and_ready_agree_on_a_chain_that_stands_still(
 
     status = run("status")
     ready = app.test_client().get("/health/ready")
-    metrics = app.test_client().get("/metrics").text
+    metrics = app.extensions["chainfold_metrics"].text().decode()
 
     assert (status.exit_code == 0) is well
     assert (ready.status_code == 200) is well
