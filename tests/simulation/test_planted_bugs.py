@@ -30,6 +30,8 @@ from helpers import schedules, servers
 from helpers.node_double import CHAIN_ID
 
 ENOUGH = 1500  # schedules that a bug may take
+# The gate keeps this one from doing harm in most schedules: 2,199 were needed.
+RARE = {"the signer's memory is not asked": 4000}
 RESTORED = "restored"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -386,11 +388,11 @@ AFTER_A_RESTORE = {
 
 
 def seeds(name):
-    kinds = len(schedules.KINDS)
+    kinds, enough = len(schedules.KINDS), RARE.get(name, ENOUGH)
     if name not in AFTER_A_RESTORE:
-        return range(ENOUGH)
+        return range(enough)
     first = schedules.KINDS.index(RESTORED)
-    return range(first, ENOUGH * kinds, kinds)
+    return range(first, enough * kinds, kinds)
 
 
 @pytest.mark.parametrize("name", BUGS)
@@ -406,4 +408,4 @@ def test_a_planted_bug_is_found(stage, monkeypatch, name):
         if found:
             print(f"\n{name}: {number} schedules ({found[0]})")
             return
-    raise AssertionError(f"{ENOUGH} schedules did not show it")
+    raise AssertionError(f"{number} schedules did not show it")
