@@ -81,8 +81,9 @@ def test_run_starts_an_api_that_was_killed_again_and_gives_up_when_it_keeps_dyin
     folder, port = deployment
     group = Group(folder, "run")
     try:
+        wait_until(lambda: "API at" in group.log.read_text(), group=group)
         for life in range(3):
-            wait_until(lambda: live(port), group=group)
+            wait_until(lambda: api_of(group) and live(port), group=group)
             (pid,) = api_of(group)
             os.kill(pid, signal.SIGKILL)
             if life < 2:

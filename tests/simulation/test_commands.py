@@ -20,7 +20,7 @@ from db.engine import connect
 from helpers import schedules
 
 SEEDS_FILE = Path(__file__).with_name("command_seeds.txt")
-RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "20000"))
+RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "4000"))
 FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
 CHUNKS = 40
 
