@@ -96,9 +96,10 @@ class Sealing:
             return None
 
     def _keep(self, state: ValidatorState) -> None:
+        self._states.pop(state.height, None)
         self._states[state.height] = state
-        while len(self._states) > KEPT_STATES:
-            del self._states[min(self._states)]
+        while len(self._states) > KEPT_STATES:  # the one that was kept first goes
+            del self._states[next(iter(self._states))]
 
 
 def _anchor(first: Block) -> ValidatorState | None:

@@ -188,6 +188,19 @@ def test_a_block_that_does_not_follow_on_the_state_is_not_proved_by_seals():
     assert fork.header.proof.header is HeaderProof.HASH
 
 
+def test_the_audit_of_history_keeps_its_state_beside_those_of_the_head(monkeypatch):
+    """The head's states are the higher ones; those of the audit are as new."""
+    monkeypatch.setattr("indexer.evm.sealing.KEPT_STATES", 3)
+    blocks = [hashed(block) for block in votes(5)]
+    named = ibft.read_extra(unhex(blocks[20].sealed.extra_data)).validators
+    sealing = Sealing(ValidatorState(19, PINNED, named), required=False)
+
+    for at in range(10):  # the head from block 20 on, history from block 0 on
+        for block in (blocks[20 + at], blocks[at]):
+            (proved,) = sealing.prove([block])
+            assert proved.header.proof.header is HeaderProof.SEALS
+
+
 def test_seals_of_too_few_are_refused():
     header = header_of(vectors("v090_ecdsa")[-1]["block"])
     extra = ibft.read_extra(unhex(header.extra_data))
