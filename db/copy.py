@@ -105,7 +105,7 @@ def insert_missing_facts(
 def differing_facts(
     connection: Connection, source: int, facts: FactColumns, blocks: BlockRange
 ) -> int:
-    """How many facts of a range are stored and not given, or given and not stored.
+    """Count the facts of a range that are stored and not given, or the reverse.
 
     `facts` are all of the event's in the range; every column is compared.
     """
@@ -128,7 +128,7 @@ def differing_facts(
 def count_facts(
     connection: Connection, source: int, events: Iterable[type[Event]], at: BlockRange
 ) -> dict[str, int]:
-    """How many facts of each event, by its id, are stored in a range, where any are."""
+    """Count the stored facts of each event in a range, by its id, where there are any."""
     parts = []
     for event in events:
         table = fact_table(event)

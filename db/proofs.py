@@ -41,7 +41,7 @@ class Level(enum.IntEnum):
 
 
 class HeaderProof(Level):
-    """How far a header was checked."""
+    """The levels to which a header can be checked."""
 
     PARENT = 0  # its hash is the parent hash of the next block
     HASH = 1  # the hash was recomputed from the header's own fields
@@ -49,7 +49,7 @@ class HeaderProof(Level):
 
 
 class LogsProof(Level):
-    """What shows that the logs of a block are all there."""
+    """The levels to which the logs of a block can be shown to be complete."""
 
     NONE = 0  # the node's word
     BLOOM = 1  # the header's bloom is that of the logs

@@ -104,20 +104,27 @@ def learn(
 ) -> list[str]:
     """Keep what a chain has shown of its ways; what is known already stays.
 
+    `other` stands for a way that was not recognised, and gives way to one that is.
     Returns the names of traits that are known to be otherwise.
     """
     if not traits:
         return []
     row = connection.execute(
         text(
-            "UPDATE control.source SET traits = cast(:new AS jsonb) || traits"
+            "UPDATE control.source SET traits = cast(:new AS jsonb) || ("
+            " SELECT coalesce(jsonb_object_agg(key, value), '{}')"
+            " FROM jsonb_each_text(traits) WHERE value <> 'other')"
             " WHERE id = :id AND NOT traits @> cast(:new AS jsonb) RETURNING traits"
         ),
         {"id": source_id, "new": json.dumps(dict(traits))},
     ).first()
     if row is None:
         return []
-    return sorted(name for name, value in traits.items() if row.traits[name] != value)
+    return sorted(
+        name
+        for name, value in traits.items()
+        if value != "other" and row.traits[name] != value
+    )
 
 
 def observe(

@@ -97,7 +97,7 @@ def chain_status(
 
 
 def describe_proof(each: ChainStatus) -> str:
-    """How far blocks are proved, and what the chain cannot prove."""
+    """Say to which levels blocks are proved, and what the chain cannot prove."""
     if each.proof is None:
         return "nothing is indexed"
     found = f"headers by {each.proof.header.word}, logs by {each.proof.logs.word}"

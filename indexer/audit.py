@@ -29,7 +29,7 @@ class FactsDiffer(Permanent):
 
 @dataclass(slots=True)
 class Audit:
-    """How far a chain was audited by this process, for each level.
+    """The progress of one process in auditing a chain, for each level.
 
     Blocks that could not be raised to a level are passed over until the next start. A
     header's level that the first of some blocks did not reach is given up until then:

@@ -79,7 +79,7 @@ async def same_below(
 async def _violation(
     engine: Engine, source: Source, source_id: int, known: Header
 ) -> FinalityViolated:
-    """What to raise for a final block that changed; names the lowest that did.
+    """Make the error for a final block that changed; it names the lowest that did.
 
     Blocks below one that the source still has are the same, so the lowest is found by
     halving. Blocks that are not remembered may differ too: the rewind that is named

@@ -125,7 +125,7 @@ def serve_api(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What a worker does beside answering."""
+    """The work of a worker process beside answering requests."""
 
     path: str | None
     url: str

@@ -103,7 +103,7 @@ def check_blooms(
 
 
 def _said(block: Block, logs: int) -> str | None:
-    """What a bloom shows that is none of the logs' whatever they are; None: it may be.
+    """Name the fault of a bloom that fits no logs at all; None when it may fit.
 
     A log sets bits, and never all. Where there are no transactions there are no logs.
     """

@@ -27,7 +27,7 @@ IBFT_MIX = "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"
 
 
 class Form(enum.Enum):
-    """How a chain hashes its headers; the value is the trait's name."""
+    """A way of hashing headers; the value is that of the trait `header`."""
 
     ETHEREUM = "ethereum"
     IBFT = "ibft"

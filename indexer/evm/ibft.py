@@ -62,7 +62,7 @@ Validators = tuple[Validator, ...]
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What `extraData` of a block says."""
+    """The items of `extraData` that are read."""
 
     validators: Validators
     proposer_seal: bytes
@@ -124,7 +124,7 @@ def _validator(item: Any) -> Validator:
 
 
 def quorum(validators: int) -> int:
-    """How many of so many validators must seal a block.
+    """Return the number of validators that must seal a block, of so many.
 
     Two thirds, rounded up; all of them when they are fewer than four. Chains may have
     blocks below their `quorumSizeBlockNum` that fewer sealed (2F + 1): those of five or
@@ -152,7 +152,7 @@ def check_seals(block_hash: bytes, extra: Extra) -> bytes:
 
 
 def _commit_digest(block_hash: bytes, round_: bytes | None) -> bytes:
-    """What validators sign when they commit: over the hash and the round."""
+    """Return the digest that validators sign when they commit to a block."""
     proposal = block_hash
     if round_ is not None:
         proposal = keccak(block_hash + int.from_bytes(round_).to_bytes(8))
@@ -215,7 +215,7 @@ def _signer(digest: bytes, seal: Any) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ValidatorState:
-    """Who may seal the block after `height`, and the votes that are open.
+    """The validators due for the block after `height`, and the votes that are open.
 
     A vote is (voter, candidate); it adds a candidate that is no validator and drops one
     that is. When more than half of the validators voted for a candidate the next block

@@ -65,7 +65,7 @@ class Numbering:
         return self._traits.get(LOG_INDEX)
 
     async def _way_of(self, endpoint: Endpoint, heights: Sequence[int]) -> str | None:
-        """How an endpoint counts, from the first of these blocks that tells."""
+        """Ask an endpoint for whole blocks until one tells how it counts."""
         for height in heights:
             way = counted_by(await self._whole(endpoint, height))
             if way is not None:
@@ -84,7 +84,7 @@ def whole_block_call(height: int) -> Call:
 
 
 def counted_by(whole: Iterable[RpcLog]) -> str | None:
-    """How the index of all logs of a block counts; None: the block does not tell."""
+    """Tell from all logs of a block how `logIndex` counts; None when they do not."""
     firsts: dict[int, int] = {}
     for log in whole:
         at, index = quantity(log.transaction_index), quantity(log.log_index)

@@ -33,7 +33,7 @@ HEAD_BLOCKS = 128  # of so many blocks below the head all is checked
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What is checked of a chain, and what is required."""
+    """The checks to make on a chain, and the levels that are required."""
 
     blooms: Verify = Verify.AUTO
     receipts: Verify = Verify.AUTO
@@ -67,7 +67,7 @@ class Prover:
         self.policy = policy
         self.traits = traits
         self._whole_blocks = True  # whether eth_getBlockReceipts may be there
-        self._receipts_doubted = traits.get(RECEIPTS) == "other"
+        self._receipts_doubted = False
 
     @property
     def trusts_bloom(self) -> bool:

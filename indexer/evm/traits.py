@@ -8,7 +8,8 @@
 | `log_index` | `block`, `transaction` | where `logIndex` starts again |
 
 A trait that was learnt stands. A chain that had true blooms and shows none is not
-believed: that would be how a node hides logs.
+believed: that would be how a node hides logs. `other` alone is tried anew at each
+start, and gives way: one node that lies about one block must not end a proof for ever.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ BLOOM: Final = "bloom"
 HEADER: Final = "header"
 RECEIPTS: Final = "receipts"
 LOG_INDEX: Final = "log_index"
+OTHER: Final = "other"
 
 
 @dataclass(slots=True)
@@ -27,6 +29,9 @@ class Traits:
 
     stored: dict[str, str] = field(default_factory=dict)
     learnt: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.stored = {k: v for k, v in self.stored.items() if v != OTHER}
 
     def get(self, name: str) -> str | None:
         """The value of a trait, None while it is not known."""
@@ -40,5 +45,5 @@ class Traits:
         return True
 
     def take(self) -> Mapping[str, str]:
-        """What was learnt and is to be stored."""
+        """Return the traits that were learnt and are to be stored."""
         return dict(self.learnt)

@@ -109,7 +109,7 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
 
 
 def _unread(engine: Engine) -> int:
-    """How many logs could not be read, of all chains."""
+    """Count the logs that could not be read, of all chains."""
     with engine.connect() as connection:
         return sum(
             chain_status(connection, row.id).undecodable
