@@ -128,7 +128,7 @@ def differing_facts(
 def count_facts(
     connection: Connection, source: int, events: Iterable[type[Event]], at: BlockRange
 ) -> dict[str, int]:
-    """Count the stored facts of each event in a range, by its id, where there are any."""
+    """Count the stored facts of each event in a range, by id, where there are any."""
     parts = []
     for event in events:
         table = fact_table(event)
