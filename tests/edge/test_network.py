@@ -15,7 +15,7 @@ from db.position import BlockRange
 from db.proofs import HeaderProof, LogsProof, Proof
 from db.schema import migrate
 from db.status import chain_status
-from helpers.edge import EdgeNetwork, EdgeUnavailable, Sender, edge_program, receipts_of
+from helpers.edge import Sender, receipts_of
 from helpers.servers import engine_on, fresh_database
 from helpers.tables import problems
 from indexer.audit import Audit, audit
@@ -42,16 +42,6 @@ CampaignFactory = "{CampaignFactory}"
 abi = "gold.json"
 address = "{TestToken}"
 """
-
-
-@pytest.fixture(scope="module")
-def network():
-    try:
-        edge_program()
-    except EdgeUnavailable as unavailable:
-        pytest.skip(str(unavailable))
-    with EdgeNetwork() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import pytest
 
 from db import sources
 from db.schema import migrate
-from helpers.edge import EdgeNetwork, EdgeUnavailable, edge_program
 from helpers.servers import engine_on, fresh_database
 from indexer.follow import CaughtUp, step
 from indexer.reorg import FinalityViolated
@@ -25,16 +24,6 @@ rpc = {urls}
 finality = "ibft"
 logs = "{logs}"
 """
-
-
-@pytest.fixture(scope="module")
-def network():
-    try:
-        edge_program()
-    except EdgeUnavailable as unavailable:
-        pytest.skip(str(unavailable))
-    with EdgeNetwork() as running:
-        yield running
 
 
 def read(settings, engine, registry):

@@ -13,22 +13,11 @@ from commands.node import Mined, Reverted
 from commands.nodes.pool import Nodes
 from commands.reasons import why_failed
 from db.commands.failures import FailedCall
-from helpers import edge
 from ops.devnet.deploy import deploy, dev_account, dev_key
 
 pytestmark = [pytest.mark.chain, pytest.mark.edge]
 
 GAS_PRICE = 10**9
-
-
-@pytest.fixture(scope="module")
-def network():
-    try:
-        edge.edge_program()
-    except edge.EdgeUnavailable as unavailable:
-        pytest.skip(str(unavailable))
-    with edge.EdgeNetwork() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

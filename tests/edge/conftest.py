@@ -1,0 +1,20 @@
+"""One real Polygon Edge network for each module of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.edge import EdgeNetwork, EdgeUnavailable, edge_program
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[EdgeNetwork]:
+    """Four validators on loopback; skips, saying why, where the program is not."""
+    try:
+        edge_program()
+    except EdgeUnavailable as unavailable:
+        pytest.skip(str(unavailable))
+    with EdgeNetwork() as running:
+        yield running
