@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from itertools import groupby
+from collections import Counter
 
 import pytest
 from sqlalchemy import text
@@ -15,7 +15,7 @@ from db.position import BlockRange
 from db.proofs import HeaderProof, LogsProof, Proof
 from db.schema import migrate
 from db.status import chain_status
-from helpers.edge import Sender, receipts_of
+from helpers.edge import Sender, receipts_of, send_all
 from helpers.servers import engine_on, fresh_database
 from helpers.tables import problems
 from indexer.audit import Audit, audit
@@ -44,6 +44,9 @@ address = "{TestToken}"
 """
 
 
+BURSTS_MOST = 6  # a burst may straddle blocks, and be cut on a busy machine
+
+
 @pytest.fixture(scope="module")
 def world(network):
     deployment = deploy(network.urls[0])
@@ -53,26 +56,28 @@ def world(network):
 
 @pytest.fixture(scope="module")
 def played(network, world):
-    """260 token transfers in a burst, then issuers and campaigns; their receipts."""
-    registry, factory = (
-        world.contract("IssuerRegistry"),
-        world.contract("CampaignFactory"),
-    )
+    """Token transfers in bursts of 260, then issuers and campaigns; their receipts."""
+    registry = world.contract("IssuerRegistry")
+    factory = world.contract("CampaignFactory")
     gold, rpc = world.contract("TestToken"), network.nodes[0].rpc
     owner, operator = Sender(0, rpc), Sender(1, rpc)
     people = [Sender(at, rpc) for at in range(2, 15)]
     first = [owner.send(gold, "transfer", p.address, 10**18 + p.index) for p in people]
     receipts = receipts_of(rpc, first)
-    burst = [
-        person.send(gold, "transfer", dev_account((person.index + n) % 20), 7**n + n)
-        for n in range(20)
-        for person in people
-    ]
+    for _ in range(BURSTS_MOST):
+        burst = [
+            person.sign(gold, "transfer", dev_account((person.index + n) % 20), 7**n)
+            for n in range(20)
+            for person in people
+        ]
+        receipts += receipts_of(rpc, send_all(rpc, burst))
+        if fullest(receipts) >= 200:
+            break
     issuers = [
         operator.send(registry, "registerIssuer", person.address, f"vc-{n}", "ipfs://é")
         for n, person in enumerate(people[:5])
     ]
-    receipts += receipts_of(rpc, [*burst, *issuers])
+    receipts += receipts_of(rpc, issuers)
     campaigns = [
         operator.send(
             factory, "createCampaign", f"C-{n}", "Acme", "Coffee, washed",
@@ -145,6 +150,11 @@ class Indexed:
             return sources.find(connection, "edge")
 
 
+def fullest(receipts):
+    """The most of these transactions that are in one block."""
+    return max(Counter(receipt["blockNumber"] for receipt in receipts).values())
+
+
 def transfers_in(receipts):
     """(transaction, from, to, value) of each transfer, in the order of the chain."""
     placed = sorted(
@@ -176,10 +186,7 @@ def test_every_fact_is_that_of_the_receipts(either, network, world, played):
     found = [(*map(bytes, row[:3]), int(row[3])) for row in rows]
     mine = [row for row in found if row[1] != bytes(20)]  # the supply was minted before
     assert mine == transfers_in(played)
-    fullest = max(
-        len(list(each)) for _, each in groupby(sorted(r["blockNumber"] for r in played))
-    )
-    assert fullest > 100, "the burst did not fill a block"
+    assert fullest(played) > 100, "no burst filled a block"
     assert len(indexed.rows("SELECT 1 FROM public.issuers")) == 5
     assert len(indexed.rows("SELECT 1 FROM public.campaigns")) == 5
     with indexed.engine.connect() as connection:

@@ -322,21 +322,29 @@ class Sender:
             self.rpc.call("eth_getTransactionCount", self.address, "latest"), 16
         )
 
-    def send(self, to: Contract, function: str, *args: object, value: int = 0) -> str:
-        """Send a call without waiting for it; returns the transaction's hash."""
+    def sign(self, to: Contract, function: str, *args: object) -> str:
+        """A call of a contract under the next nonce, signed and not sent."""
         data = to.interface.encode_call(function, *args)
         signed = Account.sign_transaction(
             {
                 "nonce": self.nonce, "gasPrice": GAS_PRICE, "gas": CALL_GAS,
-                "value": value, "data": data, "chainId": CHAIN_ID,
+                "value": 0, "data": data, "chainId": CHAIN_ID,
                 "to": bytes.fromhex(to.address.removeprefix("0x")),
             },
             dev_key(self.index),
         )  # fmt: skip
         self.nonce += 1
-        raw = "0x" + bytes(signed.raw_transaction).hex()
-        sent: str = self.rpc.call("eth_sendRawTransaction", raw)
+        return "0x" + bytes(signed.raw_transaction).hex()
+
+    def send(self, to: Contract, function: str, *args: object) -> str:
+        """Send a call without waiting for it; returns the transaction's hash."""
+        (sent,) = send_all(self.rpc, [self.sign(to, function, *args)])
         return sent
+
+
+def send_all(rpc: Rpc, signed: Sequence[str]) -> list[str]:
+    """Send signed transactions in as few requests as the node takes; their hashes."""
+    return rpc.batch([("eth_sendRawTransaction", [each]) for each in signed])
 
 
 def receipts_of(rpc: Rpc, hashes: Sequence[str]) -> list[dict[str, Any]]:
