@@ -46,11 +46,12 @@ App = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class FrontOptions:
-    """What a client is given time and room for.
+    """The time and the room that clients are given.
 
     A body of up to `small_bytes` may take `body_seconds`; a larger one longer, at
     `rate_bytes` a second, and only `large_most` are read at a time. All bodies that are
-    being read take `buffer_bytes` at most.
+    held, from their first byte until their request is answered, take `buffer_bytes` at
+    most: more is refused as `busy`.
     """
 
     body_bytes_max: int
@@ -79,6 +80,7 @@ class Client:
         self._loop, self._protocol = loop, protocol
         self._watches: list[asyncio.Task[None]] = []
         self._served = False
+        self.held_bytes = 0  # of the request's body
 
     def when_gone(self, tell: Callable[[], None]) -> None:
         """Have `tell` called, in the loop's thread, when the client hangs up."""
@@ -144,7 +146,7 @@ class Front:
     async def _serve(self, scope: Any, protocol: Any) -> None:
         client = Client(asyncio.get_running_loop(), protocol)
         try:
-            body, length = await self._body(scope, protocol)
+            body, length = await self._body(scope, protocol, client)
             lane = self._lane(scope)
             stream = await lane.run(self._run, scope, protocol, body, length, client)
             if stream is not None:
@@ -157,6 +159,7 @@ class Front:
             log.exception("request_failed path=%s", scope.path)
             _refuse(protocol, scope, "internal_error", _FAILED)
         finally:
+            self._buffered -= client.held_bytes
             client.served()
 
     def _lane(self, scope: Any) -> Lane:
@@ -164,7 +167,9 @@ class Front:
             return self._health
         return self._reads if scope.method in SAFE else self._changes
 
-    async def _body(self, scope: Any, protocol: Any) -> tuple[bytes, int]:
+    async def _body(
+        self, scope: Any, protocol: Any, client: Client
+    ) -> tuple[bytes, int]:
         """The body and its length; the length alone where it is more than is taken."""
         if not has_body(scope):
             return b"", 0
@@ -179,7 +184,7 @@ class Front:
         seconds = options.body_seconds + large * length / options.rate_bytes
         try:
             async with asyncio.timeout(seconds):
-                body = await self._read(protocol)
+                body = await self._read(protocol, client)
         except TimeoutError:
             raise Refused(
                 "slow_body", f"The body did not come in {seconds:.0f} s. Send it again."
@@ -190,20 +195,16 @@ class Front:
             raise Refused("slow_body", "The body ended before its length. Send it all.")
         return (body, len(body)) if len(body) <= length else (b"", len(body))
 
-    async def _read(self, protocol: Any) -> bytes:
+    async def _read(self, protocol: Any, client: Client) -> bytes:
         body = bytearray()
-        try:
-            async for part in protocol:
-                body += part
-                self._buffered += len(part)
-                if len(body) > self._options.body_bytes_max:
-                    break
-                if self._buffered > self._options.buffer_bytes:
-                    raise Refused(
-                        "busy", "Too many bodies are being read. Try again soon."
-                    )
-        finally:
-            self._buffered -= len(body)
+        async for part in protocol:
+            body += part
+            client.held_bytes += len(part)
+            self._buffered += len(part)
+            if len(body) > self._options.body_bytes_max:
+                break
+            if self._buffered > self._options.buffer_bytes:
+                raise Refused("busy", "Too many bodies are held. Try again soon.")
         return bytes(body)
 
     def _run(
