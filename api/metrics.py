@@ -178,6 +178,21 @@ class ChainCollector(Collector):
         return read(self._service.engine, reached)
 
 
+def _proof_metric(chains: list[ChainStatus]) -> Metric:
+    """The levels of proof: alarms may compare them with what a chain should reach."""
+    gauge = GaugeMetricFamily(
+        "chainfold_chain_proof_level",
+        "Lowest level of proof of the blocks indexed: header 0 parent, 1 hash, 2 seals;"
+        " logs 0 none, 1 bloom, 2 receipts.",
+        labels=["chain", "of"],
+    )
+    for status in chains:
+        if status.proof is not None:
+            gauge.add_metric([status.name, "header"], status.proof.header)
+            gauge.add_metric([status.name, "logs"], status.proof.logs)
+    return gauge
+
+
 def _chain_metrics(chains: list[ChainStatus]) -> Iterator[Metric]:
     gauges: dict[str, tuple[str, Callable[[ChainStatus], float | None]]] = {
         "head_block": ("Highest block reported.", lambda s: s.head),
@@ -186,6 +201,10 @@ def _chain_metrics(chains: list[ChainStatus]) -> Iterator[Metric]:
         "lag_blocks": ("Head minus checkpoint.", lambda s: s.lag_blocks),
         "gaps": ("Gaps below what is written, ten at most.", lambda s: len(s.gaps)),
         "incidents": ("Open incidents.", lambda s: len(s.incidents)),
+        "unread_logs": (
+            "Logs of followed contracts that are in no table.",
+            lambda s: s.undecodable,
+        ),
         "followed": ("1 while a process follows it.", _followed),
         "polled_timestamp_seconds": (
             "When the head was last read, Unix time.",
@@ -199,6 +218,7 @@ def _chain_metrics(chains: list[ChainStatus]) -> Iterator[Metric]:
             if value is not None:
                 gauge.add_metric([status.name], value)
         yield gauge
+    yield _proof_metric(chains)
     state = GaugeMetricFamily(
         "chainfold_chain_state", "1 for the state it is in.", labels=["chain", "state"]
     )

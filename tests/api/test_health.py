@@ -4,8 +4,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from api.app import create_app
-from db import sources
+from db import proofs, sources
 from db.places import take_follower_place
+from db.proofs import HeaderProof, LogsProof, Proof
 from db.reads import read_engine
 from helpers.ledger import REGISTRY
 from helpers.tables import streams
@@ -106,6 +107,8 @@ def test_metrics_tell_of_requests_and_chains(own_ledger):
     with own_ledger.writer.begin() as connection:
         sources.observe(connection, source, head=25, head_time=1, final=9)
         sources.set_state(connection, source, "reading", "")
+        proved = Proof(HeaderProof.HASH, LogsProof.RECEIPTS)
+        proofs.mark(connection, source, ((height, proved) for height in range(11)))
     own_ledger.get("/api/v1/deals")
     own_ledger.get("/api/v1/deals?x=1", 400)
     own_ledger.get("/nowhere", 404)
@@ -129,6 +132,10 @@ def test_metrics_tell_of_requests_and_chains(own_ledger):
     assert (chain("final_block"), chain("lag_blocks")) == (9, 15)
     assert (chain("gaps"), chain("incidents"), chain("followed")) == (1, 0, 0)
     assert chain("polled_timestamp_seconds") > 1_700_000_000
+    assert chain("unread_logs") == 0
+    level = "chainfold_chain_proof_level"
+    assert found[level, (("chain", "devnet"), ("of", "header"))] == 1
+    assert found[level, (("chain", "devnet"), ("of", "logs"))] == 2
     state = "chainfold_chain_state"
     assert found[state, (("chain", "devnet"), ("state", "reading"))] == 1
     assert found[state, (("chain", "devnet"), ("state", "stopped"))] == 0
