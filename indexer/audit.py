@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 class FactsDiffer(Permanent):
     """Facts that were written are not those that the blocks prove."""
 
+    incident = "facts_differ"
+
 
 @dataclass(slots=True)
 class Audit:

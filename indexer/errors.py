@@ -37,4 +37,9 @@ class Reorg(IndexerError):
 
 
 class Permanent(IndexerError):
-    """Stop this source and tell the operator: asking again cannot help."""
+    """Stop this source and tell the operator: asking again cannot help.
+
+    `incident` is the kind of incident to record with the stop; "" for none.
+    """
+
+    incident = ""

@@ -173,6 +173,8 @@ async def follow(
                 moved = time.monotonic()
                 quiet = False
             await _settle(chain, outcome, quiet)
+            if isinstance(outcome, CaughtUp) and audit_blocks:
+                await _audit(chain, audited, audit_blocks)
         except LostPlace:
             raise  # whoever has the place now speaks for the chain
         except (Retryable, Refused) as error:
@@ -188,12 +190,6 @@ async def follow(
             await stop_chain(chain, error, f"{type(error).__name__}: {error}")
             raise
         failures = 0
-        if isinstance(outcome, CaughtUp) and audit_blocks:
-            try:
-                await _audit(chain, audited, audit_blocks)
-            except (Permanent, DatabaseError) as error:
-                await stop_chain(chain, error)
-                raise
         if not isinstance(outcome, (Wrote, Reorged)):
             await _pause(stop, poll_seconds)
 
@@ -202,8 +198,6 @@ async def _audit(chain: Chain, done: Audit, most: int) -> None:
     """Prove a little of history; what cannot be told now is tried another time."""
     try:
         proved = await audit(chain, done, most)
-    except LostPlace:
-        raise
     except Reorg as reorg:
         await _rewind(chain, reorg.height, str(reorg))
     except (Retryable, Refused) as error:
@@ -380,9 +374,9 @@ async def stop_chain(chain: Chain, error: Exception, cause: str = "") -> None:
 def _record_stop(chain: Chain, error: Exception, cause: str) -> None:
     with chain.engine.begin() as connection:
         sources.set_state(connection, chain.id, "stopped", cause)
-        if isinstance(error, FinalityViolated):
+        if isinstance(error, Permanent) and error.incident:
             sources.report_incident(
-                connection, chain.id, "finality_violated", {"cause": cause}
+                connection, chain.id, error.incident, {"cause": cause}
             )
 
 

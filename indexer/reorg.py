@@ -16,6 +16,8 @@ _PAGE = 64
 class FinalityViolated(Permanent):
     """A block that was final has another hash: an incident, not a reorg."""
 
+    incident = "finality_violated"
+
 
 async def find_fork(
     engine: Engine, source: Source, source_id: int, final: int, suspect: int

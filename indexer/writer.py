@@ -21,7 +21,7 @@ from db.position import BlockRange
 from db.registry import Registry
 from db.schema import check_declarations
 from db.sql.columns import fact_table
-from indexer.errors import Reorg, Retryable
+from indexer.errors import Contradiction, Reorg
 from indexer.source import Batch
 
 Guard = Callable[[Connection], None]
@@ -144,7 +144,7 @@ def _split(
 def _store_rest(connection: Connection, source: int, batch: Batch) -> None:
     contrary = sources.learn(connection, source, batch.traits)
     if contrary:
-        raise Retryable(
+        raise Contradiction(
             "what was read contradicts what the chain has shown before "
             f"({', '.join(contrary)}): the node may hide something, read again"
         )

@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
-from db import proofs
+from db import proofs, sources
+from db.errors import LostPlace
+from db.incidents import list_incidents
 from db.position import BlockRange
 from db.proofs import LogsProof, Proof
 from db.schema import migrate
@@ -15,7 +17,9 @@ from helpers.business import REGISTRY, Moved, open_business, play
 from helpers.following import catch_up, check
 from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer
 from indexer.audit import Audit, FactsDiffer, audit
+from indexer.errors import Retryable
 from indexer.evm import proofs as evm_proofs
+from indexer.follow import follow
 from indexer.writer import rewind
 
 TABLE = "facts." + Moved.spec.table
@@ -98,3 +102,66 @@ def test_facts_that_are_not_the_chains_stop_it_and_the_remedy_works(
     rewind(engine, REGISTRY, 1, height)
     audited(engine, node)
     check(engine, node.chain)
+
+
+def follow_and_audit(engine, node, *, spoil="", guard=None, down=False):
+    """Follow with the audit on; what ended it, and the chain's row."""
+
+    async def go():
+        async with open_business(engine, node.url) as chain:
+            await catch_up(chain)
+            if spoil:
+                with engine.begin() as connection:
+                    connection.execute(text(spoil))
+            chain.guard = guard
+            stop = asyncio.Event()
+            if down:  # what is asked for between two polls fails
+                chain.source.prove = unreachable
+            loop = asyncio.create_task(
+                follow(chain, stop, poll_seconds=0.01, audit_blocks=7)
+            )
+            done, _ = await asyncio.wait([loop], timeout=5 if down else 60)
+            stop.set()
+            await asyncio.wait([loop])
+            return loop.exception()
+
+    error = asyncio.run(go())
+    with engine.connect() as connection:
+        return error, sources.find(connection, "fake"), list_incidents(connection)
+
+
+async def unreachable(*_):
+    raise Retryable("nobody answers")
+
+
+def test_facts_that_differ_stop_the_chain_with_an_incident(engine, node):
+    spoil = f"DELETE FROM {TABLE} WHERE position = {ONE}"
+
+    error, row, incidents = follow_and_audit(engine, node, spoil=spoil)
+
+    assert isinstance(error, FactsDiffer)
+    assert row.state == "stopped"
+    assert [each.kind for each in incidents] == ["facts_differ"]
+    assert incidents[0].cause == str(error)
+
+
+def test_a_process_that_lost_its_place_in_an_audit_stops_no_chain(engine, node):
+    """Whoever has the place now speaks for the chain."""
+    polls = iter(range(3))  # the guard is asked when a state is set, then by the audit
+
+    def guard(connection):
+        if next(polls, None) is None:
+            raise LostPlace("another process follows it now: look there")
+
+    error, row, incidents = follow_and_audit(engine, node, guard=guard)
+
+    assert isinstance(error, LostPlace)
+    assert row.state == "following"
+    assert incidents == []
+
+
+def test_an_audit_that_cannot_be_made_now_is_no_trouble_of_the_chain(engine, node):
+    error, row, _ = follow_and_audit(engine, node, down=True)
+
+    assert error is None
+    assert (row.state, row.cause) == ("following", "")
