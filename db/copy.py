@@ -104,8 +104,8 @@ def insert_missing_facts(
 
 def differing_facts(
     connection: Connection, source: int, facts: FactColumns, blocks: BlockRange
-) -> int:
-    """Count the facts of a range that are stored and not given, or the reverse.
+) -> tuple[int, int]:
+    """Count the facts of a range that are only stored, and those that are only given.
 
     `facts` are all of the event's in the range; every column is compared.
     """
@@ -115,14 +115,15 @@ def differing_facts(
     stored = select(table).where(table.c.source == source, within)
     extra = except_all(stored, select(staged)).subquery()
     lacking = except_all(select(staged), stored).subquery()
-    query = select(
-        select(func.count()).select_from(extra).scalar_subquery()
-        + select(func.count()).select_from(lacking).scalar_subquery()
-    )
-    found = int(connection.execute(query).scalar_one())
+    counts = connection.execute(
+        select(
+            select(func.count()).select_from(extra).scalar_subquery(),
+            select(func.count()).select_from(lacking).scalar_subquery(),
+        )
+    ).one()
     format_table = connection.dialect.identifier_preparer.format_table
     connection.exec_driver_sql(f"DROP TABLE {format_table(staged)}")
-    return found
+    return int(counts[0]), int(counts[1])
 
 
 def count_facts(

@@ -211,6 +211,36 @@ def events_covered(connection: Connection, source: int, blocks: BlockRange) -> s
     return set(rows.scalars())
 
 
+_READ_OTHERWISE = text(
+    """
+    SELECT DISTINCT c.event FROM control.coverage c
+    WHERE c.source = :source AND c.blocks && int8range(:first, :last, '[]')
+        AND NOT EXISTS (
+            SELECT FROM unnest(:events, :filters, :starts) AS s(event, filter, start)
+            WHERE s.event = c.event AND s.filter = c.filter AND s.start <= :first
+        )
+    """
+).bindparams(*_BIND_STREAMS)
+
+
+def read_otherwise(
+    connection: Connection, source: int, streams: Collection[Stream], blocks: BlockRange
+) -> set[str]:
+    """The events of which a range was also read through filters no longer planned.
+
+    Their facts may be of an address, or of blocks, that are not followed any more.
+    """
+    binds = {
+        "source": source,
+        "events": [stream.event for stream in streams],
+        "filters": [stream.filter for stream in streams],
+        "starts": [stream.start for stream in streams],
+        "first": blocks.first,
+        "last": blocks.last,
+    }
+    return set(connection.execute(_READ_OTHERWISE, binds).scalars())
+
+
 def unmark_from(connection: Connection, source: int, height: int) -> None:
     """Forget that any block at or above a height was written."""
     connection.execute(

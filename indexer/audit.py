@@ -8,10 +8,14 @@ chain: a node lied when the blocks were read.
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from db import blocks, proofs, validators
+from sqlalchemy import Connection
+
+from db import blocks, coverage, proofs, validators
 from db.copy import count_facts, differing_facts
+from db.coverage import Stream
 from db.position import BlockRange
 from db.proofs import HeaderProof, Level
 from db.reads.marks import checkpoint
@@ -56,7 +60,7 @@ async def audit(chain: Chain, done: Audit, most: int) -> BlockRange | None:
             continue
         streams = [each for each in chain.streams if each.start <= chosen.last]
         batch = await chain.source.prove(chosen, events_of(streams))
-        await asyncio.to_thread(_record, chain, batch, set(events_of(streams)))
+        await asyncio.to_thread(_record, chain, batch, streams)
         done.reached[level.word] = chosen.last + 1
         proof = batch.headers[0].proof
         if isinstance(level, HeaderProof) and proof.header < level:
@@ -81,23 +85,15 @@ def _next(chain: Chain, done: Audit, level: Level, most: int) -> BlockRange | No
     return BlockRange(gaps[0].first, min(gaps[0].last, gaps[0].first + most - 1))
 
 
-def _record(chain: Chain, batch: Batch, events: set[str]) -> None:
+def _record(chain: Chain, batch: Batch, streams: Collection[Stream]) -> None:
+    """Compare the facts with those that are stored, then store what is proved."""
     with chain.engine.begin() as connection:
         if chain.guard is not None:
             chain.guard(connection)
         broken = blocks.broken_link(connection, chain.id, batch.headers)
         if broken is not None:
             raise Reorg(broken, f"block {broken} is not the one that was written")
-        known = [chain.registry.events[event] for event in sorted(events)]
-        counts = count_facts(connection, chain.id, known, batch.range)
-        given = {facts.event.spec.id: facts for facts in batch.facts if len(facts)}
-        differing = {
-            event: differing_facts(connection, chain.id, given[event], batch.range)
-            if event in given
-            else counts[event]
-            for event in sorted((counts.keys() | given.keys()) & events)
-        }
-        wrong = {event: count for event, count in differing.items() if count}
+        wrong = _differing(connection, chain, batch, streams)
         if wrong:
             listed = ", ".join(f"{n} of {event}" for event, n in wrong.items())
             raise FactsDiffer(
@@ -109,3 +105,27 @@ def _record(chain: Chain, batch: Batch, events: set[str]) -> None:
         proofs.mark(connection, chain.id, ((h.height, h.proof) for h in batch.headers))
         if batch.validators is not None:
             validators.store(connection, chain.id, batch.validators)
+
+
+def _differing(
+    connection: Connection, chain: Chain, batch: Batch, streams: Collection[Stream]
+) -> dict[str, int]:
+    """Count by event the facts that differ.
+
+    Facts that are only stored do not count where the settings followed more before,
+    another address or earlier blocks: such facts stay, and nothing reads them.
+    """
+    events = sorted(events_of(streams))
+    known = [chain.registry.events[event] for event in events]
+    counts = count_facts(connection, chain.id, known, batch.range)
+    given = {facts.event.spec.id: facts for facts in batch.facts if len(facts)}
+    more = coverage.read_otherwise(connection, chain.id, streams, batch.range)
+    found: dict[str, int] = {}
+    for event in events:
+        stored, lacking = counts.get(event, 0), 0
+        if event in given:
+            facts = given[event]
+            stored, lacking = differing_facts(connection, chain.id, facts, batch.range)
+        if count := lacking + (0 if event in more else stored):
+            found[event] = count
+    return found

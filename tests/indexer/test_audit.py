@@ -13,7 +13,7 @@ from db.incidents import list_incidents
 from db.position import BlockRange
 from db.proofs import LogsProof, Proof
 from db.schema import migrate
-from helpers.business import REGISTRY, Moved, open_business, play
+from helpers.business import ADDRESSES, REGISTRY, Moved, open_business, play
 from helpers.following import catch_up, check
 from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer
 from indexer.audit import Audit, FactsDiffer, audit
@@ -165,3 +165,21 @@ def test_an_audit_that_cannot_be_made_now_is_no_trouble_of_the_chain(engine, nod
 
     assert error is None
     assert (row.state, row.cause) == ("following", "")
+
+
+def test_facts_of_an_address_that_is_followed_no_more_are_no_difference(engine, node):
+    """They stay when the settings follow less."""
+
+    async def go():
+        async with open_business(engine, node.url) as chain:
+            await catch_up(chain)
+        other = {**ADDRESSES, "Coin": {b"\x99" * 20: 0}}
+        async with open_business(engine, node.url, addresses=other) as chain:
+            await catch_up(chain)
+            done, found = Audit(), []
+            while (proved := await audit(chain, done, 7)) is not None:
+                found.append(proved)
+            return found
+
+    assert asyncio.run(go())
+    assert lowest(engine, node.chain.head).logs is LogsProof.BLOOM
