@@ -98,9 +98,9 @@ def _record(chain: Chain, batch: Batch, streams: Collection[Stream]) -> None:
             listed = ", ".join(f"{n} of {event}" for event, n in wrong.items())
             raise FactsDiffer(
                 f"blocks {batch.range} do not hold the facts that were written: "
-                f"{listed} differ. An endpoint lied when they were read. Run "
-                f"`chainfold rewind {chain.name} {batch.range.first}`, and the blocks "
-                "are read again"
+                f"{listed} differ. An endpoint lied when they were read, or an older "
+                "version could not read a log. Run `chainfold rewind "
+                f"{chain.name} {batch.range.first}`, and the blocks are read again"
             )
         proofs.mark(connection, chain.id, ((h.height, h.proof) for h in batch.headers))
         if batch.validators is not None:
