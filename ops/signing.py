@@ -111,7 +111,6 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
             _allowances(settings, said.name, (w for w in wanted if w != FILLER))
         ),
         fillers=said.allow is None or FILLER in said.allow,
-        nonces_ahead=said.nonces_ahead,
         value_per_transaction=said.value_per_transaction,
         gas_price_max=said.gas_price_max,
         limits=Limits(said.value_per_day, said.gas_per_day),

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from commands.errors import SigningHeld, SigningRefused
 from commands.signers import Payload, Signed, Signer
@@ -22,7 +22,6 @@ from db.signing.memory import (
 
 NO_LIMITS = Limits()
 NONCE_MAX = 1 << 63  # as the database holds them; chains allow 2^64 - 2
-NONCES_AHEAD = 1000
 FILLER = "filler"  # in the settings, among what may be signed
 
 
@@ -43,8 +42,7 @@ class Allowance:
 class Rules:
     """What a signer signs; amounts in wei, None: no limit. No allowances: anything.
 
-    `fillers`: also transfers of nothing to itself, which use a nonce up. No nonce is
-    signed for that is `nonces_ahead` or more above the last one that was.
+    `fillers`: also transfers of nothing to itself, which use a nonce up.
     """
 
     name: str
@@ -54,7 +52,6 @@ class Rules:
     gas_price_max: int | None = None
     limits: Limits = NO_LIMITS
     fillers: bool = True
-    nonces_ahead: int = NONCES_AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,6 @@ class GuardedSigner:
         with self.engine.connect() as connection:
             wish, limits = self._wish(payload), self.rules.limits
             verdict = look(connection, wish, limits, self.clock())
-            self._check_nonce(connection, payload)
         self._raise(verdict, payload)
 
     def floor(self) -> int:
@@ -101,7 +97,6 @@ class GuardedSigner:
         """Sign what the rules allow and the memory does not contradict."""
         self._check(payload)
         with self.engine.begin() as connection:
-            self._check_nonce(connection, payload)
             wish, limits = self._wish(payload), self.rules.limits
             verdict = remember(connection, wish, limits, self.clock())
         self._raise(verdict, payload)
@@ -156,21 +151,6 @@ class GuardedSigner:
             raise SigningRefused(
                 f"signer {self.name} may not call 0x{payload.data[:4].hex()} at "
                 f"0x{payload.to.hex()}: add it to its allow"
-            )
-
-    def _check_nonce(self, connection: Connection, payload: Payload) -> None:
-        """Raise SigningRefused for a nonce that no work of ours can have come to.
-
-        What is signed for moves the floor of all nonces, so one far above it would have
-        every nonce between paid for. Before anything was signed any nonce may be next.
-        """
-        rules = self.rules
-        floor = after_last_signed(connection, rules.chain_id, self.address)
-        if floor and payload.nonce >= floor + rules.nonces_ahead:
-            raise SigningRefused(
-                f"signer {self.name} signed for nonce {floor - 1} last, and "
-                f"{payload.nonce} is too far above it: see who asks for it; if the "
-                "account was used elsewhere, raise its nonces_ahead"
             )
 
     def _allowed(self, payload: Payload, allow: tuple[Allowance, ...]) -> bool:

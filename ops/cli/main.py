@@ -148,8 +148,9 @@ def _told(error: BaseException | None) -> str | None:
             "GRANT pg_read_all_data TO <user>."
         )
     if isinstance(error, DependentObjectsStillExist):
+        dependents = (error.diag.message_detail or "").split("\n")
         return (
-            f"{lines[0]} ({'; '.join(lines[1:-1])})\n"
+            f"{lines[0]} ({'; '.join(dependents)})\n"
             "Nothing was changed. Drop what you have made on Chainfold's views, "
             "migrate, and make it again."
         )

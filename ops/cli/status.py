@@ -77,7 +77,7 @@ def _show(each: ChainStatus) -> None:
     if found.ailment is not Ailment.NONE:
         click.echo(f"  what      {found.ailment}: {found.cause}")
         click.echo(f"  remedy    {found.remedy}")
-    age = "" if each.head_time is None else f", {_age(each.head_time)}"
+    age = "" if each.head_time is None else f", {_age(each.head_time, time.time())}"
     click.echo(f"  head      {_number(each.head)}{age}")
     click.echo(f"  indexed   {_number(each.checkpoint)}")
     click.echo(f"  final     {_number(each.final)}")
@@ -120,9 +120,9 @@ def _number(value: int | None) -> str:
     return "unknown" if value is None else f"{value:,}"
 
 
-def _age(head_time: int) -> str:
-    """How old a block is; its date where the chain's clock is not the wall's."""
-    seconds = time.time() - head_time
+def _age(head_time: int, now: float) -> str:
+    """The age of a block, or its date where the chain's clock is not the wall's."""
+    seconds = now - head_time
     if not -120 < seconds < OLD_SECONDS:
         return f"made at {datetime.fromtimestamp(head_time, UTC):%Y-%m-%d %H:%M} UTC"
     if seconds < 120:

@@ -138,10 +138,6 @@ CHAIN_SECTIONS = (
                 "one; `filler` for transfers of nothing to itself, by which a nonce is "
                 "given up. Absent: `filler`, and what its declared commands call.",
             ),
-            "nonces_ahead": Key(
-                "integer",
-                "It signs for no nonce that is so far above the last one that it did.",
-            ),
             "value_per_transaction": Key(AMOUNT, "The most that is sent at a time."),
             "value_per_day": Key(AMOUNT, "The most that is sent in a day (UTC)."),
             "gas_per_day": Key(

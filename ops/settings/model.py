@@ -177,7 +177,6 @@ class SignerSettings:
     url: SecretUrl | None = None
     address: bytes | None = None
     allow: tuple[str, ...] | None = None
-    nonces_ahead: int = 1000
     value_per_transaction: int | None = None
     value_per_day: int | None = None
     gas_per_day: int | None = None

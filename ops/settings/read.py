@@ -274,7 +274,6 @@ def read_signer(
         "bump_most_times", default.bump_most_times, float, 1.2
     )
     max_in_flight = table.number("max_in_flight", default.max_in_flight, int, 1)
-    nonces_ahead = table.number("nonces_ahead", default.nonces_ahead, int, 1)
     table.finish()
     return SignerSettings(
         name=name,
@@ -289,7 +288,6 @@ def read_signer(
         gas_price_max=gas_price_max or default.gas_price_max,
         bump_most_times=bump_most_times,
         max_in_flight=max_in_flight,
-        nonces_ahead=nonces_ahead,
         secret=Secret(secret) if secret else None,
     )
 

@@ -14,7 +14,7 @@ from commands.raw import read_raw
 from commands.signers import Payload, Signed, signer_from_key
 from commands.signing.guard import Allowance, GuardedSigner, Rules, digest
 from db import sources
-from db.commands.states import Hold
+from db.commands.states import FAR_NONCES, Hold
 from db.signing.memory import EVERYTHING, Limits, allow_signing, stop_signing
 
 KEY = "0x" + "22" * 32  # nobody's: for tests only
@@ -340,17 +340,16 @@ def test_a_nonce_is_given_up_only_by_signers_that_may(migrated_engine, pen):
     assert 1 == len(pen.signed)
 
 
-def test_a_nonce_far_above_the_last_is_refused_and_moves_no_floor(migrated_engine, pen):
-    signer = guard(migrated_engine, pen, nonces_ahead=50)
+def test_a_nonce_far_above_the_last_is_held_and_moves_no_floor(migrated_engine, pen):
+    signer = guard(migrated_engine, pen)
     signer.sign(call(7_000))  # before anything was signed, any may be next
     assert 7_001 == signer.floor()
 
-    for far in (7_051, 100_000, 1_000_000_000, (1 << 64) - 1):
+    for far in (7_001 + FAR_NONCES, 100_000, 1_000_000_000, (1 << 63) - 1):
         for payload in (call(far), nothing(pen, far)):
-            for ask in (signer.permits, signer.sign):
-                with pytest.raises(SigningRefused, match="raise its nonces_ahead"):
-                    ask(payload)
+            with pytest.raises(SigningHeld, match=f"--nonce {far}"):
+                signer.sign(payload)
     assert 7_001 == signer.floor()
 
-    signer.sign(call(7_050))
-    assert [7_000, 7_050] == [each.nonce for each in pen.signed]
+    signer.sign(call(7_000 + FAR_NONCES))
+    assert [7_000, 7_000 + FAR_NONCES] == [each.nonce for each in pen.signed]

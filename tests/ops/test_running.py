@@ -254,7 +254,7 @@ def test_a_chain_is_followed_again_when_its_incident_is_resolved(
         play(node.chain, 5, seed=74)
         settle(engine, second)
         await until(lambda: reached(engine) == node.chain.head)
-        assert state(engine) in ("reading", "following")
+        await until(lambda: state(engine) in ("reading", "following"))
         stop.set()
         return await loop
 
