@@ -104,9 +104,7 @@ def run_demo(
         stack.enter_context(start_api(settings, url))
         stack.enter_context(working(settings, engine))
         show = _Show(settings, folder, deployment, staff, seed, stop, say)
-        stack.enter_context(_Beside(show.run, stop))
-        asyncio.run(_follow(settings, engine, seconds, stop, show))
-        stop.set()
+        asyncio.run(_follow(settings, engine, seconds, show))
         say("stopped; checking every table against its facts")
         wrong = sum(len(v.differences) for v in run_verification(engine, registry))
         say(f"verify: {wrong} differences")
@@ -117,11 +115,22 @@ async def _follow(
     settings: Settings,
     engine: Engine,
     seconds: float | None,
-    stopped: threading.Event,
     show: "_Show",
 ) -> None:
+    """Follow the chain while the show plays, until a signal or the seconds are over."""
     stop = asyncio.Event()
-    stop_on_signals(stop)
+    stop_on_signals(stop)  # before the show says that there is something to stop
+    with _Beside(show.run, show.stop):
+        await _follow_until(stop, settings, engine, seconds, show)
+
+
+async def _follow_until(
+    stop: asyncio.Event,
+    settings: Settings,
+    engine: Engine,
+    seconds: float | None,
+    show: "_Show",
+) -> None:
     registry = declared(settings)
     following = asyncio.create_task(
         follow_chains(
@@ -133,7 +142,7 @@ async def _follow(
     await asyncio.wait(
         {following, ends}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
     )
-    stopped.set()
+    show.stop.set()
     stop.set()
     reporting.cancel()
     await following

@@ -50,7 +50,7 @@ def test_a_demo_that_is_stopped_during_its_tour_ends_as_stopped(tmp_path):
     try:
         wait_until(lambda: said(group, "one campaign by the API alone"), 90, group)
         group.send(signal.SIGINT)
-        assert group.process.wait(40) == 0
+        assert group.process.wait(40) == 0, group.log.read_text()
         wait_until(lambda: not group.living(), 10, group)
     finally:
         group.end()
