@@ -21,6 +21,7 @@ import msgspec
 import numpy as np
 
 from commands.errors import CommandError, NodeAway
+from commands.nodes.lookup import Lookup
 from db.urls import hide, secrets_of
 
 MAX_ANSWER_BYTES = 1 << 20
@@ -89,6 +90,7 @@ class Endpoint:
         self._idle: list[http.client.HTTPConnection] = []
         self._lock = threading.Lock()
         self._singly = False
+        self._lookup = Lookup()
         port = f":{parts.port}" if parts.port else ""
         self.label = f"{parts.hostname}{port}"
 
@@ -196,15 +198,27 @@ class Endpoint:
         connection.close()
 
     def _connected(self, deadline: float) -> http.client.HTTPConnection:
-        host, port = self._parts.hostname or "", self._parts.port
-        timeout = self._left(deadline)
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        if self._parts.scheme == "https":
-            connection = http.client.HTTPSConnection(
-                host, port, timeout=timeout, context=ssl.create_default_context()
-            )
-        connection.connect()
-        return connection
+        """Return a connection to one of the host's addresses; raises TimeoutError."""
+        host, is_https = self._parts.hostname or "", self._parts.scheme == "https"
+        port = self._parts.port or (443 if is_https else 80)
+        made = http.client.HTTPSConnection if is_https else http.client.HTTPConnection
+        connection = made(host, port)
+        refused = OSError(f"{host} has no address")
+        for address in self._lookup.addresses(host, port, self._left(deadline)):
+            try:
+                sock = socket.create_connection(address, self._left(deadline))
+            except TimeoutError:
+                raise
+            except OSError as error:
+                refused = error
+                continue
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if is_https:
+                context = ssl.create_default_context()
+                sock = context.wrap_socket(sock, server_hostname=host)
+            connection.sock = sock
+            return connection
+        raise refused
 
     def _left(self, deadline: float) -> float:
         left = deadline - self._clock()

@@ -1,6 +1,7 @@
 """The nodes of a chain as the write side asks them, over real HTTP."""
 
 import logging
+import socket
 import threading
 import time
 
@@ -8,7 +9,8 @@ import pytest
 
 from commands.errors import NodeAway, WrongChain
 from commands.node import Mined, NoMoney, Reverted
-from commands.nodes.endpoint import Endpoint, too_deep
+from commands.nodes import lookup
+from commands.nodes.endpoint import Endpoint, Question, too_deep
 from commands.nodes.pool import Nodes
 from helpers.scripted_node import Fault, ScriptedNode
 
@@ -58,6 +60,29 @@ class TestWhichNodeAnswers:
 
         assert 1 == one.requests
         assert 6 == two.calls["eth_gasPrice"]
+
+    def test_a_name_that_is_looked_up_for_ever_costs_its_part_once(
+        self, two, monkeypatch
+    ):
+        release, asked_for = threading.Event(), []
+
+        def look_up(host, *_, **__):
+            asked_for.append(host)
+            release.wait(20)
+            raise socket.gaierror("no such host")
+
+        monkeypatch.setattr(lookup.socket, "getaddrinfo", look_up)
+        lost = Endpoint("http://nodes.invalid:8545")
+        started = time.monotonic()
+        try:
+            for _ in range(3):
+                with pytest.raises(NodeAway, match="did not answer in time"):
+                    lost.ask([Question("eth_gasPrice")], 0.2)
+        finally:
+            release.set()
+
+        assert time.monotonic() - started < 5
+        assert ["nodes.invalid"] == asked_for
 
     def test_never_one_behind_the_index(self, one, two):
         one.head, two.head = 10, 271
