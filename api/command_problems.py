@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from api.errors import Problem
-from commands.encode import BadArguments
+from commands.arguments import BadArguments
 from commands.errors import BadTransaction, NodeAway, Refused
 from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
 from db.commands.accept import KeyReused, NotCancellable
+from db.commands.evm.wallets import AlreadyEnded, OtherNonce, SignedBefore
 from db.commands.queue import TooManyWaiting
-from db.commands.wallets import AlreadyEnded, OtherNonce, SignedBefore
 
 _NAMES: dict[type[Exception], str] = {
     AlreadyEnded: "command_ended",

@@ -33,8 +33,8 @@ from api.service import PREFIX, Service
 from api.waiting import CLIENT, Hub, Waiter, sleep_until
 from api.writes import actor_of, body_of_request, require_intake, to_sign
 from commands.actions import cancel_command, release_command
+from commands.evm.wallets import relay_any, relay_signed
 from commands.submit import Submission
-from commands.wallets import relay_any, relay_signed
 from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for

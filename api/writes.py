@@ -31,8 +31,8 @@ from api.parameters import value_of
 from api.schemas import Schema, field_schema
 from api.service import PREFIX, Service
 from commands.errors import NodeAway
+from commands.evm.wallets import unsigned
 from commands.submit import Intake, Submission
-from commands.wallets import unsigned
 from db import reads
 from db.bounded import Unreadable, load_strict_json
 from db.commands.accept import CommandRow

@@ -9,14 +9,14 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from db import sources
-from db.commands import accept, holding
+from db.commands import accept
 from db.commands.accept import CommandRow
-from db.commands.slots import find_signer, pause
-from db.commands.wallets import settle_wallet_command
+from db.commands.evm import holding, memory
+from db.commands.evm.slots import find_signer, pause
+from db.commands.evm.wallets import settle_wallet_command
 from db.domains.audit.entries import ActionTaken
 from db.journal.append import Actor, append
 from db.registry import Registry
-from db.signing import memory
 
 EVERY = "every signer"
 

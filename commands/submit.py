@@ -10,14 +10,15 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from commands.encode import calldata, check_arguments, explain_revert
+from commands.arguments import check_arguments
 from commands.errors import CommandError, Refused
-from commands.fees import with_margin
-from commands.node import Node, NoMoney, Reverted
+from commands.evm.encode import calldata, explain_revert
+from commands.evm.fees import with_margin
+from commands.evm.node import Node, NoMoney, Reverted
 from commands.refusals import refusal_entry
 from db.commands.accept import CommandRow, Request, accept, known, move
+from db.commands.evm.slots import find_signer
 from db.commands.queue import Queues, check_room
-from db.commands.slots import find_signer
 from db.commands.states import State
 from db.coverage import Stream
 from db.declare import Asker, Command, Entry, Event, Refusal

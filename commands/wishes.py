@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 
-from commands.encode import BadArguments
+from commands.arguments import BadArguments
 from commands.errors import NodeAway, Refused
 from commands.submit import (
     Intake,

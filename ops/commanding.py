@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
-from commands.desk import Desk, Policy
 from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.starting import begin
-from commands.work import work_once
+from commands.evm.context import Policy, SignerContext
+from commands.evm.starting import begin
+from commands.evm.work import work_once
 from db import sources
 from db.engine import Unavailable
 from db.listen import Listener
@@ -34,7 +34,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_desk(settings: Settings, engine: Engine, name: str) -> Desk:
+def open_signer_context(settings: Settings, engine: Engine, name: str) -> SignerContext:
     """A signer registered and ready to work, once the index has passed the head.
 
     What the signing side or the node remember of it, and the database does not, was
@@ -59,7 +59,7 @@ def open_desk(settings: Settings, engine: Engine, name: str) -> Desk:
         bump_most_times=said.bump_most_times,
         dynamic_fees=chain.fees is Fees.EIP1559,
     )
-    return Desk(engine, signer, node, policy, now)
+    return SignerContext(engine, signer, node, policy, now)
 
 
 def contract_addresses(settings: Settings) -> Mapping[str, bytes]:
@@ -69,7 +69,7 @@ def contract_addresses(settings: Settings) -> Mapping[str, bytes]:
 
 
 def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Work at every desk until told to stop.
+    """Work at every context until told to stop.
 
     Each signer has a thread of its own, so that a slow key or node holds up no other.
     A notification wakes them; that they look again by themselves is the guarantee.
@@ -88,7 +88,9 @@ def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> Non
     ]
     threads = [
         threading.Thread(
-            target=_tend, args=(settings, engine, name, stop, bell), name=f"desk-{name}"
+            target=_tend,
+            args=(settings, engine, name, stop, bell),
+            name=f"context-{name}",
         )
         for name, bell in bells.items()
     ]
@@ -111,17 +113,17 @@ def _tend(
     stop: threading.Event,
     bell: threading.Event,
 ) -> None:
-    """Work at one desk; trouble is met by trying again.
+    """Work at one context; trouble is met by trying again.
 
     What a person must put right is told when it changes, not every second.
     """
-    desk: Desk | None = None
+    context: SignerContext | None = None
     told = ""
     while not stop.is_set():
         bell.clear()
         try:
-            desk = desk or open_desk(settings, engine, name)
-            work_once(desk)
+            context = context or open_signer_context(settings, engine, name)
+            work_once(context)
             told = ""
         except (NodeAway, SigningHeld, ReadError, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]

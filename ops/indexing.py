@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Engine
 
-from commands.signers import signer_from_key
+from commands.evm.signers import signer_from_key
 from db import sources, validators
 from db.coverage import Stream
 from db.declare import Address, Event, EventView, FieldRef

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway
+from commands.evm.wallets import work_wallets
 from commands.submit import Intake, WalletTerms, unheard
-from commands.wallets import work_wallets
 from commands.wishes import work_wishes
 from db import sources
 from db.engine import Unavailable, connect_at_once

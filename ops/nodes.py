@@ -6,8 +6,8 @@ from sqlalchemy import Engine
 
 from api.auth.options import ContractCall
 from commands.errors import NodeAway
-from commands.node import Reverted
-from commands.nodes.pool import Nodes
+from commands.evm.node import Reverted
+from commands.evm.nodes.pool import Nodes
 from db import blocks
 from db.reads import read
 from ops.indexing import evm_chain_number

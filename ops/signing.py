@@ -8,17 +8,17 @@ from eth_utils.crypto import keccak
 from sqlalchemy import Engine
 
 from abis import UnknownContract, load_abi
-from commands.signers import (
+from commands.evm.signers import (
     LocalSigner,
     Signer,
     signer_from_key,
     signer_from_keystore,
 )
-from commands.signing.guard import FILLER, Allowance, GuardedSigner, Rules, guarded
-from commands.signing.remote import RemoteSigner
+from commands.evm.signing.guard import FILLER, Allowance, GuardedSigner, Rules, guarded
+from commands.evm.signing.remote import RemoteSigner
+from db.commands.evm.memory import Limits
 from db.declare.signatures import canonical_type
 from db.registry import Registry
-from db.signing.memory import Limits
 from ops.errors import OperationError
 from ops.indexing import evm_chain_number
 from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings

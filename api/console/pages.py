@@ -26,7 +26,7 @@ class Row:
     id: str
     kind: str
     state: str
-    mood: str  # good, bad or open: the colour of its state
+    holds: str  # good, bad or open: the colour of its state
     gist: str
     reason: str
     signer: str
@@ -50,7 +50,7 @@ class Step:
 
     at: str
     state: str
-    mood: str
+    holds: str
     details: list[tuple[str, str]]
 
 
@@ -76,7 +76,7 @@ class SignerView:
 
     health: SignerHealth
     oldest: str
-    mood: str
+    holds: str
     balance: str | None  # None: the node does not answer
 
 
@@ -139,12 +139,12 @@ def signers(gate: Gate) -> list[SignerView]:
         SignerView(
             health=each,
             oldest=span(each.oldest_open_seconds) if each.open_slots else "",
-            mood="bad" if each.paused else "open" if each.reason else "good",
+            holds="bad" if each.paused else "open" if each.reason else "good",
             balance=_balance(gate, each),
         )
         for each in found
     ]
-    return sorted(views, key=lambda view: ("bad", "open", "good").index(view.mood))
+    return sorted(views, key=lambda view: ("bad", "open", "good").index(view.holds))
 
 
 def _balance(gate: Gate, signer: SignerHealth) -> str | None:
@@ -173,7 +173,7 @@ def _row(row: CommandRow, now: datetime) -> Row:
         id=str(row.id),
         kind=row.kind,
         state=row.state,
-        mood=_mood(row.state),
+        holds=_mood(row.state),
         gist=" ".join(f"{name}={_text(v)}" for name, v in row.arguments.items()),
         reason=row.reason,
         signer=row.signer or ("a wallet" if row.sender else "the journal"),
@@ -186,7 +186,7 @@ def _step(event: Event) -> Step:
     return Step(
         at=f"{event.at:%Y-%m-%d %H:%M:%S}",
         state=event.state,
-        mood=_mood(event.state),
+        holds=_mood(event.state),
         details=[(name, _text(value)) for name, value in event.details.items()],
     )
 

@@ -22,8 +22,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
+from db.commands.evm.watching import watch_on
 from db.commands.states import TERMINAL, Closing, State, check_move
-from db.commands.watching import watch_on
 from db.control import command, command_event, slot
 from db.engine import sqlstate
 from db.errors import DatabaseError

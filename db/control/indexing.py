@@ -187,7 +187,7 @@ sender_transaction = Table(
     PrimaryKeyConstraint("source", "position"),
     Index("sender_transaction_by_hash", "hash"),
     Index("sender_transaction_by_nonce", "source", "sender", "nonce"),
-    # Next to nothing is in it: what ends with the marker of `db.commands.tags`.
+    # Next to nothing is in it: what ends with the marker of `db.commands.evm.tags`.
     Index(
         "sender_transaction_unexamined",
         "source",

@@ -9,11 +9,11 @@ import click
 from sqlalchemy import Connection
 
 from commands import actions
-from commands.signing.server import open_server
+from commands.evm.signing.server import open_server
+from db.commands.evm.memory import stopped
+from db.commands.evm.slots import find_signer
 from db.commands.health import signer_health
-from db.commands.slots import find_signer
 from db.incidents import list_incidents
-from db.signing.memory import stopped
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError

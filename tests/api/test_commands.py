@@ -8,11 +8,11 @@ import orjson
 import pytest
 
 from commands.errors import NodeAway
-from commands.wallets import work_wallets
+from commands.evm.wallets import work_wallets
 from db.commands.accept import find, lock, move
-from db.commands.slots import take_slot
+from db.commands.evm.slots import take_slot
+from db.commands.evm.watching import watched
 from db.commands.states import State
-from db.commands.watching import watched
 from db.declare.roles import Role
 from db.journal.entries import read_entries
 from helpers.investing import (

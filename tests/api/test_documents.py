@@ -17,7 +17,7 @@ from commands.files import inspect
 from commands.s3 import S3Storage
 from commands.storage import FolderStorage
 from commands.sweeping import sweep
-from db.commands.slots import register_signer
+from db.commands.evm.slots import register_signer
 from db.declare.roles import Role
 from db.journal.append import Actor
 from db.journal.personal import erase
@@ -46,7 +46,7 @@ def fresh(make=pdf, **more):
     return make(b"%d" % next(_counter), **more)
 
 
-class Desk(Office):
+class SignerContext(Office):
     """An office that takes documents."""
 
     def __init__(self, url, folder, storage=None):
@@ -108,14 +108,14 @@ class Desk(Office):
 @pytest.fixture(scope="module")
 def desk(postgres_url, tmp_path_factory):
     with servers.fresh_database(postgres_url) as url:
-        found = Desk(url, tmp_path_factory.mktemp("documents"))
+        found = SignerContext(url, tmp_path_factory.mktemp("documents"))
         yield found
         found.close()
 
 
 @pytest.fixture
 def own_desk(database_url, tmp_path):
-    found = Desk(database_url, tmp_path / "documents")
+    found = SignerContext(database_url, tmp_path / "documents")
     yield found
     found.close()
 
@@ -506,7 +506,7 @@ def server(monkeypatch):
 def distant(migrated_url, tmp_path, server):
     """A desk whose files are in a bucket."""
     storage = S3Storage.open(BUCKET, prefix="live", endpoint=server.endpoint)
-    found = Desk(migrated_url, tmp_path, storage)
+    found = SignerContext(migrated_url, tmp_path, storage)
     yield found
     found.close()
 

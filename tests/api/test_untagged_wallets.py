@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from db.commands.tags import command_id_of
+from db.commands.evm.tags import command_id_of
 from db.declare.roles import Role
 from helpers import office as offices
 from helpers.investing import ETB, B, give, hexed, invested, settled, sign

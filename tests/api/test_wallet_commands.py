@@ -6,12 +6,12 @@ from datetime import timedelta
 import orjson
 import pytest
 
+from commands.evm.wallets import work_wallets
 from commands.submit import WalletTerms
-from commands.wallets import work_wallets
 from db.commands.accept import find
+from db.commands.evm.watching import watched
 from db.commands.health import standing
 from db.commands.states import State
-from db.commands.watching import watched
 from db.declare.roles import Role
 from helpers.investing import (
     ETB,
@@ -244,7 +244,7 @@ def test_a_call_and_its_bytes_are_stored_together(office, monkeypatch):
     def die(*_, **__):
         raise SystemExit
 
-    monkeypatch.setattr("commands.wallets.store_relay", die)
+    monkeypatch.setattr("commands.evm.wallets.store_relay", die)
     with pytest.raises(SystemExit):
         relayed(office, any_call())
     monkeypatch.undo()
@@ -277,7 +277,7 @@ def test_a_wallet_s_command_waits_for_a_day_unless_it_says_so(office):
 
 
 @pytest.mark.parametrize(
-    ("terms", "whose"),
+    ("terms", "command_for"),
     [
         ({"of_wallet": 2}, f"wallet {hexed(WALLET)}"),
         ({"of_account": 2}, "your account"),

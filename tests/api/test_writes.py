@@ -9,7 +9,7 @@ import pytest
 
 from commands.errors import NodeAway
 from db.accounts.accounts import link_wallet
-from db.commands.tags import command_id_of
+from db.commands.evm.tags import command_id_of
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
 from db.domains.crowdfunding.entries import CampaignApproved, CampaignDrafted

@@ -14,11 +14,11 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from api.auth.passwords import hash_password
+from commands.evm.work import work_once
 from commands.submit import Submission
-from commands.work import work_once
 from db.accounts.accounts import create_account
 from db.commands.accept import find
-from db.commands.attempts import attempts_of
+from db.commands.evm.attempts import attempts_of
 from db.commands.states import State
 from db.declare import Role
 from db.domains.crowdfunding.commands import DeactivateIssuer, RegisterIssuer
@@ -28,7 +28,7 @@ from helpers.edge import CHAIN_ID, Sender, receipts_of, send_all, wait_until
 from helpers.processes import Group
 from helpers.servers import engine_on, fresh_database
 from indexer.follow import Behind, CaughtUp, step
-from ops.commanding import now, open_desk
+from ops.commanding import now, open_signer_context
 from ops.demo_cast import ROLES
 from ops.devnet.client import GAS_PRICE
 from ops.devnet.deploy import deploy, dev_key
@@ -161,12 +161,12 @@ def test_a_halted_chain_drives_no_price_up(house, network):
     settings, engine = house
     intake = open_intake(settings, engine)
     index(settings, engine)
-    desk = open_desk(settings, engine, "registrar")
+    context = open_signer_context(settings, engine, "registrar")
     quick = replace(
-        desk.policy, bump_after=timedelta(seconds=0.3),
+        context.policy, bump_after=timedelta(seconds=0.3),
         rebroadcast_after=timedelta(seconds=0.2),
     )  # fmt: skip
-    desk = replace(desk, policy=quick)
+    context = replace(context, policy=quick)
     issuer = Account.create().address.lower()
     arguments = {"issuer": issuer, "credential": "vc-é", "memorandum": "ipfs://m"}
 
@@ -177,7 +177,7 @@ def test_a_halted_chain_drives_no_price_up(house, network):
     def until(command, state, seconds=60):
         def reached():
             index(settings, engine)
-            work_once(desk)
+            work_once(context)
             with engine.connect() as connection:
                 return find(connection, command.id).state is state
 
@@ -194,7 +194,7 @@ def test_a_halted_chain_drives_no_price_up(house, network):
         begun = time.monotonic()
         while time.monotonic() - begun < 6:
             index(settings, engine)
-            work_once(desk)
+            work_once(context)
         assert network.height() <= halted + 1
         assert len(attempts(engine, waiting)) == 1
     finally:

@@ -7,12 +7,12 @@ import time
 import pytest
 from eth_account import Account
 
-from commands.encode import explain_revert
 from commands.errors import NodeAway, WrongChain
-from commands.node import Mined, Reverted
-from commands.nodes.pool import Nodes
-from commands.reasons import why_failed
-from db.commands.failures import FailedCall
+from commands.evm.encode import explain_revert
+from commands.evm.node import Mined, Reverted
+from commands.evm.nodes.pool import Nodes
+from commands.evm.reasons import why_failed
+from db.commands.evm.failures import FailedCall
 from ops.devnet.deploy import deploy, dev_account, dev_key
 
 pytestmark = [pytest.mark.chain, pytest.mark.edge]

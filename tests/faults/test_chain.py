@@ -5,8 +5,8 @@ from sqlalchemy import create_engine
 from sqlalchemy.pool import NullPool
 
 from db import sources
-from db.commands.holding import resume_signer
-from db.commands.slots import register_signer
+from db.commands.evm.holding import resume_signer
+from db.commands.evm.slots import register_signer
 from db.incidents import resolve_all
 from helpers import servers
 from helpers.counter import Counter
@@ -150,7 +150,7 @@ def restored(counter, backup_url):
             next_nonce=counter.chain.consumed(), floor=counter.signer.floor(),
             gate_height=len(counter.chain.blocks) - 1,
         )  # fmt: skip
-    counter.desk = counter.seat(engine)
+    counter.context = counter.seat(engine)
 
 
 @pytest.fixture
@@ -174,7 +174,7 @@ def test_18_yesterday_s_backup_runs_nothing_again(counter, backup):
     """Between the backup and its return: two done, one sent and not mined, one new."""
     counter.ask(4)
     url = backup()
-    counter.desk = counter.seat(counter.engine)
+    counter.context = counter.seat(counter.engine)
     counter.turn()
     done, pending = dict(list(counter.chain.pool.items())[:2]), counter.chain.pool[2]
     counter.chain.pool = done

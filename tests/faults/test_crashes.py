@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from commands.errors import NodeAway
-from commands.work import work, work_once
+from commands.evm.work import work, work_once
 from db.engine import connect
 from helpers.counter import Counter
 
@@ -131,7 +131,7 @@ def test_09_the_node_forgets_a_hundred(migrated_engine):
 def test_15_frozen_for_five_minutes_and_awake_again(counter, step):
     counter.chain.base = 30
     counter.ask(2)
-    frozen = work(counter.desk)
+    frozen = work(counter.context)
     while next(frozen) != step:
         pass
     counter.wait(minutes=5)
@@ -156,13 +156,13 @@ def test_17_postgres_cuts_every_connection_again_and_again(
     counter = Counter(migrated_engine, most=8)
     counter.ask(12)
     pooled = connect(migrated_url)
-    desk = counter.seat(pooled)
+    context = counter.seat(pooled)
     for _ in range(60):
         counter.wait(seconds=4)
         counter.chain.mine()
         counter.index()
         try:
-            for _ in work(desk):
+            for _ in work(context):
                 if rng.random() < 0.15:
                     cuts += 1
                     cut(migrated_engine)

@@ -4,14 +4,14 @@ import pytest
 from sqlalchemy import text
 
 from commands.errors import SigningHeld, SigningRefused
-from commands.signers import Payload
-from commands.signing.guard import GuardedSigner, Rules
-from commands.starting import begin
-from db.commands.holding import resume_signer
-from db.commands.slots import pause
+from commands.evm.signers import Payload
+from commands.evm.signing.guard import GuardedSigner, Rules
+from commands.evm.starting import begin
+from db.commands.evm.holding import resume_signer
+from db.commands.evm.memory import Limits, go_on_from
+from db.commands.evm.slots import pause
 from db.commands.states import Hold
 from db.engine import connect
-from db.signing.memory import Limits, go_on_from
 from helpers.counter import Counter
 from helpers.mempool import JsonSigner, MempoolChain
 from helpers.schedules import ADDRESS

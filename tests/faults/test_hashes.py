@@ -9,7 +9,7 @@ import hashlib
 import pytest
 
 from commands.errors import NodeAway
-from commands.node import Answer
+from commands.evm.node import Answer
 from helpers.counter import Counter
 
 
@@ -52,7 +52,7 @@ def test_a_call_is_known_by_its_nonce_and_by_what_it_does(counter):
     node, ours = counter.command(0).transaction, counter.attempts()[0]
     assert bytes(ours.hash) != node
     assert ours.priority_fee is not None
-    if counter.desk.node.tells:
+    if counter.context.node.tells:
         assert node == bytes(ours.node_hash)
 
 

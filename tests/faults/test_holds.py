@@ -13,14 +13,14 @@ import pytest
 from sqlalchemy import text
 
 from commands.errors import NodeAway
-from commands.signing.guard import GuardedSigner, Rules
-from commands.work import work_once
+from commands.evm.signing.guard import GuardedSigner, Rules
+from commands.evm.work import work_once
 from db.commands.accept import accept
+from db.commands.evm.memory import EVERYTHING, Limits, allow_signing, stop_signing
+from db.commands.evm.slots import register_signer
 from db.commands.queue import Queues, TooManyWaiting
-from db.commands.slots import register_signer
 from db.commands.states import Hold
 from db.listen import Listener
-from db.signing.memory import EVERYTHING, Limits, allow_signing, stop_signing
 from helpers.counter import Counter, identity
 from helpers.mempool import JsonSigner, MempoolChain
 from helpers.schedules import ADDRESS, request
@@ -94,7 +94,7 @@ def other_desk(counter):
         accept(connection, asked, counter.now, command_id=identity(9))
     chain = MempoolChain(random.Random(2), address)
     chain.faults = False
-    return replace(counter.desk, signer=JsonSigner(name, address), node=chain)
+    return replace(counter.context, signer=JsonSigner(name, address), node=chain)
 
 
 def test_21_a_slow_signer_holds_no_lock_and_no_other_signer(migrated_engine):
@@ -108,7 +108,7 @@ def test_21_a_slow_signer_holds_no_lock_and_no_other_signer(migrated_engine):
 
     counter = Counter(migrated_engine, signer=Slow("s", ADDRESS))
     counter.ask(2)
-    thread = threading.Thread(target=work_once, args=(counter.desk,))
+    thread = threading.Thread(target=work_once, args=(counter.context,))
     thread.start()
     assert asked.wait(10)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from commands.nodes.pool import Nodes
+from commands.evm.nodes.pool import Nodes
 from helpers.office import CHAIN_ID, Office
 from helpers.scripted_node import Fault, ScriptedNode
 from ops.nodes import contract_call, last_indexed

@@ -3,7 +3,7 @@
 import pytest
 
 from commands.errors import WrongChain
-from commands.node import Reverted
+from commands.evm.node import Reverted
 from db.commands.states import Hold
 from helpers.counter import Counter
 from helpers.mempool import MempoolChain

@@ -3,7 +3,7 @@
 import pytest
 
 from commands.errors import NodeAway
-from commands.node import Reverted
+from commands.evm.node import Reverted
 from helpers.counter import Counter
 from helpers.mempool import MempoolChain
 from helpers.schedules import request

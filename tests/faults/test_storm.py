@@ -21,7 +21,7 @@ from sqlalchemy import text
 
 import abis
 from db.commands.accept import Request, accept
-from db.commands.tags import tag_of
+from db.commands.evm.tags import tag_of
 from db.engine import connect
 from ops.devnet.anvil import AnvilOptions
 from ops.devnet.deploy import deploy, dev_account, dev_key

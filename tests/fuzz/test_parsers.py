@@ -14,10 +14,10 @@ import rlp
 from eth_account import Account
 
 from abis import load_abi
-from commands.encode import explain_revert
 from commands.errors import BadTransaction, SigningRefused
-from commands.raw import RLP_DEPTH_MAX, read_raw
-from commands.signing.wire import as_payload
+from commands.evm.encode import explain_revert
+from commands.evm.raw import RLP_DEPTH_MAX, read_raw
+from commands.evm.signing.wire import as_payload
 from db.bounded import (
     DEPTH_MAX,
     Unreadable,

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
-from commands.work import Desk, Policy, work
+from commands.evm.work import Policy, SignerContext, work
 from db import sources
 from db.commands.accept import accept, cancel, find
+from db.commands.evm.slots import find_signer, register_signer
 from db.commands.health import signer_health, standing
-from db.commands.slots import find_signer, register_signer
 from helpers.mempool import FINAL_DEPTH, JsonSigner, MempoolChain
 from helpers.schedules import ADDRESS, request
 
@@ -22,7 +22,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Counter:
-    """One desk: its chain, its clock, its commands by number."""
+    """One context: its chain, its clock, its commands by number."""
 
     def __init__(
         self, engine, *, most=64, signer=None, node=None, tagged=True, **policy
@@ -43,12 +43,12 @@ class Counter:
         self.source = row.id
         policy = {"gas_price_min": 1, **policy}
         self.policy = Policy(chain_id=1, **policy)
-        self.desk = self.seat(engine, node)
+        self.context = self.seat(engine, node)
         self.index()
 
     def seat(self, engine, node=None):
-        """A desk over an engine; by default the one of this counter."""
-        return Desk(
+        """A context over an engine; by default the one of this counter."""
+        return SignerContext(
             engine, self.signer, node or self.chain, self.policy, lambda: self.now
         )
 
@@ -69,14 +69,14 @@ class Counter:
                     )  # fmt: skip
         return list(numbers)
 
-    def turn(self, desk=None, *, until=None):
+    def turn(self, context=None, *, until=None):
         """One pass of a worker, or up to a step, after which it is killed."""
-        for step in work(desk or self.desk):
+        for step in work(context or self.context):
             if step == until:
                 return
 
     def worker(self):
-        return work(self.desk)
+        return work(self.context)
 
     def wait(self, **time):
         self.now += timedelta(**time)

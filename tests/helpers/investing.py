@@ -5,7 +5,7 @@ import uuid
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 
-from db.commands.wallets import settle_wallet_command
+from db.commands.evm.wallets import settle_wallet_command
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
 from helpers.office import CHAIN_ID, CONTRACTS, KEY, WALLET

@@ -7,8 +7,8 @@ from datetime import timedelta
 from commands.submit import new_id
 from db import sources
 from db.commands.accept import Request, accept, cancel
-from db.commands.holding import hold_command
-from db.commands.slots import pause, register_signer
+from db.commands.evm.holding import hold_command
+from db.commands.evm.slots import pause, register_signer
 from db.control import slot
 
 MARKUP = "<script>alert(1)</script>"

@@ -1,7 +1,7 @@
 """A chain as the write side meets it: a mempool that forgets, blocks that are undone.
 
-`MempoolChain` is a `commands.node.Node`; `index` writes what an indexer would into the
-database, one block at a time. Signed bytes are JSON, so that thousands of histories can
+`MempoolChain` is a `commands.evm.node.Node`; `index` writes what an indexer would into
+the database, one block at a time. Signed bytes are JSON, so that thousands of histories can
 be played; the hash is theirs.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from sqlalchemy import text
 
 from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.node import Answer
-from commands.signers import Signed
+from commands.evm.node import Answer
+from commands.evm.signers import Signed
 from db.commands.states import Hold
 
 FINAL_DEPTH = 4

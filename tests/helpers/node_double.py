@@ -1,4 +1,4 @@
-"""Nodes of a `MempoolChain` that `commands.nodes.pool.Nodes` asks, without HTTP.
+"""Nodes of a `MempoolChain` that `commands.evm.nodes.pool.Nodes` asks, without HTTP.
 
 Questions and answers are those of JSON-RPC, so that everything between a signer and the
 wire is played: which node is asked, what its answers mean, and whom bytes go to.
@@ -7,7 +7,7 @@ wire is played: which node is asked, what its answers mean, and whom bytes go to
 from concurrent.futures import Executor, Future
 
 from commands.errors import NodeAway
-from commands.nodes.endpoint import RpcError
+from commands.evm.nodes.endpoint import RpcError
 
 CHAIN_ID, OTHER_CHAIN = 1, 999
 LIMITED = RpcError(-32005, "limit exceeded", b"")

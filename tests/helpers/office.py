@@ -11,10 +11,10 @@ import uuid
 from eth_account import Account
 from sqlalchemy import select, text
 
-from commands.node import Answer, Reverted
+from commands.evm.node import Answer, Reverted
 from commands.submit import Intake
 from db import sources
-from db.commands.slots import register_signer
+from db.commands.evm.slots import register_signer
 from db.control import source as source_table
 from db.declare.roles import Role
 from db.engine import connect_at_once

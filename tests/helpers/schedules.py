@@ -1,7 +1,7 @@
 """One seeded schedule of everything that goes wrong, and what must hold after it.
 
-Workers are `commands.work.work` generators, interleaved between any two of their steps
-and dropped anywhere. No step leaves a transaction open, so a whole schedule may run on
+Workers are `commands.evm.work.work` generators, interleaved between any two of their
+steps and dropped anywhere. No step leaves a transaction open, so a whole schedule may run on
 one connection, inside one transaction that is undone in the end: the statements and
 their results are the same, and thousands of schedules need no clean-up.
 """
@@ -15,15 +15,15 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import event, text
 
 from commands.errors import NodeAway, Refused
-from commands.nodes.pool import Nodes
-from commands.signing.guard import GuardedSigner, Rules
-from commands.starting import begin
-from commands.work import Desk, Policy, work
+from commands.evm.nodes.pool import Nodes
+from commands.evm.signing.guard import GuardedSigner, Rules
+from commands.evm.starting import begin
+from commands.evm.work import Policy, SignerContext, work
 from db import sources
 from db.commands.accept import Request, accept, cancel
-from db.commands.holding import resume_signer
-from db.commands.slots import pause, register_signer
-from db.commands.tags import tag_of
+from db.commands.evm.holding import resume_signer
+from db.commands.evm.slots import pause, register_signer
+from db.commands.evm.tags import tag_of
 from helpers.mempool import JsonSigner, MempoolChain
 from helpers.node_double import CHAIN_ID, AtOnce, NodeDouble
 
@@ -153,10 +153,12 @@ class World:
             indexed=lambda: len(self.chain.indexed) - 1,
             clock=lambda: self.now.timestamp(),
         )  # fmt: skip
-        self.desk = Desk(stage, signer, self.node, self.policy, lambda: self.now)
+        self.context = SignerContext(
+            stage, signer, self.node, self.policy, lambda: self.now
+        )
         self.found, self.held_at, self.opens = [], None, {}
         self.seen = False  # whether somebody let it go on after it halted by itself
-        self.workers, self.backup = [work(self.desk), work(self.desk)], None
+        self.workers, self.backup = [work(self.context), work(self.context)], None
         self._deadline()
 
     def _on_edge(self):
@@ -192,7 +194,7 @@ class World:
             self.chain.mine()
             self.chain.mine()
             self.chain.index(self.stage, self.source, finality=self.finality, blocks=99)
-            for _ in work(self.desk):
+            for _ in work(self.context):
                 pass
             if number > 1 and self.done():
                 break
@@ -201,7 +203,7 @@ class World:
     def _look_on(self):
         """Time passes while no block is made, and a worker looks at everything."""
         self.now += timedelta(seconds=13)
-        for _ in work(self.desk):
+        for _ in work(self.context):
             pass
 
     def act(self, roll):
@@ -231,7 +233,7 @@ class World:
         elif roll < 0.49 and self.workers:
             self.workers.pop(rng.randrange(len(self.workers)))  # it crashed here
         elif len(self.workers) < 3 and roll < 0.57:
-            self.workers.append(work(self.desk))
+            self.workers.append(work(self.context))
         elif self.workers:
             at = rng.randrange(len(self.workers))
             step = next(self.workers[at], None)
@@ -317,7 +319,7 @@ class World:
         while len(self.chain.indexed) > len(self.chain.blocks):
             self.chain.blocks.append([])
         begin(
-            self.stage, self.desk.signer, self.node,
+            self.stage, self.context.signer, self.node,
             source=self.source, max_in_flight=ROOM,
         )  # fmt: skip
         self._heal()

@@ -10,8 +10,8 @@ import json
 from itertools import groupby
 
 from commands.errors import NodeAway
-from commands.raw import RawTransaction
-from db.commands.watching import watched
+from commands.evm.raw import RawTransaction
+from db.commands.evm.watching import watched
 from helpers.mempool import _UNDO, _WRITE, MempoolChain
 
 CHAIN_ID = 1
@@ -28,7 +28,7 @@ def sign(address, nonce, price, to, data):
 
 
 def read(raw):
-    """What `commands.raw.read_raw` reads from real bytes."""
+    """What `commands.evm.raw.read_raw` reads from real bytes."""
     content = json.loads(raw)
     return RawTransaction(
         raw=raw, hash=hashlib.sha256(raw).digest(), chain_id=CHAIN_ID,

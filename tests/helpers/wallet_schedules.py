@@ -14,11 +14,10 @@ from datetime import timedelta
 
 from sqlalchemy import text
 
-from commands import wallets as lanes
 from commands.errors import BadTransaction, NodeAway
+from commands.evm import wallets as lanes
 from commands.submit import Intake, Submission, WalletTerms
 from db import sources
-from db.commands import watching
 from db.commands.accept import (
     KeyReused,
     NotCancellable,
@@ -27,8 +26,9 @@ from db.commands.accept import (
     cancel,
     find,
 )
-from db.commands.tags import tag_of
-from db.commands.wallets import AlreadyEnded, OtherNonce
+from db.commands.evm import watching
+from db.commands.evm.tags import tag_of
+from db.commands.evm.wallets import AlreadyEnded, OtherNonce
 from db.journal.append import Actor
 from helpers import wallet_chain
 from helpers.schedules import START, Stage

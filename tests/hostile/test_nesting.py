@@ -6,7 +6,7 @@ import json
 import pytest
 import rlp
 
-from commands.raw import RLP_DEPTH_MAX, BadTransaction, read_raw
+from commands.evm.raw import RLP_DEPTH_MAX, BadTransaction, read_raw
 from db.bounded import rlp_depth
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ from schemathesis.checks import CHECKS
 
 from commands.documents import Documents
 from commands.storage import FolderStorage
-from db.commands.slots import register_signer
+from db.commands.evm.slots import register_signer
 from db.declare.roles import Role
 from helpers import servers
 from helpers.office import REGISTRY, Office

@@ -6,7 +6,7 @@ from eth_account import Account
 from sqlalchemy import create_engine, text
 
 from db import sources
-from db.commands.slots import register_signer
+from db.commands.evm.slots import register_signer
 from db.incidents import list_incidents
 from ops.cli.main import main
 

@@ -5,8 +5,8 @@ import logging
 
 import pytest
 
-import commands.wallets as lanes
-from db.commands import watching
+import commands.evm.wallets as lanes
+from db.commands.evm import watching
 from db.engine import connect
 from helpers import servers, wallet_chain, wallet_schedules
 

@@ -13,17 +13,17 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-import commands.nodes.answers as answers_module
-import commands.starting as starting_module
-import commands.work as work_module
-import db.commands.reconcile as reconcile_module
-import db.commands.resolve as resolve_module
-import db.commands.slots as slots_module
-from commands.fees import Fees
-from commands.node import Answer
-from commands.nodes.pool import Nodes
+import commands.evm.nodes.answers as answers_module
+import commands.evm.starting as starting_module
+import commands.evm.work as work_module
+import db.commands.evm.reconcile as reconcile_module
+import db.commands.evm.resolve as resolve_module
+import db.commands.evm.slots as slots_module
+from commands.evm.fees import Fees
+from commands.evm.node import Answer
+from commands.evm.nodes.pool import Nodes
 from db.commands.accept import find, lock, move
-from db.commands.slots import open_slots
+from db.commands.evm.slots import open_slots
 from db.commands.states import IllegalMove, State
 from db.engine import connect
 from helpers import schedules, servers
@@ -135,7 +135,7 @@ def impatient(original):
 
 
 def every_pass(original):
-    """The outlook, which always asks for a comparison: it lets `impatient` act."""
+    """The pending_work, which always asks for a comparison: it lets `impatient` act."""
 
     def view(connection, name, now):
         return replace(original(connection, name, now), astray=True)
@@ -178,13 +178,13 @@ def without(*names):
 def cancel_with_the_call(original):
     """The transaction that was to do nothing makes the call."""
 
-    def payload(desk, nonce, call, fees, gas=None):
+    def payload(context, nonce, call, fees, gas=None):
         if call is None:
-            with desk.engine.connect() as connection:
+            with context.engine.connect() as connection:
                 for slot in open_slots(connection, "s"):
                     if slot.nonce == nonce and slot.command is not None:
                         call = find(connection, slot.command)
-        return original(desk, nonce, call, fees, gas)
+        return original(context, nonce, call, fees, gas)
 
     return payload
 
@@ -258,9 +258,9 @@ def nothing_unaccounted(original):
 def by_age_alone(original):
     """The lowest nonce is bumped after a while, whatever the chain and the node do."""
 
-    def replaces(desk, task, view):
+    def replaces(context, task, view):
         last = task.attempts[-1]
-        old = desk.clock() - last.signed_at >= desk.policy.bump_after
+        old = context.clock() - last.signed_at >= context.policy.bump_after
         return task.outbids or (task.slot.nonce == view.lowest and old)
 
     return replaces
@@ -347,13 +347,13 @@ BUGS = {
     "a cancel that makes the call": [(WORK, "payload", cancel_with_the_call)],
     "no second nonce for a lost one": [(RESOLVE, "_finish", no_nonce_again)],
     "a second nonce after a while": [
-        (WORK, "reconcile", impatient), (WORK, "outlook", every_pass),
+        (WORK, "reconcile", impatient), (WORK, "pending_work", every_pass),
     ],
     "a refused nonce is given back": [(WORK, "refuse_slot", nonce_given_back)],
     "never bumped": [(WORK, "_replaces", never)],
     "a bump that is no bump": [(WORK, "offer", flat_price)],
     "sent once and forgotten": [(WORK, "note_answer", sent_once)],
-    "held for ever": [(WORK, "outlook", never_let_go)],
+    "held for ever": [(WORK, "pending_work", never_let_go)],
     "gaps are left": [(RECONCILE, "insert_slot", no_filler)],
     "a tag is not believed": [(RECONCILE, "_recognise", disbelieving)],
     "no gate, and no memory of what was signed": [

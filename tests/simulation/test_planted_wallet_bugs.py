@@ -8,12 +8,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-import commands.wallets as lanes
-import db.commands.wallets as rows
-from db.commands import watching
+import commands.evm.wallets as lanes
+import db.commands.evm.wallets as rows
 from db.commands.accept import find, lock, move
+from db.commands.evm import watching
+from db.commands.evm.wallets import OtherNonce
 from db.commands.states import IllegalMove, State
-from db.commands.wallets import OtherNonce
 from helpers import wallet_schedules
 
 ENOUGH = 1500  # schedules that a bug may take

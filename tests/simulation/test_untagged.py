@@ -9,8 +9,8 @@ import logging
 
 import pytest
 
-import db.commands.reconcile as reconcile_module
-import db.commands.resolve as resolve_module
+import db.commands.evm.reconcile as reconcile_module
+import db.commands.evm.resolve as resolve_module
 from db.engine import connect
 from helpers import schedules, servers
 
@@ -52,7 +52,7 @@ def test_no_call_runs_more_often_than_asked_for(stage, number):
 @pytest.mark.slow
 def test_it_is_found_when_calls_are_not_recognised(stage, monkeypatch):
     for module in (reconcile_module, resolve_module):
-        monkeypatch.setattr(module, "whose", lambda *_: None)
+        monkeypatch.setattr(module, "command_for", lambda *_: None)
     kinds = len(schedules.KINDS)
     restored = range(schedules.KINDS.index("restored"), RUNS, kinds)
 

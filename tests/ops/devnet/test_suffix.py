@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from db.commands.tags import tag_of
+from db.commands.evm.tags import tag_of
 from db.registry import Registry
 from helpers.anvil import World, fresh_world
 from ops.devnet.client import Call

@@ -1,0 +1,1 @@
+"""Commands that become transactions of an EVM chain: keys, nodes, and open nonces."""

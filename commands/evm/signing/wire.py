@@ -1,0 +1,82 @@
+"""Transactions as JSON-RPC says them: `eth_signTransaction`, as web3signer takes it."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from commands.errors import SigningRefused
+from commands.evm.signers import Payload
+
+REFUSED = -32041
+HELD = -32042
+NO_METHOD = -32601
+BYTES_MAX = 1 << 20
+
+
+def as_parameters(payload: Payload, sender: bytes) -> dict[str, str]:
+    """A transaction as the parameter of `eth_signTransaction`."""
+    fees = {"gasPrice": hex(payload.gas_price)}
+    if payload.priority_fee is not None:
+        fees = {
+            "maxFeePerGas": hex(payload.gas_price),
+            "maxPriorityFeePerGas": hex(payload.priority_fee),
+        }
+    return {
+        "from": "0x" + sender.hex(),
+        "to": "0x" + payload.to.hex(),
+        "nonce": hex(payload.nonce),
+        "gas": hex(payload.gas),
+        "value": hex(payload.value),
+        "data": "0x" + payload.data.hex(),
+        "chainId": hex(payload.chain_id),
+        **fees,
+    }
+
+
+def as_payload(said: Mapping[str, Any]) -> tuple[bytes, Payload]:
+    """The sender and the transaction of a parameter; raises SigningRefused."""
+    try:
+        dynamic = "maxFeePerGas" in said
+        price = _number(said["maxFeePerGas" if dynamic else "gasPrice"])
+        payload = Payload(
+            chain_id=_number(said["chainId"], 64),
+            nonce=_number(said["nonce"], 64),
+            gas_price=price,
+            gas=_number(said["gas"], 63),
+            to=_bytes(said["to"], 20),
+            value=_number(said.get("value", "0x0")),
+            data=_bytes(said.get("data", "0x")),
+            priority_fee=_number(said["maxPriorityFeePerGas"]) if dynamic else None,
+        )
+        return _bytes(said["from"], 20), payload
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise SigningRefused(
+            f"this is not a transaction to sign ({error!r}): give from, to, nonce, "
+            "gas, value, data, chainId and gasPrice, or both fees, each as 0x…"
+        ) from None
+
+
+def as_sender(said: Mapping[str, Any]) -> bytes:
+    """The account that a parameter names; raises SigningRefused."""
+    try:
+        return _bytes(said["from"], 20)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise SigningRefused("name an account: from, 20 bytes as 0x…") from None
+
+
+def _number(said: str, bits: int = 256) -> int:
+    if not re.fullmatch("0x[0-9a-fA-F]{1,64}", said):
+        raise ValueError(said)
+    number = int(said, 16)
+    if number >= 1 << bits:
+        raise ValueError(said)
+    return number
+
+
+def _bytes(said: str, length: int | None = None) -> bytes:
+    if not said.startswith("0x"):
+        raise ValueError(said)
+    found = bytes.fromhex(said[2:])
+    if length is not None and len(found) != length:
+        raise ValueError(said)
+    return found

@@ -1,0 +1,276 @@
+"""The lanes of clients that hold their own keys.
+
+`signer = CALLER` commands are answered with the transaction to sign. What the wallet
+signed comes back to `relay_signed`, is compared with what was asked, kept, and only
+then sent. `relay_any` takes any signed call of a contract that is followed. What a
+wallet was asked to sign it may send at any time, whatever has become of the command.
+"""
+
+import logging
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from commands.errors import BadTransaction, NodeAway
+from commands.evm.raw import RawTransaction, read_raw
+from commands.evm.reasons import why_failed
+from commands.submit import Intake, Submission, new_id
+from db import sources
+from db.commands.accept import CommandRow, Request, accept, known
+from db.commands.evm.failures import failed_of_wallet
+from db.commands.evm.tags import command_id_of
+from db.commands.evm.wallets import (
+    bound_nonce,
+    note_relayed,
+    relayed_before,
+    settle_wallet_command,
+    store_relay,
+    to_relay_again,
+    unsettled,
+)
+from db.commands.evm.watching import RELAY, examined, news, watch_no_more
+from db.commands.states import State
+
+SEND_AGAIN = timedelta(seconds=10)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """The transaction that a wallet is asked to sign; amounts and prices in wei."""
+
+    chain_id: int
+    sender: bytes
+    nonce: int
+    gas_price: int
+    gas: int
+    to: bytes
+    value: int
+    data: bytes
+
+    def as_json(self) -> dict[str, Any]:
+        """As `eth_signTransaction` takes it (Ethereum JSON-RPC specification)."""
+        return {
+            "chainId": hex(self.chain_id),
+            "from": "0x" + self.sender.hex(),
+            "nonce": hex(self.nonce),
+            "gasPrice": hex(self.gas_price),
+            "gas": hex(self.gas),
+            "to": "0x" + self.to.hex(),
+            "value": hex(self.value),
+            "data": "0x" + self.data.hex(),
+        }
+
+
+def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
+    """What the wallet of a command is to sign now. Raises NodeAway.
+
+    Where it was signed before and may still run, with the same nonce: as replacement.
+    """
+    assert row.sender is not None
+    with intake.engine.connect() as connection:
+        final = sources.by_id(connection, row.source).final
+        nonce = bound_nonce(connection, row.id, final)
+    return Unsigned(
+        chain_id=intake.chain_id,
+        sender=row.sender,
+        nonce=intake.node.nonce(row.sender) if nonce is None else nonce,
+        gas_price=intake.node.gas_price(),
+        gas=row.gas_limit,
+        to=row.target,
+        value=row.value,
+        data=row.data,
+    )
+
+
+def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
+    """Keep and send what the wallet signed for a command.
+
+    Raises BadTransaction unless it is exactly what was asked for, AlreadyEnded, and
+    OtherNonce while it may still run with a nonce that was signed before.
+    """
+    signed = read_raw(raw)
+    wrong = [
+        f"{name} is {_shown(given)} and must be {_shown(asked)}"
+        for name, given, asked in (
+            ("chainId", signed.chain_id, intake.chain_id),
+            ("from", signed.sender, row.sender),
+            ("to", signed.to, row.target),
+            ("value", signed.value, row.value),
+            ("data", signed.data, row.data),
+        )
+        if given != asked
+    ]
+    if wrong:
+        raise BadTransaction(
+            f"this is not what was asked: {'; '.join(wrong)}. Sign `transaction` of "
+            "the command as it is; only nonce, gas and prices are yours to choose."
+        )
+    if row.transaction != signed.hash:
+        _check_nonce(intake, signed, row)
+    with intake.engine.begin() as connection:
+        row = _keep(intake, connection, row, signed)
+    if row.state is State.SIGNED:
+        _send(intake, signed.hash, signed.raw)
+    return row
+
+
+def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow, bool]:
+    """Keep and send any signed call of a contract that is followed.
+
+    The same bytes are one command for an account, whatever their key. Raises
+    BadTransaction, KeyReused, TooManyWaiting, and NodeAway: nothing but the node tells
+    whether the nonce was used before.
+    """
+    signed = read_raw(raw)
+    if signed.chain_id != intake.chain_id:
+        raise BadTransaction(
+            f"it is signed for chain {signed.chain_id}, and this is {intake.chain_id}"
+        )
+    if command_id_of(signed.data) is not None:
+        raise BadTransaction(
+            "it carries the id of a command: send it to that command's /signed"
+        )
+    if not _is_known(intake, signed.to):
+        raise BadTransaction(
+            f"0x{signed.to.hex()} is not a contract that is followed: only calls of "
+            "those are relayed"
+        )
+    request = Request(
+        tenant=asked.actor.tenant,
+        idempotency_key=asked.idempotency_key,
+        kind=RELAY,
+        arguments={"hash": "0x" + signed.hash.hex()},
+        source=intake.source,
+        sender=signed.sender,
+        target=signed.to,
+        data=signed.data,
+        value=signed.value,
+        gas_limit=signed.gas,
+        asked_by=asked.actor.name,
+        valid_until=intake.clock() + intake.terms.valid,
+    )
+    with intake.engine.connect() as connection:
+        before = known(connection, request)
+        before = before or relayed_before(connection, request.tenant, signed.hash)
+    if before is not None:
+        return before, False
+    following = intake.node.nonce(signed.sender)
+    with intake.engine.begin() as connection:
+        before = relayed_before(connection, request.tenant, signed.hash)
+        if before is not None:
+            return before, False
+        if signed.nonce < following:
+            raise _used(signed, following)
+        intake.check_room(connection, request)
+        row, fresh = accept(connection, request, intake.clock(), command_id=new_id())
+        if fresh:
+            row = _keep(intake, connection, row, signed)
+            intake.note_accepted(connection, asked.actor, row)
+    if fresh:
+        _send(intake, signed.hash, signed.raw)
+    return row, fresh
+
+
+def work_wallets(intake: Intake) -> Iterator[str]:
+    """One pass over the commands of wallets: settle them, and send again.
+
+    What carries the id of a command that has ended is told beside its state.
+    """
+    with intake.engine.connect() as connection:
+        final = sources.by_id(connection, intake.source).final
+        waiting = unsettled(connection, intake.source, intake.clock())
+    for command_id in waiting:
+        _settle(intake, command_id, final)
+        yield "settled"
+    with intake.engine.connect() as connection:
+        found = news(connection, intake.source, final)
+    for position, command_id in found.commands:
+        _settle(intake, command_id, final)
+        with intake.engine.begin() as connection:
+            examined(connection, intake.source, [position])
+        yield "examined"
+    with intake.engine.begin() as connection:
+        if found.others:
+            examined(connection, intake.source, found.others)
+        before = intake.clock() - intake.terms.afterwards
+        watch_no_more(connection, intake.source, before)
+    with intake.engine.connect() as connection:
+        due = to_relay_again(connection, intake.source, intake.clock() - SEND_AGAIN)
+    for hash_, raw in due:
+        if not _send(intake, hash_, raw):
+            return  # the node is away: it would be the same with each
+        yield "sent"
+
+
+def _settle(intake: Intake, command_id: uuid.UUID, final: int) -> None:
+    """Bring a command up to date, with the reason if its call reverted."""
+    with intake.engine.connect() as connection:
+        failed = failed_of_wallet(connection, command_id, final)
+    why = "" if failed is None else why_failed(intake.node, failed)
+    with intake.engine.begin() as connection:
+        settle_wallet_command(
+            connection, command_id, final=final, now=intake.clock(), why=why
+        )
+
+
+def _keep(
+    intake: Intake, connection: Connection, row: CommandRow, signed: RawTransaction
+) -> CommandRow:
+    return store_relay(
+        connection, row.id,
+        raw=signed.raw, hash_=signed.hash, nonce=signed.nonce, now=intake.clock(),
+    )  # fmt: skip
+
+
+def _send(intake: Intake, hash_: bytes, raw: bytes) -> bool:
+    """Hand bytes on and note what was said; whether anybody was there."""
+    there = True
+    try:
+        answer = intake.node.send(raw).text
+    except NodeAway as error:
+        there, answer = False, str(error)
+        log.warning("relay_not_sent hash=0x%s cause=%s", hash_.hex(), error)
+    with intake.engine.begin() as connection:
+        note_relayed(connection, hash_, answer, intake.clock())
+    return there
+
+
+def _check_nonce(intake: Intake, signed: RawTransaction, row: CommandRow) -> None:
+    """Raise BadTransaction where the nonce was used before the command was there.
+
+    One that was used since may have been for it: the index will tell. A node that is
+    away, or does not know, refuses nothing.
+    """
+    try:
+        following = intake.node.nonce(signed.sender, row.seen_from)
+    except NodeAway:
+        return
+    if signed.nonce < following:
+        raise _used(signed, following)
+
+
+def _used(signed: RawTransaction, following: int) -> BadTransaction:
+    return BadTransaction(
+        f"nonce {signed.nonce} of 0x{signed.sender.hex()} was used already: unless it "
+        f"was for the same, sign it again with nonce {following} or a later one"
+    )
+
+
+def _is_known(intake: Intake, address: bytes) -> bool:
+    if address in intake.addresses.values():
+        return True
+    with intake.engine.connect() as connection:
+        return sources.is_child(connection, intake.source, address)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bytes):
+        text = "0x" + value.hex()
+        return text if len(text) <= 74 else f"{text[:71]}…"
+    return str(value)

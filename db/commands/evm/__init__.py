@@ -1,0 +1,1 @@
+"""The rows of commands that become EVM transactions: signers, nonces, signed bytes."""

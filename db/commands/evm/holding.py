@@ -1,0 +1,129 @@
+"""Commands wait, held, while their signer refuses them; halted signers go on again."""
+
+import uuid
+from datetime import datetime
+
+from sqlalchemy import Connection, select, text, update
+
+from db.commands.accept import CommandRow, as_row, lock, move
+from db.commands.evm.slots import lock_signer
+from db.commands.evm.tags import MARKER
+from db.commands.states import FAR_NONCES, State
+from db.control import command, slot
+
+# What a person has seen is not alarming again: a transaction for a command that nobody
+# knows, or that had ended, gets a slot that is resolved already. Without an id that is
+# one that does what was asked for and is told as not done; see `matching`.
+_SEEN = text(
+    """
+    INSERT INTO control.slot (signer, nonce, open, resolution, taken_at,
+        next_action_at, hash, height)
+    SELECT g.name, t.nonce, false, 'foreign', :now, :now, t.hash, t.position >> 32
+    FROM control.signer g JOIN control.sender_transaction t
+        ON t.source = g.source AND t.sender = g.address AND t.nonce >= g.checked_nonce
+    WHERE g.name = :name AND CASE
+        WHEN right(encode(t.data, 'hex'), 32) = :marker
+        THEN NOT EXISTS (SELECT FROM control.command c
+            WHERE c.id = cast(left(right(encode(t.data, 'hex'), 64), 32) AS uuid)
+                AND c.next_action_at IS NOT NULL)
+        ELSE (SELECT bool_and(c.next_action_at IS NULL) FROM control.command c
+            WHERE c.signer = g.name AND c.target = t.recipient AND c.value = t.value
+                AND c.data = t.data AND c.seen_from < t.position >> 32
+                AND c.state NOT IN ('succeeded', 'reverted'))
+        END
+    ON CONFLICT DO NOTHING
+    """
+)
+# Nor is a slot whose transaction is gone: it no longer names a block.
+_GONE = text(
+    """
+    UPDATE control.slot s SET height = NULL FROM control.signer g
+    WHERE g.name = :name AND s.signer = g.name AND NOT s.open
+        AND s.nonce >= g.checked_nonce - 64
+        AND NOT EXISTS (SELECT FROM control.sender_transaction t
+            WHERE t.source = g.source AND t.hash = s.hash)
+    """
+)
+# A nonce that no slot and no transaction is near was only told by a node.
+_NO_FAR_NONCE = text(
+    """
+    UPDATE control.signer g SET next_nonce = k.known,
+        first_nonce = least(first_nonce, k.known),
+        checked_nonce = least(checked_nonce, k.known)
+    FROM (SELECT control.known_nonce(:name) AS known) k
+    WHERE g.name = :name AND g.next_nonce > k.known + :far
+    """
+)
+_GO_ON = text(
+    """
+    UPDATE control.signer g SET paused = false, reason = '', hold = '',
+        hold_reason = '', next_nonce = greatest(next_nonce, (SELECT max(s.nonce) + 1
+            FROM control.slot s WHERE s.signer = g.name))
+    WHERE g.name = :name
+    """
+)
+
+
+def hold_command(
+    connection: Connection,
+    command_id: uuid.UUID,
+    reason: str,
+    now: datetime,
+    *,
+    again_at: datetime,
+) -> bool:
+    """Put a waiting command aside until `again_at`; it has no nonce and blocks none."""
+    row = lock(connection, command_id)
+    if row.state is State.HELD:
+        connection.execute(
+            update(command)
+            .where(command.c.id == command_id)
+            .values(next_action_at=again_at, reason=reason)
+        )
+        return True
+    if row.state is not State.ACCEPTED:
+        return False
+    move(connection, row, State.HELD, now, reason=reason, next_action_at=again_at)
+    return True
+
+
+def due_held(connection: Connection, name: str, now: datetime) -> list[CommandRow]:
+    """The held commands of a signer whose time to be looked at has come."""
+    query = (
+        select(command)
+        .where(
+            command.c.signer == name, command.c.state == State.HELD,
+            command.c.next_action_at <= now,
+        )
+        .order_by(command.c.id)
+        .limit(64)
+    )  # fmt: skip
+    return [as_row(row) for row in connection.execute(query)]
+
+
+def release(connection: Connection, command_id: uuid.UUID, now: datetime) -> CommandRow:
+    """Let a held command wait for a nonce again; one whose time is over is expired."""
+    row = lock(connection, command_id)
+    if row.state is not State.HELD:
+        return row
+    if row.valid_until is not None and row.valid_until <= now:
+        return move(connection, row, State.EXPIRED, now, reason="its time was over")
+    return move(connection, row, State.ACCEPTED, now)
+
+
+def resume_signer(connection: Connection, name: str, now: datetime) -> None:
+    """Let a halted signer go on; what it was halted for is known from now on.
+
+    Every one of its slots is due at once.
+    """
+    if lock_signer(connection, name).paused:  # else there was nothing to be seen
+        marker = MARKER.hex()
+        connection.execute(_SEEN, {"name": name, "now": now, "marker": marker})
+        connection.execute(_GONE, {"name": name})
+    connection.execute(
+        update(slot)
+        .where(slot.c.signer == name, slot.c.open)
+        .values(next_action_at=now)
+    )
+    connection.execute(_NO_FAR_NONCE, {"name": name, "far": FAR_NONCES})
+    connection.execute(_GO_ON, {"name": name})

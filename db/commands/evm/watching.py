@@ -1,0 +1,130 @@
+"""Which wallets are watched, and which of their transactions are news.
+
+A wallet is watched while a command waits for it, and for a while after one ended
+without success: we cannot stop a wallet from sending what it was asked to sign.
+"""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, delete, select, text, update
+from sqlalchemy.dialects.postgresql import BYTEA
+
+from db.commands.evm.tags import MARKER, command_id_of
+from db.control import command, sender_transaction, wallet_watch
+from db.position import BlockRange
+
+WATCHED_MOST = 10_000
+AFTERWARDS_MOST = 1_000  # of those, wallets for which nothing waits any more
+EXAMINED_MOST = 1_000  # transactions of one look
+RELAY = "relay"  # the kind of what was relayed and not asked for
+
+# Those that are waited for come first, the longest waiting before the others; then
+# those whose command ended last, of which the most may still come.
+_WATCHED = text(
+    """
+    WITH waiting AS (
+        SELECT sender, min(seen_from) AS first, min(created_at) AS since
+        FROM control.command
+        WHERE source = :source AND sender IS NOT NULL AND next_action_at IS NOT NULL
+        GROUP BY sender ORDER BY since, sender LIMIT :most
+    ), afterwards AS (
+        SELECT sender, seen_from AS first FROM control.wallet_watch
+        WHERE source = :source ORDER BY ended_at DESC, sender
+        LIMIT least(:afterwards, :most - (SELECT count(*) FROM waiting))
+    )
+    SELECT sender, min(first) AS first
+    FROM (SELECT sender, first FROM waiting UNION ALL TABLE afterwards) AS w
+    GROUP BY sender
+    """
+).columns(sender=BYTEA)
+# What was only relayed is known by its nonce: once that is used it cannot run again.
+_WATCH_ON = text(
+    """
+    INSERT INTO control.wallet_watch AS w (source, sender, seen_from, ended_at)
+    SELECT source, sender, seen_from, :now FROM control.command
+    WHERE id = :command AND sender IS NOT NULL AND kind <> :relay
+    ON CONFLICT (source, sender) DO UPDATE SET
+        seen_from = least(w.seen_from, excluded.seen_from),
+        ended_at = greatest(w.ended_at, excluded.ended_at)
+    """
+)
+# The predicate is that of an index, which has next to nothing in it.
+_UNEXAMINED = text(
+    f"""
+    SELECT position, substring(data FROM octet_length(data) - 31) AS tag
+    FROM control.sender_transaction
+    WHERE source = :source AND position <= :highest AND NOT examined
+        AND right(encode(data, 'hex'), 32) = '{MARKER.hex()}'
+    ORDER BY position LIMIT :most
+    """  # noqa: S608
+)
+_OF_WALLETS = select(command.c.id).where(
+    command.c.id.in_(bindparam("ids", expanding=True)), command.c.sender.is_not(None)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """Final transactions that nobody has looked at, by position.
+
+    `others` carry the id of no wallet's command: there is nothing to do about them.
+    """
+
+    commands: list[tuple[int, uuid.UUID]]
+    others: list[int]
+
+
+def watched(connection: Connection, source: int) -> dict[bytes, int]:
+    """The wallets whose transactions are read, each with its first block."""
+    rows = connection.execute(
+        _WATCHED,
+        {"source": source, "most": WATCHED_MOST, "afterwards": AFTERWARDS_MOST},
+    )
+    return {bytes(sender): first for sender, first in rows}
+
+
+def watch_on(connection: Connection, command_id: uuid.UUID, now: datetime) -> None:
+    """Go on watching the wallet of a command that has just ended without success."""
+    connection.execute(_WATCH_ON, {"command": command_id, "now": now, "relay": RELAY})
+
+
+def watch_no_more(connection: Connection, source: int, before: datetime) -> None:
+    """Let go of wallets whose last command ended before a time."""
+    connection.execute(
+        delete(wallet_watch).where(
+            wallet_watch.c.source == source, wallet_watch.c.ended_at < before
+        )
+    )
+
+
+def news(connection: Connection, source: int, final: int) -> News:
+    """Transactions up to the last final block that carry a command's id, unexamined."""
+    rows = connection.execute(
+        _UNEXAMINED,
+        {
+            "source": source,
+            "highest": BlockRange(0, max(final, 0)).highest if final >= 0 else -1,
+            "most": EXAMINED_MOST,
+        },
+    ).all()
+    tags = {row.position: command_id_of(bytes(row.tag)) for row in rows}
+    ids = [tag for tag in tags.values() if tag is not None]
+    known = set(connection.execute(_OF_WALLETS, {"ids": ids}).scalars()) if ids else ()
+    return News(
+        [(at, tag) for at, tag in tags.items() if tag is not None and tag in known],
+        [at for at, tag in tags.items() if tag not in known],
+    )
+
+
+def examined(connection: Connection, source: int, positions: list[int]) -> None:
+    """Remember that these transactions were compared with their commands."""
+    connection.execute(
+        update(sender_transaction)
+        .where(
+            sender_transaction.c.source == source,
+            sender_transaction.c.position.in_(positions),
+        )
+        .values(examined=True)
+    )
