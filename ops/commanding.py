@@ -1,4 +1,4 @@
-"""From settings to signers at work: keys, nodes, and the desks they work at."""
+"""Build signers at work from the settings, with their keys and nodes."""
 
 import logging
 import threading
@@ -69,7 +69,7 @@ def contract_addresses(settings: Settings) -> Mapping[str, bytes]:
 
 
 def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Work at every context until told to stop.
+    """Work on the commands of every signer until told to stop.
 
     Each signer has a thread of its own, so that a slow key or node holds up no other.
     A notification wakes them; that they look again by themselves is the guarantee.
@@ -90,7 +90,7 @@ def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> Non
         threading.Thread(
             target=_tend,
             args=(settings, engine, name, stop, bell),
-            name=f"context-{name}",
+            name=f"signer-{name}",
         )
         for name, bell in bells.items()
     ]
@@ -113,7 +113,7 @@ def _tend(
     stop: threading.Event,
     bell: threading.Event,
 ) -> None:
-    """Work at one context; trouble is met by trying again.
+    """Work on one signer's commands; trouble is met by trying again.
 
     What a person must put right is told when it changes, not every second.
     """

@@ -191,10 +191,10 @@ def test_30_four_workers_at_once_do_as_one(migrated_engine, migrated_url):
     counter = Counter(migrated_engine, most=16)
     counter.ask(40)
     pooled = connect(migrated_url, pool_size=8)
-    desks = [counter.seat(pooled) for _ in range(4)]
+    contexts = [counter.seat(pooled) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         for _ in range(40):
-            list(pool.map(work_once, desks))
+            list(pool.map(work_once, contexts))
             counter.wait(seconds=4)
             counter.chain.mine()
             counter.index()

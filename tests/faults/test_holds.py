@@ -75,7 +75,7 @@ def test_20_out_of_funds_with_twenty_queued(counter):
     assert list(range(21)) == order
 
 
-def other_desk(counter):
+def other_context(counter):
     """A second signer beside the counter's, with a command of its own."""
     name, address = "t", b"\x77" * 20
     with counter.engine.begin() as connection:
@@ -115,7 +115,7 @@ def test_21_a_slow_signer_holds_no_lock_and_no_other_signer(migrated_engine):
     with migrated_engine.begin() as connection:
         for table in ("signer", "slot", "command"):
             connection.execute(text(f"SELECT 1 FROM control.{table} FOR UPDATE NOWAIT"))
-    work_once(other_desk(counter))
+    work_once(other_context(counter))
     assert "signed" == counter.state(9)
     counter.cancel(1)
     go.set()

@@ -1,8 +1,8 @@
 """A chain as the write side meets it: a mempool that forgets, blocks that are undone.
 
 `MempoolChain` is a `commands.evm.node.Node`; `index` writes what an indexer would into
-the database, one block at a time. Signed bytes are JSON, so that thousands of histories can
-be played; the hash is theirs.
+the database, one block at a time. Signed bytes are JSON, so that thousands of histories
+can be played; the hash is theirs.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """One seeded schedule of everything that goes wrong, and what must hold after it.
 
 Workers are `commands.evm.work.work` generators, interleaved between any two of their
-steps and dropped anywhere. No step leaves a transaction open, so a whole schedule may run on
-one connection, inside one transaction that is undone in the end: the statements and
-their results are the same, and thousands of schedules need no clean-up.
+steps and dropped anywhere. No step leaves a transaction open, so a whole schedule may
+run on one connection, inside one transaction that is undone in the end: the statements
+and their results are the same, and thousands of schedules need no clean-up.
 """
 
 import random

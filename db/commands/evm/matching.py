@@ -1,4 +1,7 @@
-"""Whose a transaction is: by the id behind its calldata, or else by what it does.
+"""Match a transaction of the index to the command that it carried out.
+
+That is the command whose id is behind its calldata; without an id, one that asked for
+the same target, value and data.
 
 Calls of a contract that takes no id are told apart by target, value and data alone.
 Commands that ask for the same are as good as each other then: what matters is that
@@ -33,7 +36,7 @@ _ALIKE = text(
 
 
 class Made(Protocol):
-    """A transaction of the index, as far as it says whose it is."""
+    """The parts of an indexed transaction by which its command is recognised."""
 
     @property
     def recipient(self) -> bytes | None: ...

@@ -1,4 +1,4 @@
-"""What one signer needs now, in one question: the sweeper acts on what is due."""
+"""One query that returns everything a signer's worker must do now."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 from db.commands.states import FAR_NONCES, Hold
 
 # `o` are the open nonces, each with the indexed transaction that consumed it, if any.
-_OUTLOOK = text(
+_PENDING = text(
     """
     WITH g AS (
         SELECT g.*, src.final, control.sender_reach(g.source, g.address) AS reach
@@ -112,7 +112,7 @@ class PendingWork:
 def pending_work(connection: Connection, name: str, now: datetime) -> PendingWork:
     """What a signer needs at a time."""
     row = connection.execute(
-        _OUTLOOK, {"name": name, "now": now, "far": FAR_NONCES}
+        _PENDING, {"name": name, "now": now, "far": FAR_NONCES}
     ).one()
     budget = row.max_in_flight if not row.hold else 1
     return PendingWork(

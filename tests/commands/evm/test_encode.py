@@ -8,12 +8,8 @@ from eth_utils.crypto import keccak
 from web3 import Web3
 
 from abis import load_abi
-from commands.evm.encode import (
-    BadArguments,
-    calldata,
-    check_arguments,
-    explain_revert,
-)
+from commands.arguments import BadArguments, check_arguments
+from commands.evm.encode import calldata, explain_revert
 from db.commands.evm.tags import command_id_of, tag_of
 from db.declare.commands import as_json
 from db.domains.crowdfunding.commands import AttestInvestment, RegisterIssuer
