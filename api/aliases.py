@@ -135,7 +135,7 @@ class _Routes:
         key = value_of(column, "investment", investment)
 
         def look(connection: Connection) -> int | None:
-            tables = ReadTables(connection, intake.source, plan=intake.plan)
+            tables = ReadTables(connection, intake.lane.source, plan=intake.plan)
             paid = tables.row(Investment, investment=key)
             if paid is None:
                 return None
@@ -157,10 +157,10 @@ class _Routes:
         """Whether the chain's node answers, and how far the index is behind it."""
         intake = require_intake(self._service)
         row = reads.read(
-            self._service.engine, lambda c: sources.by_id(c, intake.source)
+            self._service.engine, lambda c: sources.by_id(c, intake.lane.source)
         )
         try:
-            head: int | None = intake.node.head()
+            head: int | None = intake.lane.head()
         except NodeAway:
             head = None
         content = {
@@ -182,11 +182,11 @@ class _Routes:
         """The chain, and where the contracts are."""
         intake = require_intake(self._service)
         row = reads.read(
-            self._service.engine, lambda c: sources.by_id(c, intake.source)
+            self._service.engine, lambda c: sources.by_id(c, intake.lane.source)
         )
         contracts = {
             name: "0x" + address.hex()
-            for name, address in sorted(intake.addresses.items())
+            for name, address in sorted(intake.lane.addresses.items())
         }
         content = {"chain": row.name, "chain_id": row.chain_id, "contracts": contracts}
         return json_answer({"data": content})

@@ -99,7 +99,7 @@ class CommandCollector(Collector):
         for each in signers if intake is not None else ():
             assert intake is not None
             try:
-                found[each.name] = intake.node.balance(bytes.fromhex(each.address[2:]))
+                found[each.name] = intake.lane.balance(bytes.fromhex(each.address[2:]))
             except NodeAway:
                 break
         return found

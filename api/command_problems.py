@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from api.errors import Problem
 from commands.arguments import BadArguments
 from commands.errors import BadTransaction, NodeAway, Refused
-from commands.submit import NoContract, NoSigner, NoWallet, RulesBroken
+from commands.lane import NoContract, NoSigner
+from commands.submit import NoWallet, RulesBroken
 from db.commands.accept import KeyReused, NotCancellable
 from db.commands.evm.wallets import AlreadyEnded, OtherNonce, SignedBefore
 from db.commands.queue import TooManyWaiting

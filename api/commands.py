@@ -33,7 +33,6 @@ from api.service import PREFIX, Service
 from api.waiting import CLIENT, Hub, Waiter, sleep_until
 from api.writes import actor_of, body_of_request, require_intake, to_sign
 from commands.actions import cancel_command, release_command
-from commands.evm.wallets import relay_any, relay_signed
 from commands.submit import Submission
 from db import reads
 from db.commands.accept import CommandRow, find
@@ -210,7 +209,7 @@ class _Routes:
             )
         intake = require_intake(self._service)
         with told():
-            row = relay_signed(intake, row, _raw())
+            row = intake.lane.relay_signed(intake, row, _raw())
         return command_answer(row, fresh=True)
 
     def relay(self) -> Response:
@@ -218,7 +217,7 @@ class _Routes:
         intake = require_intake(self._service)
         asked = Submission(actor_of(principal), idempotency_key(), {})
         with alone_with(principal.tenant, asked.idempotency_key), told():
-            row, fresh = relay_any(intake, _raw(), asked)
+            row, fresh = intake.lane.relay_any(intake, _raw(), asked)
         return command_answer(row, fresh=fresh)
 
     def _row(

@@ -31,7 +31,6 @@ from api.parameters import value_of
 from api.schemas import Schema, field_schema
 from api.service import PREFIX, Service
 from commands.errors import NodeAway
-from commands.evm.wallets import unsigned
 from commands.submit import Intake, Submission
 from db import reads
 from db.bounded import Unreadable, load_strict_json
@@ -147,7 +146,7 @@ def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
     if row.sender is None or row.state is not State.ACCEPTED or intake is None:
         return {}
     try:
-        return {"transaction_to_sign": unsigned(intake, row).as_json()}
+        return {"transaction_to_sign": intake.lane.unsigned(intake, row)}
     except NodeAway as error:
         log.warning("nothing_to_sign command=%s cause=%s", row.id, error)
         return {}
@@ -197,9 +196,9 @@ def _from_row(
     keys = {name: value_of(columns[name], name, path[name]) for name in via.spec.keys}
     row = reads.read(
         service.engine,
-        lambda connection: ReadTables(connection, intake.source, plan=intake.plan).row(
-            via, **keys
-        ),
+        lambda connection: ReadTables(
+            connection, intake.lane.source, plan=intake.plan
+        ).row(via, **keys),
     )
     if row is None:
         raise Problem("no_such_row", f"No {via.spec.name} has these keys. Check them.")

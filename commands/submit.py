@@ -12,17 +12,14 @@ from sqlalchemy import Connection, Engine
 
 from commands.arguments import check_arguments
 from commands.errors import CommandError, Refused
-from commands.evm.encode import calldata, explain_revert
-from commands.evm.fees import with_margin
-from commands.evm.node import Node, NoMoney, Reverted
+from commands.lane import Lane
 from commands.refusals import refusal_entry
 from db.commands.accept import CommandRow, Request, accept, known, move
-from db.commands.evm.slots import find_signer
 from db.commands.queue import Queues, check_room
 from db.commands.states import State
 from db.coverage import Stream
 from db.declare import Asker, Command, Entry, Event, Refusal
-from db.declare.commands import CallSpec, CommandSpec, as_json
+from db.declare.commands import CommandSpec, as_json
 from db.domains.audit.entries import CommandAccepted
 from db.folding import is_folded
 from db.journal.append import Actor, Appended, OtherDeclarations, append, saying
@@ -30,14 +27,6 @@ from db.journal.head import lock_head
 from db.reads import read
 from db.reads.tables import NOBODY, ReadTables
 from db.registry import Registry
-
-
-class NoContract(CommandError):
-    """The contract that a command calls has no address in the settings."""
-
-
-class NoSigner(CommandError):
-    """The signer of a command has never been at work on this database."""
 
 
 class NoWallet(CommandError):
@@ -94,17 +83,12 @@ class Intake:
     engine: Engine
     at_once: Engine  # the same database by `db.engine.connect_at_once`
     registry: Registry
-    source: int
-    chain_id: int
-    node: Node
-    addresses: Mapping[str, bytes]
+    lane: Lane
     plan: Sequence[Stream] | None
     clock: Callable[[], datetime]
     terms: WalletTerms = WalletTerms()
     # Told of each command that one of our signers has to send, after it is stored.
     ring: Callable[[uuid.UUID], None] = unheard
-    # A signer's name stands for one address for ever.
-    _addresses: dict[str, bytes] = field(default_factory=dict)
     _queues: Queues = field(default_factory=Queues)
 
     def submit(
@@ -128,8 +112,7 @@ class Intake:
             if spec.rules and (found := read(self.at_once, refusals)):
                 raise RulesBroken(found)
             if spec.call is not None:
-                gas = self._simulate(spec.call, sender, request)
-                request = replace(request, gas_limit=with_margin(gas))
+                request = self.lane.simulate(spec, request, sender)
             if spec.record is None:
                 row, fresh = self._take(request, submission.actor, command_id)
             else:
@@ -178,7 +161,7 @@ class Intake:
         if (row := known(connection, request)) is not None:
             return row, b""
         self.check_room(connection, request)
-        sender = self._sender(connection, request)
+        sender = self.lane.sender(connection, request)
         if request.signer is not None:
             self._queues.enter(connection, request.signer)
         return None, sender
@@ -255,7 +238,7 @@ class Intake:
             idempotency_key=submission.idempotency_key,
             kind=spec.slug,
             arguments=as_json(_public(spec, arguments)),
-            source=self.source,
+            source=self.lane.source,
             signer=spec.signer,
             valid_until=submission.valid_until,
             asked_by=submission.actor.name,
@@ -271,38 +254,7 @@ class Intake:
         if spec.by_caller:
             until = submission.valid_until or self.clock() + self.terms.valid
             request = replace(request, sender=submission.sender, valid_until=until)
-        tagged = spec.call.contract not in self.registry.untagged
-        return replace(
-            request,
-            target=self._target(spec.call, arguments),
-            data=calldata(spec.call, arguments, command_id if tagged else None),
-            value=int(arguments[spec.call.value]) if spec.call.value else 0,
-        )
-
-    def _target(self, call: CallSpec, arguments: Mapping[str, Any]) -> bytes:
-        if call.at is not None:
-            return bytes(arguments[call.at])
-        if call.contract not in self.addresses:
-            raise NoContract(
-                f"{call.contract} has no address: write it under "
-                "[chains.<name>.contracts]"
-            )
-        return self.addresses[call.contract]
-
-    def _sender(self, connection: Connection, request: Request) -> bytes:
-        """The account that the transaction will come from."""
-        if request.signer is None:
-            return request.sender or b""
-        if request.signer in self._addresses:
-            return self._addresses[request.signer]
-        signer = find_signer(connection, request.signer)
-        if signer is None or signer.source != request.source:
-            raise NoSigner(
-                f"signer {request.signer!r} has never been at work: write "
-                f"[signers.{request.signer}] and start `chainfold work`"
-            )
-        self._addresses[request.signer] = signer.address
-        return signer.address
+        return self.lane.prepare(spec, arguments, request, command_id)
 
     def _refusals(
         self, command: type[Command], arguments: Mapping[str, Any], asker: Asker
@@ -311,28 +263,12 @@ class Intake:
         asked = command(**arguments)
 
         def look(connection: Connection) -> list[Refusal]:
-            tables = ReadTables(connection, self.source, plan=self.plan, asker=asker)
+            tables = ReadTables(
+                connection, self.lane.source, plan=self.plan, asker=asker
+            )
             return [each for rule in command.spec.rules for each in rule(asked, tables)]
 
         return look
-
-    def _simulate(self, call: CallSpec, sender: bytes, request: Request) -> int:
-        try:
-            return self.node.simulate(
-                sender, request.target, request.value, request.data
-            )
-        except Reverted as error:
-            reason = explain_revert(call.contract, error.data, str(error))
-            raise Refused(
-                f"{call.contract} would refuse it: {reason}. Nothing was sent."
-            ) from error
-        except NoMoney as error:
-            if request.sender is None:
-                raise
-            raise Refused(
-                f"your wallet 0x{sender.hex()} cannot send it: {error}. Nothing was "
-                "sent."
-            ) from error
 
 
 def _accepted(

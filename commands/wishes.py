@@ -6,10 +6,9 @@ from datetime import timedelta
 
 from commands.arguments import BadArguments
 from commands.errors import NodeAway, Refused
+from commands.lane import NoContract, NoSigner
 from commands.submit import (
     Intake,
-    NoContract,
-    NoSigner,
     NoWallet,
     RulesBroken,
     Submission,
@@ -34,8 +33,8 @@ def work_wishes(intake: Intake) -> Iterator[str]:
     the command and the note of it finds the command again.
     """
     with intake.engine.connect() as connection:
-        waiting = outbox.due(connection, intake.source, intake.clock())
-        final = sources.by_id(connection, intake.source).final
+        waiting = outbox.due(connection, intake.lane.source, intake.clock())
+        final = sources.by_id(connection, intake.lane.source).final
     if waiting and _lacks(intake, final):
         return
     for each in waiting:
@@ -48,7 +47,7 @@ def work_wishes(intake: Intake) -> Iterator[str]:
 def _lacks(intake: Intake, final: int) -> bool:
     """Whether the node lacks blocks that wishes follow from, and would refuse them."""
     try:
-        head = intake.node.head()
+        head = intake.lane.head()
     except NodeAway as error:
         log.warning("wishes_wait cause=%s", error)
         return True

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway
-from commands.evm.wallets import work_wallets
+from commands.evm.lane import EvmLane
 from commands.submit import Intake, WalletTerms, unheard
 from commands.wishes import work_wishes
 from db import sources
@@ -56,10 +56,13 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         engine=engine,
         at_once=at_once,
         registry=registry,
-        source=row.id,
-        chain_id=evm_chain_number(chain),
-        node=open_nodes(settings, chain, at_once, row.id),
-        addresses=contract_addresses(settings),
+        lane=EvmLane(
+            source=row.id,
+            chain_id=evm_chain_number(chain),
+            node=open_nodes(settings, chain, at_once, row.id),
+            addresses=contract_addresses(settings),
+            untagged=registry.untagged,
+        ),
         plan=streams(settings, registry)[chain.name][1],
         clock=now,
     )
@@ -80,7 +83,7 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
         bell.clear()
         try:
             intake = intake or open_intake(settings, engine)
-            for _ in work_wallets(intake):
+            for _ in intake.lane.work_wallets(intake):
                 pass
             for _ in work_wishes(intake):
                 pass

@@ -153,7 +153,7 @@ def _balance(gate: Gate, signer: SignerHealth) -> str | None:
     if intake is None:
         return None
     try:
-        wei = intake.node.balance(bytes.fromhex(signer.address[2:]))
+        wei = intake.lane.balance(bytes.fromhex(signer.address[2:]))
     except NodeAway:
         return None
     whole, rest = divmod(wei, 10**18)

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection
 
@@ -34,6 +34,9 @@ from db.commands.evm.wallets import (
 )
 from db.commands.evm.watching import RELAY, examined, news, watch_no_more
 from db.commands.states import State
+
+if TYPE_CHECKING:
+    from commands.evm.lane import EvmLane
 
 SEND_AGAIN = timedelta(seconds=10)
 
@@ -67,7 +70,7 @@ class Unsigned:
         }
 
 
-def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
+def unsigned(intake: Intake, lane: "EvmLane", row: CommandRow) -> Unsigned:
     """What the wallet of a command is to sign now. Raises NodeAway.
 
     Where it was signed before and may still run, with the same nonce: as replacement.
@@ -77,10 +80,10 @@ def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
         final = sources.by_id(connection, row.source).final
         nonce = bound_nonce(connection, row.id, final)
     return Unsigned(
-        chain_id=intake.chain_id,
+        chain_id=lane.chain_id,
         sender=row.sender,
-        nonce=intake.node.nonce(row.sender) if nonce is None else nonce,
-        gas_price=intake.node.gas_price(),
+        nonce=lane.node.nonce(row.sender) if nonce is None else nonce,
+        gas_price=lane.node.gas_price(),
         gas=row.gas_limit,
         to=row.target,
         value=row.value,
@@ -88,7 +91,9 @@ def unsigned(intake: Intake, row: CommandRow) -> Unsigned:
     )
 
 
-def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
+def relay_signed(
+    intake: Intake, lane: "EvmLane", row: CommandRow, raw: bytes
+) -> CommandRow:
     """Keep and send what the wallet signed for a command.
 
     Raises BadTransaction unless it is exactly what was asked for, AlreadyEnded, and
@@ -98,7 +103,7 @@ def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
     wrong = [
         f"{name} is {_shown(given)} and must be {_shown(asked)}"
         for name, given, asked in (
-            ("chainId", signed.chain_id, intake.chain_id),
+            ("chainId", signed.chain_id, lane.chain_id),
             ("from", signed.sender, row.sender),
             ("to", signed.to, row.target),
             ("value", signed.value, row.value),
@@ -112,15 +117,17 @@ def relay_signed(intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
             "the command as it is; only nonce, gas and prices are yours to choose."
         )
     if row.transaction != signed.hash:
-        _check_nonce(intake, signed, row)
+        _check_nonce(intake, lane, signed, row)
     with intake.engine.begin() as connection:
-        row = _keep(intake, connection, row, signed)
+        row = _keep(intake, lane, connection, row, signed)
     if row.state is State.SIGNED:
-        _send(intake, signed.hash, signed.raw)
+        _send(intake, lane, signed.hash, signed.raw)
     return row
 
 
-def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow, bool]:
+def relay_any(
+    intake: Intake, lane: "EvmLane", raw: bytes, asked: Submission
+) -> tuple[CommandRow, bool]:
     """Keep and send any signed call of a contract that is followed.
 
     The same bytes are one command for an account, whatever their key. Raises
@@ -128,15 +135,15 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
     whether the nonce was used before.
     """
     signed = read_raw(raw)
-    if signed.chain_id != intake.chain_id:
+    if signed.chain_id != lane.chain_id:
         raise BadTransaction(
-            f"it is signed for chain {signed.chain_id}, and this is {intake.chain_id}"
+            f"it is signed for chain {signed.chain_id}, and this is {lane.chain_id}"
         )
     if command_id_of(signed.data) is not None:
         raise BadTransaction(
             "it carries the id of a command: send it to that command's /signed"
         )
-    if not _is_known(intake, signed.to):
+    if not _is_known(intake, lane, signed.to):
         raise BadTransaction(
             f"0x{signed.to.hex()} is not a contract that is followed: only calls of "
             "those are relayed"
@@ -146,7 +153,7 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
         idempotency_key=asked.idempotency_key,
         kind=RELAY,
         arguments={"hash": "0x" + signed.hash.hex()},
-        source=intake.source,
+        source=lane.source,
         sender=signed.sender,
         target=signed.to,
         data=signed.data,
@@ -160,7 +167,7 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
         before = before or relayed_before(connection, request.tenant, signed.hash)
     if before is not None:
         return before, False
-    following = intake.node.nonce(signed.sender)
+    following = lane.node.nonce(signed.sender)
     with intake.engine.begin() as connection:
         before = relayed_before(connection, request.tenant, signed.hash)
         if before is not None:
@@ -170,49 +177,49 @@ def relay_any(intake: Intake, raw: bytes, asked: Submission) -> tuple[CommandRow
         intake.check_room(connection, request)
         row, fresh = accept(connection, request, intake.clock(), command_id=new_id())
         if fresh:
-            row = _keep(intake, connection, row, signed)
+            row = _keep(intake, lane, connection, row, signed)
             intake.note_accepted(connection, asked.actor, row)
     if fresh:
-        _send(intake, signed.hash, signed.raw)
+        _send(intake, lane, signed.hash, signed.raw)
     return row, fresh
 
 
-def work_wallets(intake: Intake) -> Iterator[str]:
+def work_wallets(intake: Intake, lane: "EvmLane") -> Iterator[str]:
     """One pass over the commands of wallets: settle them, and send again.
 
     What carries the id of a command that has ended is told beside its state.
     """
     with intake.engine.connect() as connection:
-        final = sources.by_id(connection, intake.source).final
-        waiting = unsettled(connection, intake.source, intake.clock())
+        final = sources.by_id(connection, lane.source).final
+        waiting = unsettled(connection, lane.source, intake.clock())
     for command_id in waiting:
-        _settle(intake, command_id, final)
+        _settle(intake, lane, command_id, final)
         yield "settled"
     with intake.engine.connect() as connection:
-        found = news(connection, intake.source, final)
+        found = news(connection, lane.source, final)
     for position, command_id in found.commands:
-        _settle(intake, command_id, final)
+        _settle(intake, lane, command_id, final)
         with intake.engine.begin() as connection:
-            examined(connection, intake.source, [position])
+            examined(connection, lane.source, [position])
         yield "examined"
     with intake.engine.begin() as connection:
         if found.others:
-            examined(connection, intake.source, found.others)
+            examined(connection, lane.source, found.others)
         before = intake.clock() - intake.terms.afterwards
-        watch_no_more(connection, intake.source, before)
+        watch_no_more(connection, lane.source, before)
     with intake.engine.connect() as connection:
-        due = to_relay_again(connection, intake.source, intake.clock() - SEND_AGAIN)
+        due = to_relay_again(connection, lane.source, intake.clock() - SEND_AGAIN)
     for hash_, raw in due:
-        if not _send(intake, hash_, raw):
+        if not _send(intake, lane, hash_, raw):
             return  # the node is away: it would be the same with each
         yield "sent"
 
 
-def _settle(intake: Intake, command_id: uuid.UUID, final: int) -> None:
+def _settle(intake: Intake, lane: "EvmLane", command_id: uuid.UUID, final: int) -> None:
     """Bring a command up to date, with the reason if its call reverted."""
     with intake.engine.connect() as connection:
         failed = failed_of_wallet(connection, command_id, final)
-    why = "" if failed is None else why_failed(intake.node, failed)
+    why = "" if failed is None else why_failed(lane.node, failed)
     with intake.engine.begin() as connection:
         settle_wallet_command(
             connection, command_id, final=final, now=intake.clock(), why=why
@@ -220,7 +227,11 @@ def _settle(intake: Intake, command_id: uuid.UUID, final: int) -> None:
 
 
 def _keep(
-    intake: Intake, connection: Connection, row: CommandRow, signed: RawTransaction
+    intake: Intake,
+    lane: "EvmLane",
+    connection: Connection,
+    row: CommandRow,
+    signed: RawTransaction,
 ) -> CommandRow:
     return store_relay(
         connection, row.id,
@@ -228,11 +239,11 @@ def _keep(
     )  # fmt: skip
 
 
-def _send(intake: Intake, hash_: bytes, raw: bytes) -> bool:
+def _send(intake: Intake, lane: "EvmLane", hash_: bytes, raw: bytes) -> bool:
     """Hand bytes on and note what was said; whether anybody was there."""
     there = True
     try:
-        answer = intake.node.send(raw).text
+        answer = lane.node.send(raw).text
     except NodeAway as error:
         there, answer = False, str(error)
         log.warning("relay_not_sent hash=0x%s cause=%s", hash_.hex(), error)
@@ -241,14 +252,16 @@ def _send(intake: Intake, hash_: bytes, raw: bytes) -> bool:
     return there
 
 
-def _check_nonce(intake: Intake, signed: RawTransaction, row: CommandRow) -> None:
+def _check_nonce(
+    intake: Intake, lane: "EvmLane", signed: RawTransaction, row: CommandRow
+) -> None:
     """Raise BadTransaction where the nonce was used before the command was there.
 
     One that was used since may have been for it: the index will tell. A node that is
     away, or does not know, refuses nothing.
     """
     try:
-        following = intake.node.nonce(signed.sender, row.seen_from)
+        following = lane.node.nonce(signed.sender, row.seen_from)
     except NodeAway:
         return
     if signed.nonce < following:
@@ -262,11 +275,11 @@ def _used(signed: RawTransaction, following: int) -> BadTransaction:
     )
 
 
-def _is_known(intake: Intake, address: bytes) -> bool:
-    if address in intake.addresses.values():
+def _is_known(intake: Intake, lane: "EvmLane", address: bytes) -> bool:
+    if address in lane.addresses.values():
         return True
     with intake.engine.connect() as connection:
-        return sources.is_child(connection, intake.source, address)
+        return sources.is_child(connection, lane.source, address)
 
 
 def _shown(value: Any) -> str:

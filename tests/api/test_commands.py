@@ -8,7 +8,6 @@ import orjson
 import pytest
 
 from commands.errors import NodeAway
-from commands.evm.wallets import work_wallets
 from db.commands.accept import find, lock, move
 from db.commands.evm.slots import take_slot
 from db.commands.evm.watching import watched
@@ -420,9 +419,9 @@ def test_a_lost_answer_of_the_node_loses_nothing(office):
     give(office, data["id"], raw)
     office.node.away = None
     office.clock.forward(seconds=11)
-    passes = list(work_wallets(office.intake))
+    passes = list(office.intake.lane.work_wallets(office.intake))
     office.clock.forward(seconds=1)
-    quiet = list(work_wallets(office.intake))
+    quiet = list(office.intake.lane.work_wallets(office.intake))
 
     assert 2 == len(office.node.sent)
     assert ["sent"] == passes
@@ -502,9 +501,9 @@ def test_a_wallet_is_watched_from_the_last_final_block_on(office):
 
 def test_only_what_may_have_something_new_is_looked_at(office):
     late = invested(office, valid_seconds=60)
-    assert [] == list(work_wallets(office.intake))
+    assert [] == list(office.intake.lane.work_wallets(office.intake))
     office.clock.forward(seconds=61)
-    assert ["settled"] == list(work_wallets(office.intake))
+    assert ["settled"] == list(office.intake.lane.work_wallets(office.intake))
 
     assert "expired" == shown(office, late["id"])["state"]
 
@@ -516,5 +515,5 @@ def test_a_node_that_is_away_is_asked_once_in_a_pass(office):
     office.node.away = NodeAway("no answer")
     office.node.sent.clear()
 
-    assert [] == list(work_wallets(office.intake))
+    assert [] == list(office.intake.lane.work_wallets(office.intake))
     assert 1 == len(office.node.sent)

@@ -55,9 +55,8 @@ class SignerContext(Office):
         self.documents = Documents(
             self.writer, REGISTRY, storage or FolderStorage(folder), self.clock, MOST
         )
-        self.intake = replace(
-            self.intake,
-            addresses={**self.intake.addresses, "AnchorRegistry": b"\1" * 20},
+        self.intake = self.with_lane(
+            addresses={**self.intake.lane.addresses, "AnchorRegistry": b"\1" * 20}
         )
         with self.writer.begin() as connection:
             register_signer(

@@ -6,7 +6,6 @@ from datetime import timedelta
 import orjson
 import pytest
 
-from commands.evm.wallets import work_wallets
 from commands.submit import WalletTerms
 from db.commands.accept import find
 from db.commands.evm.watching import watched
@@ -54,7 +53,11 @@ def cancelled(office):
 
 
 def work(office):
-    return [step for step in work_wallets(office.intake) if step != "sent"]
+    return [
+        step
+        for step in office.intake.lane.work_wallets(office.intake)
+        if step != "sent"
+    ]
 
 
 def test_what_runs_after_a_cancel_is_told_beside_the_state(office):
@@ -277,7 +280,7 @@ def test_a_wallet_s_command_waits_for_a_day_unless_it_says_so(office):
 
 
 @pytest.mark.parametrize(
-    ("terms", "command_for"),
+    ("terms", "whose"),
     [
         ({"of_wallet": 2}, f"wallet {hexed(WALLET)}"),
         ({"of_account": 2}, "your account"),

@@ -3,7 +3,6 @@
 import logging
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -22,7 +21,7 @@ class Platform(Office):
     def use(self, *nodes, **options):
         options = {"timeout_seconds": 2.0, **options}
         asked = Nodes.at([node.url for node in nodes], chain_id=CHAIN_ID, **options)
-        self.intake = replace(self.intake, node=asked)
+        self.intake = self.with_lane(node=asked)
         self.open(intake=self.intake)
 
     def register(self, status):

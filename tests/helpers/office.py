@@ -7,10 +7,12 @@ answer = office.ask("deactivate-issuer", issuer=A, by=office.compliance)
 
 import itertools
 import uuid
+from dataclasses import replace
 
 from eth_account import Account
 from sqlalchemy import select, text
 
+from commands.evm.lane import EvmLane
 from commands.evm.node import Answer, Reverted
 from commands.submit import Intake
 from db import sources
@@ -98,12 +100,16 @@ class Office(Door):
                 )  # fmt: skip
         self.intake = Intake(
             engine=self.writer, at_once=connect_at_once(url),
-            registry=REGISTRY, source=self.source,
-            chain_id=CHAIN_ID, node=self.node,
-            addresses=CONTRACTS, plan=streams(REGISTRY), clock=self.clock,
+            registry=REGISTRY, lane=EvmLane(
+                self.source, CHAIN_ID, self.node, CONTRACTS, REGISTRY.untagged
+            ), plan=streams(REGISTRY), clock=self.clock,
         )  # fmt: skip
         self.open(intake=self.intake)
         self.index()
+
+    def with_lane(self, **changes):
+        """The intake with another lane: other nodes, or other addresses."""
+        return replace(self.intake, lane=replace(self.intake.lane, **changes))
 
     def index(self):
         """Index the story so far, and begin its next block."""

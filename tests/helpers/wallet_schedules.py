@@ -16,6 +16,7 @@ from sqlalchemy import text
 
 from commands.errors import BadTransaction, NodeAway
 from commands.evm import wallets as lanes
+from commands.evm.lane import EvmLane
 from commands.submit import Intake, Submission, WalletTerms
 from db import sources
 from db.commands.accept import (
@@ -88,9 +89,9 @@ class WalletWorld:
         self.now = START
         self.chain = WalletChain(self.rng, ADDRESS)
         self.intake = QuietIntake(
-            engine=stage, at_once=stage, registry=None, source=source,
-            chain_id=wallet_chain.CHAIN_ID,
-            node=self.chain, addresses={"C": TARGET}, plan=None,
+            engine=stage, at_once=stage, registry=None,
+            lane=EvmLane(source, wallet_chain.CHAIN_ID, self.chain, {"C": TARGET}),
+            plan=None,
             clock=lambda: self.now, terms=TERMS,
         )  # fmt: skip
         self.ids, self.bytes, self.relays = [], [], []
@@ -208,7 +209,9 @@ class WalletWorld:
         if old and self.rng.random() < 0.3:
             raw = self.rng.choice(old)
         else:
-            raw = self._sign(row.data, lanes.unsigned(self.intake, row).nonce)
+            raw = self._sign(
+                row.data, lanes.unsigned(self.intake, self.intake.lane, row).nonce
+            )
         self._hand_over(row, raw)
 
     def _hand_over(self, row, raw):
@@ -216,7 +219,7 @@ class WalletWorld:
         kept = "SELECT count(*) FROM control.relay WHERE command = :id AND raw <> ''"
         before = self._sql(kept, id=row.id).scalar()
         try:
-            lanes.relay_signed(self.intake, row, raw)
+            lanes.relay_signed(self.intake, self.intake.lane, row, raw)
         finally:  # it may have been kept although the process died
             if self._sql(kept, id=row.id).scalar() > before:
                 self._check_nonce(row, nonce)
@@ -252,7 +255,7 @@ class WalletWorld:
             raw = self._sign(self.rng.choice(RELAYED), self.chain.consumed())
             self.relays.append(raw)
         key = f"relay-{self.rng.randrange(4)}"
-        lanes.relay_any(self.intake, raw, Submission(ACTOR, key, {}))
+        lanes.relay_any(self.intake, self.intake.lane, raw, Submission(ACTOR, key, {}))
 
     def _cancel(self):
         rows = self._sql("SELECT id FROM control.command ORDER BY id").scalars().all()
@@ -268,7 +271,7 @@ class WalletWorld:
         if self.workers and self.rng.random() < 0.05:
             self.workers.pop(self.rng.randrange(len(self.workers)))
         if len(self.workers) < 2 and self.rng.random() < 0.4:
-            self.workers.append(lanes.work_wallets(self.intake))
+            self.workers.append(lanes.work_wallets(self.intake, self.intake.lane))
         if self.workers:
             worker = self.rng.choice(self.workers)
             try:
@@ -316,7 +319,7 @@ class WalletWorld:
             chain.mine()
             for _ in range(2):
                 chain.index(self.stage, self.source, blocks=99)
-            for _ in lanes.work_wallets(self.intake):
+            for _ in lanes.work_wallets(self.intake, self.intake.lane):
                 pass
             if number > IDLE_ROUNDS and self._done(signed):
                 break
@@ -407,7 +410,7 @@ class WalletWorld:
     def _watched(self):
         """Nothing is watched for ever."""
         self.now += TERMS.afterwards + timedelta(seconds=1)
-        for _ in lanes.work_wallets(self.intake):
+        for _ in lanes.work_wallets(self.intake, self.intake.lane):
             pass
         with self.stage.begin() as connection:
             left = watching.watched(connection, self.source)

@@ -5,7 +5,6 @@ the answers with it. Left out: `positive_data_acceptance`, for the document cann
 what the tables speak against; and the stream of events, which does not end.
 """
 
-from dataclasses import replace
 
 import pytest
 import schemathesis
@@ -32,8 +31,8 @@ def office(postgres_url, migrated_template, tmp_path_factory):
         found = Office(url)
         storage = FolderStorage(tmp_path_factory.mktemp("files"))
         documents = Documents(found.writer, REGISTRY, storage, found.clock, 100_000)
-        places = {**found.intake.addresses, "AnchorRegistry": b"\1" * 20}
-        intake = replace(found.intake, addresses=places)
+        places = {**found.intake.lane.addresses, "AnchorRegistry": b"\1" * 20}
+        intake = found.with_lane(addresses=places)
         with found.writer.begin() as connection:
             register_signer(
                 connection, name="notary", source_id=found.source,
