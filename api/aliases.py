@@ -24,7 +24,7 @@ from api.errors import Problem
 from api.parameters import value_of
 from api.schemas import Schema
 from api.service import PREFIX, Service
-from api.writes import require_intake
+from api.writes import lane_asked
 from commands.errors import NodeAway
 from db import reads, sources
 from db.domains.crowdfunding.projections import Certificate, Investment
@@ -130,12 +130,12 @@ class _Routes:
 
     def certificate(self, investment: str) -> Response:
         """Where the certificate is that covers an investment."""
-        intake = require_intake(self._service)
+        lane = lane_asked(self._service)
         column = reads.row_columns(Investment.spec)["investment"]
         key = value_of(column, "investment", investment)
 
         def look(connection: Connection) -> int | None:
-            tables = ReadTables(connection, intake.lane.source, plan=intake.plan)
+            tables = ReadTables(connection, lane.source, plan=lane.plan)
             paid = tables.row(Investment, investment=key)
             if paid is None:
                 return None
@@ -155,12 +155,10 @@ class _Routes:
 
     def health(self) -> Response:
         """Whether the chain's node answers, and how far the index is behind it."""
-        intake = require_intake(self._service)
-        row = reads.read(
-            self._service.engine, lambda c: sources.by_id(c, intake.lane.source)
-        )
+        lane = lane_asked(self._service)
+        row = reads.read(self._service.engine, lambda c: sources.by_id(c, lane.source))
         try:
-            head: int | None = intake.lane.head()
+            head: int | None = lane.head()
         except NodeAway:
             head = None
         content = {
@@ -180,13 +178,11 @@ class _Routes:
 
     def network(self) -> Response:
         """The chain, and where the contracts are."""
-        intake = require_intake(self._service)
-        row = reads.read(
-            self._service.engine, lambda c: sources.by_id(c, intake.lane.source)
-        )
+        lane = lane_asked(self._service)
+        row = reads.read(self._service.engine, lambda c: sources.by_id(c, lane.source))
         contracts = {
             name: "0x" + address.hex()
-            for name, address in sorted(intake.lane.addresses.items())
+            for name, address in sorted(lane.addresses.items())
         }
         content = {"chain": row.name, "chain_id": row.chain_id, "contracts": contracts}
         return json_answer({"data": content})

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from api.service import Service
 from commands.errors import NodeAway
+from commands.lane import NoLane
 from db import outbox
 from db.commands.health import SignerHealth, signer_health
 from db.commands.listing import CommandCount, count_commands, count_ran
@@ -99,9 +100,11 @@ class CommandCollector(Collector):
         for each in signers if intake is not None else ():
             assert intake is not None
             try:
-                found[each.name] = intake.lane.balance(bytes.fromhex(each.address[2:]))
-            except NodeAway:
-                break
+                found[each.name] = intake.lane_of(each.source).balance(
+                    bytes.fromhex(each.address[2:])
+                )
+            except (NodeAway, NoLane):
+                continue
         return found
 
 

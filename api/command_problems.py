@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from api.errors import Problem
 from commands.arguments import BadArguments
 from commands.errors import BadTransaction, NodeAway, Refused
-from commands.lane import NoContract, NoSigner
+from commands.lane import ChainRequired, NoContract, NoLane, NoSigner, OtherChain
 from commands.submit import NoWallet, RulesBroken
 from db.commands.accept import KeyReused, NotCancellable
 from db.commands.evm.wallets import AlreadyEnded, OtherNonce, SignedBefore
@@ -17,6 +17,7 @@ _NAMES: dict[type[Exception], str] = {
     BadTransaction: "bad_transaction",
     KeyReused: "idempotency_key_reused",
     NoContract: "not_configured",
+    NoLane: "not_configured",
     NoSigner: "not_configured",
     NoWallet: "bad_arguments",
     NodeAway: "node_away",
@@ -42,6 +43,9 @@ def told() -> Iterator[None]:
     except RulesBroken as error:
         reasons = [{"code": r.code, "reason": r.reason} for r in error.refusals]
         raise Problem("rules_broken", str(error), reasons=reasons) from error
+    except (ChainRequired, OtherChain) as error:
+        name = "chain_required" if isinstance(error, ChainRequired) else "unknown_chain"
+        raise Problem(name, str(error), choices=list(error.choices)) from error
     except tuple(_NAMES) as error:
         for kind, name in _NAMES.items():
             if isinstance(error, kind):

@@ -33,7 +33,8 @@ from api.service import PREFIX, Service
 from api.waiting import CLIENT, Hub, Waiter, sleep_until
 from api.writes import actor_of, body_of_request, require_intake, to_sign
 from commands.actions import cancel_command, release_command
-from commands.submit import Submission
+from commands.lane import NoLane
+from commands.submit import Intake, Submission
 from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for
@@ -194,6 +195,7 @@ class _Routes:
             arguments=old.arguments,
             sender=old.sender,
             cause=f"retry:{old.id}",
+            chain=_name_of_chain(intake, old),
             asker=Asker(principal.roles, principal.wallets),
         )
         with alone_with(principal.tenant, asked.idempotency_key), told():
@@ -209,7 +211,7 @@ class _Routes:
             )
         intake = require_intake(self._service)
         with told():
-            row = intake.lane.relay_signed(intake, row, _raw())
+            row = intake.lane_of(row.source).relay_signed(intake, row, _raw())
         return command_answer(row, fresh=True)
 
     def relay(self) -> Response:
@@ -217,7 +219,7 @@ class _Routes:
         intake = require_intake(self._service)
         asked = Submission(actor_of(principal), idempotency_key(), {})
         with alone_with(principal.tenant, asked.idempotency_key), told():
-            row, fresh = intake.lane.relay_any(intake, _raw(), asked)
+            row, fresh = intake.relay(_raw(), asked)
         return command_answer(row, fresh=fresh)
 
     def _row(
@@ -354,3 +356,11 @@ def _raw() -> bytes:
             "bad_transaction", 'Send {"raw": "0x…"}, what the wallet has signed.'
         )
     return bytes.fromhex(given[2:])
+
+
+def _name_of_chain(intake: Intake, old: CommandRow) -> str | None:
+    """Name the chain that a command went to, if it is one that commands go to."""
+    try:
+        return intake.lane_of(old.source).name
+    except NoLane:
+        return None

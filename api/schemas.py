@@ -70,6 +70,10 @@ PROBLEM: Schema = {
         "instance": {"type": "string"},
     },
 }
+CHAIN_PARAMETER: Schema = {
+    "in": "query", "name": "chain", "schema": {"type": "string"},
+    "description": "Required when several are followed.",
+}  # fmt: skip
 NEXT: Schema = {
     "type": ["string", "null"],
     "description": "Give it as `after` to get the next page; null at the end.",
@@ -155,7 +159,7 @@ def parameters(
 ) -> list[Schema]:
     """The query parameters of a list, or of one row when there are no filters."""
     found = [
-        _parameter("chain", {"type": "string"}, "Required when several are followed."),
+        CHAIN_PARAMETER,
         _parameter(
             "as_of",
             {"type": "integer", "minimum": 0},

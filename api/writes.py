@@ -28,9 +28,10 @@ from api.command_problems import told
 from api.errors import Problem
 from api.idempotency import HEADER, alone_with, idempotency_key
 from api.parameters import value_of
-from api.schemas import Schema, field_schema
+from api.schemas import CHAIN_PARAMETER, Schema, field_schema
 from api.service import PREFIX, Service
 from commands.errors import NodeAway
+from commands.lane import Lane, NoLane
 from commands.submit import Intake, Submission
 from db import reads
 from db.bounded import Unreadable, load_strict_json
@@ -77,6 +78,14 @@ def require_intake(service: Service) -> Intake:
     return service.intake
 
 
+def lane_asked(service: Service) -> Lane:
+    """Return the lane of the chain that ?chain= names, or of the only one."""
+    intake = require_intake(service)
+    chain = service.chains.choose(request.args.get("chain"))
+    with told():
+        return intake.lane_of(chain.id)
+
+
 def _add(
     service: Service,
     blueprint: Blueprint,
@@ -98,8 +107,11 @@ def _add(
 
     documented = blueprint.doc(**_description(spec, route, endpoint))(ask)
     parameters = [
-        {"in": "path", "name": name, "required": True, "schema": {"type": "string"}}
-        for name in route.names
+        CHAIN_PARAMETER,
+        *(
+            {"in": "path", "name": name, "required": True, "schema": {"type": "string"}}
+            for name in route.names
+        ),
     ]
     blueprint.add_url_rule(
         f"/{route.path}", endpoint, documented, methods=["POST"],
@@ -146,8 +158,8 @@ def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
     if row.sender is None or row.state is not State.ACCEPTED or intake is None:
         return {}
     try:
-        return {"transaction_to_sign": intake.lane.unsigned(intake, row)}
-    except NodeAway as error:
+        return {"transaction_to_sign": intake.lane_of(row.source).unsigned(intake, row)}
+    except (NodeAway, NoLane) as error:
         log.warning("nothing_to_sign command=%s cause=%s", row.id, error)
         return {}
 
@@ -166,7 +178,9 @@ def _submission(
     wallet = body.pop("wallet", None) if spec.by_caller else None
     filled: dict[str, Any] = dict(path)
     if route.via is not None:
-        filled = _from_row(service, intake, spec, route.via, path)
+        with told():
+            lane = intake.lane_for(spec, request.args.get("chain"))
+        filled = _from_row(service, lane, spec, route.via, path)
     both = sorted(filled.keys() & body.keys())
     if both:
         raise Problem(
@@ -181,12 +195,13 @@ def _submission(
         valid_until=_deadline(intake, seconds),
         sender=_wallet(principal, wallet) if spec.by_caller else None,
         asker=Asker(principal.roles, principal.wallets),
+        chain=request.args.get("chain"),
     )
 
 
 def _from_row(
     service: Service,
-    intake: Intake,
+    lane: Lane,
     spec: CommandSpec,
     via: type[Projection],
     path: Mapping[str, str],
@@ -196,9 +211,9 @@ def _from_row(
     keys = {name: value_of(columns[name], name, path[name]) for name in via.spec.keys}
     row = reads.read(
         service.engine,
-        lambda connection: ReadTables(
-            connection, intake.lane.source, plan=intake.plan
-        ).row(via, **keys),
+        lambda connection: ReadTables(connection, lane.source, plan=lane.plan).row(
+            via, **keys
+        ),
     )
     if row is None:
         raise Problem("no_such_row", f"No {via.spec.name} has these keys. Check them.")

@@ -1,13 +1,14 @@
 """What a chain kind does for a command between its request and its row."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection
 
 from commands.errors import CommandError
 from db.commands.accept import CommandRow, Request
+from db.coverage import Stream
 from db.declare.commands import CommandSpec
 
 if TYPE_CHECKING:
@@ -22,6 +23,36 @@ class NoSigner(CommandError):
     """The signer of a command has never been at work on this database."""
 
 
+class ChainRequired(CommandError):
+    """A command could go to several chains, and it is not said to which."""
+
+    def __init__(self, kind: str, choices: Sequence[str]) -> None:
+        self.choices = tuple(choices)
+        super().__init__(
+            f"{kind} can go to several chains: say which (?chain=, --chain): "
+            f"{', '.join(choices)}"
+        )
+
+
+class OtherChain(CommandError):
+    """A command cannot go to the chain that was named."""
+
+    def __init__(self, kind: str, chain: str, choices: Sequence[str]) -> None:
+        self.choices = tuple(choices)
+        known = ", ".join(choices) or "no chain"
+        super().__init__(f"{kind} does not go to chain {chain!r}, but to {known}")
+
+
+class NoLane(CommandError):
+    """A command's chain is not in the settings any more."""
+
+    def __init__(self, source: int) -> None:
+        super().__init__(
+            f"the chain of number {source} in the database is not in the settings: "
+            "write its [chains.<name>] again"
+        )
+
+
 class Lane(Protocol):
     """One chain, as commands are prepared for it.
 
@@ -34,8 +65,23 @@ class Lane(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """The chain's name in the settings."""
+        ...
+
+    @property
+    def signers(self) -> frozenset[str]:
+        """The names of our signers that sign for this chain."""
+        ...
+
+    @property
     def addresses(self) -> Mapping[str, bytes]:
         """The addresses of contracts by name."""
+        ...
+
+    @property
+    def plan(self) -> Sequence[Stream] | None:
+        """The events that are read of the chain; None: only coverage tells."""
         ...
 
     def prepare(
@@ -83,6 +129,10 @@ class Lane(Protocol):
 
         Raises BadTransaction unless it is what was asked for, and AlreadyEnded.
         """
+        ...
+
+    def is_for(self, raw: bytes) -> bool:
+        """Whether a signed transaction is for this chain; raises BadTransaction."""
         ...
 
     def relay_any(

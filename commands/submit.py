@@ -12,12 +12,11 @@ from sqlalchemy import Connection, Engine
 
 from commands.arguments import check_arguments
 from commands.errors import CommandError, Refused
-from commands.lane import Lane
+from commands.lane import ChainRequired, Lane, NoLane, NoSigner, OtherChain
 from commands.refusals import refusal_entry
 from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.queue import Queues, check_room
 from db.commands.states import State
-from db.coverage import Stream
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CommandSpec, as_json
 from db.domains.audit.entries import CommandAccepted
@@ -46,7 +45,8 @@ class RulesBroken(CommandError):
 class Submission:
     """Who asks for what, under which idempotency key.
 
-    `sender` is the wallet that signs a command of the caller's.
+    `sender` is the wallet that signs a command of the caller's. `chain` is needed for a
+    command that could go to several.
     """
 
     actor: Actor
@@ -56,6 +56,7 @@ class Submission:
     sender: bytes | None = None
     cause: str = ""
     asker: Asker = NOBODY
+    chain: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,12 @@ def unheard(command: uuid.UUID) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """Everything that taking commands for one chain needs."""
+    """Everything that taking commands needs; `lanes` are the chains they may go to."""
 
     engine: Engine
     at_once: Engine  # the same database by `db.engine.connect_at_once`
     registry: Registry
-    lane: Lane
-    plan: Sequence[Stream] | None
+    lanes: Sequence[Lane]
     clock: Callable[[], datetime]
     terms: WalletTerms = WalletTerms()
     # Told of each command that one of our signers has to send, after it is stored.
@@ -96,23 +96,24 @@ class Intake:
     ) -> tuple[CommandRow, bool]:
         """Accept a command, or return the one its key stands for; whether it is new.
 
-        Raises BadArguments, NoContract, NoSigner, NoWallet, RulesBroken, Refused (the
-        chain would revert it, with the contract's own reason), KeyReused,
-        TooManyWaiting, NodeAway. No nonce is taken here.
+        Raises BadArguments, ChainRequired, OtherChain, NoContract, NoSigner, NoWallet,
+        RulesBroken, Refused (the chain would revert it, with the contract's own
+        reason), KeyReused, TooManyWaiting, NodeAway. No nonce is taken here.
         """
         spec = command.spec
         arguments = check_arguments(spec, submission.arguments)
+        lane = self.lane_for(spec, submission.chain)
         command_id = new_id()
-        request = self._request(spec, submission, arguments, command_id)
-        before, sender = read(self.at_once, lambda c: self._before(c, request))
+        request = self._request(spec, submission, arguments, command_id, lane)
+        before, sender = read(self.at_once, lambda c: self._before(c, request, lane))
         if before is not None:
             return before, False
         try:
-            refusals = self._refusals(command, arguments, submission.asker)
+            refusals = self._refusals(command, arguments, submission.asker, lane)
             if spec.rules and (found := read(self.at_once, refusals)):
                 raise RulesBroken(found)
             if spec.call is not None:
-                request = self.lane.simulate(spec, request, sender)
+                request = lane.simulate(spec, request, sender)
             if spec.record is None:
                 row, fresh = self._take(request, submission.actor, command_id)
             else:
@@ -126,6 +127,41 @@ class Intake:
         if fresh and row.signer is not None:
             self.ring(row.id)
         return row, fresh
+
+    def lane_for(self, spec: CommandSpec, chain: str | None = None) -> Lane:
+        """Return the chain that a command goes to: its signer's, or its contract's.
+
+        What only the journal takes may be judged by the tables of any chain. Raises
+        NoSigner, ChainRequired, OtherChain.
+        """
+        found = [each for each in self.lanes if _goes_to(spec, each)]
+        if not found and spec.signer is not None:
+            raise NoSigner(
+                f"signer {spec.signer!r} is not in the settings: write "
+                f"[signers.{spec.signer}]"
+            )
+        fitting = [each for each in found or self.lanes if chain in (None, each.name)]
+        names = [each.name for each in found or self.lanes]
+        if not fitting:
+            raise OtherChain(spec.slug, str(chain), names)
+        if len(fitting) > 1:
+            raise ChainRequired(spec.slug, names)
+        return fitting[0]
+
+    def lane_of(self, source: int) -> Lane:
+        """Return the lane of a chain by its number; raises NoLane without one."""
+        for each in self.lanes:
+            if each.source == source:
+                return each
+        raise NoLane(source)
+
+    def relay(self, raw: bytes, asked: Submission) -> tuple[CommandRow, bool]:
+        """Keep and send a signed transaction on the chain that it is signed for.
+
+        Returns its command, and whether it is new; raises what `Lane.relay_any` does.
+        """
+        fitting = (each for each in self.lanes if each.is_for(raw))
+        return next(fitting, self.lanes[0]).relay_any(self, raw, asked)
 
     def check_room(self, connection: Connection, request: Request) -> None:
         """Raise TooManyWaiting where another command of a wallet would be too many."""
@@ -155,13 +191,13 @@ class Intake:
         self._append(connection, entry, actor)
 
     def _before(
-        self, connection: Connection, request: Request
+        self, connection: Connection, request: Request, lane: Lane
     ) -> tuple[CommandRow | None, bytes]:
         """The command that was asked for already, or else who is to send it."""
         if (row := known(connection, request)) is not None:
             return row, b""
         self.check_room(connection, request)
-        sender = self.lane.sender(connection, request)
+        sender = lane.sender(connection, request)
         if request.signer is not None:
             self._queues.enter(connection, request.signer)
         return None, sender
@@ -232,13 +268,14 @@ class Intake:
         submission: Submission,
         arguments: Mapping[str, Any],
         command_id: uuid.UUID,
+        lane: Lane,
     ) -> Request:
         request = Request(
             tenant=submission.actor.tenant,
             idempotency_key=submission.idempotency_key,
             kind=spec.slug,
             arguments=as_json(_public(spec, arguments)),
-            source=self.lane.source,
+            source=lane.source,
             signer=spec.signer,
             valid_until=submission.valid_until,
             asked_by=submission.actor.name,
@@ -254,21 +291,32 @@ class Intake:
         if spec.by_caller:
             until = submission.valid_until or self.clock() + self.terms.valid
             request = replace(request, sender=submission.sender, valid_until=until)
-        return self.lane.prepare(spec, arguments, request, command_id)
+        return lane.prepare(spec, arguments, request, command_id)
 
     def _refusals(
-        self, command: type[Command], arguments: Mapping[str, Any], asker: Asker
+        self,
+        command: type[Command],
+        arguments: Mapping[str, Any],
+        asker: Asker,
+        lane: Lane,
     ) -> Callable[[Connection], list[Refusal]]:
         """What reads all that speaks against a command."""
         asked = command(**arguments)
 
         def look(connection: Connection) -> list[Refusal]:
-            tables = ReadTables(
-                connection, self.lane.source, plan=self.plan, asker=asker
-            )
+            tables = ReadTables(connection, lane.source, plan=lane.plan, asker=asker)
             return [each for rule in command.spec.rules for each in rule(asked, tables)]
 
         return look
+
+
+def _goes_to(spec: CommandSpec, lane: Lane) -> bool:
+    """Whether a command may go to a chain, as far as its declaration tells."""
+    if spec.signer is not None:
+        return spec.signer in lane.signers
+    if spec.call is not None and spec.call.at is None:
+        return spec.call.contract in lane.addresses
+    return True
 
 
 def _accepted(

@@ -1,4 +1,4 @@
-"""What reactions ask for becomes commands, through the same door as everybody's."""
+"""Submit the commands that reactions ask for, each on the chain of its fact."""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from commands.arguments import BadArguments
 from commands.errors import NodeAway, Refused
-from commands.lane import NoContract, NoSigner
+from commands.lane import Lane, NoContract, NoSigner, OtherChain
 from commands.submit import (
     Intake,
     NoWallet,
@@ -32,22 +32,28 @@ def work_wishes(intake: Intake) -> Iterator[str]:
     The wish's key is the command's idempotency key, so that a pass that died between
     the command and the note of it finds the command again.
     """
+    for lane in intake.lanes:
+        yield from _work_chain(intake, lane)
+
+
+def _work_chain(intake: Intake, lane: Lane) -> Iterator[str]:
+    """One pass over what the reactions to one chain's facts ask for."""
     with intake.engine.connect() as connection:
-        waiting = outbox.due(connection, intake.lane.source, intake.clock())
-        final = sources.by_id(connection, intake.lane.source).final
-    if waiting and _lacks(intake, final):
+        waiting = outbox.due(connection, lane.source, intake.clock())
+        final = sources.by_id(connection, lane.source).final
+    if waiting and _lacks(lane, final):
         return
     for each in waiting:
-        said = _answer(intake, each)
+        said = _answer(intake, lane, each)
         yield said
         if said == "node away":
             return  # it would be the same with each
 
 
-def _lacks(intake: Intake, final: int) -> bool:
+def _lacks(lane: Lane, final: int) -> bool:
     """Whether the node lacks blocks that wishes follow from, and would refuse them."""
     try:
-        head = intake.lane.head()
+        head = lane.head()
     except NodeAway as error:
         log.warning("wishes_wait cause=%s", error)
         return True
@@ -56,14 +62,25 @@ def _lacks(intake: Intake, final: int) -> bool:
     return head < final
 
 
-def _answer(intake: Intake, wish: Wish) -> str:
+def _answer(intake: Intake, lane: Lane, wish: Wish) -> str:
     commands = intake.registry.commands
     try:
         if wish.kind not in commands:
             raise BadArguments([f"no command {wish.kind} is declared"])
-        asked = Submission(ACTOR, wish.key, wish.arguments, cause=wish.cause)
-        row, _ = intake.submit(commands[wish.kind], asked)
-    except (RulesBroken, Refused, BadArguments, KeyReused, NoWallet) as error:
+        command = commands[wish.kind]
+        asked = Submission(
+            ACTOR, _key(intake, lane, wish), wish.arguments,
+            cause=wish.cause, chain=lane.name,
+        )  # fmt: skip
+        row, _ = intake.submit(command, asked)
+    except (
+        RulesBroken,
+        Refused,
+        BadArguments,
+        KeyReused,
+        NoWallet,
+        OtherChain,
+    ) as error:
         log.warning("wish_refused key=%s cause=%s", wish.key, error)
         with intake.engine.begin() as connection:
             outbox.refused(connection, wish.id, str(error))
@@ -77,3 +94,12 @@ def _answer(intake: Intake, wish: Wish) -> str:
     with intake.engine.begin() as connection:
         outbox.granted(connection, wish.id, row.id)
     return "granted"
+
+
+def _key(intake: Intake, lane: Lane, wish: Wish) -> str:
+    """Return the idempotency key of a wish: facts of two chains may ask for the same.
+
+    That of the first chain is the wish's own, as it was when there was only one.
+    """
+    first = min(each.source for each in intake.lanes)
+    return wish.key if lane.source == first else f"{lane.name}:{wish.key}"

@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
@@ -20,7 +19,7 @@ from ops.errors import OperationError
 from ops.indexing import declared, evm_chain_number, ordinals
 from ops.nodes import open_nodes
 from ops.settings import Fees, Settings
-from ops.signing import open_signer, signing_chain
+from ops.signing import chain_of, open_signer
 
 SWEEP_SECONDS = 1.0
 # Of what is told of commands, that which a signer has to do something about.
@@ -45,7 +44,8 @@ def open_signer_context(settings: Settings, engine: Engine, name: str) -> Signer
             f"no signer {name!r} in the settings; there is "
             f"{', '.join(settings.signers) or 'none'}. Write [signers.{name}]."
         )
-    chain, said = signing_chain(settings), settings.signers[name]
+    said = settings.signers[name]
+    chain = chain_of(settings, said)
     signer = open_signer(settings, name, engine, declared(settings), now)
     with engine.begin() as connection:
         row = sources.register(
@@ -60,12 +60,6 @@ def open_signer_context(settings: Settings, engine: Engine, name: str) -> Signer
         dynamic_fees=chain.fees is Fees.EIP1559,
     )
     return SignerContext(engine, signer, node, policy, now)
-
-
-def contract_addresses(settings: Settings) -> Mapping[str, bytes]:
-    """The first address of each contract of the signers' chain."""
-    chain = signing_chain(settings)
-    return {name: found[0].address for name, found in chain.contracts.items()}
 
 
 def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> None:

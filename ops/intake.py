@@ -16,14 +16,14 @@ from db import sources
 from db.engine import Unavailable, connect_at_once
 from db.listen import Listener
 from db.reads import ReadError
+from db.registry import Registry
 from ops import doorbell
 from ops.anchoring import NOTARY, Daily
-from ops.commanding import contract_addresses, work_until
+from ops.commanding import work_until
 from ops.doorbell import Ringer
 from ops.indexing import declared, evm_chain_number, ordinals, streams
 from ops.nodes import open_nodes
-from ops.settings import Settings
-from ops.signing import signing_chain
+from ops.settings import ChainSettings, Settings
 
 WORK_SECONDS = 0.5
 
@@ -36,12 +36,7 @@ def now() -> datetime:
 
 
 def open_intake(settings: Settings, engine: Engine) -> Intake:
-    """Where commands for the one chain of the settings are taken."""
-    chain = signing_chain(settings)
-    with engine.begin() as connection:
-        row = sources.register(
-            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
-        )
+    """Return where commands for the chains of the settings are taken."""
     registry = declared(settings)
     redis, said = settings.redis.url, settings.wallets
     at_once = connect_at_once(engine.url)
@@ -56,15 +51,36 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         engine=engine,
         at_once=at_once,
         registry=registry,
-        lane=EvmLane(
-            source=row.id,
-            chain_id=evm_chain_number(chain),
-            node=open_nodes(settings, chain, at_once, row.id),
-            addresses=contract_addresses(settings),
-            untagged=registry.untagged,
+        lanes=tuple(
+            _open_lane(settings, chain, engine, at_once, registry)
+            for chain in settings.chains.values()
         ),
-        plan=streams(settings, registry)[chain.name][1],
         clock=now,
+    )
+
+
+def _open_lane(
+    settings: Settings,
+    chain: ChainSettings,
+    engine: Engine,
+    at_once: Engine,
+    registry: Registry,
+) -> EvmLane:
+    with engine.begin() as connection:
+        row = sources.register(
+            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
+        )
+    return EvmLane(
+        name=chain.name,
+        source=row.id,
+        chain_id=evm_chain_number(chain),
+        node=open_nodes(settings, chain, at_once, row.id),
+        addresses={name: each[0].address for name, each in chain.contracts.items()},
+        signers=frozenset(
+            each.name for each in settings.signers.values() if each.chain == chain.name
+        ),
+        untagged=registry.untagged,
+        plan=streams(settings, registry)[chain.name][1],
     )
 
 
@@ -83,8 +99,9 @@ def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> No
         bell.clear()
         try:
             intake = intake or open_intake(settings, engine)
-            for _ in intake.lane.work_wallets(intake):
-                pass
+            for lane in intake.lanes:
+                for _ in lane.work_wallets(intake):
+                    pass
             for _ in work_wishes(intake):
                 pass
             if daily is not None:

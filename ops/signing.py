@@ -49,11 +49,16 @@ def open_keys(
     clock: Callable[[], datetime],
 ) -> dict[bytes, GuardedSigner]:
     """Every key of the settings that is held here, behind its rules, by address."""
-    found = {}
+    found: dict[bytes, GuardedSigner] = {}
     for said in settings.signers.values():
         if said.kind is not SignerKind.REMOTE:
             rules = rules_of(settings, said, registry)
             signer = guarded(engine, open_key(said), rules, clock)
+            if (other := found.get(signer.address)) is not None:
+                raise OperationError(
+                    f"signers {other.name} and {said.name} have the same key: give "
+                    "each a key of its own"
+                )
             found[signer.address] = signer
     if not found:
         raise OperationError(
@@ -84,19 +89,18 @@ def open_key(said: SignerSettings) -> LocalSigner:
     return found
 
 
-def signing_chain(settings: Settings) -> ChainSettings:
-    """The chain that signers send to; there must be exactly one."""
-    if len(settings.chains) != 1:
+def chain_of(settings: Settings, said: SignerSettings) -> ChainSettings:
+    """Return the chain that a signer signs for; raises OperationError without one."""
+    if said.chain not in settings.chains:
         raise OperationError(
-            "signers send to the one chain of the settings, and there are "
-            f"{len(settings.chains)}: use a settings file with one chain"
+            f"signer {said.name} has no chain to sign for: write [chains.<name>]"
         )
-    return next(iter(settings.chains.values()))
+    return settings.chains[said.chain]
 
 
 def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Rules:
     """What a signer signs, by its settings."""
-    chain = signing_chain(settings)
+    chain = chain_of(settings, said)
     wanted = said.allow
     if wanted is None:
         wanted = tuple(
@@ -107,9 +111,7 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
     return Rules(
         name=said.name,
         chain_id=evm_chain_number(chain),
-        allow=tuple(
-            _allowances(settings, said.name, (w for w in wanted if w != FILLER))
-        ),
+        allow=tuple(_allowances(settings, said, (w for w in wanted if w != FILLER))),
         fillers=said.allow is None or FILLER in said.allow,
         value_per_transaction=said.value_per_transaction,
         gas_price_max=said.gas_price_max,
@@ -118,7 +120,7 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
 
 
 def _allowances(
-    settings: Settings, name: str, wanted: Iterable[str]
+    settings: Settings, said: SignerSettings, wanted: Iterable[str]
 ) -> Iterable[Allowance]:
     """`Contract.function` or `Contract.*` as selectors at addresses.
 
@@ -127,7 +129,7 @@ def _allowances(
     """
     for item in wanted:
         contract, _, function = item.partition(".")
-        abi, places = _contract(settings, contract)
+        abi, places = _contract(settings, said, contract)
         selectors = frozenset(
             _selector(each)
             for each in abi
@@ -137,21 +139,21 @@ def _allowances(
         )
         if not selectors:
             raise OperationError(
-                f"[signers.{name}] allow: {item} is no function that changes anything: "
-                "write Contract.function as its ABI has it, or Contract.*"
+                f"[signers.{said.name}] allow: {item} is no function that changes "
+                "anything: write Contract.function as its ABI has it, or Contract.*"
             )
         yield Allowance(contract, places, selectors)
 
 
 # Any: an ABI is JSON whose shape the Solidity compiler defines.
 def _contract(
-    settings: Settings, name: str
+    settings: Settings, said: SignerSettings, name: str
 ) -> tuple[Sequence[Mapping[str, Any]], frozenset[bytes]]:
     """The ABI and the addresses of a contract; none of a name that nobody declared."""
     if name in settings.contracts:
         own = settings.contracts[name]
         return own.abi, frozenset(own.addresses)
-    deployed = signing_chain(settings).contracts.get(name, ())
+    deployed = chain_of(settings, said).contracts.get(name, ())
     try:
         abi = load_abi(name)
     except UnknownContract:

@@ -9,6 +9,7 @@ from datetime import datetime
 from api.auth.gate import Gate
 from api.errors import Problem
 from commands.errors import NodeAway
+from commands.lane import NoLane
 from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.health import SignerHealth, Standing, signer_health, standing
@@ -153,8 +154,8 @@ def _balance(gate: Gate, signer: SignerHealth) -> str | None:
     if intake is None:
         return None
     try:
-        wei = intake.lane.balance(bytes.fromhex(signer.address[2:]))
-    except NodeAway:
+        wei = intake.lane_of(signer.source).balance(bytes.fromhex(signer.address[2:]))
+    except (NodeAway, NoLane):
         return None
     whole, rest = divmod(wei, 10**18)
     return f"{whole:,}.{rest // 10**14:04d} (in units of 1e18 wei)"

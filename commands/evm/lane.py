@@ -1,7 +1,7 @@
 """Commands that become calls of contracts: encoded, addressed and simulated."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,10 +12,12 @@ from commands.evm import wallets
 from commands.evm.encode import calldata, explain_revert
 from commands.evm.fees import with_margin
 from commands.evm.node import Node, NoMoney, Reverted
+from commands.evm.raw import read_raw
 from commands.lane import NoContract, NoSigner
 from commands.submit import Intake, Submission
 from db.commands.accept import CommandRow, Request
 from db.commands.evm.slots import find_signer
+from db.coverage import Stream
 from db.declare.commands import CallSpec, CommandSpec
 
 
@@ -27,11 +29,14 @@ class EvmLane:
     command's id.
     """
 
+    name: str
     source: int
     chain_id: int
     node: Node
     addresses: Mapping[str, bytes]
+    signers: frozenset[str] = frozenset()
     untagged: frozenset[str] = frozenset()
+    plan: Sequence[Stream] | None = None
     # A signer's name stands for one address for ever.
     _senders: dict[str, bytes] = field(default_factory=dict)
 
@@ -105,6 +110,10 @@ class EvmLane:
     def relay_signed(self, intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
         """Keep and send what a wallet signed for a command."""
         return wallets.relay_signed(intake, self, row, raw)
+
+    def is_for(self, raw: bytes) -> bool:
+        """Whether a signed transaction is for this chain; raises BadTransaction."""
+        return read_raw(raw).chain_id == self.chain_id
 
     def relay_any(
         self, intake: Intake, raw: bytes, asked: Submission

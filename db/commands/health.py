@@ -11,8 +11,8 @@ from db.commands.states import REMEDIES, TERMINAL, Hold, State
 
 _HEALTH = text(
     """
-    SELECT g.name, encode(g.address, 'hex') AS address, g.next_nonce, g.paused,
-        g.reason, g.hold, g.hold_reason, g.max_in_flight,
+    SELECT g.name, g.source, encode(g.address, 'hex') AS address, g.next_nonce,
+        g.paused, g.reason, g.hold, g.hold_reason, g.max_in_flight,
         o.open_slots, coalesce(o.oldest, 0) AS oldest_open_seconds,
         coalesce(a.attempts, 0) AS attempts, coalesce(a.bumps, 0) AS bumps,
         w.waiting, coalesce(w.oldest, 0) AS oldest_waiting_seconds, h.held
@@ -47,6 +47,7 @@ class SignerHealth:
     """One signer as metrics and people see it; `attempts` are of its open slots."""
 
     name: str
+    source: int
     address: str
     next_nonce: int
     open_slots: int
@@ -76,8 +77,9 @@ def signer_health(connection: Connection, now: datetime) -> list[SignerHealth]:
         reason, remedy = _why(row.paused, row.reason, Hold(row.hold), row.hold_reason)
         found.append(
             SignerHealth(
-                row.name, "0x" + row.address, row.next_nonce, row.open_slots,
-                float(row.oldest_open_seconds), row.attempts, row.bumps, row.waiting,
+                row.name, row.source, "0x" + row.address, row.next_nonce,
+                row.open_slots, float(row.oldest_open_seconds), row.attempts, row.bumps,
+                row.waiting,
                 float(row.oldest_waiting_seconds), row.held, row.paused, reason, remedy,
             )
         )  # fmt: skip

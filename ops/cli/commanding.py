@@ -58,6 +58,7 @@ def command() -> None:
 @click.argument("arguments", nargs=-1)
 @click.option("--key", help="Idempotency key; the same key asks for nothing twice.")
 @click.option("--valid-seconds", type=int, help="Give up when not mined by then.")
+@click.option("--chain", help="The chain it goes to, where it could go to several.")
 @click.option("--wait", type=float, default=0.0, help="Seconds to wait for the end.")
 @pass_state
 def command_submit(
@@ -66,6 +67,7 @@ def command_submit(
     arguments: tuple[str, ...],
     key: str | None,
     valid_seconds: int | None,
+    chain: str | None,
     wait: float,
 ) -> None:
     """Ask for a command of this KIND, with ARGUMENTS as name=value."""
@@ -79,7 +81,7 @@ def command_submit(
         until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
         asked = Submission(
             at_terminal(), key or str(uuid.uuid4()), _pairs(arguments), until,
-            asker=Asker(frozenset(Role)),
+            asker=Asker(frozenset(Role)), chain=chain,
         )  # fmt: skip
         intake = open_intake(state.settings, engine)
         accepted, fresh = intake.submit(known[kind], asked)

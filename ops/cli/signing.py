@@ -18,7 +18,7 @@ from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
 from ops.indexing import evm_chain_number
-from ops.signing import open_key, open_keys, signing_chain
+from ops.signing import chain_of, open_key, open_keys
 
 
 @click.group()
@@ -91,7 +91,9 @@ def sign_resume(state: State, signer: str | None, nonce: int | None) -> None:
     by: Any = {"actor": at_terminal(), "now": now()}
     with state.database() as engine:
         if signer is not None and nonce is not None:
-            chain = evm_chain_number(signing_chain(state.settings))
+            chain = evm_chain_number(
+                chain_of(state.settings, state.settings.signers[signer])
+            )
             address = open_key(state.settings.signers[signer]).address
             with engine.begin() as connection:
                 actions.go_on_from(

@@ -129,6 +129,11 @@ CHAIN_SECTIONS = (
                 'With `"remote"`: where `chainfold sign serve`, or a web3signer, '
                 "listens; `unix:/path/to/sign.sock` or `http://127.0.0.1:9000`.",
             ),
+            "chain": Key(
+                "text",
+                "The chain that it signs for, a name under `[chains]`; needed where "
+                "there are several.",
+            ),
             "address": Key("address", "The account that is expected."),
             "allow": Key(
                 "list",

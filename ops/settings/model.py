@@ -171,6 +171,7 @@ class SignerSettings:
 
     name: str
     kind: SignerKind
+    chain: str = ""
     path: Path | None = None
     env: str | None = None
     password_env: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
@@ -55,7 +55,9 @@ def read_settings(
         contracts=MappingProxyType(contracts),
         signers=MappingProxyType(
             {
-                name: read_signer(name, table, base=base, environ=environ)
+                name: read_signer(
+                    name, table, chains=list(chains), base=base, environ=environ
+                )
                 for name, table in _named(root, "signers")
             }
         ),
@@ -242,9 +244,14 @@ def read_factory(table: Table) -> Factory | None:
 
 
 def read_signer(
-    name: str, table: Table, *, base: Path, environ: Mapping[str, str]
+    name: str,
+    table: Table,
+    *,
+    chains: Sequence[str],
+    base: Path,
+    environ: Mapping[str, str],
 ) -> SignerSettings:
-    """Read `[signers.<name>]`."""
+    """Read `[signers.<name>]`; `chains` are the names of those that are followed."""
     kind = table.choice("kind", SignerKind)
     table.missing("kind", ", ".join(f'"{option.value}"' for option in SignerKind))
     path = table.text("path")
@@ -261,6 +268,12 @@ def read_signer(
             if other in table:
                 table.problem(other, f'does not go with kind = "{kind.value}"')
     secret = environ.get(env or password_env or "")
+    chain = table.text("chain") or (chains[0] if len(chains) == 1 else "")
+    if not chain and chains:
+        table.problem("chain", f"say which chain it signs for: {', '.join(chains)}")
+    elif chain and chain not in chains:
+        known = ", ".join(chains) or "none"
+        table.problem("chain", f"there is no chain {chain!r}; known: {known}")
     address = table.parsed("address", values.address)
     default = SignerSettings(name, SignerKind.KEYSTORE)
     allowed = table.texts("allow")
@@ -278,6 +291,7 @@ def read_signer(
     return SignerSettings(
         name=name,
         kind=kind or SignerKind.KEYSTORE,
+        chain=chain,
         path=base / path if path else None,
         env=env,
         password_env=password_env,

@@ -63,6 +63,17 @@ def test_a_command_is_shown_with_its_history(office):
     assert data["sent"] == []
 
 
+def test_a_command_to_a_chain_that_it_cannot_go_to_is_refused(office):
+    path = "/api/v1/commands/register-issuer?chain="
+    asked = {"issuer": hexed(A), "credential": "vc", "memorandum": "m"}
+
+    refused = office.ask("", 404, path=f"{path}south", **asked)
+    office.ask("", path=f"{path}devnet", **asked)
+
+    assert "unknown_chain" in refused.json["type"]
+    assert ["devnet"] == refused.json["choices"]
+
+
 def test_others_do_not_see_a_command_and_the_staff_does(office):
     command = registered(office)
 
@@ -419,9 +430,9 @@ def test_a_lost_answer_of_the_node_loses_nothing(office):
     give(office, data["id"], raw)
     office.node.away = None
     office.clock.forward(seconds=11)
-    passes = list(office.intake.lane.work_wallets(office.intake))
+    passes = list(office.lane.work_wallets(office.intake))
     office.clock.forward(seconds=1)
-    quiet = list(office.intake.lane.work_wallets(office.intake))
+    quiet = list(office.lane.work_wallets(office.intake))
 
     assert 2 == len(office.node.sent)
     assert ["sent"] == passes
@@ -501,9 +512,9 @@ def test_a_wallet_is_watched_from_the_last_final_block_on(office):
 
 def test_only_what_may_have_something_new_is_looked_at(office):
     late = invested(office, valid_seconds=60)
-    assert [] == list(office.intake.lane.work_wallets(office.intake))
+    assert [] == list(office.lane.work_wallets(office.intake))
     office.clock.forward(seconds=61)
-    assert ["settled"] == list(office.intake.lane.work_wallets(office.intake))
+    assert ["settled"] == list(office.lane.work_wallets(office.intake))
 
     assert "expired" == shown(office, late["id"])["state"]
 
@@ -515,5 +526,5 @@ def test_a_node_that_is_away_is_asked_once_in_a_pass(office):
     office.node.away = NodeAway("no answer")
     office.node.sent.clear()
 
-    assert [] == list(office.intake.lane.work_wallets(office.intake))
+    assert [] == list(office.lane.work_wallets(office.intake))
     assert 1 == len(office.node.sent)

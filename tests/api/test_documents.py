@@ -56,7 +56,7 @@ class SignerContext(Office):
             self.writer, REGISTRY, storage or FolderStorage(folder), self.clock, MOST
         )
         self.intake = self.with_lane(
-            addresses={**self.intake.lane.addresses, "AnchorRegistry": b"\1" * 20}
+            addresses={**self.lane.addresses, "AnchorRegistry": b"\1" * 20}
         )
         with self.writer.begin() as connection:
             register_signer(

@@ -53,11 +53,7 @@ def cancelled(office):
 
 
 def work(office):
-    return [
-        step
-        for step in office.intake.lane.work_wallets(office.intake)
-        if step != "sent"
-    ]
+    return [step for step in office.lane.work_wallets(office.intake) if step != "sent"]
 
 
 def test_what_runs_after_a_cancel_is_told_beside_the_state(office):

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import event, text
 
+from commands.lane import ChainRequired, NoSigner, OtherChain
 from commands.submit import Submission
 from db.declare import Count, Key, Projection
 from db.domains.audit.entries import CommandAccepted
-from db.domains.crowdfunding.commands import RegisterIssuer
+from db.domains.crowdfunding.commands import DepositEscrow, Invest, RegisterIssuer
 from db.errors import StaleDeclarations
 from db.journal.append import Actor
 from db.journal.verify import faults
@@ -165,3 +166,32 @@ def test_a_full_queue_takes_nothing(office):
     again, fresh = submit(office.intake)
     assert not fresh
     assert "accepted" == again.state
+
+
+class TestWhichChain:
+    """Two chains; our signers sign for the first alone."""
+
+    @pytest.fixture
+    def both(self, office):
+        other = replace(office.lane, name="south", source=77, signers=frozenset())
+        return replace(office.intake, lanes=(office.lane, other))
+
+    def test_a_command_of_our_signer_goes_to_the_signers_chain(self, both, office):
+        assert office.lane is both.lane_for(RegisterIssuer.spec)
+        assert office.lane is both.lane_for(RegisterIssuer.spec, "devnet")
+        with pytest.raises(OtherChain, match="not go to chain 'south', but to devnet"):
+            both.lane_for(RegisterIssuer.spec, "south")
+
+    def test_one_that_a_wallet_signs_must_say_where(self, both):
+        with pytest.raises(ChainRequired, match="devnet, south"):
+            both.lane_for(Invest.spec)
+        assert "south" == both.lane_for(Invest.spec, "south").name
+
+    def test_one_whose_contract_is_on_one_chain_goes_there(self, both, office):
+        empty = replace(both.lanes[1], addresses={})
+        found = replace(both, lanes=(office.lane, empty)).lane_for(DepositEscrow.spec)
+        assert office.lane is found
+
+    def test_one_whose_signer_nobody_is_tells_so(self, both):
+        with pytest.raises(NoSigner, match=r"write \[signers.registrar\]"):
+            replace(both, lanes=both.lanes[1:]).lane_for(RegisterIssuer.spec)

@@ -37,6 +37,7 @@ SIGNERS = {
     name: bytes([number]) * 20
     for number, name in enumerate(("registrar", "operator", "admin"), 0xA0)
 }
+SIGNERS_DECLARED = {each.spec.signer for each in REGISTRY.commands.values()}
 KEY = "0x" + "11" * 32  # nobody's: for tests only
 WALLET = bytes.fromhex(Account.from_key(KEY).address[2:])
 
@@ -100,16 +101,27 @@ class Office(Door):
                 )  # fmt: skip
         self.intake = Intake(
             engine=self.writer, at_once=connect_at_once(url),
-            registry=REGISTRY, lane=EvmLane(
-                self.source, CHAIN_ID, self.node, CONTRACTS, REGISTRY.untagged
-            ), plan=streams(REGISTRY), clock=self.clock,
+            registry=REGISTRY, clock=self.clock, lanes=(
+                EvmLane(
+                    name="devnet", source=self.source, chain_id=CHAIN_ID,
+                    node=self.node, addresses=CONTRACTS,
+                    signers=frozenset(filter(None, SIGNERS_DECLARED)),
+                    untagged=REGISTRY.untagged, plan=streams(REGISTRY),
+                ),
+            ),
         )  # fmt: skip
         self.open(intake=self.intake)
         self.index()
 
     def with_lane(self, **changes):
         """The intake with another lane: other nodes, or other addresses."""
-        return replace(self.intake, lane=replace(self.intake.lane, **changes))
+        return replace(self.intake, lanes=(replace(self.lane, **changes),))
+
+    @property
+    def lane(self):
+        """The lane of its only chain."""
+        (lane,) = self.intake.lanes
+        return lane
 
     def index(self):
         """Index the story so far, and begin its next block."""

@@ -90,8 +90,9 @@ class WalletWorld:
         self.chain = WalletChain(self.rng, ADDRESS)
         self.intake = QuietIntake(
             engine=stage, at_once=stage, registry=None,
-            lane=EvmLane(source, wallet_chain.CHAIN_ID, self.chain, {"C": TARGET}),
-            plan=None,
+            lanes=[
+                EvmLane("sim", source, wallet_chain.CHAIN_ID, self.chain, {"C": TARGET})
+            ],
             clock=lambda: self.now, terms=TERMS,
         )  # fmt: skip
         self.ids, self.bytes, self.relays = [], [], []
@@ -210,7 +211,7 @@ class WalletWorld:
             raw = self.rng.choice(old)
         else:
             raw = self._sign(
-                row.data, lanes.unsigned(self.intake, self.intake.lane, row).nonce
+                row.data, lanes.unsigned(self.intake, self.intake.lanes[0], row).nonce
             )
         self._hand_over(row, raw)
 
@@ -219,7 +220,7 @@ class WalletWorld:
         kept = "SELECT count(*) FROM control.relay WHERE command = :id AND raw <> ''"
         before = self._sql(kept, id=row.id).scalar()
         try:
-            lanes.relay_signed(self.intake, self.intake.lane, row, raw)
+            lanes.relay_signed(self.intake, self.intake.lanes[0], row, raw)
         finally:  # it may have been kept although the process died
             if self._sql(kept, id=row.id).scalar() > before:
                 self._check_nonce(row, nonce)
@@ -255,7 +256,9 @@ class WalletWorld:
             raw = self._sign(self.rng.choice(RELAYED), self.chain.consumed())
             self.relays.append(raw)
         key = f"relay-{self.rng.randrange(4)}"
-        lanes.relay_any(self.intake, self.intake.lane, raw, Submission(ACTOR, key, {}))
+        lanes.relay_any(
+            self.intake, self.intake.lanes[0], raw, Submission(ACTOR, key, {})
+        )
 
     def _cancel(self):
         rows = self._sql("SELECT id FROM control.command ORDER BY id").scalars().all()
@@ -271,7 +274,7 @@ class WalletWorld:
         if self.workers and self.rng.random() < 0.05:
             self.workers.pop(self.rng.randrange(len(self.workers)))
         if len(self.workers) < 2 and self.rng.random() < 0.4:
-            self.workers.append(lanes.work_wallets(self.intake, self.intake.lane))
+            self.workers.append(lanes.work_wallets(self.intake, self.intake.lanes[0]))
         if self.workers:
             worker = self.rng.choice(self.workers)
             try:
@@ -319,7 +322,7 @@ class WalletWorld:
             chain.mine()
             for _ in range(2):
                 chain.index(self.stage, self.source, blocks=99)
-            for _ in lanes.work_wallets(self.intake, self.intake.lane):
+            for _ in lanes.work_wallets(self.intake, self.intake.lanes[0]):
                 pass
             if number > IDLE_ROUNDS and self._done(signed):
                 break
@@ -410,7 +413,7 @@ class WalletWorld:
     def _watched(self):
         """Nothing is watched for ever."""
         self.now += TERMS.afterwards + timedelta(seconds=1)
-        for _ in lanes.work_wallets(self.intake, self.intake.lane):
+        for _ in lanes.work_wallets(self.intake, self.intake.lanes[0]):
             pass
         with self.stage.begin() as connection:
             left = watching.watched(connection, self.source)

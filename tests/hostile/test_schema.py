@@ -5,7 +5,6 @@ the answers with it. Left out: `positive_data_acceptance`, for the document cann
 what the tables speak against; and the stream of events, which does not end.
 """
 
-
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -31,7 +30,7 @@ def office(postgres_url, migrated_template, tmp_path_factory):
         found = Office(url)
         storage = FolderStorage(tmp_path_factory.mktemp("files"))
         documents = Documents(found.writer, REGISTRY, storage, found.clock, 100_000)
-        places = {**found.intake.lane.addresses, "AnchorRegistry": b"\1" * 20}
+        places = {**found.lane.addresses, "AnchorRegistry": b"\1" * 20}
         intake = found.with_lane(addresses=places)
         with found.writer.begin() as connection:
             register_signer(

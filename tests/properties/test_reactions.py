@@ -8,6 +8,7 @@ exactly one command for each holding of a campaign that succeeded, and none else
 import contextlib
 import random
 import uuid
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from commands.errors import NodeAway
-from commands.wishes import work_wishes
+from commands.wishes import _key, work_wishes
 from db import outbox, sources
 from db.commands.accept import Request, accept
 from db.domains.crowdfunding import events as e
@@ -272,3 +273,30 @@ def test_a_wish_whose_key_means_something_else_by_now_stops_no_other(fresh_offic
 
         assert ["refused", "granted"] == list(work_wishes(office.intake))
         assert [] == list(work_wishes(office.intake))
+
+
+def test_facts_of_two_chains_ask_for_the_same_each_on_its_own(fresh_office):
+    """A wish for a signer of another chain than its fact's is refused, and told."""
+    with fresh_office() as office:
+        with office.writer.begin() as connection:
+            south = sources.register(
+                connection, name="south", chain_id="eip155:7", ordinals="rank"
+            )
+            for source in (office.source, south.id):
+                outbox.wish(
+                    connection, source, key="a", kind="register-issuer",
+                    arguments={"issuer": "0x" + "aa" * 20, "credential": "v",
+                        "memorandum": "m"},
+                    cause="test", now=office.clock(),
+                )  # fmt: skip
+        other = replace(office.lane, name="south", source=south.id, chain_id=7)
+        elsewhere = replace(other, signers=frozenset())
+        both = replace(office.intake, lanes=(office.lane, elsewhere))
+
+        assert ["granted", "refused"] == list(work_wishes(both))
+        assert "does not go to chain 'south'" in office.scalar(
+            "SELECT refusal FROM control.outbox WHERE source <> :here",
+            here=office.source,
+        )
+        assert "south:a" == _key(both, elsewhere, SimpleNamespace(key="a"))
+        assert "a" == _key(both, office.lane, SimpleNamespace(key="a"))
