@@ -107,15 +107,15 @@ class _Routes:
         self._service = service
 
     def issuer(self, issuer: str) -> Response:
-        """Where the issuer's row is."""
+        """Redirect to the issuer's row."""
         return _there("issuers.get_issuers", issuer=issuer)
 
     def campaign(self, campaign: str) -> Response:
-        """Where the campaign's row is."""
+        """Redirect to the campaign's row."""
         return _there("campaigns.get_campaigns", campaign=campaign)
 
     def own_investments(self) -> Response:
-        """Where the investments of one's own wallet are."""
+        """Redirect to the investments of the caller's own wallet."""
         principal = current_principal(self._service)
         wallets = sorted("0x" + wallet.hex() for wallet in principal.wallets)
         wanted = request.args.get("wallet", wallets[0] if len(wallets) == 1 else "")
@@ -129,7 +129,7 @@ class _Routes:
         return _there("investments.list_investments", investor=wanted.lower())
 
     def certificate(self, investment: str) -> Response:
-        """Where the certificate is that covers an investment."""
+        """Redirect to the certificate that covers an investment."""
         lane = lane_asked(self._service)
         column = reads.row_columns(Investment.spec)["investment"]
         key = value_of(column, "investment", investment)

@@ -1,4 +1,4 @@
-"""Which chain a request is about, and what is planned to be read of it."""
+"""Choose the chain that a request is about, with the plan of what is read of it."""
 
 import time
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What Postgres knows of commands and signers, told when it is asked for."""
+"""Metrics of commands and signers, read from Postgres at each scrape."""
 
 import logging
 import time

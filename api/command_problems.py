@@ -1,4 +1,4 @@
-"""What can be wrong with a command, as problems of the API."""
+"""Errors of commands as problems of the API."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

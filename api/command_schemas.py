@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of the routes about commands, beside their answers."""
+"""OpenAPI descriptions of the routes about commands, without their answers."""
 
 from typing import Any
 

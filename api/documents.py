@@ -74,7 +74,7 @@ _PROBLEMS: dict[type[Exception], str] = {
 
 
 class Rejection(Body, frozen=True):
-    """Why a document was turned down, for its owner."""
+    """The reason for which a document was turned down, for its owner."""
 
     reason: str
 

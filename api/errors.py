@@ -203,7 +203,7 @@ class Problem(Exception):
 def problem_object(
     name: str, detail: str, *, instance: str, status: int | None = None, **more: Any
 ) -> dict[str, Any]:
-    """What an answer tells of a problem."""
+    """Return a problem as the JSON object of an answer (RFC 9457)."""
     kind = PROBLEMS[name]
     return {
         "type": f"/docs#{name}",

@@ -1,4 +1,4 @@
-"""What stands between the network and the app: no thread waits for a client.
+"""The HTTP front of the app: it reads bodies, so that no thread waits for a client.
 
 A server that hands a request to a thread as soon as its head has come lets anybody hold
 all threads by sending bodies byte by byte. Here an event loop reads the whole body, and
@@ -262,7 +262,7 @@ def _refuse(protocol: Any, scope: Any, name: str, detail: str) -> None:
 
 
 def _nothing() -> None:
-    """What an iterable without `close` does."""
+    """Do nothing: the `close` of an iterable that has none."""
 
 
 def has_body(scope: Any) -> bool:

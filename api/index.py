@@ -1,4 +1,4 @@
-"""What there is: the resources, and the chains they are read from."""
+"""The index of the API: its resources, and the chains they are read from."""
 
 from typing import Any
 
@@ -21,11 +21,11 @@ def index_blueprint(service: Service) -> Blueprint:
     content = _index(service)
 
     def show_index() -> Response:
-        """What there is to read."""
+        """List the resources that can be read."""
         return _json(content)
 
     def list_chains() -> Response:
-        """How far each chain is read, and what is wrong with it."""
+        """List the chains: how far each is read, and what is wrong with it."""
         found = [
             status_of(service, chain)
             for chain in service.chains.all(fresh=True).values()

@@ -1,4 +1,4 @@
-"""How long the journal is, from Postgres."""
+"""Metrics of the journal, read from Postgres at each scrape."""
 
 import logging
 from collections.abc import Iterable, Iterator

@@ -29,7 +29,7 @@ class Lane:
             thread.start()
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> asyncio.Future[Any]:
-        """What a function returns or raises, run in a thread; TooLate as well."""
+        """Run a function in a thread and return its result; raises TooLate as well."""
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Any] = loop.create_future()
         self._work.put((loop, outcome, time.monotonic(), function, arguments))

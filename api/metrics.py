@@ -124,7 +124,7 @@ class Metrics:
 
 
 class ChainCollector(Collector):
-    """How far each chain is read, from Postgres."""
+    """Metrics of each chain's progress, read from Postgres at each scrape."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

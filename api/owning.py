@@ -1,4 +1,4 @@
-"""What of a thing somebody may read: all, what is theirs, or nothing."""
+"""Decide which rows the caller may read: all, their own, or none."""
 
 import hashlib
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def share_of(
     owned_by: str | None,
     fields: Mapping[str, Field],
 ) -> Share:
-    """What whoever asks may read; raises `not_signed_in` or `not_allowed`."""
+    """Return the rows the caller may read; raises `not_signed_in` or `not_allowed`."""
     if readable_by is None:
         return Share()
     principal = current_principal(service)
@@ -64,7 +64,7 @@ def share_of(
 
 
 def _names(principal: Principal, field: Field) -> tuple[Any, ...]:
-    """What names a principal in such a field."""
+    """Return the values by which such a field names a principal."""
     if isinstance(field, Address):
         return tuple(sorted(principal.wallets))
     return () if principal.account is None else (str(principal.account),)

@@ -19,7 +19,7 @@ from db.position import MAX_HEIGHT
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a request asks for; None: not said."""
+    """The query of a request; None: not given."""
 
     chain: str | None = None
     as_of: int | None = None

@@ -104,7 +104,7 @@ def components(service: Service) -> dict[str, schemas.Schema]:
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
-    """What the routes of one projection or event have in common."""
+    """The parts that all routes of one projection or event share."""
 
     service: Service
     relation: str  # the projection's name, "" for an event
@@ -118,20 +118,20 @@ class _Resource:
     fields: Mapping[str, Field]
 
     def admit(self) -> Share:
-        """What whoever asks may read of this; refuses who may read nothing."""
+        """Return the rows the caller may read; refuses who may read none."""
         return share_of(self.service, self.readable_by, self.owned_by, self.fields)
 
     def chain(self, query: Query) -> Chain:
-        """What the request is about: a chain, or the journal."""
+        """Return the chain that the request is about, or the journal."""
         return self.service.chains.choose(query.chain, in_journal=self.in_journal)
 
     def parameters(self, *, many: bool) -> list[schemas.Schema]:
-        """What the routes understand, for the OpenAPI document."""
+        """Return the query parameters of the routes, for the OpenAPI document."""
         sizes = self.service.page_size, self.service.page_size_max
         return schemas.parameters(self.filters if many else None, self.sorts, *sizes)
 
     def query(self, *, many: bool) -> Query:
-        """What the request asks for."""
+        """Return the query of the request."""
         return read_query(
             request.args,
             filters=self.filters if many else None,

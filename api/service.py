@@ -1,4 +1,4 @@
-"""What every route of the API is given."""
+"""The state that every route of the API is given."""
 
 from dataclasses import dataclass
 

@@ -55,7 +55,7 @@ class Hub:
 
     @property
     def waiting(self) -> int:
-        """How many wait now."""
+        """Return how many wait now."""
         with self._lock:
             return self._tenants.total()
 

@@ -68,7 +68,7 @@ def write_blueprint(service: Service, command: type[Command]) -> Blueprint:
 
 
 def require_intake(service: Service) -> Intake:
-    """Where commands are taken; raises the Problem `reads_only` without one."""
+    """Return where commands are taken; raises the Problem `reads_only` without one."""
     if service.intake is None:
         raise Problem(
             "reads_only",
@@ -120,7 +120,7 @@ def _add(
 
 
 def actor_of(principal: Principal) -> Actor:
-    """Who asks, as the journal keeps it: the account or key, and from where."""
+    """Return the caller as the journal keeps it: account or key, and address."""
     return Actor(
         principal.name,
         principal.tenant,
@@ -150,7 +150,7 @@ def body_of_request() -> dict[str, Any]:
 
 
 def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
-    """What the wallet of a command is to sign; nothing while the node is away.
+    """Return the transaction for the wallet of a command; {} while the node is away.
 
     The command was taken all the same, and tells of it when it is asked for again.
     """

@@ -1,4 +1,4 @@
-"""What people do about commands and signers that are under way, each on record.
+"""Actions of people on commands and signers, each recorded in the journal.
 
 What is done and the entry that says who did it are one transaction.
 """

@@ -44,7 +44,7 @@ ANCHOR_KIND = 102  # of anchors: a document was verified
 
 
 class DocumentType(enum.StrEnum):
-    """What a document is."""
+    """The type of a document."""
 
     PASSPORT = "passport"
     NATIONAL_ID = "national_id"
@@ -66,7 +66,7 @@ class WrongStanding(CommandError):
 
 
 class OwnDocument(CommandError):
-    """Who handed a document in may not decide about it."""
+    """The caller handed the document in, and so may not decide about it."""
 
 
 class QuotaReached(CommandError):
@@ -90,7 +90,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """How many documents of one account are kept, and how many bytes of them."""
+    """The most documents of one account that are kept, and their bytes."""
 
     documents: int = 200
     total_bytes: int = 500 << 20
@@ -191,7 +191,7 @@ class Documents:
             return [(each, _personal(connection, each)) for each in found]
 
     def anchor_of(self, document: uuid.UUID) -> dict[str, Any]:
-        """What is put on the chain of a verified document; raises WrongStanding."""
+        """Return what is anchored of a verified document; raises WrongStanding."""
         found, _ = self.find(document)
         if found.status != "verified" or found.decided_at is None:
             raise WrongStanding(

@@ -1,4 +1,4 @@
-"""What can be wrong with a command before anything is signed."""
+"""Errors of commands before anything is signed."""
 
 from db.commands.states import Hold
 

@@ -43,7 +43,7 @@ WEBP = Kind("image/webp", ("webp",))
 
 
 def inspect(content: bytes, *, name: str, media_type: str) -> Inspected:
-    """What a file is; raises BadFile when content, name and sender do not agree."""
+    """Tell a file's type; raises BadFile when content, name and sender do not agree."""
     if not content:
         raise BadFile("the file is empty. Choose another.")
     shown = _shown(name)

@@ -1,4 +1,4 @@
-"""What a chain kind does for a command between its request and its row."""
+"""The interface by which a chain kind prepares commands for one of its chains."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence

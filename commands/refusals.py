@@ -1,4 +1,4 @@
-"""What the journal keeps of a command that was refused."""
+"""The journal's entry of a command that was refused."""
 
 import hashlib
 from collections.abc import Mapping

@@ -110,7 +110,7 @@ class S3Storage:
 
     @contextmanager
     def _asked(self, name: str) -> Iterator[dict[str, str]]:
-        """Where a file is, and what is wrong when that cannot be asked for."""
+        """Yield a file's place in the bucket; raises StorageAway, NoFile."""
         key = "/".join(filter(None, (self.prefix, path_of(name))))
         with self._told(name):
             yield {"Bucket": self.bucket, "Key": key}

@@ -1,4 +1,4 @@
-"""Where files are kept: by name, whole or not at all.
+"""Storage of files, by name: each is there whole or not at all.
 
 Names are hex digits that we make. What is kept is encrypted before it comes here.
 """
@@ -49,7 +49,7 @@ def is_name(name: str) -> bool:
 
 
 def path_of(name: str) -> str:
-    """Where a file is below the place for files, in all storages alike."""
+    """Return the path of a file in a storage, the same in all storages."""
     if not is_name(name):
         raise ValueError(f"{name!r} is not a name of ours: use hex digits")
     return f"{name[:2]}/{name}"

@@ -43,7 +43,7 @@ class RulesBroken(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Who asks for what, under which idempotency key.
+    """A request for a command, with its author and idempotency key.
 
     `sender` is the wallet that signs a command of the caller's. `chain` is needed for a
     command that could go to several.
@@ -61,7 +61,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class WalletTerms:
-    """What holds for commands that clients sign with their own wallets.
+    """The terms of commands that clients sign with their own wallets.
 
     `valid` is how long one waits for its wallet unless it says so itself, `afterwards`
     how long the wallet is watched after it ended; so many may wait at a time.
@@ -300,7 +300,7 @@ class Intake:
         asker: Asker,
         lane: Lane,
     ) -> Callable[[Connection], list[Refusal]]:
-        """What reads all that speaks against a command."""
+        """Return a function that evaluates a command's rules on a connection."""
         asked = command(**arguments)
 
         def look(connection: Connection) -> list[Refusal]:

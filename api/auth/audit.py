@@ -1,4 +1,4 @@
-"""What happened to accounts and by whom: a line in the log and an entry in the journal.
+"""Record changes of accounts: a line in the log and an entry in the journal.
 
 No secret comes here, and no e-mail address: an account is its id, a key its prefix.
 Entries are appended when the request is answered, in a transaction of their own: a

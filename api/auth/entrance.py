@@ -56,7 +56,7 @@ def let_in(
 def tokens(
     gate: Gate, account: UUID, session: UUID, *, refresh_token: str, until: datetime
 ) -> dict[str, Any]:
-    """What a client gets that may act for an account."""
+    """Return the tokens with which a client may act for an account."""
     return {
         "access_token": new_access_token(account, session),
         "token_type": "Bearer",

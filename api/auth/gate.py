@@ -1,4 +1,4 @@
-"""What the routes of sign-in share: a database to write to, options, the clock."""
+"""State shared by the routes of sign-in: a database to write to, options, the clock."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -29,18 +29,18 @@ class Gate:
         return self.writer.begin()
 
     def principal(self) -> Principal:
-        """Who makes this request; raises the Problem `not_signed_in`.
+        """Return who makes this request; raises the Problem `not_signed_in`.
 
         It is asked for before the body is read: a guest is not told what to send.
         """
         return current_principal(self.service)
 
     def guest_or_principal(self) -> Principal | None:
-        """Who makes this request, None when it shows no credential at all."""
+        """Return who makes this request; None when it shows no credential at all."""
         shown = (name in request.headers for name in ("Authorization", "X-API-Key"))
         return self.principal() if any(shown) else None
 
 
 def client_address() -> str:
-    """Where a request comes from; proxies are taken off where they are trusted."""
+    """Return the address that a request comes from, behind trusted proxies."""
     return request.remote_addr or "unknown"

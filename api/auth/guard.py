@@ -1,4 +1,4 @@
-"""What guards browsers and the server at its edge: headers, CORS, what a body may be.
+"""Guard browsers and the server: security headers, CORS, limits of bodies.
 
 The API needs no cookie, so a page of another site can do nothing in somebody's name; a
 site that is listed for CORS may read answers, with the credential that it holds itself.

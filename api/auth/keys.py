@@ -92,7 +92,7 @@ def add_keys(blueprint: Blueprint, gate: Gate) -> None:
 
 
 def shown_key(key: keys.ApiKey) -> dict[str, object]:
-    """What people see of a key."""
+    """Return the parts of a key that people may see."""
     used, revoked = key.last_used_at, key.revoked_at
     return {
         "prefix": key.prefix,

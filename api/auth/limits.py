@@ -1,4 +1,4 @@
-"""How often somebody may ask: by account when the credential is good, else by address.
+"""Rate limits: by account when the credential is good, else by address.
 
 Counts are in Redis when there is one, so that all processes share them. When it is
 away, each process counts for itself until it is back: reading goes on, and a client may

@@ -1,4 +1,4 @@
-"""What an operator can choose about accounts, sign-in, limits and browsers."""
+"""Options of accounts, sign-in, limits and browsers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class ExternalIssuer:
 
 @dataclass(frozen=True, slots=True)
 class AuthOptions:
-    """How tokens are signed and how long they hold; every worker has the same.
+    """The signing of tokens and their lifetimes; every worker has the same.
 
     `origins` are the sites that may ask a wallet to sign, `chain_ids` the EVM chains
     that its message may name. Failed sign-ins are counted for `attempt_window`: for one
@@ -71,7 +71,7 @@ class AuthOptions:
 
 @dataclass(frozen=True, slots=True)
 class WebOptions:
-    """How the API meets the network: who may ask how often, from which sites.
+    """Options towards the network: rate limits, and the sites that may read answers.
 
     `limit` and `sign_in_limit` are as flask-limiter reads them, "" for none; they are
     counted in Redis when there is a URL, else in each process.

@@ -25,13 +25,13 @@ _room = threading.BoundedSemaphore(AT_ONCE)
 
 
 def hash_password(password: str) -> str:
-    """What is stored of a password; raises the Problem `weak_password`."""
+    """Return the hash of a new password; raises the Problem `weak_password`."""
     check_password(password)
     return rehash(password)
 
 
 def rehash(password: str) -> str:
-    """What is stored of a password that is in use already."""
+    """Return a new hash of a password that is in use already."""
     with _in_turn():
         return _hasher.hash(_normal(password))
 

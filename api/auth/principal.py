@@ -1,4 +1,4 @@
-"""Who is asking, and whether they may.
+"""Identify the caller, and check what the caller may do.
 
     principal = current_principal(service)
     require_role(principal, Role.OPERATOR)
@@ -46,7 +46,7 @@ class Principal:
 
 
 def current_principal(service: Service) -> Principal:
-    """Who makes this request; raises the Problem `not_signed_in`."""
+    """Return who makes this request; raises the Problem `not_signed_in`."""
     found: Principal | None = g.get("principal")
     if found is None:
         found = _find(service)

@@ -30,7 +30,7 @@ IN_SESSION: list[Schema] = [{"bearer": []}]
 
 
 class Body(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client sends; it may hold secrets, so it does not show itself."""
+    """The body that a client sends; its repr is hidden, as it may hold secrets."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(…)"
@@ -135,7 +135,7 @@ def shape(**properties: str | Schema) -> Schema:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a body, without what it holds."""
+    """Describe what is wrong with a body without showing its values."""
     if isinstance(error, msgspec.ValidationError):
         # A value that is not one of the choices is quoted; it may be a slip of the pen.
         text, _, place = str(error).partition(" - at ")

@@ -36,7 +36,7 @@ def new_refresh_token() -> str:
 
 
 def new_cookie() -> str:
-    """What the console's cookie holds; it is no refresh token."""
+    """Return the value of a new console cookie; it is no refresh token."""
     return f"cfc_{secrets.token_urlsafe(32)}"
 
 
@@ -46,7 +46,7 @@ def is_cookie(text: str) -> bool:
 
 
 def form_token(cookie: str, secret: bytes) -> str:
-    """What the forms of a cookie's pages hold, which no page of another site can."""
+    """Return the anti-forgery token of the forms that belong to a cookie."""
     key = hashlib.sha256(b"chainfold console form\0" + secret).digest()
     return hmac.new(key, cookie.encode(), hashlib.sha256).hexdigest()
 
@@ -64,5 +64,5 @@ def next_refresh_token(token: str, secret: bytes) -> str:
 
 
 def digest(secret: str) -> bytes:
-    """What is stored of a secret."""
+    """Return the digest of a secret, which is all that is stored of it."""
     return hashlib.sha256(secret.encode()).digest()

@@ -1,4 +1,4 @@
-"""What the console shows of commands and signers, as texts for the templates."""
+"""Texts about commands and signers for the console's templates."""
 
 import json
 import uuid
@@ -149,7 +149,7 @@ def signers(gate: Gate) -> list[SignerView]:
 
 
 def _balance(gate: Gate, signer: SignerHealth) -> str | None:
-    """What a signer can pay for gas with, as the node says."""
+    """Return a signer's balance as a text; None while no node tells it."""
     intake = gate.service.intake
     if intake is None:
         return None

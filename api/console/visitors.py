@@ -1,4 +1,4 @@
-"""Who looks at the console: a cookie that holds a session, and forms that are ours.
+"""Sessions of the console: a cookie, and forms with anti-forgery tokens.
 
 The cookie is HttpOnly and SameSite=Strict and only good for `/console`. A form holds a
 token that follows from the cookie, and must come from a page of this same origin, as
@@ -48,7 +48,7 @@ class NotSignedIn(Exception):
 
 
 def visitor(gate: Gate) -> Visitor:
-    """Who looks; raises NotSignedIn."""
+    """Return who looks at the page; raises NotSignedIn."""
     found: Visitor | None = g.get("visitor")
     if found is None:
         found = g.visitor = _find(gate)

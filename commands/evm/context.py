@@ -18,7 +18,7 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How hard a signer tries; prices in wei.
+    """The policy of a signer: when it sends again, and what it pays; prices in wei.
 
     A call that nodes refuse `refusals_most` times in a row is told as what is in the
     way.
@@ -77,7 +77,7 @@ def payload(
     fees: Fees,
     gas: int | None = None,
 ) -> Payload:
-    """What to sign for a nonce: a command's call, or a transfer of nothing to itself.
+    """Build what to sign for a nonce: a call, or a transfer of nothing to itself.
 
     `gas` is the limit of a call, when it is another than the command's.
     """

@@ -51,7 +51,7 @@ def calldata(
 
 
 def explain_revert(contract: str, data: bytes, message: str) -> str:
-    """Why a call reverts, with the names and arguments of the contract's own errors.
+    """Explain a revert, with the names and arguments of the contract's own errors.
 
     A contract may pass on what another said: then it is an error of any ABI of ours.
     """

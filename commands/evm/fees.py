@@ -1,4 +1,4 @@
-"""What to offer for gas: what the node suggests, more when it asks for more."""
+"""Prices to offer for gas: what the node suggests, more when it asks for more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Ceiling:
 
 
 def suggested(node: Node, ceiling: Ceiling) -> Fees:
-    """What the node suggests. With EIP-1559 twice its price is the most that is paid.
+    """Return the node's price. With EIP-1559 twice its price is the most that is paid.
 
     Twice, because the base fee may rise by an eighth with every block: it takes six
     full blocks to pass it, and what is not needed is not paid.

@@ -1,4 +1,4 @@
-"""What the write side asks of a node, and what it makes of the answers."""
+"""The interface of a node as the write side asks it, and the meaning of answers."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,7 +26,7 @@ _OUTRUN = ("nonce too low", "replacement")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a node said to bytes, and the hash that it answered, if it did.
+    """A node's answer to signed bytes, and the hash that it answered, if it did.
 
     Up to Polygon Edge 0.9 a node answers a hash and drops the bytes all the same when
     it holds others for the nonce, or when the account's queue is full: no answer says
@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def hold(self) -> Hold:
-        """What it means for the nonces after this one: advice."""
+        """The hold that it advises for the nonces after this one."""
         if self._says(_FUNDS):
             return Hold.FUNDS
         return Hold.POOL if self._says(_FULL) else Hold.NO
@@ -59,7 +59,7 @@ class Answer:
 
 
 class Node(Protocol):
-    """What the write side asks of the nodes of a chain; all may raise NodeAway."""
+    """The nodes of a chain as the write side asks them; all may raise NodeAway."""
 
     def gas_price(self) -> int:
         """The price that the node suggests, in wei."""
@@ -78,7 +78,7 @@ class Node(Protocol):
         ...
 
     def replay(self, mined: "Mined") -> "Reverted | None":
-        """Why a call failed in its block; None: asked again, it does not fail."""
+        """Return why a call failed in its block; None: run again, it does not fail."""
         ...
 
     def head(self) -> int:
@@ -86,11 +86,11 @@ class Node(Protocol):
         ...
 
     def nonce(self, address: bytes, height: int | None = None) -> int:
-        """How many transactions of an account are in blocks, up to one of them."""
+        """Return the number of an account's transactions in blocks, up to a height."""
         ...
 
     def balance(self, address: bytes) -> int:
-        """What an account has, in wei."""
+        """Return the balance of an account in wei."""
         ...
 
 

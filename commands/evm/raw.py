@@ -23,7 +23,7 @@ _PLACES = {1: (1, 3, 4, 5, 6), 2: (1, 4, 5, 6, 7)}
 
 @dataclass(frozen=True, slots=True)
 class RawTransaction:
-    """What a signed transaction does, and who signed it; `value` and prices in wei.
+    """A signed transaction and its signer; `value` and prices in wei.
 
     `gas_price` is the most that a unit of gas may cost; `priority_fee` only of type 2.
     """

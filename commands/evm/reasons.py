@@ -1,4 +1,4 @@
-"""Why a call failed in its block: what the contract gave back, or that gas ran out."""
+"""Find why a call failed in its block: the contract's error, or a lack of gas."""
 
 from commands.errors import NodeAway
 from commands.evm.encode import explain_revert

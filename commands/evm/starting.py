@@ -66,7 +66,7 @@ def weigh(
     memory: int,
     known: int | None,
 ) -> Weighed:
-    """What to believe of an account's nonces.
+    """Decide which counts of an account's nonces to believe.
 
     `known` is how many the index and the database know of; None: the account is new to
     them, and the least that a node says is believed.

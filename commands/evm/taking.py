@@ -102,7 +102,7 @@ def _fits_another(
 
 
 def _price(context: SignerContext) -> Fees:
-    """What would be offered now; while no node tells, the least."""
+    """Return the price that would be offered now; while no node tells, the least."""
     try:
         wanted = suggested(context.node, context.policy.ceiling)
     except NodeAway:
@@ -115,7 +115,7 @@ def _price(context: SignerContext) -> Fees:
 def _refusal(
     context: SignerContext, command: CommandRow, fees: Fees | None
 ) -> str | None:
-    """Why the signer would refuse a command, before it costs a nonce."""
+    """Return why the signer would refuse a command, before it costs a nonce."""
     fees = fees or Fees(context.policy.gas_price_min)
     try:
         context.signer.permits(payload(context, 0, command, fees))

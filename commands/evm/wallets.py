@@ -71,7 +71,7 @@ class Unsigned:
 
 
 def unsigned(intake: Intake, lane: "EvmLane", row: CommandRow) -> Unsigned:
-    """What the wallet of a command is to sign now. Raises NodeAway.
+    """Return what the wallet of a command is to sign now; raises NodeAway.
 
     Where it was signed before and may still run, with the same nonce: as replacement.
     """

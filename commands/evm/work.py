@@ -62,7 +62,7 @@ class Task:
 
     @property
     def purpose(self) -> str:
-        """What the next attempt is for."""
+        """The purpose of the next attempt: a call, a cancel or a filler."""
         if self.owner is None:
             return "filler"
         closing = self.slot.closing is not Closing.NO or self.owner.state == "closing"
@@ -114,7 +114,7 @@ def work(context: SignerContext) -> Iterator[str]:
 
 
 def _why_failed(context: SignerContext, nonce: int) -> str:
-    """Why the call of a nonce failed in its block; it is asked for once, when final."""
+    """Find why the call of a nonce failed in its block; asked for once, when final."""
     with context.engine.connect() as connection:
         call = failed_slot(connection, context.signer.name, nonce)
     return "" if call is None else why_failed(context.node, call)
@@ -181,7 +181,7 @@ def _replaces(context: SignerContext, task: Task, view: PendingWork) -> bool:
 
 
 def _fees(context: SignerContext, task: Task, holds: HoldReasons) -> Fees | None:
-    """What to offer; a price above the ceiling is held against the signer.
+    """Return the fees to offer; a price above the ceiling is a reason for a hold.
 
     None: nothing, or nothing more than before, for the node suggests no more.
     """

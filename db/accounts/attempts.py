@@ -25,7 +25,7 @@ class Blocked:
 
 
 def subject(kind: str, *parts: str) -> bytes:
-    """Who tries, as a digest: what people type as their name may be their password."""
+    """Return a digest of a login: what people type there may be their password."""
     content = "\0".join([kind, *(part.casefold() for part in parts)])
     return hashlib.sha256(content.encode()).digest()
 

@@ -1,4 +1,4 @@
-"""Who is behind a credential, read at each request so that a change holds at once."""
+"""Look up the account behind a credential, at each request."""
 
 import uuid
 from dataclasses import dataclass
@@ -54,7 +54,7 @@ def session_identity(
     account_id: uuid.UUID,
     now: datetime,
 ) -> Identity | None:
-    """Who has a session; None when it ended, or the account is disabled."""
+    """Return who has a session; None when it ended, or the account is disabled."""
     query = _accounts().join(session, session.c.account == account.c.id)
     row = connection.execute(
         query.where(
@@ -71,7 +71,7 @@ def session_identity(
 def cookie_identity(
     connection: Connection, digest: bytes, *, now: datetime
 ) -> CookieIdentity | None:
-    """Who has a cookie; None when its session ended, or the account is disabled."""
+    """Return who has a cookie; None when it ended, or the account is disabled."""
     query = (
         _accounts(account.c.login, session.c.id.label("session"))
         .join(session, session.c.account == account.c.id)
@@ -95,7 +95,7 @@ def cookie_identity(
 def key_identity(
     connection: Connection, digest: bytes, *, now: datetime
 ) -> KeyIdentity | None:
-    """Who a key acts for; None when it is unknown, expired, revoked or disabled."""
+    """Return who a key acts for; None when it is unknown, expired or revoked."""
     columns: list[ColumnElement[Any]] = [
         api_key.c.id.label("key"),
         api_key.c.prefix,

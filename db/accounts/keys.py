@@ -16,7 +16,7 @@ USED_PRECISION = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key; the key itself is not."""
+    """An API key without its secret."""
 
     id: uuid.UUID
     account: uuid.UUID
@@ -71,7 +71,7 @@ def list_keys(connection: Connection, account_id: uuid.UUID) -> list[ApiKey]:
 def count_usable(
     connection: Connection, account_id: uuid.UUID, *, now: datetime
 ) -> int:
-    """How many of an account's keys are of use; counted by one request at a time."""
+    """Count the usable keys of an account; one request at a time may count."""
     connection.execute(
         select(account.c.id).where(account.c.id == account_id).with_for_update()
     )

@@ -31,7 +31,7 @@ _REUSED = "refresh token used again"
 
 
 class Rotation(enum.Enum):
-    """What became of a refresh token that was shown."""
+    """The outcome of showing a refresh token."""
 
     ROTATED = "rotated"
     REPEATED = "repeated"

@@ -110,7 +110,7 @@ class NotCancellable(DatabaseError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked, checked and encoded; amounts in wei.
+    """A request that was checked and encoded; amounts in wei.
 
     One of our signers sends it, or the wallet `sender`; what only the journal takes has
     neither, and no target.
@@ -239,7 +239,7 @@ def find(connection: Connection, command_id: uuid.UUID) -> CommandRow | None:
 
 
 def history(connection: Connection, command_id: uuid.UUID) -> list[dict[str, Any]]:
-    """What happened to a command, in order: at, state, details."""
+    """Return the history of a command, in order: at, state, details."""
     query = (
         select(command_event.c.at, command_event.c.state, command_event.c.details)
         .where(command_event.c.command == command_id)

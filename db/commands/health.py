@@ -1,4 +1,4 @@
-"""How the signers are, and why a command is not done yet: one reason, one remedy."""
+"""The state of signers, and the reason and remedy of a command that is not done."""
 
 import uuid
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ class SignerHealth:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Why a command is not done, and the one thing that a person may do about it."""
+    """The reason why a command is not done, and what a person may do about it."""
 
     reason: str
     remedy: str
@@ -87,7 +87,7 @@ def signer_health(connection: Connection, now: datetime) -> list[SignerHealth]:
 
 
 def standing(connection: Connection, command_id: uuid.UUID) -> Standing | None:
-    """Why a command is where it is; None when it is done, or is unknown."""
+    """Return why a command is not done; None when it is done, or unknown."""
     row = find(connection, command_id)
     if row is None or row.state in TERMINAL:
         return None

@@ -37,7 +37,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class CommandCount:
-    """How many commands of a kind are in a state."""
+    """The number of commands of a kind in a state."""
 
     state: State
     kind: str
@@ -56,7 +56,7 @@ def count_commands(connection: Connection) -> list[CommandCount]:
 
 
 def count_ran(connection: Connection) -> int:
-    """How many commands ran although they had ended without success."""
+    """Count the commands that ran although they had ended without success."""
     query = select(func.count()).select_from(command).where(command.c.ran != "")
     return int(connection.execute(query).scalar_one())
 

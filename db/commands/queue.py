@@ -1,4 +1,4 @@
-"""How many commands wait for a signer or a wallet, and when that is too many."""
+"""Limits on how many commands wait for a signer or a wallet."""
 
 import time
 from collections.abc import Callable

@@ -4,7 +4,7 @@ import enum
 
 
 class State(enum.StrEnum):
-    """Where a command stands; the last six are final and are never left."""
+    """The state of a command; the last six are final and are never left."""
 
     ACCEPTED = "accepted"
     HELD = "held"
@@ -21,7 +21,7 @@ class State(enum.StrEnum):
 
 
 class Closing(enum.StrEnum):
-    """Why a slot is to be used up by a transaction that does nothing."""
+    """The reason to use a slot up by a transaction that does nothing."""
 
     NO = ""
     CANCEL = "cancel"
@@ -30,7 +30,7 @@ class Closing(enum.StrEnum):
 
 
 class Hold(enum.StrEnum):
-    """What keeps a signer from taking more nonces until it is over, by itself."""
+    """The reason why a signer takes no more nonces until it is over, by itself."""
 
     NO = ""
     FUNDS = "funds"

@@ -12,7 +12,7 @@ from db.sql.columns import state_table
 
 
 class Standing(enum.StrEnum):
-    """How a day that is over stands to the chain."""
+    """The state of a day's anchor on the chain."""
 
     ANCHORED = "anchored"
     MISSING = "not anchored"

@@ -53,7 +53,7 @@ class UnknownEntry(DatabaseError):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who speaks: an account, for which tenant, from where and with what."""
+    """The author of an entry: account, tenant, address and user agent."""
 
     name: str
     tenant: str = ""
@@ -63,7 +63,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """Where an entry stands in the journal."""
+    """The place of an entry in the journal."""
 
     seq: int
     hash: bytes
@@ -159,5 +159,5 @@ def _as_fact(entry: Entry, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _storable(text: str) -> str:
-    """What a client says of itself may hold anything; Postgres holds text."""
+    """Return a client's text as Postgres can store it."""
     return text.replace("\x00", "\ufffd").encode(errors="replace").decode()

@@ -40,7 +40,7 @@ class Said:
     personal: bytes | None
 
     def around(self) -> tuple[str, str, str, str]:
-        """What is hashed, cut at the values of `at`, `previous` and `seq`.
+        """The canonical JSON, split where `at`, `previous` and `seq` are inserted.
 
         Raises ValueError for what has no canonical form.
         """

@@ -1,4 +1,4 @@
-"""Where the journal ends: one row that every append holds until it commits.
+"""The end of the journal: one row that every append locks until it commits.
 
 The journal is a source like a chain is one. Its blocks are its entries: the height is
 the entry's number, the hash its hash. Block 0 is before the first entry and has random

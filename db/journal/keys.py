@@ -56,7 +56,7 @@ def seal(key: bytes, content: bytes, bound: bytes) -> bytes:
 
 
 def open_sealed(key: bytes, sealed: bytes, bound: bytes) -> bytes:
-    """What was sealed; raises InvalidTag when the key or the place is another."""
+    """Decrypt a value; raises InvalidTag when the key or the place is another."""
     return AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], bound)
 
 

@@ -12,7 +12,7 @@ from db.journal.entries import entry_row
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries are asked for; None: any. `before` is a number, newest first."""
+    """The filter of a list of entries; None: any. `before` is an entry's number."""
 
     kinds: Collection[str]
     actor: str | None = None

@@ -1,4 +1,4 @@
-"""What is kept about a person: read with their key, and lost with it."""
+"""Personal values: encrypted under a person's key, and lost with it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Who may read the views of the journal in SQL."""
+"""Grants on the views of the journal."""
 
 from sqlalchemy import Connection, text
 

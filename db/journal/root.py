@@ -32,7 +32,7 @@ class DayNotOver(DatabaseError):
 
 @dataclass(frozen=True, slots=True)
 class DayRoot:
-    """What the entries of a day add up to."""
+    """The Merkle root of a day's entries."""
 
     day: date
     first: int
@@ -103,7 +103,7 @@ def close_day(
 
 
 def closed_days(connection: Connection, day: date | None = None) -> Iterator[DayRoot]:
-    """What was said of days that are over, or of this one, in order."""
+    """Return the roots of days that are over, or of one day, in order."""
     query = select(journal_entry.c.body).where(
         journal_entry.c.kind == DayClosed.spec.id
     )
@@ -139,7 +139,7 @@ def inclusion(connection: Connection, seq: int) -> Inclusion:
 
 
 def subject(connection: Connection) -> bytes:
-    """What the anchors of this journal are about: no other journal has its genesis."""
+    """Return the subject of this journal's anchors, made from its first entry."""
     query = select(source_table.c.genesis).where(source_table.c.id == SOURCE)
     return keccak(b"chainfold/journal/" + bytes(connection.execute(query).scalar_one()))
 

@@ -30,7 +30,7 @@ _PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with an entry, or with what is kept of the journal beside it."""
+    """A fault of an entry, or of what is kept of the journal beside it."""
 
     seq: int
     what: str

@@ -1,4 +1,4 @@
-"""Why a read was refused or failed; no message shows SQL, a host or a credential."""
+"""Errors of reads; no message shows SQL, a host or a credential."""
 
 from db.errors import DatabaseError
 

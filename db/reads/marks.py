@@ -1,4 +1,4 @@
-"""How far a chain has been read, and up to which block an answer is true.
+"""The progress of a chain, and the block up to which an answer is true.
 
 The *checkpoint* of some events is the last block h such that every stream of those
 events (an event read through one filter) has been written from its first block to h
@@ -68,7 +68,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How far some events are read, and the block at that height or as of another.
+    """The progress of some events, and the block at that height or as of another.
 
     `checkpoint` None: nothing is indexed. `block` is None then, and when the block
     asked for lies above the checkpoint.
@@ -109,7 +109,7 @@ _ALONE = compiled(_MARK)
 
 
 def mark_cte() -> CTE:
-    """How far events are read, as the first part of a statement: one row.
+    """Return the progress of events as the first part of a statement: one row.
 
     Binds what `mark_binds` gives; both parts of the statement see one snapshot.
     """
@@ -166,7 +166,7 @@ def read_mark(
     as_of: int | None = None,
     relation: str = "",
 ) -> Mark:
-    """How far these events (ids) of a chain are read, and nothing else."""
+    """Read the progress of these events (ids) of a chain, and nothing else."""
     binds = mark_binds(source, events, plan, as_of=as_of, relation=relation)
     rows = _ALONE.run(connection, binds)
     return mark_of(known(rows, source)[0], as_of)

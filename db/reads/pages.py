@@ -65,7 +65,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Sort:
-    """What a page is sorted by: a column, perhaps, and the keys."""
+    """The order of a page: a column, perhaps, and the keys."""
 
     columns: tuple[Column, ...]
     descending: bool

@@ -45,7 +45,7 @@ class ReadTables:
 
     @property
     def asker(self) -> Asker:
-        """Who asks."""
+        """The caller."""
         return self._asker
 
     @property

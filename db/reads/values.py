@@ -34,7 +34,7 @@ MAX_DIGITS = 200  # more than any sum of uint256 will have
 
 
 class Form(enum.Enum):
-    """How a value looks in JSON; the package's docstring has the table."""
+    """The form of a value in JSON; the package's docstring has the table."""
 
     HEX = "hex"
     DECIMAL = "decimal"
@@ -94,7 +94,7 @@ def fact_columns(event: type[Event]) -> dict[str, Column]:
 
 @cache
 def row_filters(spec: ProjectionSpec) -> dict[str, Column]:
-    """What rows may be filtered by: keys and indexed columns, with `__gte`, `__lte`.
+    """Return the filters of rows: keys and indexed columns, with `__gte`, `__lte`.
 
     An indexed column that holds JSON has no order and no equality worth asking for.
     """
@@ -108,7 +108,7 @@ def row_filters(spec: ProjectionSpec) -> dict[str, Column]:
 def fact_filters(
     event: type[Event], specs: Iterable[ProjectionSpec]
 ) -> dict[str, Column]:
-    """What facts may be filtered by: heights, and what projections are keyed by first.
+    """Return the filters of facts: heights, and first keys of projections.
 
     Facts have an index by those fields, for repairs and reads as of a block.
     """

@@ -1,4 +1,4 @@
-"""What nodes' answers mean: numbers in their bounds, and which errors are reverts."""
+"""Read nodes' answers: numbers in their bounds, and which errors are reverts."""
 
 import re
 from typing import Any
@@ -116,7 +116,7 @@ def reason_of(error: RpcError) -> str:
 
 
 def reverted_in(trace: Any) -> Reverted:
-    """What a call gave back, of a trace (geth's struct logger); raises ValueError."""
+    """Return a call's output from a trace (geth's struct logger); raises ValueError."""
     if not isinstance(trace, dict) or trace.get("failed") is not True:
         raise ValueError("a trace of a call that did not fail")
     given = str(trace.get("returnValue") or "").removeprefix("0x")
@@ -125,7 +125,7 @@ def reverted_in(trace: Any) -> Reverted:
 
 
 def refusal(error: RpcError, label: str) -> Exception:
-    """What an error of a call or an estimate is: Reverted, NoMoney or NodeAway."""
+    """Classify the error of a call or an estimate: Reverted, NoMoney or NodeAway."""
     if is_revert(error):
         unsaid = BARE if error.data else NO_REASON
         return Reverted(error.data, reason_of(error) or unsaid)

@@ -39,7 +39,7 @@ class BadUrl(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class RpcError:
-    """What a node said against a question; `data` is what a call reverted with."""
+    """The JSON-RPC error of a node; `data` is what a call reverted with."""
 
     code: int
     message: str
@@ -55,7 +55,7 @@ class Question:
 
 
 class Asked(Protocol):
-    """What may be asked as a node is."""
+    """The interface by which one node is asked."""
 
     @property
     def label(self) -> str:
@@ -275,7 +275,7 @@ class _Timed(io.RawIOBase):
         self._raw = sock.makefile("rb", buffering=0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What `http.client` reads from."""
+        """Return the stream that `http.client` reads from."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:

@@ -46,7 +46,7 @@ def nothing_indexed() -> int:
 
 @dataclass(slots=True)
 class _Standing:
-    """How one node is doing; `parked_until` is when it is in its place again."""
+    """The health of one node; it is asked in its turn again after `parked_until`."""
 
     endpoint: Asked
     parked_until: float = 0.0
@@ -99,12 +99,12 @@ class Nodes:
         return self._number("eth_blockNumber", (), answers.HEIGHT_BITS)
 
     def balance(self, address: bytes) -> int:
-        """What an account has, in wei."""
+        """Return the balance of an account in wei."""
         question = ("0x" + address.hex(), "latest")
         return self._number("eth_getBalance", question, answers.WEI_BITS)
 
     def nonce(self, address: bytes, height: int | None = None) -> int:
-        """How many transactions of an account are in blocks, up to one of them."""
+        """Return the number of an account's transactions in blocks, up to a height."""
         question = ("0x" + address.hex(), "latest" if height is None else hex(height))
         return self._number("eth_getTransactionCount", question, answers.NONCE_BITS)
 
@@ -114,12 +114,12 @@ class Nodes:
         return self._ask(Question("eth_estimateGas", (call,)), answers.gas_of, call)
 
     def call(self, to: bytes, data: bytes) -> bytes:
-        """What a contract answers; raises Reverted."""
+        """Return a contract's answer to a call; raises Reverted."""
         call = {"to": "0x" + to.hex(), "data": "0x" + data.hex()}
         return self._ask(Question("eth_call", (call, "latest")), answers.content)
 
     def replay(self, mined: Mined) -> Reverted | None:
-        """Why a call failed in its block; None: asked again, it does not fail.
+        """Return why a call failed in its block; None: run again, it does not fail.
 
         It is run after the block before its own, and, if it succeeds there, after its
         own: something in the same block may have been in its way.
@@ -250,7 +250,7 @@ class Nodes:
     def _checked(
         self, state: _Standing, questions: Sequence[Question], asking: "_Asking"
     ) -> list[Any]:
-        """What a node answers, if it may be believed; raises NodeAway, WrongChain."""
+        """Return a node's answer if it is believable; raises NodeAway, WrongChain."""
         label = state.endpoint.label
         if asking.deadline <= self._clock():
             raise NodeAway(f"there was no time left to ask {label}")
@@ -300,7 +300,7 @@ class Nodes:
     def _explained(
         self, state: _Standing, call: dict[str, str], at: str, asking: "_Asking"
     ) -> Reverted:
-        """Why a call reverts, of a node that did not say so at once.
+        """Find the reason of a revert at a node that did not tell it at once.
 
         Polygon Edge up to 0.9 tells what a contract gave back in traces alone.
         """
@@ -358,7 +358,7 @@ class Nodes:
 
 
 class _Way(enum.Enum):
-    """How a node may be asked: as ever, to see whether it is back, or not now."""
+    """The way to ask a node: as usual, as a probe whether it is back, or not now."""
 
     OPEN = "open"
     PROBE = "probe"
@@ -385,7 +385,7 @@ def _read(state: _Standing, method: str, result: Any, read: Callable[[Any], T]) 
 
 
 def _nobody(words: Sequence[NodeAway]) -> NodeAway:
-    """What all nodes' troubles are together."""
+    """Return one error that tells the troubles of all nodes."""
     kind = NodeAway
     if any(isinstance(each, WrongChain) for each in words):
         kind = WrongChain

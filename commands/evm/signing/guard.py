@@ -1,4 +1,4 @@
-"""What may be signed: rules, limits, a kill switch, and a memory of every nonce."""
+"""Guard a key: rules, limits, a kill switch, and a memory of every nonce."""
 
 import hashlib
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class Allowance:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a signer signs; amounts in wei, None: no limit. No allowances: anything.
+    """The rules of a signer; amounts in wei, None: no limit. No allowances: anything.
 
     `fillers`: also transfers of nothing to itself, which use a nonce up.
     """
@@ -199,7 +199,7 @@ class GuardedSigner:
 
 
 def digest(payload: Payload) -> bytes:
-    """What a transaction does, without what it costs.
+    """Return the digest of what a transaction does, without what it costs.
 
     The same call with another fee, gas limit or type has the same digest: of two such
     transactions with one nonce only one is mined, and it does not matter which.

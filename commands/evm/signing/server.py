@@ -200,7 +200,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def address_string(self) -> str:
-        """Who asks: on a Unix socket nobody has an address."""
+        """Return the name of a client: on a Unix socket there is no address."""
         return "local"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002

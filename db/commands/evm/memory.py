@@ -1,4 +1,4 @@
-"""What was signed for each nonce, remembered before it is signed.
+"""The memory of what was signed for each nonce, written before it is signed.
 
 One transaction decides and remembers, under the lock of the account's row of the day,
 so that any number of processes agree; the primary key is the second net.
@@ -71,7 +71,7 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an account may spend in a day (UTC), in wei; None: as much as it has."""
+    """The most that an account may spend in a day (UTC), in wei; None: no limit."""
 
     value_per_day: int | None = None
     gas_per_day: int | None = None
@@ -116,7 +116,7 @@ def remember(
 
 
 def look(connection: Connection, wish: Wish, limits: Limits, now: datetime) -> Verdict:
-    """What `remember` would say for a new nonce; nothing is remembered."""
+    """Return what `remember` would for a new nonce; nothing is remembered."""
     if stopped(connection, wish.signer) is not None:
         return Verdict.STOPPED
     row = connection.execute(
@@ -149,7 +149,7 @@ def after_last_signed(connection: Connection, chain: int, address: bytes) -> int
 
 
 def stopped(connection: Connection, signer: str) -> str | None:
-    """Why nothing is signed for a signer; None: it is."""
+    """Return why nothing is signed for a signer; None: it is not stopped."""
     query = select(signing_stop.c.reason).where(
         or_(signing_stop.c.scope == signer, signing_stop.c.scope == EVERYTHING)
     )
@@ -199,7 +199,7 @@ def _is_far(connection: Connection, wish: Wish) -> bool:
 
 
 def _lock_day(connection: Connection, wish: Wish, now: datetime) -> tuple[int, int]:
-    """What the account spent today; nobody else decides for it until commit."""
+    """Lock the account's day until commit, and return what it spent today."""
     statement = upsert(signing_day).values(
         chain=wish.chain, address=wish.address, day=_day(now)
     )

@@ -110,7 +110,7 @@ class PendingWork:
 
 
 def pending_work(connection: Connection, name: str, now: datetime) -> PendingWork:
-    """What a signer needs at a time."""
+    """Return what a signer's worker must do at a time."""
     row = connection.execute(
         _PENDING, {"name": name, "now": now, "far": FAR_NONCES}
     ).one()

@@ -173,7 +173,7 @@ def _untracked(connection: Connection, row: SignerRow) -> list[Any]:
 
 
 def _trouble(connection: Connection, row: SignerRow) -> str:
-    """Why nothing that this database says may be built upon, if it is so."""
+    """Return why this database must not be relied on, such as an open incident."""
     for each in list_incidents(connection, source=row.source):
         return (
             f"the chain was stopped by incident {each.id} ({each.kind}): look at "
@@ -192,7 +192,7 @@ def _trouble(connection: Connection, row: SignerRow) -> str:
 
 
 def _far(row: SignerRow, scope: Any) -> str:
-    """Why the next nonce is not to be believed, if it is not."""
+    """Return why the next nonce is not to be believed, if it is not."""
     if scope.known is None or scope.reach < scope.gate_height:
         return ""
     if row.next_nonce <= scope.known + FAR_NONCES:
@@ -231,7 +231,7 @@ def _recognise(
 
 
 def unknown_tag(name: str, nonce: int, command_id: uuid.UUID) -> str:
-    """Why a transaction for a command that the database does not know is alarming."""
+    """Return the alarm for a transaction of a command that the database lacks."""
     return (
         f"nonce {nonce} ran command {command_id}, which this database does not know: "
         "an older backup was restored, or another Chainfold uses the key. Bring back "

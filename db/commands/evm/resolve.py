@@ -113,7 +113,7 @@ def settle_slot(
 def _ours(
     connection: Connection, signer: str, found: Consumed, owner: CommandRow | None
 ) -> str | None:
-    """Which of our attempts a transaction is; None: somebody else used the key.
+    """Return the purpose of the attempt that a transaction is; None: not one of ours.
 
     By its nonce it is found, by its hash recognised; where a node gives transactions
     hashes that their bytes do not have, by the hash it answered, and failing that by
@@ -205,7 +205,7 @@ _ENDED = {
 
 
 def _closed(locked: Any) -> State:
-    """Where a command goes whose nonce was used up by a transaction of nothing."""
+    """Return the state of a command whose nonce a transaction of nothing used up."""
     return {
         Closing.DEADLINE: State.EXPIRED,
         Closing.REFUSED: State.HELD,

@@ -128,7 +128,7 @@ class SignedBefore(DatabaseError):
 
 
 class OtherNonce(DatabaseError):
-    """What the wallet signed before may still run: with another nonce it ran twice."""
+    """The wallet's earlier transaction may still run; another nonce could repeat it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Which wallets are watched, and which of their transactions are news.
+"""The wallets that the indexer watches, and their unprocessed transactions.
 
 A wallet is watched while a command waits for it, and for a while after one ended
 without success: we cannot stop a wallet from sending what it was asked to sign.
