@@ -69,7 +69,7 @@ def load_rlp(encoded: bytes, *, depth_max: int) -> Any:
 
 
 def rlp_depth(encoded: bytes, depth_max: int) -> int:
-    """How deep the lists of an RLP encoding nest, up to one more than is taken.
+    """Return the depth of an RLP encoding's lists, up to one more than the limit.
 
     Follows the headers alone (Ethereum yellow paper, appendix B), and no further than
     the encoding is whole.

@@ -1,4 +1,4 @@
-"""What ails a chain, in one word that status, ready, metrics and doctor share.
+"""Diagnose a chain, in one word that status, ready, metrics and doctor share.
 
 The follower knows why a step failed and records its kind (`sources.set_state`); whether
 the follower itself is well is seen from outside, by when it was last heard of. Trouble
@@ -54,7 +54,7 @@ REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What ails a chain, whether that needs a person, and the cause in words."""
+    """A chain's ailment, whether it needs a person, and the cause in words."""
 
     ailment: Ailment
     well: bool
@@ -62,12 +62,12 @@ class Diagnosis:
 
     @property
     def remedy(self) -> str:
-        """What a person may do about it."""
+        """Return what a person may do about an ailment."""
         return REMEDIES[self.ailment]
 
 
 def diagnose(status: ChainStatus) -> Diagnosis:
-    """What ails a chain, from what its follower said and when it was last heard of."""
+    """Diagnose a chain from its follower's last message and the time of that."""
     if status.state == "stopped":
         return Diagnosis(Ailment.STOPPED, False, status.cause)
     if status.silent_seconds is None:
@@ -104,7 +104,7 @@ def _troubled(status: ChainStatus) -> Diagnosis:
 
 
 def of_database(error: SQLAlchemyError) -> Ailment:
-    """What a statement's failure says: no room, or that the database is away."""
+    """Diagnose a failed statement: no room on the disk, or no database."""
     code = sqlstate(error) if isinstance(error, DBAPIError) else None
     if code == _DISK_FULL or "No space left on device" in str(error):
         return Ailment.DISK_FULL

@@ -82,7 +82,7 @@ def without_values(engine: Engine) -> Engine:
 
 
 def _driven(url: URL) -> URL:
-    """What SQLAlchemy 2.1 takes for psycopg 3 means psycopg2 here: it is installed."""
+    """Return the URL with the psycopg2 driver (SQLAlchemy 2.1 would take psycopg 3)."""
     if url.drivername in ("postgresql", "postgres"):
         return url.set(drivername="postgresql+psycopg2")
     return url

@@ -1,4 +1,4 @@
-"""What can be wrong between the declarations and the database."""
+"""Errors between the declarations and the database."""
 
 from collections.abc import Sequence
 

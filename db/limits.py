@@ -1,4 +1,4 @@
-"""What endpoints refused once, so that they need not be asked again."""
+"""Limits learnt from endpoints' refusals, so that they are not asked again."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What reactions ask for: rows that become commands, each once.
+"""Requests of reactions for commands: rows that become commands, each once.
 
 A reaction's place and its wishes commit together, so that a fact is reacted to once,
 and a wish has a key, so that the same wish is not made twice.
@@ -155,7 +155,7 @@ def postponed(
 
 
 def waiting(connection: Connection) -> tuple[int, datetime | None]:
-    """How many wishes wait, and since when the oldest does."""
+    """Return how many wishes wait, and since when the oldest does."""
     row = connection.execute(
         select(func.count(), func.min(outbox.c.asked_at)).where(
             outbox.c.next_action_at.is_not(None)

@@ -1,4 +1,4 @@
-"""Who may write: one follower for a chain, and ranges leased to backfill workers.
+"""Locks on writing: one follower for a chain, and ranges leased to backfills.
 
 Both hold a row that every write transaction checks, so a process that was paused and
 replaced cannot write when it wakes.

@@ -40,7 +40,7 @@ class BlockRange:
 
     @property
     def blocks(self) -> int:
-        """How many blocks it holds."""
+        """The number of blocks in the range."""
         return self.last - self.first + 1
 
     @property

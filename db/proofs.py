@@ -1,4 +1,4 @@
-"""What is proved of the blocks that were read, as multiranges beside their coverage.
+"""Levels of proof of the blocks that were read, as multiranges.
 
 A block's header and its logs have a level each. `HeaderProof` says how much of a header
 is more than a node's word, `LogsProof` what shows that its logs are complete. A level

@@ -1,4 +1,4 @@
-"""What there is to say about a chain: for `status`, for the API, for alarms."""
+"""The status of a chain: for `status`, for the API, for alarms."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ GAPS_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class ChainStatus:
-    """What there is to say about one chain; None: not known yet."""
+    """The status of one chain; None: not known yet."""
 
     name: str
     chain_id: str
@@ -130,7 +130,7 @@ def _odd_logs(connection: Connection, source: int, *, kept: bool) -> int:
 
 
 def _row(connection: Connection, source: int) -> Row[Any]:
-    """What is known of a chain and of its follower."""
+    """Read the row of a chain with its follower."""
     return connection.execute(
         select(
             source_table,

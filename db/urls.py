@@ -1,4 +1,4 @@
-"""What in a URL is secret: everything but its host."""
+"""Hide the secrets of URLs: everything but the host."""
 
 import re
 from collections.abc import Sequence

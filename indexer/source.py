@@ -1,4 +1,4 @@
-"""What every source of facts does, whatever the chain."""
+"""The interface of a source of facts, whatever the chain."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -130,7 +130,7 @@ class Source(Protocol):
         ...
 
     def endpoints(self) -> Mapping[str, str]:
-        """Why each endpoint does not answer, by its name; empty text: it does."""
+        """Return why each endpoint does not answer, by name; empty text: it does."""
         ...
 
     async def close(self) -> None:

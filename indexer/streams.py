@@ -1,4 +1,4 @@
-"""What a chain is asked for: each declared event, through each filter it is read by."""
+"""The streams of a chain: each declared event, by each filter it is read with."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

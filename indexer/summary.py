@@ -1,4 +1,4 @@
-"""What was written lately, in one line now and then instead of one for each block."""
+"""Log what was written in one line now and then instead of one for each block."""
 
 import logging
 import time
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Summary:
-    """What was written of a chain since the last line."""
+    """The counts of what was written of a chain since the last line."""
 
     ranges: int = 0
     blocks: int = 0

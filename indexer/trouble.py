@@ -1,4 +1,4 @@
-"""What kind of trouble a failed step is in, for whoever looks at the chain's state."""
+"""Classify the trouble of a failed step, for the chain's state."""
 
 from db.diagnosis import Ailment, of_database
 from db.engine import Refused

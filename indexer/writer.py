@@ -29,7 +29,7 @@ Guard = Callable[[Connection], None]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What one transaction added."""
+    """The counts of what one transaction added."""
 
     blocks: BlockRange
     facts: int

@@ -19,7 +19,7 @@ SECRET_FILE = "auth.secret"  # noqa: S105 - its name
 
 
 def auth_options(settings: Settings) -> AuthOptions:
-    """How people sign in; the same for every process with these settings."""
+    """Return the options of sign-in; the same for every process with these settings."""
     auth, api = settings.auth, settings.api
     nodes = open_callers(settings)
     return AuthOptions(
@@ -47,7 +47,7 @@ def auth_options(settings: Settings) -> AuthOptions:
 
 
 def web_options(settings: Settings) -> WebOptions:
-    """How the API meets the network."""
+    """Return the API's options towards the network."""
     api, redis = settings.api, settings.redis
     return WebOptions(
         limit=api.limit,

@@ -175,7 +175,7 @@ def _line(settings: Settings, engine: Engine) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Show:
-    """What there is to see: the tour, then business as usual until the end."""
+    """The demonstration: the tour, then business as usual until the end."""
 
     settings: Settings
     folder: Path

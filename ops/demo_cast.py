@@ -1,4 +1,4 @@
-"""Who plays in the demonstration: keys that sign, and people at the API's door."""
+"""The cast of the demonstration: signers' keys, and people with accounts."""
 
 import secrets
 from collections.abc import Callable

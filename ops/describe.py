@@ -64,7 +64,7 @@ def describe_event(event: type[Event], *, sql: bool) -> Iterator[str]:
 
 
 def _source(contribution: Contribution) -> str:
-    """Which event gives what to a fold: a field of it, a fixed value, or that it is."""
+    """Describe the input of a fold: an event's field, a fixed value, or a count."""
     event, value = contribution.view.event.spec.name, contribution.value
     if isinstance(value, FieldRef):
         return f"{event}.{value.field.name}"

@@ -1,4 +1,4 @@
-"""What stops a command, said to the person who gave it."""
+"""Errors that end a verb, in words for the person who gave it."""
 
 
 class OperationError(Exception):

@@ -187,7 +187,7 @@ class _Errand:
         return Job.fetch_many(ids, self.queue.connection, JSONSerializer)
 
     def interruption(self, job: Job) -> str:
-        """Why a job ended early; raises OperationError when it would again."""
+        """Return why a job ended early; raises OperationError when it would again."""
         result = job.latest_result()
         text = "" if result is None else str(result.exc_string or "").strip()
         cause = text.splitlines()[-1] if text else "it was stopped"

@@ -99,7 +99,7 @@ def chain_of(settings: Settings, said: SignerSettings) -> ChainSettings:
 
 
 def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Rules:
-    """What a signer signs, by its settings."""
+    """Return the rules of a signer from its settings."""
     chain = chain_of(settings, said)
     wanted = said.allow
     if wanted is None:

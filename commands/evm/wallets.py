@@ -135,19 +135,7 @@ def relay_any(
     whether the nonce was used before.
     """
     signed = read_raw(raw)
-    if signed.chain_id != lane.chain_id:
-        raise BadTransaction(
-            f"it is signed for chain {signed.chain_id}, and this is {lane.chain_id}"
-        )
-    if command_id_of(signed.data) is not None:
-        raise BadTransaction(
-            "it carries the id of a command: send it to that command's /signed"
-        )
-    if not _is_known(intake, lane, signed.to):
-        raise BadTransaction(
-            f"0x{signed.to.hex()} is not a contract that is followed: only calls of "
-            "those are relayed"
-        )
+    _check_relayable(intake, lane, signed)
     request = Request(
         tenant=asked.actor.tenant,
         idempotency_key=asked.idempotency_key,
@@ -182,6 +170,23 @@ def relay_any(
     if fresh:
         _send(intake, lane, signed.hash, signed.raw)
     return row, fresh
+
+
+def _check_relayable(intake: Intake, lane: "EvmLane", signed: RawTransaction) -> None:
+    """Raise BadTransaction for what is not relayed on this chain."""
+    if signed.chain_id != lane.chain_id:
+        raise BadTransaction(
+            f"it is signed for chain {signed.chain_id}, and this is {lane.chain_id}"
+        )
+    if command_id_of(signed.data) is not None:
+        raise BadTransaction(
+            "it carries the id of a command: send it to that command's /signed"
+        )
+    if not _is_known(intake, lane, signed.to):
+        raise BadTransaction(
+            f"0x{signed.to.hex()} is not a contract that is followed: only calls of "
+            "those are relayed"
+        )
 
 
 def work_wallets(intake: Intake, lane: "EvmLane") -> Iterator[str]:

@@ -209,7 +209,7 @@ def _field_column(leaf: Expression) -> ColumnElement[Any]:
 
 
 def _branch_value(fold: Fold, branch: Branch) -> ColumnElement[Any]:
-    """What one arm brings to one fold, NULL when it brings nothing."""
+    """Return the value that one arm gives to one fold, NULL when it gives none."""
     kind = sql_type(_value_kind(fold))
     if fold.name not in branch.values:
         return cast(null(), kind)

@@ -198,7 +198,7 @@ def _go_on_statement(
 def _combine(
     fold: Fold, table: Table, statement: Insert
 ) -> dict[str, ColumnElement[Any]]:
-    """How a stored value and a new one become one: a fold's `combine`."""
+    """Return the SQL that combines a stored value with a new one."""
     name = fold.name
     old: Any = table.c[name]
     new: Any = statement.excluded[name]

@@ -1,4 +1,4 @@
-"""Where a projection's rows and its facts disagree.
+"""Compare a projection's rows with its facts.
 
     SELECT coalesce(keys), stored row, folded row
     FROM state.p FULL OUTER JOIN (<fold of all facts>) USING (source, <keys>)

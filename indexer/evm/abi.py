@@ -50,7 +50,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one event is written in a log.
+    """The layout of one event in a log.
 
     `fixed`: each non-indexed parameter is one word; `sliced`: or string or bytes.
     """
@@ -65,7 +65,7 @@ class Layout:
 
     @property
     def topics(self) -> int:
-        """How many topics a log of it has."""
+        """The number of topics of its logs."""
         return len(self.indexed) + 1
 
     def param(self, name: str) -> Param:

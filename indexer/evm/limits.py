@@ -1,4 +1,4 @@
-"""What an endpoint gives, learnt from its refusals and kept, and how fast.
+"""Limits of an endpoint, learnt from its refusals and kept, and its rate.
 
 A limit is met once in an endpoint's life, not once in ours, so `Limits` go through a
 `LimitsStore`. `indexer.evm.refusals` reads the texts that teach them.
@@ -20,7 +20,7 @@ class Limits:
 
 
 class LimitsStore(Protocol):
-    """Where limits outlive the process. `endpoint` is a name without credentials."""
+    """Storage of limits. `endpoint` is a name without credentials."""
 
     async def load(self, endpoint: str) -> Limits:
         """The limits learnt before, an empty `Limits` when there are none."""
@@ -38,7 +38,7 @@ class MemoryLimitsStore:
         self._limits: dict[str, Limits] = {}
 
     async def load(self, endpoint: str) -> Limits:
-        """What `save` was given for the endpoint."""
+        """Return the limits that were saved for the endpoint."""
         return self._limits.get(endpoint, Limits())
 
     async def save(self, endpoint: str, limits: Limits) -> None:
@@ -62,7 +62,7 @@ Clock = Callable[[], float]
 
 
 class RateControl:
-    """How soon the next request may leave, for one endpoint.
+    """The pacing of requests to one endpoint.
 
     There is no limit until the endpoint refuses one; then the rate is halved, and
     raised by a twentieth after each second's worth of successes.

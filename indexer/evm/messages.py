@@ -135,7 +135,7 @@ class RpcSealedHeader(RpcHeader, gc=False, rename="camel", kw_only=True):
 
 
 class RpcReceipt(msgspec.Struct, gc=False, rename="camel"):
-    """What became of a transaction."""
+    """The receipt of a transaction."""
 
     transaction_hash: str
     block_hash: str

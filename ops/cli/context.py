@@ -1,4 +1,4 @@
-"""What every verb shares: settings, declarations, and the database.
+"""State that all verbs share: settings, declarations, and the database.
 
 Only `migrate` changes a database that is there already; with `--migrate` the verbs that
 follow chains do it first. A verb that writes makes the tables in an empty database, for

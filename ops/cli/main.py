@@ -133,7 +133,7 @@ class Commands(click.Group):
 
 
 def _told(error: BaseException | None) -> str | None:
-    """What an operator can put right about what Postgres refused."""
+    """Return Postgres's refusal with its remedy; None when an operator has none."""
     lines = str(error).strip().split("\n")
     if isinstance(error, ReadOnlySqlTransaction):
         return (

@@ -116,7 +116,7 @@ def sign_resume(state: State, signer: str | None, nonce: int | None) -> None:
 
 
 def _in_the_way(connection: Connection, name: str) -> str:
-    """What keeps a signer from signing, and the remedy; empty when nothing does."""
+    """Return what keeps a signer from signing, and the remedy; empty: nothing."""
     everything = stopped(connection, name)
     if everything is not None:
         return (

@@ -118,7 +118,7 @@ def _unread(engine: Engine) -> int:
 
 
 def _verify_journal(engine: Engine, registry: Registry, *, as_json: bool) -> int:
-    """How many faults the journal has; each names the entry."""
+    """Verify the journal, print each fault with its entry, and return their number."""
     found = list(islice(faults(engine, registry), MOST_FAULTS))
     if as_json:
         click.echo(json.dumps({"journal": [asdict(fault) for fault in found]}))

@@ -47,7 +47,7 @@ class AnvilError(OperationError):
 
 @dataclass(frozen=True, slots=True)
 class AnvilOptions:
-    """How a node behaves.
+    """The options of a node.
 
     Without ``block_time`` every transaction is mined at once. With ``timestamp``
     the chain's clock is its own: it starts there and each block is two seconds later,

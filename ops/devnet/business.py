@@ -32,7 +32,7 @@ from ops.devnet.invention import (
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What is on the chain already: new things are numbered on from there."""
+    """Counts of what is on the chain already: new things are numbered from there."""
 
     issuers: int
     campaigns: int
@@ -63,7 +63,7 @@ class Business:
 
     @property
     def campaigns(self) -> int:
-        """How many campaigns there are, if nobody else has made one."""
+        """The number of campaigns, if nobody else has made one."""
         return self._campaign_count
 
     def choices(self, *, certify: bool = True) -> Choices:

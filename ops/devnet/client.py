@@ -56,7 +56,7 @@ class Contract:
 
     @property
     def interface(self) -> Interface:
-        """What it understands."""
+        """The contract's interface."""
         return interface(self.name)
 
 
@@ -87,7 +87,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a mined transaction did."""
+    """The receipt of a mined transaction."""
 
     transaction: str
     block: int

@@ -33,7 +33,7 @@ class CompileError(OperationError):
 
 
 class Artifact(TypedDict):
-    """What is kept of one compiled contract."""
+    """The parts of one compiled contract that are kept."""
 
     contractName: str
     compiler: str
@@ -59,7 +59,7 @@ class _Complaint(TypedDict):
 
 
 class _Output(TypedDict):
-    """What ``compile.js`` prints."""
+    """The output of ``compile.js``."""
 
     compiler: str
     errors: list[_Complaint]

@@ -1,4 +1,4 @@
-"""What made-up business remembers, and the dice it is drawn with.
+"""The memory of made-up business, and its seeded dice.
 
 Everything comes from one seeded source: the same seed on the same chain gives the
 same calls.
@@ -84,7 +84,7 @@ Choices = list[tuple[float, Callable[[int], Action | None]]]
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """Who acts. The operator is the platform; investors hold keys."""
+    """The people who act. The operator is the platform; investors hold keys."""
 
     admin: str
     operator: str

@@ -37,7 +37,7 @@ class ToolchainError(OperationError):
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """Where the installed tools are."""
+    """The paths of the installed tools."""
 
     modules: Path
     anvil: Path

@@ -42,7 +42,7 @@ class TrafficError(OperationError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step did."""
+    """The effects of one step."""
 
     block: int
     timestamp: int
@@ -53,7 +53,7 @@ class Step:
 
 @dataclass(slots=True)
 class Tally:
-    """What many steps did."""
+    """The effects of many steps."""
 
     steps: int = 0
     transactions: int = 0

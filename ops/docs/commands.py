@@ -11,7 +11,7 @@ WIDTH = 80
 
 
 def commands_page() -> str:
-    """What every verb says of itself."""
+    """Return the page of the command line, from each verb's help."""
     found = list(verbs())
     return page(
         "The command line",

@@ -90,7 +90,7 @@ def _event(event: type[Event]) -> str:
 
 
 def _said(spec: EventSpec) -> str:
-    """What the chain calls it, or who may read an entry of the journal."""
+    """Return an event's name on the chain, or the readers of a journal entry."""
     if not spec.in_journal:
         return code(signature(spec.abi))
     return f"Entry of the journal, for {readers(spec.readable_by, spec.owned_by)}"
@@ -146,7 +146,7 @@ def _private(spec: ProjectionSpec) -> str:
 
 
 def _reading(spec: ProjectionSpec) -> str:
-    """What rows are filtered and sorted by."""
+    """Return the filters and orders of rows."""
     filters = row_filters(spec)
     plain = [name for name in filters if not name.endswith(("__gte", "__lte"))]
     ranged = [name for name in plain if f"{name}__gte" in filters]

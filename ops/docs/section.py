@@ -1,4 +1,4 @@
-"""What the page of the settings is made of: sections, their keys, their defaults."""
+"""Sections of the settings' page, with their keys and defaults."""
 
 import enum
 import json
@@ -17,7 +17,7 @@ AMOUNT = '`"1000"` (wei), `"30 gwei"`, `"1.5 ether"`'
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What one key takes, and what it means."""
+    """One key: the values that it takes, and its meaning."""
 
     form: str
     meaning: str
@@ -34,7 +34,7 @@ class Section:
     attributes: Mapping[str, str] = field(default_factory=dict)  # when named otherwise
 
     def default(self, key: str) -> str:
-        """What holds when the key is not given, as TOML writes it."""
+        """Return the default of a key as TOML writes it."""
         if self.model is None:
             return ""
         wanted = self.attributes.get(key, key)

@@ -46,7 +46,7 @@ class EmbeddedError(RuntimeError):
 
 
 class RunAs(enum.Enum):
-    """Whose rights a child gets."""
+    """The user and group that a child runs as."""
 
     SELF = "self"
     NAMESPACE = "namespace"
@@ -55,7 +55,7 @@ class RunAs(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a running server listens."""
+    """The addresses at which a running server listens."""
 
     pid: int
     port: int

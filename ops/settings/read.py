@@ -257,23 +257,9 @@ def read_signer(
     path = table.text("path")
     env, password_env = table.text("env"), table.text("password_env")
     url = table.parsed("url", values.signer_url)
-    needed = {
-        SignerKind.KEYSTORE: "path",
-        SignerKind.ENV: "env",
-        SignerKind.REMOTE: "url",
-    }
-    if kind is not None:
-        table.missing(needed[kind], f'with kind = "{kind.value}"')
-        for other in {*needed.values()} - {needed[kind]}:
-            if other in table:
-                table.problem(other, f'does not go with kind = "{kind.value}"')
+    _check_place_of_key(table, kind)
     secret = environ.get(env or password_env or "")
-    chain = table.text("chain") or (chains[0] if len(chains) == 1 else "")
-    if not chain and chains:
-        table.problem("chain", f"say which chain it signs for: {', '.join(chains)}")
-    elif chain and chain not in chains:
-        known = ", ".join(chains) or "none"
-        table.problem("chain", f"there is no chain {chain!r}; known: {known}")
+    chain = _chain_of_signer(table, chains)
     address = table.parsed("address", values.address)
     default = SignerSettings(name, SignerKind.KEYSTORE)
     allowed = table.texts("allow")
@@ -304,6 +290,32 @@ def read_signer(
         max_in_flight=max_in_flight,
         secret=Secret(secret) if secret else None,
     )
+
+
+def _check_place_of_key(table: Table, kind: SignerKind | None) -> None:
+    """Note a problem unless the one place is given that goes with the kind."""
+    needed = {
+        SignerKind.KEYSTORE: "path",
+        SignerKind.ENV: "env",
+        SignerKind.REMOTE: "url",
+    }
+    if kind is None:
+        return
+    table.missing(needed[kind], f'with kind = "{kind.value}"')
+    for other in {*needed.values()} - {needed[kind]}:
+        if other in table:
+            table.problem(other, f'does not go with kind = "{kind.value}"')
+
+
+def _chain_of_signer(table: Table, chains: Sequence[str]) -> str:
+    """Return the name of the chain that a signer signs for; empty without chains."""
+    chain = table.text("chain") or (chains[0] if len(chains) == 1 else "")
+    if not chain and chains:
+        table.problem("chain", f"say which chain it signs for: {', '.join(chains)}")
+    elif chain and chain not in chains:
+        known = ", ".join(chains) or "none"
+        table.problem("chain", f"there is no chain {chain!r}; known: {known}")
+    return chain
 
 
 def read_limits(table: Table) -> LimitSettings:

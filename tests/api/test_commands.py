@@ -67,7 +67,7 @@ def test_a_command_to_a_chain_that_it_cannot_go_to_is_refused(office):
     path = "/api/v1/commands/register-issuer?chain="
     asked = {"issuer": hexed(A), "credential": "vc", "memorandum": "m"}
 
-    refused = office.ask("", 404, path=f"{path}south", **asked)
+    refused = office.ask("", 400, path=f"{path}south", **asked)
     office.ask("", path=f"{path}devnet", **asked)
 
     assert "unknown_chain" in refused.json["type"]

@@ -1,4 +1,4 @@
-"""What the AnchorRegistry says."""
+"""Events of the AnchorRegistry."""
 
 from db.declare import Address, Bytes32, Contract, Event, Uint
 

@@ -1,4 +1,4 @@
-"""What is made of the audit log."""
+"""Projections of the audit log."""
 
 from db.declare import EVERYONE, First, Key, Projection
 from db.domains.audit import entries as e

@@ -1,4 +1,4 @@
-"""What happens to a document, in the journal.
+"""Journal entries about documents.
 
 `content_hash` is the SHA-256 of a salt and the content; the salt follows from the
 owner's key, so that nothing can be guessed from it once the owner is erased.

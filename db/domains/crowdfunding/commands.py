@@ -1,4 +1,4 @@
-"""What may be asked of the crowdfunding contracts, and by whom."""
+"""Commands to the crowdfunding contracts, with who may ask for them."""
 
 from db.declare import (
     CALLER,

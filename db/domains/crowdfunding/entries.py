@@ -1,4 +1,4 @@
-"""What is said about campaigns before they are on the chain."""
+"""Journal entries about campaigns before they are on the chain."""
 
 from db.declare import STAFF, Address, Entry, Own, Text, Uint, Uuid
 

@@ -1,4 +1,4 @@
-"""What the crowdfunding contracts say, under our names."""
+"""Events of the crowdfunding contracts, under our names."""
 
 from db.declare import (
     Address,

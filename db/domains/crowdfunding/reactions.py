@@ -1,4 +1,4 @@
-"""What follows from what the crowdfunding contracts say."""
+"""Reactions to events of the crowdfunding contracts."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What must be true before a crowdfunding command is taken.
+"""Rules of the crowdfunding commands, judged by the tables.
 
 The contracts would refuse most of these too, one reason at a time; here every reason is
 told at once, and before a nonce is spent.
