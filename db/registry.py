@@ -19,6 +19,7 @@ from db.declare import (
     Contract,
     DeclarationError,
     Event,
+    FieldRef,
     Projection,
     Reaction,
 )
@@ -123,6 +124,14 @@ class Registry:
             for e in self.events.values()
             if not e.spec.in_journal
         }
+
+    @property
+    def makers(self) -> dict[str, FieldRef]:
+        """The event fields that announce contracts, by `<event>.<field>`."""
+        found: dict[str, FieldRef] = {}
+        for contract in self.contracts.values():
+            found |= contract.makers
+        return found
 
     def events_of(self, contract: str) -> list[type[Event]]:
         """The declared events of a contract."""

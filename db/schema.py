@@ -83,7 +83,7 @@ def migrate(
         if connection.scalar(text("SELECT to_regclass('control.declaration')")):
             _refuse_losses(connection, registry, built(connection), drop)
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS control"))
-        _upgrade_control(connection)
+        _upgrade_control(connection, registry)
     with engine.begin() as connection:
         lock_declarations(connection, alone=True)
         if registry.entries:
@@ -250,11 +250,12 @@ def cancel_statement(engine: Engine, pid: int) -> None:
         connection.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": pid})
 
 
-def _upgrade_control(connection: Connection) -> None:
+def _upgrade_control(connection: Connection, registry: Registry) -> None:
     config = Config()
     folder = Path(__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = connection
+    config.attributes["makers"] = registry.makers
     command.upgrade(config, "head")
 
 

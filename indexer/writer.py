@@ -23,6 +23,7 @@ from db.schema import check_declarations
 from db.sql.columns import fact_table
 from indexer.errors import Contradiction, Reorg
 from indexer.source import Batch
+from indexer.streams import FACTORY
 
 Guard = Callable[[Connection], None]
 
@@ -172,10 +173,9 @@ def _store_children(
     sources.store_children(connection, source, late)
     for name in sorted({row["contract"] for row in late}):
         height = min(row["height"] for row in late if row["contract"] == name)
-        for event in registry.events_of(name):
-            factory = event.spec.source.factory
-            if factory is not None:
-                coverage.unmark_children(
-                    connection, source, event.spec.id, factory.spec.id, height
-                )
+        events = registry.events_of(name)
+        filters = {FACTORY + m for event in events for m in event.spec.source.makers}
+        coverage.unmark_filters(
+            connection, source, [e.spec.id for e in events], sorted(filters), height
+        )
     return len({(row["contract"], row["address"]) for row in late})
