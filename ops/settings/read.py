@@ -208,13 +208,11 @@ def read_contract(
     name: str, table: Table, *, base: Path, chains: list[str]
 ) -> ContractSettings:
     """Read `[contracts.<name>]`."""
-    files = table.texts("abi", commas=False)
+    files = table.texts("abi", commas=False, least="JSON file")
     table.missing("abi", "a JSON file, or a list of them, relative to this one")
     abi: abi_files.Abi | None = None
     if files:
         abi = table.attempt("abi", lambda _: abi_files.read_union(base, files), "")
-    elif "abi" in table:
-        table.problem("abi", "needs at least one JSON file")
     on = read_chains(table, chains)
     addresses = _by_chain(
         table, "address", on, lambda t, key: t.parsed_list(key, values.address)
@@ -235,16 +233,14 @@ def read_contract(
 def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
     """Read which chains a contract is on; not needed where there is only one."""
     known = ", ".join(chains) or "none"
+    said = table.texts("chain", least=f"of {known}")
     if "chain" not in table:
         if len(chains) != 1:
             table.missing("chain", f"one of {known}, or a list of them")
         return tuple(chains[:1])
-    said = table.texts("chain")
     for name in said:
         if name not in chains:
             table.problem("chain", f"no such chain {name!r}; known: {known}")
-    if not said:
-        table.problem("chain", f"needs at least one of {known}")
     if len({*said}) < len(said):
         table.problem("chain", "names a chain twice: once is enough")
     return tuple(dict.fromkeys(said))
@@ -271,11 +267,9 @@ def read_factories(table: Table) -> tuple[Factory, ...]:
     found: list[Factory] = []
     for entry in table.entries("factory"):
         contract, event = entry.text("contract"), entry.text("event")
-        params = entry.texts("param")
+        params = entry.texts("param", least="parameter's name")
         for key in ("contract", "event", "param"):
             entry.missing(key, 'as in { contract = "dex", event = "…", param = "…" }')
-        if "param" in entry and not params:
-            entry.problem("param", "needs at least one parameter's name")
         entry.finish()
         if contract and event:
             found += [Factory(contract, event, param) for param in params]

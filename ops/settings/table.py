@@ -132,10 +132,11 @@ class Table:
             self.problem(key, f"unknown value {text!r}; {nearest(text, known)}")
             return None
 
-    def texts(self, key: str, *, commas: bool = True) -> list[str]:
+    def texts(self, key: str, *, commas: bool = True, least: str = "") -> list[str]:
         """Read a list of text; one text is a list of one, commas separate.
 
-        Without `commas` they do so only in the environment, which has no lists.
+        Without `commas` they do so only in the environment, which has no lists. An
+        empty list is a problem where `least` says what of it there must be one.
         """
         found = self.take(key)
         if found is None:
@@ -146,6 +147,8 @@ class Table:
         elif isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            if least and not value:
+                self.problem(key, f"needs at least one {least}")
             return list(value)
         self.problem(key, "must be text or a list of texts")
         return []

@@ -82,9 +82,9 @@ def settings_of(folder, content):
     return load_settings(folder / "chainfold.toml", {})
 
 
-def follow(engine, settings, name, *, span=7):
+def follow(engine, settings, name, *, span=7, registry=None):
     """Migrate, then follow one chain until nothing is missing; the outcomes."""
-    registry = declared(settings)
+    registry = registry or declared(settings)
     migrate(engine, registry)
 
     async def go():
@@ -102,7 +102,7 @@ def notes(engine, chain="main"):
     )
     with engine.connect() as connection:
         rows = connection.execute(query, {"chain": chain})
-        return sorted((r.height, bytes(r.contract), int(r.amount)) for r in rows)
+        return sorted((n, bytes.fromhex(at[2:]), int(amount)) for n, at, amount in rows)
 
 
 def play(fake, blocks, seed):
