@@ -45,7 +45,7 @@ from db.sql.columns import (
     state_name,
     state_table,
 )
-from db.sql.ddl import key_indexes
+from db.sql.ddl import created, key_indexes, run_all
 from db.sql.repair import refill
 from db.views import drop_view, replace_views
 
@@ -260,15 +260,20 @@ def _upgrade_control(connection: Connection, registry: Registry) -> None:
 
 
 def _record(
-    connection: Connection, kind: str, name: str, fingerprint: str, relation: str
+    connection: Connection, kind: str, rows: Sequence[tuple[str, str, str]]
 ) -> None:
-    values = {
-        "kind": kind, "name": name, "fingerprint": fingerprint,
-        "relation": relation, "built_at": func.now(),
-    }  # fmt: skip
-    statement = insert(declaration).values(values)
+    """Keep from which declarations tables were built: name, fingerprint, relation."""
+    if not rows:
+        return
+    statement = insert(declaration).values(built_at=func.now())
+    names = ("fingerprint", "relation", "built_at")
+    said = {name: statement.excluded[name] for name in names}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=values)
+        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=said),
+        [
+            {"kind": kind, "name": name, "fingerprint": print_, "relation": relation}
+            for name, print_, relation in rows
+        ],
     )
 
 
@@ -280,24 +285,29 @@ def _ensure_events(
     report: Report,
 ) -> list[type[Event]]:
     """Make the tables of new events; the events whose tables are to be made anew."""
-    changed = []
+    changed: list[type[Event]] = []
+    new: list[type[Event]] = []
     for event in registry.events.values():
-        spec, print_ = event.spec, event_fingerprint(event)
+        spec = event.spec
         old = known.get(("event", spec.id))
         if old is None:
-            fact_table(event).create(connection)
-            if spec.in_journal:
-                refill_facts(connection, event, fact_table(event))
+            new.append(event)
             report.created.append(spec.id)
-        elif old[0] != print_:
+        elif old[0] != event_fingerprint(event):
             named = spec.id in refetch or spec.name in refetch
             if not named and not spec.in_journal:
                 raise ChangedEvent(spec.id)
             changed.append(event)
             report.emptied.append(spec.id)
-        else:
-            continue
-        _record(connection, "event", spec.id, print_, spec.table)
+    run_all(connection, [each for e in new for each in created(fact_table(e))])
+    for event in new:
+        if event.spec.in_journal:
+            refill_facts(connection, event, fact_table(event))
+    _record(
+        connection,
+        "event",
+        [(e.spec.id, event_fingerprint(e), e.spec.table) for e in new + changed],
+    )
     return changed
 
 
@@ -317,7 +327,8 @@ def _ensure_projection(
     for fold in member_folds(spec):
         member_table(spec, fold).create(connection)
     refill(connection, spec, None)
-    _record(connection, "projection", spec.plural, spec.fingerprint(), state_name(spec))
+    row = spec.plural, spec.fingerprint(), state_name(spec)
+    _record(connection, "projection", [row])
     (report.created if old is None else report.rebuilt).append(spec.plural)
     if old is None or old[1] == state_name(spec):
         return []

@@ -21,6 +21,7 @@ chain may be several here.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 
 from abis import load_abi
@@ -276,6 +277,7 @@ class FieldRef(Expression):
         return f"{self.view.event.spec.id}.{self.field.name}"
 
 
+@cache
 def snake_case(name: str) -> str:
     """`CampaignCreated` to `campaign_created`, `NFTMinted` to `nft_minted`."""
     name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
