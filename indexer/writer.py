@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Engine
 
 from db import blocks, coverage, sources, validators
-from db.copy import copy_facts, has_facts, insert_missing_facts
+from db.copy import copy_facts, insert_missing_facts, stored_events
 from db.coverage import Stream
 from db.facts import FactColumns
 from db.folding import fold_in, unfold_from
@@ -132,14 +132,11 @@ def _split(
     """
     wanted = {stream.event for stream in streams}
     covered = coverage.events_covered(connection, source, batch.range)
-    fresh: list[FactColumns] = []
-    seen: list[FactColumns] = []
-    for facts in batch.facts:
-        if not len(facts) or facts.event.spec.id not in wanted:
-            continue
-        known = facts.event.spec.id in covered or has_facts(connection, source, facts)
-        (seen if known else fresh).append(facts)
-    return fresh, seen
+    found = [f for f in batch.facts if len(f) and f.event.spec.id in wanted]
+    others = [facts for facts in found if facts.event.spec.id not in covered]
+    known = covered | stored_events(connection, source, others)
+    fresh = [facts for facts in found if facts.event.spec.id not in known]
+    return fresh, [facts for facts in found if facts.event.spec.id in known]
 
 
 def _store_rest(connection: Connection, source: int, batch: Batch) -> None:
