@@ -87,7 +87,7 @@ def insert_missing_facts(
         prefixes=["TEMPORARY"],
         postgresql_on_commit="DROP",
     )
-    staged = _stage(connection, source, facts)
+    staged = stage(connection, source, facts)
     connection.execute(CreateTable(added))
     names = [column.name for column in table.columns]
     fresh = (
@@ -110,7 +110,7 @@ def differing_facts(
     `facts` are all of the event's in the range; every column is compared.
     """
     table = fact_table(facts.event)
-    staged = _stage(connection, source, facts)
+    staged = stage(connection, source, facts)
     within = table.c.position.between(blocks.lowest, blocks.highest)
     stored = select(table).where(table.c.source == source, within)
     extra = except_all(stored, select(staged)).subquery()
@@ -121,8 +121,7 @@ def differing_facts(
             select(func.count()).select_from(lacking).scalar_subquery(),
         )
     ).one()
-    format_table = connection.dialect.identifier_preparer.format_table
-    connection.exec_driver_sql(f"DROP TABLE {format_table(staged)}")
+    staged.drop(connection)
     return int(counts[0]), int(counts[1])
 
 
@@ -145,7 +144,7 @@ def count_facts(
     return {row.event: row.facts for row in rows if row.facts}
 
 
-def _stage(connection: Connection, source: int, facts: FactColumns) -> Table:
+def stage(connection: Connection, source: int, facts: FactColumns) -> Table:
     """A temporary table that holds these facts."""
     table = fact_table(facts.event)
     staged = Table(

@@ -17,6 +17,7 @@ from db.copy import copy_facts, insert_missing_facts, stored_events
 from db.coverage import Stream
 from db.facts import FactColumns
 from db.folding import fold_in, unfold_from
+from db.misplaced import forget_misplaced
 from db.position import BlockRange
 from db.registry import Registry
 from db.schema import check_declarations
@@ -87,6 +88,31 @@ def write_batch(
         time.monotonic() - started,
         children,
     )
+
+
+def rewrite_batch(
+    engine: Engine, registry: Registry, source: int, batch: Batch, guard: Guard | None
+) -> None:
+    """Put right the positions of facts of a range that is covered, in one transaction.
+
+    Facts that are stored under another number than in the batch are moved; all others
+    stay. Raises as `write_batch`.
+    """
+    found = [facts for facts in batch.facts if len(facts)]
+    with engine.begin() as connection:
+        check_declarations(connection, registry)
+        if guard is not None:
+            guard(connection)
+        _check_links(connection, source, batch)
+        forget_misplaced(connection, source, found, batch.range)
+        added = {
+            f.event.spec.id: insert_missing_facts(connection, source, f) for f in found
+        }
+        there = {event: table for event, table in added.items() if table is not None}
+        fold_in(connection, registry, source, batch.range, new=(), added=there)
+        sources.forget_undecodable(connection, source, batch.range)
+        _store_rest(connection, source, batch)
+        sources.notify(connection, source, batch.range)
 
 
 def rewind(

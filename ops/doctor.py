@@ -16,7 +16,7 @@ from db.diagnosis import Ailment, diagnose
 from db.engine import Refused, Unavailable
 from db.fit import examine as fit_of
 from db.registry import Registry
-from db.status import chain_status, describe_proof
+from db.status import chain_status, describe_proof, mixed_positions
 from indexer.errors import IndexerError
 from indexer.evm.client import RpcClient
 from ops.documents import open_storage
@@ -289,6 +289,8 @@ def _followed(
         if found.ailment is not Ailment.NONE:
             detail = said
         yield Finding(f"chain {chain.name} state", found.well, detail)
+    if mixed := mixed_positions(status):
+        yield Finding(f"chain {chain.name} positions", False, mixed)
     if status.proof is not None:
         yield Finding(f"chain {chain.name} proofs", True, describe_proof(status))
 

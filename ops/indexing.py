@@ -1,6 +1,7 @@
 """From settings to chains that can be followed: declarations, sources, places."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from db.limits import load_limits, save_limits
 from db.registry import Registry
 from db.validators import ValidatorSet
 from indexer.chain import Chain
-from indexer.errors import Permanent
+from indexer.errors import IndexerError, Permanent
 from indexer.evm.client import ATTEMPTS, RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
@@ -29,6 +30,7 @@ from indexer.evm.proofs import Policy
 from indexer.evm.sealing import PINNED
 from indexer.evm.source import EvmSource
 from indexer.follow import check_genesis, stop_chain
+from indexer.renumber import MIXED, POSITIONS, sample_positions
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.errors import OperationError
@@ -41,6 +43,9 @@ from ops.settings import (
     SignerKind,
     load_settings,
 )
+
+log = logging.getLogger(__name__)
+REFETCH = "chainfold migrate --refetch"
 
 
 def declared(settings: Settings) -> Registry:
@@ -228,11 +233,25 @@ async def open_chain(
         except Permanent as error:
             await stop_chain(opened, error)
             raise
+        if chain.logs is Logs.FILTERED and POSITIONS not in row.traits:
+            await _look_at_positions(opened)
         yield opened
     finally:
         if opened.ahead is not None:
             opened.ahead[1].cancel()
         await source.close()
+
+
+async def _look_at_positions(chain: Chain) -> None:
+    """See once whether facts were numbered before the chain kept one way of counting.
+
+    When no node tells it is left to the next start.
+    """
+    try:
+        if await sample_positions(chain) == MIXED:
+            log.warning("positions_mixed chain=%s remedy=%s", chain.name, REFETCH)
+    except IndexerError as error:
+        log.warning("positions_unknown chain=%s cause=%s", chain.name, error)
 
 
 @asynccontextmanager
