@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Engine
 
-from db import blocks, coverage, sources, validators
+from db import blocks, coverage, outbox, sources, validators
 from db.copy import copy_facts, insert_missing_facts, stored_events
 from db.coverage import Stream
 from db.facts import FactColumns
@@ -110,6 +110,7 @@ def rewrite_batch(
         }
         there = {event: table for event, table in added.items() if table is not None}
         fold_in(connection, registry, source, batch.range, new=(), added=there)
+        outbox.step_back(connection, source, batch.range)
         sources.forget_undecodable(connection, source, batch.range)
         _store_rest(connection, source, batch)
         sources.notify(connection, source, batch.range)

@@ -1,9 +1,13 @@
 """`migrate --refetch`: positions that were made by two ways of counting logs."""
 
+import json
+
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
+from db import outbox
+from db.position import height_of, position
 from helpers.bare import (
     ABIS,
     chain_text,
@@ -93,6 +97,15 @@ def test_mixed_positions_become_those_of_a_fresh_database(
         assert set(before) != set(expected)
         assert len(before) == len(expected)
 
+        moved = min(
+            height_of(json.loads(f)["position"]) for _, f in set(before) - set(expected)
+        )
+        places = {"d.inside": position(moved, 5), "d.before": position(moved, 0) - 1}
+        with engine_on(migrated_url) as engine, engine.begin() as connection:
+            for name, place in places.items():
+                outbox.lock_reaction(connection, 1, name)
+                outbox.move_reaction(connection, 1, name, place)
+
         told = world.run(node, migrated_url, "status")
         doctor = world.run(node, migrated_url, "doctor")
         refused = world.run(node, migrated_url, "migrate", "--refetch", answer="n\n")
@@ -100,6 +113,10 @@ def test_mixed_positions_become_those_of_a_fresh_database(
         done = world.run(node, migrated_url, "migrate", "--refetch", answer="y\n")
         after = world.facts(node, migrated_url)
         again = world.run(node, migrated_url, "migrate", "--refetch")
+        with engine_on(migrated_url) as engine, engine.begin() as connection:
+            for name in places:
+                place = outbox.lock_reaction(connection, 1, name)
+                assert place == position(moved, 0) - 1
         well = world.run(node, migrated_url, "status")
         verified = world.run(node, migrated_url, "verify")
 
