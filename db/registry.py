@@ -25,6 +25,7 @@ from db.declare import (
 )
 from db.declare.projections import ProjectionSpec
 
+NAME_LENGTH_MAX = 45  # of a table; what is made beside it has a longer one
 T = TypeVar("T")
 Declared = type[Event] | type[Projection] | type[Command]
 
@@ -182,10 +183,10 @@ def _claim(taken: dict[str, Declared], name: str, owner: Declared) -> None:
             "rename one of them (or give the projection another `plural`)",
             _file_of(owner),
         )
-    if len(name) > 45:
+    if len(name) > NAME_LENGTH_MAX:
         raise DeclarationError(
             f"{owner.spec.domain}.{owner.spec.name}",
-            f"the name {name!r} is longer than 45 characters",
+            f"the name {name!r} is longer than {NAME_LENGTH_MAX} characters",
             "shorten it",
             _file_of(owner),
         )

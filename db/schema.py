@@ -24,12 +24,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 
 from db.control import declaration
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
-from db.engine import lock_declarations, lock_projection
-from db.errors import ChangedEvent, StaleDeclarations, WouldDrop
+from db.engine import lock_declarations, lock_projection, sqlstate
+from db.errors import ChangedEvent, StaleDeclarations, TooManyTables, WouldDrop
 from db.fit import Built, built, losses, undeclared, wanted
 from db.incidents import release_stop
 from db.journal.entries import refill_facts
@@ -51,6 +52,7 @@ from db.views import drop_view, replace_views
 
 INDEXING_LOCK = 7362002
 INDEXING_PATIENCE_SECONDS = 30
+_OUT_OF_MEMORY = "53200"  # of the memory that is shared, where locks are kept
 
 
 @dataclass(slots=True)
@@ -78,6 +80,22 @@ def migrate(
     when some are no longer declared.
     """
     report = Report()
+    try:
+        _migrate(engine, registry, refetch, drop, report)
+    except OperationalError as error:
+        if sqlstate(error) == _OUT_OF_MEMORY:
+            raise TooManyTables(len(registry.events)) from None
+        raise
+    return report
+
+
+def _migrate(
+    engine: Engine,
+    registry: Registry,
+    refetch: Collection[str],
+    drop: bool,
+    report: Report,
+) -> None:
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(7362001)"))
         if connection.scalar(text("SELECT to_regclass('control.declaration')")):
@@ -105,7 +123,6 @@ def migrate(
         replace_views(connection, registry)
         _drop_tables(connection, retired)
         release_stop(connection)  # of chains that had stopped for want of this
-    return report
 
 
 def _refuse_losses(

@@ -11,12 +11,12 @@ from sqlalchemy import Engine
 from commands.signers import signer_from_key
 from db import sources, validators
 from db.coverage import Stream
-from db.declare import EventView, FieldRef
+from db.declare import Event, EventView, FieldRef
 from db.declare.bare import declare_events, domain_of
 from db.declare.signatures import is_announcement, names_of
 from db.engine import connect
 from db.limits import load_limits, save_limits
-from db.registry import Registry
+from db.registry import NAME_LENGTH_MAX, Registry
 from db.validators import ValidatorSet
 from indexer.chain import Chain
 from indexer.errors import IndexerError, Permanent
@@ -52,11 +52,18 @@ def declared(settings: Settings) -> Registry:
     """Everything declared: the domains, and the contracts that only have an ABI."""
     registry = Registry.load()
     _check_names(settings, registry)
-    registry = registry.with_events(
-        event
-        for contract in settings.contracts.values()
-        for event in declare_events(contract.name, contract.abi)
-    )
+    events: list[type[Event]] = []
+    for contract in settings.contracts.values():
+        found = declare_events(contract.name, contract.abi)
+        longest = max((len(event.spec.table) for event in found), default=0)
+        if longest > NAME_LENGTH_MAX:
+            raise OperationError(
+                f"[contracts.{contract.name}]: the name is too long for the tables of "
+                "its events, which begin with it: give it one that is "
+                f"{longest - NAME_LENGTH_MAX} characters shorter"
+            )
+        events += found
+    registry = registry.with_events(events)
     contracts = registry.contracts
     for name, contract in settings.contracts.items():
         makers = [_announcement(name, each, registry) for each in contract.factories]

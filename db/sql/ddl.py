@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable, SetTableComment
 
 from db.control import source as source_table
@@ -107,11 +108,16 @@ def created(table: Table) -> Iterator[str]:
 
 def run_all(connection: Connection, statements: Collection[str]) -> None:
     """Run statements without parameters in one round trip."""
-    if statements:
+    if not statements:
+        return
+    try:
         # As they are written: a `%` in one is no parameter.
         connection.exec_driver_sql(
             ";\n".join(statements), execution_options={"no_parameters": True}
         )
+    except DBAPIError as error:
+        error.statement = f"{len(statements)} statements"  # which nobody could read
+        raise
 
 
 def key_indexes(specs: Iterable[ProjectionSpec]) -> list[Index]:

@@ -17,6 +17,7 @@ from helpers.bare import (
     write_abis,
 )
 from helpers.rpc import FakeEvmChain, FakeLog, FakeRpcServer
+from ops.errors import OperationError
 from ops.indexing import declared
 from ops.settings import Factory, SettingsError
 
@@ -91,6 +92,20 @@ def test_two_forms_of_one_event_name_both_files(problem, load, other):
     assert "Transfer(address indexed from, address indexed to, uint256 value)" in found
     assert "take it out of one of the files" in found
     assert load(contract(both), a=[UPGRADED, FT], b=[])  # the remedy
+
+
+def test_a_name_that_leaves_tables_no_room_says_how_much_shorter(load):
+    """As that of a contract of Aave, with the events of its proxy."""
+    name = "InitializableAdminUpgradeabilityProxy"
+    said = contract('abi = "proxy.json"\nchain = "main"')
+
+    with pytest.raises(
+        OperationError, match="give it one that is 6 characters sh"
+    ) as e:
+        declared(load(said.replace("coin", name), proxy=[UPGRADED]))
+
+    assert str(e.value).startswith(f"[contracts.{name}]: the name is too long")
+    assert declared(load(said.replace("coin", name[:-6]), proxy=[UPGRADED]))
 
 
 def test_a_path_with_a_comma_is_one_path(load, tmp_path):

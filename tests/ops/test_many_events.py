@@ -5,11 +5,15 @@ import asyncio
 import pytest
 from sqlalchemy import text
 
+from db.errors import TooManyTables
+from db.fit import examine as fit_of
+from helpers import servers
 from helpers.bare import settings_of
 from helpers.following import catch_up
 from helpers.many import Many, counted, many_settings, mine_each
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from helpers.servers import engine_on, fresh_database
+from ops.embedded.postgres import EmbeddedPostgres
 from ops.indexing import declared, open_chain
 
 FEW, MANY = 20, 200
@@ -83,3 +87,26 @@ def test_a_range_with_a_fact_of_each_event_asks_as_often(
     few, many = both(tmp_path, postgres_url, measure, migrated_template)
 
     assert many == few
+
+
+def test_too_few_locks_for_so_many_tables_is_told_with_the_remedy(tmp_path):
+    few = {**servers.TEST_SETTINGS, "max_locks_per_transaction": "10"}
+    with servers.scratch_directory() as place:
+        with (
+            EmbeddedPostgres(place, settings=few) as server,
+            servers.engine_on(server) as engine,
+        ):
+            many = Many(tmp_path, engine, 1000)
+            with pytest.raises(TooManyTables, match=r"max_locks_per_transaction = 256"):
+                many.migrate()
+            with engine.connect() as connection:
+                assert fit_of(connection, many.registry).differences
+        enough = {**servers.TEST_SETTINGS, "max_locks_per_transaction": "256"}
+        with (
+            EmbeddedPostgres(place, settings=enough) as server,
+            servers.engine_on(server) as engine,
+        ):
+            many.engine = engine
+            many.migrate()
+            with engine.connect() as connection:
+                assert not fit_of(connection, many.registry).told
