@@ -8,6 +8,7 @@ import asyncio
 import json
 import random
 
+from eth_hash.auto import keccak
 from sqlalchemy import text
 
 from db.schema import migrate
@@ -182,3 +183,22 @@ def log_for_topic(abi):
     values = {"address": b"\0" * 20, "uint256": 0, "string": "", "uint256[2]": [0, 0]}
     given = [values.get(part["type"], []) for part in abi["inputs"]]
     return named(abi, REGISTRY, *given).topics[0]
+
+
+def code_that_logs(signature):
+    """Code that logs an event without parameters, and goes on behind it."""
+    return b"\x7f" + keccak(signature.encode()) + bytes.fromhex("60006000a1")
+
+
+def deploy(anvil, runtime):
+    """Create a contract with this code; its address."""
+    code = bytes([0x60, len(runtime), 0x80, 0x60, 11, 0x60, 0, 0x39, 0x60, 0, 0xF3])
+    data = "0x" + (code + runtime).hex()
+    return send(anvil, data=data, gas="0x100000")["contractAddress"]
+
+
+def send(anvil, **call):
+    """Send a call in a block of its own; its receipt."""
+    (sender, *_) = anvil.rpc("eth_accounts")
+    sent = anvil.rpc("eth_sendTransaction", {"from": sender, **call})
+    return anvil.rpc("eth_getTransactionReceipt", sent)

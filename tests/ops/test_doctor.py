@@ -2,9 +2,16 @@
 
 import pytest
 from click.testing import CliRunner
-from eth_hash.auto import keccak
 
-from helpers.bare import chain_text, event, settings_of, write_abis
+from helpers.bare import (
+    chain_text,
+    code_that_logs,
+    deploy,
+    event,
+    send,
+    settings_of,
+    write_abis,
+)
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from ops.cli.main import main
 from ops.devnet.anvil import Anvil, AnvilOptions
@@ -65,28 +72,14 @@ def test_a_node_that_knows_the_tag_says_how_far_it_is(verb, blocks, final, expec
     assert expected in said
 
 
-def deploy(anvil, runtime):
-    """Create a contract with this code; its address."""
-    code = bytes([0x60, len(runtime), 0x80, 0x60, 11, 0x60, 0, 0x39, 0x60, 0, 0xF3])
-    data = "0x" + (code + runtime).hex()
-    return send(anvil, data=data, gas="0x100000")["contractAddress"]
-
-
-def send(anvil, **call):
-    (sender, *_) = anvil.rpc("eth_accounts")
-    sent = anvil.rpc("eth_sendTransaction", {"from": sender, **call})
-    anvil.mine()
-    return anvil.rpc("eth_getTransactionReceipt", sent)
-
-
 @pytest.mark.chain
 def test_a_contract_that_destroyed_itself_raises_no_alarm(verb, tmp_path):
     """Its code is gone and its facts are there; an address that never was is wrong."""
     write_abis(tmp_path, {"bomb": [GONE]})
-    topic = keccak(b"Gone()")
-    log = b"\x7f" + topic + bytes.fromhex("60006000a1")  # LOG1 of no data
     with Anvil(AnvilOptions()) as anvil:
-        at = deploy(anvil, log + bytes.fromhex("33ff"))  # SELFDESTRUCT to the caller
+        at = deploy(
+            anvil, code_that_logs("Gone()") + bytes.fromhex("33ff")
+        )  # SELFDESTRUCT to the caller
         bomb = f'[contracts.bomb]\nabi = "bomb.json"\naddress = "{at}"\n'
         before = verb(anvil.url, "doctor", more=bomb).output
         verb(anvil.url, "migrate", more=bomb)

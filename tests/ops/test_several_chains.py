@@ -12,6 +12,8 @@ from db.sql.columns import state_name
 from db.status import chain_status
 from helpers.bare import (
     chain_text,
+    code_that_logs,
+    deploy,
     event,
     families,
     follow,
@@ -19,6 +21,7 @@ from helpers.bare import (
     notes,
     notes_of,
     play,
+    send,
     settings_of,
     write_abis,
 )
@@ -26,6 +29,7 @@ from helpers.rpc import FakeEvmChain, FakeRpcServer
 from helpers.tables import problems
 from indexer.verify import run_verification
 from indexer.writer import rewind
+from ops.devnet.anvil import Anvil, AnvilOptions
 from ops.indexing import declared, streams
 
 CHAINS = {"main": 31337, "side": 31338}
@@ -213,3 +217,50 @@ def test_a_child_is_followed_only_on_the_chains_of_its_contract(two):
 
     assert notes(two.engine, "main") == []
     assert notes(two.engine, "side") == notes_of(two.fakes["side"]) != []
+
+
+@pytest.mark.chain
+def test_two_real_chains_of_which_one_is_reorganised(tmp_path, migrated_engine):
+    write_abis(tmp_path, {"bell": [event("Rang")]})
+    with (
+        Anvil(AnvilOptions(chain_id=31337)) as main,
+        Anvil(AnvilOptions(chain_id=31338)) as side,
+    ):
+        code = code_that_logs("Rang()") + b"\0"
+        at, same = deploy(main, code), deploy(side, code)
+        assert at == same
+        settings = settings_of(
+            tmp_path,
+            chain_text("main", main.url, 31337)
+            + chain_text("side", side.url, 31338)
+            + f"[contracts.bell]\nchain = {BOTH}\n"
+            + f'abi = "bell.json"\naddress = "{at}"\n',
+        )
+        for anvil, times in ((main, 4), (side, 3)):
+            for _ in range(times):
+                send(anvil, to=at)
+            follow(migrated_engine, settings, "main" if anvil is main else "side")
+        assert rung(migrated_engine) == {"main": [2, 3, 4, 5], "side": [2, 3, 4]}
+
+        main.reorg(2)
+        main.mine(3)
+        send(main, to=at)
+        follow(migrated_engine, settings, "main")
+        found = rung(migrated_engine)
+
+        heights = [
+            int(log["blockNumber"], 16)
+            for log in main.rpc("eth_getLogs", {"fromBlock": "0x0", "address": at})
+        ]
+    assert found == {"main": heights, "side": [2, 3, 4]}
+    assert heights != [2, 3, 4, 5]
+
+
+def rung(engine):
+    """The blocks in which the bell rang, by chain."""
+    query = text(
+        "SELECT chain, array_agg(height ORDER BY height)"
+        " FROM public.bell_rang GROUP BY chain"
+    )
+    with engine.connect() as connection:
+        return {chain: list(map(int, at)) for chain, at in connection.execute(query)}
