@@ -7,6 +7,7 @@ them in two parameters, and in a list; and a vault announces vaults.
 import asyncio
 import json
 import random
+import time
 
 from eth_hash.auto import keccak
 from sqlalchemy import text
@@ -201,4 +202,6 @@ def send(anvil, **call):
     """Send a call in a block of its own; its receipt."""
     (sender, *_) = anvil.rpc("eth_accounts")
     sent = anvil.rpc("eth_sendTransaction", {"from": sender, **call})
-    return anvil.rpc("eth_getTransactionReceipt", sent)
+    while (receipt := anvil.rpc("eth_getTransactionReceipt", sent)) is None:
+        time.sleep(0.01)
+    return receipt
