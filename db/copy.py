@@ -20,7 +20,6 @@ from sqlalchemy import (
     Table,
     delete,
     except_all,
-    exists,
     func,
     literal,
     select,
@@ -41,6 +40,7 @@ from db.wire import Bytes2D, Column, bigint_column
 
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
+_ASKED_AT_ONCE = 200  # tables in one question
 _FIXED = ("source", "position", "block_time", "transaction")
 
 
@@ -87,7 +87,7 @@ def insert_missing_facts(
         prefixes=["TEMPORARY"],
         postgresql_on_commit="DROP",
     )
-    staged = _stage(connection, source, facts)
+    staged = stage(connection, source, facts)
     connection.execute(CreateTable(added))
     names = [column.name for column in table.columns]
     fresh = (
@@ -110,7 +110,7 @@ def differing_facts(
     `facts` are all of the event's in the range; every column is compared.
     """
     table = fact_table(facts.event)
-    staged = _stage(connection, source, facts)
+    staged = stage(connection, source, facts)
     within = table.c.position.between(blocks.lowest, blocks.highest)
     stored = select(table).where(table.c.source == source, within)
     extra = except_all(stored, select(staged)).subquery()
@@ -121,8 +121,7 @@ def differing_facts(
             select(func.count()).select_from(lacking).scalar_subquery(),
         )
     ).one()
-    format_table = connection.dialect.identifier_preparer.format_table
-    connection.exec_driver_sql(f"DROP TABLE {format_table(staged)}")
+    staged.drop(connection)
     return int(counts[0]), int(counts[1])
 
 
@@ -145,7 +144,7 @@ def count_facts(
     return {row.event: row.facts for row in rows if row.facts}
 
 
-def _stage(connection: Connection, source: int, facts: FactColumns) -> Table:
+def stage(connection: Connection, source: int, facts: FactColumns) -> Table:
     """A temporary table that holds these facts."""
     table = fact_table(facts.event)
     staged = Table(
@@ -160,14 +159,24 @@ def _stage(connection: Connection, source: int, facts: FactColumns) -> Table:
     return staged
 
 
-def has_facts(connection: Connection, source: int, facts: FactColumns) -> bool:
-    """Whether any fact of the event is stored between the first and last of these."""
-    table = fact_table(facts.event)
-    first, last = int(facts.positions[0]), int(facts.positions[-1])
-    query = select(
-        exists().where(table.c.source == source, table.c.position.between(first, last))
-    )
-    return bool(connection.execute(query).scalar())
+def stored_events(
+    connection: Connection, source: int, found: Sequence[FactColumns]
+) -> set[str]:
+    """The events of which some fact is stored between the first and last of these."""
+    stored: set[str] = set()
+    format_table = connection.dialect.identifier_preparer.format_table
+    for at in range(0, len(found), _ASKED_AT_ONCE):
+        asked = found[at : at + _ASKED_AT_ONCE]
+        parts = [
+            f"EXISTS (SELECT FROM {format_table(fact_table(facts.event))}"
+            f" WHERE source = {source:d} AND position"
+            f" BETWEEN {facts.positions[0]:d} AND {facts.positions[-1]:d})"
+            for facts in asked
+        ]
+        row = connection.exec_driver_sql(f"SELECT {', '.join(parts)}").one()
+        ids = [facts.event.spec.id for facts in asked]
+        stored |= {id_ for id_, there in zip(ids, row, strict=True) if there}
+    return stored
 
 
 def delete_facts(

@@ -17,7 +17,8 @@ from db.position import MAX_HEIGHT, BlockRange
 class Stream:
     """One event read through one filter, from a first block on.
 
-    `filter` is a contract's address as `0x…`, or `factory:<event>` for children.
+    `filter` is a contract's address as `0x…`, or `factory:<event>.<field>` for the
+    children that a field of an event announces.
     """
 
     event: str
@@ -241,6 +242,16 @@ def read_otherwise(
     return set(connection.execute(_READ_OTHERWISE, binds).scalars())
 
 
+_UNMARK_FILTERS = text(
+    """
+    UPDATE control.coverage
+    SET blocks = blocks - int8multirange(int8range(:first, NULL))
+    WHERE source = :source AND event = ANY(:events) AND filter = ANY(:filters)
+        AND blocks && int8range(:first, NULL)
+    """
+).bindparams(*_BIND_STREAMS[:2])
+
+
 def unmark_from(connection: Connection, source: int, height: int) -> None:
     """Forget that any block at or above a height was written."""
     connection.execute(
@@ -253,19 +264,18 @@ def unmark_from(connection: Connection, source: int, height: int) -> None:
     )
 
 
-def unmark_children(
-    connection: Connection, source: int, event: str, factory: str, height: int
+def unmark_filters(
+    connection: Connection,
+    source: int,
+    events: Collection[str],
+    filters: Collection[str],
+    height: int,
 ) -> None:
-    """Forget that an event of a factory's children was read from a height on."""
+    """Forget that events were read through some filters from a height on."""
     connection.execute(
-        text(
-            "UPDATE control.coverage"
-            " SET blocks = blocks - int8multirange(int8range(:first, NULL))"
-            " WHERE source = :source AND event = :event AND filter = :filter"
-            " AND blocks && int8range(:first, NULL)"
-        ),
+        _UNMARK_FILTERS,
         {
-            "source": source, "event": event, "filter": f"factory:{factory}",
+            "source": source, "events": list(events), "filters": list(filters),
             "first": height,
         },
     )  # fmt: skip

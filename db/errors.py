@@ -32,6 +32,18 @@ class WouldDrop(DatabaseError):
         )
 
 
+class TooManyTables(DatabaseError):
+    """Postgres has no room for the locks of so many tables."""
+
+    def __init__(self, events: int) -> None:
+        most = 128 * -(-events // 1000)
+        super().__init__(
+            f"Postgres ran out of room for locks while it made the tables of {events} "
+            "events, and nothing was changed. Set max_locks_per_transaction = "
+            f"{most} in its postgresql.conf, start it again, and migrate again."
+        )
+
+
 class ChangedEvent(DatabaseError):
     """An event's fields changed: its facts must be read from the chain again."""
 

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db.control import outbox, reaction
 from db.declare import Event, Kind, RowOf
-from db.position import BlockRange
+from db.position import MAX_ORDINAL, BlockRange
 from db.sql.columns import fact_table
 
 
@@ -62,6 +62,20 @@ def move_reaction(
         update(reaction)
         .where(reaction.c.source == source, reaction.c.name == name)
         .values(position=position)
+    )
+
+
+def step_back(connection: Connection, source: int, blocks: BlockRange) -> None:
+    """Let reactions that stand in a range begin at their block again.
+
+    Its facts get other positions; what is asked for again is the same wish.
+    """
+    at = reaction.c.position
+    below = at.op("&")(~MAX_ORDINAL) - 1
+    connection.execute(
+        update(reaction)
+        .where(reaction.c.source == source, at.between(blocks.lowest, blocks.highest))
+        .values(position=below)
     )
 
 

@@ -19,11 +19,13 @@ from db.declare import (
     Contract,
     DeclarationError,
     Event,
+    FieldRef,
     Projection,
     Reaction,
 )
 from db.declare.projections import ProjectionSpec
 
+NAME_LENGTH_MAX = 45  # of a table; what is made beside it has a longer one
 T = TypeVar("T")
 Declared = type[Event] | type[Projection] | type[Command]
 
@@ -124,6 +126,14 @@ class Registry:
             if not e.spec.in_journal
         }
 
+    @property
+    def makers(self) -> dict[str, FieldRef]:
+        """The event fields that announce contracts, by `<event>.<field>`."""
+        found: dict[str, FieldRef] = {}
+        for contract in self.contracts.values():
+            found |= contract.makers
+        return found
+
     def events_of(self, contract: str) -> list[type[Event]]:
         """The declared events of a contract."""
         return [
@@ -173,10 +183,10 @@ def _claim(taken: dict[str, Declared], name: str, owner: Declared) -> None:
             "rename one of them (or give the projection another `plural`)",
             _file_of(owner),
         )
-    if len(name) > 45:
+    if len(name) > NAME_LENGTH_MAX:
         raise DeclarationError(
             f"{owner.spec.domain}.{owner.spec.name}",
-            f"the name {name!r} is longer than 45 characters",
+            f"the name {name!r} is longer than {NAME_LENGTH_MAX} characters",
             "shorten it",
             _file_of(owner),
         )

@@ -24,12 +24,13 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import OperationalError
 
 from db.control import declaration
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
-from db.engine import lock_declarations, lock_projection
-from db.errors import ChangedEvent, StaleDeclarations, WouldDrop
+from db.engine import lock_declarations, lock_projection, sqlstate
+from db.errors import ChangedEvent, StaleDeclarations, TooManyTables, WouldDrop
 from db.fit import Built, built, losses, undeclared, wanted
 from db.incidents import release_stop
 from db.journal.entries import refill_facts
@@ -45,12 +46,13 @@ from db.sql.columns import (
     state_name,
     state_table,
 )
-from db.sql.ddl import key_indexes
+from db.sql.ddl import created, key_indexes, run_all
 from db.sql.repair import refill
 from db.views import drop_view, replace_views
 
 INDEXING_LOCK = 7362002
 INDEXING_PATIENCE_SECONDS = 30
+_OUT_OF_MEMORY = "53200"  # of the memory that is shared, where locks are kept
 
 
 @dataclass(slots=True)
@@ -78,12 +80,28 @@ def migrate(
     when some are no longer declared.
     """
     report = Report()
+    try:
+        _migrate(engine, registry, refetch, drop, report)
+    except OperationalError as error:
+        if sqlstate(error) == _OUT_OF_MEMORY:
+            raise TooManyTables(len(registry.events)) from None
+        raise
+    return report
+
+
+def _migrate(
+    engine: Engine,
+    registry: Registry,
+    refetch: Collection[str],
+    drop: bool,
+    report: Report,
+) -> None:
     with engine.begin() as connection:
         connection.execute(text("SELECT pg_advisory_xact_lock(7362001)"))
         if connection.scalar(text("SELECT to_regclass('control.declaration')")):
             _refuse_losses(connection, registry, built(connection), drop)
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS control"))
-        _upgrade_control(connection)
+        _upgrade_control(connection, registry)
     with engine.begin() as connection:
         lock_declarations(connection, alone=True)
         if registry.entries:
@@ -105,7 +123,6 @@ def migrate(
         replace_views(connection, registry)
         _drop_tables(connection, retired)
         release_stop(connection)  # of chains that had stopped for want of this
-    return report
 
 
 def _refuse_losses(
@@ -250,24 +267,30 @@ def cancel_statement(engine: Engine, pid: int) -> None:
         connection.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": pid})
 
 
-def _upgrade_control(connection: Connection) -> None:
+def _upgrade_control(connection: Connection, registry: Registry) -> None:
     config = Config()
     folder = Path(__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = connection
+    config.attributes["makers"] = registry.makers
     command.upgrade(config, "head")
 
 
 def _record(
-    connection: Connection, kind: str, name: str, fingerprint: str, relation: str
+    connection: Connection, kind: str, rows: Sequence[tuple[str, str, str]]
 ) -> None:
-    values = {
-        "kind": kind, "name": name, "fingerprint": fingerprint,
-        "relation": relation, "built_at": func.now(),
-    }  # fmt: skip
-    statement = insert(declaration).values(values)
+    """Keep from which declarations tables were built: name, fingerprint, relation."""
+    if not rows:
+        return
+    statement = insert(declaration).values(built_at=func.now())
+    names = ("fingerprint", "relation", "built_at")
+    said = {name: statement.excluded[name] for name in names}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=values)
+        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=said),
+        [
+            {"kind": kind, "name": name, "fingerprint": print_, "relation": relation}
+            for name, print_, relation in rows
+        ],
     )
 
 
@@ -279,24 +302,29 @@ def _ensure_events(
     report: Report,
 ) -> list[type[Event]]:
     """Make the tables of new events; the events whose tables are to be made anew."""
-    changed = []
+    changed: list[type[Event]] = []
+    new: list[type[Event]] = []
     for event in registry.events.values():
-        spec, print_ = event.spec, event_fingerprint(event)
+        spec = event.spec
         old = known.get(("event", spec.id))
         if old is None:
-            fact_table(event).create(connection)
-            if spec.in_journal:
-                refill_facts(connection, event, fact_table(event))
+            new.append(event)
             report.created.append(spec.id)
-        elif old[0] != print_:
+        elif old[0] != event_fingerprint(event):
             named = spec.id in refetch or spec.name in refetch
             if not named and not spec.in_journal:
                 raise ChangedEvent(spec.id)
             changed.append(event)
             report.emptied.append(spec.id)
-        else:
-            continue
-        _record(connection, "event", spec.id, print_, spec.table)
+    run_all(connection, [each for e in new for each in created(fact_table(e))])
+    for event in new:
+        if event.spec.in_journal:
+            refill_facts(connection, event, fact_table(event))
+    _record(
+        connection,
+        "event",
+        [(e.spec.id, event_fingerprint(e), e.spec.table) for e in new + changed],
+    )
     return changed
 
 
@@ -316,7 +344,8 @@ def _ensure_projection(
     for fold in member_folds(spec):
         member_table(spec, fold).create(connection)
     refill(connection, spec, None)
-    _record(connection, "projection", spec.plural, spec.fingerprint(), state_name(spec))
+    row = spec.plural, spec.fingerprint(), state_name(spec)
+    _record(connection, "projection", [row])
     (report.created if old is None else report.rebuilt).append(spec.plural)
     if old is None or old[1] == state_name(spec):
         return []

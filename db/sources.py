@@ -127,6 +127,16 @@ def learn(
     )
 
 
+def set_trait(connection: Connection, source_id: int, name: str, value: str) -> None:
+    """Keep a trait that is about what is stored, and not about the chain."""
+    added = func.jsonb_build_object(name, value)
+    connection.execute(
+        update(source)
+        .where(source.c.id == source_id)
+        .values(traits=source.c.traits.op("||")(added))
+    )
+
+
 def observe(
     connection: Connection, source_id: int, *, head: int, head_time: int, final: int
 ) -> None:
@@ -258,6 +268,16 @@ def store_oddities(
                 upsert(table).on_conflict_do_nothing(),
                 [{"source": source_id, **row} for row in rows],
             )
+
+
+def forget_undecodable(
+    connection: Connection, source_id: int, blocks: BlockRange
+) -> None:
+    """Forget the undecodable logs of a range, which is read again."""
+    within = undecodable_log.c.position.between(blocks.lowest, blocks.highest)
+    connection.execute(
+        delete(undecodable_log).where(undecodable_log.c.source == source_id, within)
+    )
 
 
 def forget_from(connection: Connection, source_id: int, height: int) -> None:

@@ -96,6 +96,16 @@ def chain_status(
     )
 
 
+def mixed_positions(each: ChainStatus) -> str:
+    """Say that facts are numbered in two ways, and the remedy; empty if in one."""
+    if each.traits.get("positions") != "mixed":
+        return ""
+    return (
+        "logs were numbered in two ways while its node changed: stop what follows it, "
+        "then run `chainfold migrate --refetch`, which reads those blocks again"
+    )
+
+
 def describe_proof(each: ChainStatus) -> str:
     """Say to which levels blocks are proved, and what the chain cannot prove."""
     if each.proof is None:

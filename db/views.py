@@ -1,56 +1,64 @@
 """The views that people and the API read, made what the declarations say."""
 
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, Select, select, text
-from sqlalchemy.dialects.postgresql.base import PGDialect
 
 from db.journal.readers import guard_views
 from db.registry import Registry
 from db.sql.columns import STATE, state_table
-from db.sql.ddl import fact_view, projection_view
+from db.sql.ddl import DDL_DIALECT, fact_view, projection_view, run_all
 
-# Renders statements without parameters, and so without doubling each `%`.
-_DDL = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
+_COMMENTS = text(
+    """
+    SELECT n.nspname, c.relname, obj_description(c.oid, 'pg_class')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'v' AND n.nspname IN ('public', :state)
+    """
+).bindparams(state=STATE)
+
+Comments = Mapping[tuple[str, str], str | None]
 
 
 def replace_views(connection: Connection, registry: Registry) -> None:
     """Make every view what it should be; whoever reads one waits until the commit."""
+    known = {(schema, name): c for schema, name, c in connection.execute(_COMMENTS)}
+    changes: list[str] = []
     for event in registry.events.values():
         spec = event.spec
-        _replace_view(connection, "public", spec.table, fact_view(event), spec.doc)
+        changes += _change(known, "public", spec.table, fact_view(event), spec.doc)
     for projection in registry.projections.values():
         row = projection.spec
-        raw = select(*state_table(row).columns)
-        _replace_view(connection, STATE, row.plural, raw, row.doc)
-        _replace_view(connection, "public", row.plural, projection_view(row), row.doc)
+        raw = _compiled(select(*state_table(row).columns))
+        changes += _change(known, STATE, row.plural, raw, row.doc)
+        shown = _compiled(projection_view(row))
+        changes += _change(known, "public", row.plural, shown, row.doc)
+    run_all(connection, changes)
     guard_views(connection, registry)
 
 
-def _replace_view(
-    connection: Connection, schema: str, name: str, rows: Select[Any], doc: str
-) -> None:
-    """Make a view what it should be; one that is already is not touched."""
-    compiled = rows.compile(dialect=_DDL, compile_kwargs={"literal_binds": True})
-    digest = hashlib.sha256(str(compiled).encode()).hexdigest()[:12]
+def _compiled(rows: Select[Any]) -> str:
+    literal = {"literal_binds": True}
+    return str(rows.compile(dialect=DDL_DIALECT, compile_kwargs=literal))
+
+
+def _change(
+    known: Comments, schema: str, name: str, rows: str, doc: str
+) -> Iterator[str]:
+    """The statements that make a view what it should be; none if it is already."""
+    digest = hashlib.sha256(rows.encode()).hexdigest()[:12]
     comment = f"{doc.split(chr(10), 1)[0]} [{digest}]"
-    quote = connection.dialect.identifier_preparer.quote
-    target = f"{quote(schema)}.{quote(name)}"
-    current = connection.execute(
-        text("SELECT obj_description(to_regclass(:name), 'pg_class')"),
-        {"name": target},
-    ).scalar()
-    if current == comment:
+    if known.get((schema, name)) == comment:
         return
-    drop_view(connection, schema, name)
+    quote = DDL_DIALECT.identifier_preparer.quote
+    target = f"{quote(schema)}.{quote(name)}"
     literal = comment.replace("'", "''")
-    for statement in (
-        f"CREATE VIEW {target} AS {compiled}",
-        f"COMMENT ON VIEW {target} IS '{literal}'",
-    ):
-        # As it is written: a `%` in it is no parameter.
-        connection.exec_driver_sql(statement, execution_options={"no_parameters": True})
+    if (schema, name) in known:
+        yield f"DROP VIEW {target}"
+    yield f"CREATE VIEW {target} AS {rows}"
+    yield f"COMMENT ON VIEW {target} IS '{literal}'"
 
 
 def drop_view(connection: Connection, schema: str, name: str) -> None:

@@ -9,7 +9,7 @@ from db.places import leased
 from db.position import BlockRange
 from indexer.chain import Chain, Planned
 from indexer.source import Child
-from indexer.streams import CHILDREN
+from indexer.streams import CHILDREN, FACTORY
 from indexer.writer import Written
 
 
@@ -61,9 +61,9 @@ async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None
     process found, or that were found before this one began, come from the database.
     """
     needed = {
-        stream.filter.removeprefix("factory:")
+        stream.filter.removeprefix(FACTORY)
         for stream in reading
-        if stream.filter.startswith("factory:")
+        if stream.filter.startswith(FACTORY)
     }
     streams = [s for s in chain.streams if s.event.startswith(CHILDREN)]
     streams = [s for s in streams if s.event.removeprefix(CHILDREN) in needed]

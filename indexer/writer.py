@@ -12,17 +12,19 @@ from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Engine
 
-from db import blocks, coverage, sources, validators
-from db.copy import copy_facts, has_facts, insert_missing_facts
+from db import blocks, coverage, outbox, sources, validators
+from db.copy import copy_facts, insert_missing_facts, stored_events
 from db.coverage import Stream
 from db.facts import FactColumns
 from db.folding import fold_in, unfold_from
+from db.misplaced import forget_misplaced
 from db.position import BlockRange
 from db.registry import Registry
 from db.schema import check_declarations
 from db.sql.columns import fact_table
 from indexer.errors import Contradiction, Reorg
 from indexer.source import Batch
+from indexer.streams import FACTORY
 
 Guard = Callable[[Connection], None]
 
@@ -88,6 +90,32 @@ def write_batch(
     )
 
 
+def rewrite_batch(
+    engine: Engine, registry: Registry, source: int, batch: Batch, guard: Guard | None
+) -> None:
+    """Put right the positions of facts of a range that is covered, in one transaction.
+
+    Facts that are stored under another number than in the batch are moved; all others
+    stay. Raises as `write_batch`.
+    """
+    found = [facts for facts in batch.facts if len(facts)]
+    with engine.begin() as connection:
+        check_declarations(connection, registry)
+        if guard is not None:
+            guard(connection)
+        _check_links(connection, source, batch)
+        forget_misplaced(connection, source, found, batch.range)
+        added = {
+            f.event.spec.id: insert_missing_facts(connection, source, f) for f in found
+        }
+        there = {event: table for event, table in added.items() if table is not None}
+        fold_in(connection, registry, source, batch.range, new=(), added=there)
+        outbox.step_back(connection, source, batch.range)
+        sources.forget_undecodable(connection, source, batch.range)
+        _store_rest(connection, source, batch)
+        sources.notify(connection, source, batch.range)
+
+
 def rewind(
     engine: Engine,
     registry: Registry,
@@ -131,14 +159,11 @@ def _split(
     """
     wanted = {stream.event for stream in streams}
     covered = coverage.events_covered(connection, source, batch.range)
-    fresh: list[FactColumns] = []
-    seen: list[FactColumns] = []
-    for facts in batch.facts:
-        if not len(facts) or facts.event.spec.id not in wanted:
-            continue
-        known = facts.event.spec.id in covered or has_facts(connection, source, facts)
-        (seen if known else fresh).append(facts)
-    return fresh, seen
+    found = [f for f in batch.facts if len(f) and f.event.spec.id in wanted]
+    others = [facts for facts in found if facts.event.spec.id not in covered]
+    known = covered | stored_events(connection, source, others)
+    fresh = [facts for facts in found if facts.event.spec.id not in known]
+    return fresh, [facts for facts in found if facts.event.spec.id in known]
 
 
 def _store_rest(connection: Connection, source: int, batch: Batch) -> None:
@@ -172,10 +197,9 @@ def _store_children(
     sources.store_children(connection, source, late)
     for name in sorted({row["contract"] for row in late}):
         height = min(row["height"] for row in late if row["contract"] == name)
-        for event in registry.events_of(name):
-            factory = event.spec.source.factory
-            if factory is not None:
-                coverage.unmark_children(
-                    connection, source, event.spec.id, factory.spec.id, height
-                )
+        events = registry.events_of(name)
+        filters = {FACTORY + m for event in events for m in event.spec.source.makers}
+        coverage.unmark_filters(
+            connection, source, [e.spec.id for e in events], sorted(filters), height
+        )
     return len({(row["contract"], row["address"]) for row in late})

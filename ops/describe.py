@@ -33,6 +33,8 @@ def describe_projection(projection: type[Projection], *, sql: bool) -> Iterator[
     spec = projection.spec
     yield f"{spec.plural} ({spec.domain}.{spec.name}): {_summary(spec.doc)}"
     yield f"  view public.{spec.plural}, GET /api/v1/{spec.plural}"
+    if not spec.in_journal:
+        yield f"  {'chain':<20} key          its name in the settings"
     for key, field in spec.keys.items():
         yield f"  {key:<20} key          {field.describe()}"
     for name, fold in spec.folds.items():
@@ -55,6 +57,8 @@ def describe_event(event: type[Event], *, sql: bool) -> Iterator[str]:
     yield f"  {signature(spec.abi)} of {spec.source.name}"
     if not spec.source.tagged:
         yield f"  {spec.source.name}: calls of it carry no id of their command"
+    for name in spec.source.makers:
+        yield f"  {spec.source.name} is announced by {name}"
     yield f"  view public.{spec.table}, GET /api/v1/events/{spec.table}"
     for name, field in spec.fields.items():
         origin = "the contract's address" if field.emitter else field.param

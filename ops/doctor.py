@@ -1,12 +1,10 @@
 """Is everything in place? Each check names what is wrong and what to do about it."""
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import packages_distributions
-from typing import Any
 
 from sqlalchemy import Engine, text
 
@@ -18,18 +16,24 @@ from db.diagnosis import Ailment, diagnose
 from db.engine import Refused, Unavailable
 from db.fit import examine as fit_of
 from db.registry import Registry
-from db.status import chain_status, describe_proof
+from db.status import chain_status, describe_proof, mixed_positions
 from indexer.errors import IndexerError
-from indexer.evm.answers import Call
-from indexer.evm.messages import RpcHeader, quantity
-from indexer.evm.source import LATEST
+from indexer.evm.client import RpcClient
 from ops.documents import open_storage
 from ops.embedded.postgres import has_data
 from ops.embedded.supervisor import EmbeddedError
 from ops.errors import OperationError
 from ops.indexing import evm_chain_number, evm_client, streams, wanted
+from ops.node_checks import code_at, final_block, head_of
 from ops.services import read_only_engine
-from ops.settings import FILE, ChainSettings, Settings, SignerKind, SignerSettings
+from ops.settings import (
+    FILE,
+    ChainSettings,
+    Finality,
+    Settings,
+    SignerKind,
+    SignerSettings,
+)
 from ops.signing import open_key, rules_of
 
 PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
@@ -111,15 +115,21 @@ def _chain(
     name = f"chain {chain.name}"
     contracts = partial(_contracts, settings, chain, registry)
     yield _checked(f"{name} contracts", contracts)
-    heads = [_ask_head(settings, chain, url) for url in chain.rpc]
+    heads = [_ask_head(settings, chain, at) for at in range(len(chain.rpc))]
     reached = None if engine is None else _reached(chain, engine, registry)
     yield from judge_heads(name, chain, heads, reached)
     if engine is not None:
         yield from _followed(settings, chain, engine, registry)
+    for number, head in enumerate(heads, 1):
+        if chain.finality is Finality.TAG and isinstance(head, int):
+            asked = partial(final_block, _client(settings, chain, number - 1), head)
+            yield _checked(f"{name} endpoint {number} finality", asked)
     best = _best(heads)
     if best is not None:
-        alone = replace(chain, rpc=(chain.rpc[best],))
-        yield _checked(f"{name} code", partial(_code, settings, alone, registry))
+        addresses = wanted(settings, chain, registry).addresses
+        client = _client(settings, chain, best)
+        code = partial(code_at, client, chain.name, addresses, engine, registry)
+        yield _checked(f"{name} code", code)
 
 
 def _checked(name: str, check: Callable[[], str]) -> Finding:
@@ -279,6 +289,8 @@ def _followed(
         if found.ailment is not Ailment.NONE:
             detail = said
         yield Finding(f"chain {chain.name} state", found.well, detail)
+    if mixed := mixed_positions(status):
+        yield Finding(f"chain {chain.name} positions", False, mixed)
     if status.proof is not None:
         yield Finding(f"chain {chain.name} proofs", True, describe_proof(status))
 
@@ -296,51 +308,14 @@ def _reached(chain: ChainSettings, engine: Engine, registry: Registry) -> int | 
     return None if tip is None else tip.height
 
 
-def _ask_head(settings: Settings, chain: ChainSettings, url: Any) -> Head:
+def _client(settings: Settings, chain: ChainSettings, at: int) -> RpcClient:
+    """A client of one endpoint, which does not ask for long."""
+    alone = replace(chain, rpc=(chain.rpc[at],))
+    return evm_client(settings, alone, None, ATTEMPTS)
+
+
+def _ask_head(settings: Settings, chain: ChainSettings, at: int) -> Head:
     try:
-        head = asyncio.run(_head(settings, replace(chain, rpc=(url,))))
+        return head_of(_client(settings, chain, at))
     except (IndexerError, OperationError) as error:
         return str(error)
-    return quantity(head.number)
-
-
-def _code(settings: Settings, chain: ChainSettings, registry: Registry) -> str:
-    """Every configured address has code: a wrong one is followed in vain."""
-    addresses = wanted(settings, chain, registry).addresses
-    empty = asyncio.run(_without_code(settings, chain, addresses))
-    if empty:
-        raise OperationError(
-            f"no code at {', '.join(empty)}: nothing will ever be read from there. "
-            "Correct the address, or the endpoint's chain."
-        )
-    return f"code at {sum(map(len, addresses.values()))} addresses"
-
-
-async def _head(settings: Settings, chain: ChainSettings) -> RpcHeader:
-    client = evm_client(settings, chain, None, ATTEMPTS)
-    try:
-        head: RpcHeader = await client.call(LATEST)
-    finally:
-        await client.close()
-    return head
-
-
-async def _without_code(
-    settings: Settings,
-    chain: ChainSettings,
-    addresses: Mapping[str, Mapping[bytes, int]],
-) -> list[str]:
-    named = [
-        (name, "0x" + address.hex()) for name, at in addresses.items() for address in at
-    ]
-    client = evm_client(settings, chain, None, ATTEMPTS)
-    try:
-        calls = [Call("eth_getCode", (address, "latest"), str) for _, address in named]
-        reply = await client.batch(calls)
-    finally:
-        await client.close()
-    return [
-        f"{name} {address}"
-        for (name, address), code in zip(named, reply.results, strict=True)
-        if code in ("0x", "0x0")
-    ]

@@ -1,7 +1,8 @@
 """From settings to chains that can be followed: declarations, sources, places."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+import logging
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 
@@ -10,15 +11,15 @@ from sqlalchemy import Engine
 from commands.evm.signers import signer_from_key
 from db import sources, validators
 from db.coverage import Stream
-from db.declare import Address, Event, EventView, FieldRef
+from db.declare import Event, EventView, FieldRef
 from db.declare.bare import declare_events, domain_of
-from db.declare.signatures import names_of
+from db.declare.signatures import is_announcement, names_of
 from db.engine import connect
 from db.limits import load_limits, save_limits
-from db.registry import Registry
+from db.registry import NAME_LENGTH_MAX, Registry
 from db.validators import ValidatorSet
 from indexer.chain import Chain
-from indexer.errors import Permanent
+from indexer.errors import IndexerError, Permanent
 from indexer.evm.client import ATTEMPTS, RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
@@ -29,6 +30,7 @@ from indexer.evm.proofs import Policy
 from indexer.evm.sealing import PINNED
 from indexer.evm.source import EvmSource
 from indexer.follow import check_genesis, stop_chain
+from indexer.renumber import MIXED, POSITIONS, sample_positions
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.errors import OperationError
@@ -42,36 +44,32 @@ from ops.settings import (
     load_settings,
 )
 
+log = logging.getLogger(__name__)
+REFETCH = "chainfold migrate --refetch"
+
 
 def declared(settings: Settings) -> Registry:
     """Everything declared: the domains, and the contracts that only have an ABI."""
     registry = Registry.load()
     _check_names(settings, registry)
-    events: dict[str, type[Event]] = {}
-    waiting = dict(settings.contracts)
-    while waiting:
-        ready = [
-            contract
-            for contract in waiting.values()
-            if contract.factory is None or contract.factory.contract not in waiting
-        ]
-        if not ready:
+    events: list[type[Event]] = []
+    for contract in settings.contracts.values():
+        found = declare_events(contract.name, contract.abi)
+        longest = max((len(event.spec.table) for event in found), default=0)
+        if longest > NAME_LENGTH_MAX:
             raise OperationError(
-                f"the contracts {', '.join(waiting)} are made by each other: give one "
-                "of them an address"
+                f"[contracts.{contract.name}]: the name is too long for the tables of "
+                "its events, which begin with it: give it one that is "
+                f"{longest - NAME_LENGTH_MAX} characters shorter"
             )
-        for contract in ready:
-            made_by: FieldRef | None = None
-            if contract.factory is not None:
-                announcing = {
-                    **registry.events,
-                    **{event.spec.id: event for event in events.values()},
-                }
-                made_by = _announcement(contract.name, contract.factory, announcing)
-            for event in declare_events(contract.name, contract.abi, made_by):
-                events[event.spec.id] = event
-            del waiting[contract.name]
-    return registry.with_events(events.values())
+        events += found
+    registry = registry.with_events(events)
+    contracts = registry.contracts
+    for name, contract in settings.contracts.items():
+        makers = [_announcement(name, each, registry) for each in contract.factories]
+        if name in contracts:
+            contracts[name].make_by(makers)
+    return registry
 
 
 def _check_names(settings: Settings, registry: Registry) -> None:
@@ -111,12 +109,16 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
             each.address: chain.start_block if each.start is None else each.start
             for each in deployments
         }
+    absent = set()
     for contract in settings.contracts.values():
-        if contract.chain == chain.name:
-            start = max(contract.start, chain.start_block)
-            addresses[contract.name] = dict.fromkeys(contract.addresses, start)
+        if chain.name in contract.chains:
+            start = max(contract.starts.get(chain.name, 0), chain.start_block)
+            found = contract.addresses.get(chain.name, ())
+            addresses[contract.name] = dict.fromkeys(found, start)
+        else:
+            absent.add(contract.name)
     watched = frozenset(chain.watch_senders) | _signer_addresses(settings)
-    return Wanted(chain.start_block, addresses, watched)
+    return Wanted(chain.start_block, addresses, watched, frozenset(absent))
 
 
 def _signer_addresses(settings: Settings) -> frozenset[bytes]:
@@ -212,6 +214,7 @@ async def open_chain(
             contract, plan.addresses.get(contract.name, {}), registry.events_of(name_)
         )
         for name_, contract in registry.contracts.items()
+        if name_ not in plan.absent
     ]
     source = EvmSource(
         name,
@@ -237,11 +240,25 @@ async def open_chain(
         except Permanent as error:
             await stop_chain(opened, error)
             raise
+        if chain.logs is Logs.FILTERED and POSITIONS not in row.traits:
+            await _look_at_positions(opened)
         yield opened
     finally:
         if opened.ahead is not None:
             opened.ahead[1].cancel()
         await source.close()
+
+
+async def _look_at_positions(chain: Chain) -> None:
+    """See once whether facts were numbered before the chain kept one way of counting.
+
+    When no node tells it is left to the next start.
+    """
+    try:
+        if await sample_positions(chain) == MIXED:
+            log.warning("positions_mixed chain=%s remedy=%s", chain.name, REFETCH)
+    except IndexerError as error:
+        log.warning("positions_unknown chain=%s cause=%s", chain.name, error)
 
 
 @asynccontextmanager
@@ -285,20 +302,18 @@ def _finality(chain: ChainSettings) -> EvmFinality:
     )
 
 
-def _announcement(
-    name: str, factory: Factory, events: Mapping[str, type[Event]]
-) -> FieldRef:
-    """The event field that announces the children of a contract in the settings."""
-    for event in events.values():
-        spec = event.spec
-        if spec.source.name != factory.contract:
+def _announcement(name: str, factory: Factory, registry: Registry) -> FieldRef:
+    """The event field that announces children of a contract in the settings."""
+    for event in registry.events_of(factory.contract):
+        abi = event.spec.abi
+        params = {i["name"] for i in abi["inputs"] if is_announcement(i)}
+        if factory.event not in names_of(abi) or factory.param not in params:
             continue
-        if factory.event not in names_of(spec.abi):
-            continue
-        for field in spec.fields.values():
-            if field.param == factory.param and isinstance(field, Address):
+        for field in event.spec.fields.values():
+            if field.param == factory.param:
                 return FieldRef(EventView(event), field)
     raise OperationError(
         f"[contracts.{name}] factory: {factory.contract} has no event {factory.event} "
-        f"with a parameter {factory.param}. Look at the factory's ABI."
+        f"with a parameter {factory.param} that is an address, or a list of them that "
+        "is not indexed. Look at the factory's ABI."
     )

@@ -150,10 +150,11 @@ def _contract(
     settings: Settings, said: SignerSettings, name: str
 ) -> tuple[Sequence[Mapping[str, Any]], frozenset[bytes]]:
     """The ABI and the addresses of a contract; none of a name that nobody declared."""
+    chain = chain_of(settings, said)
     if name in settings.contracts:
         own = settings.contracts[name]
-        return own.abi, frozenset(own.addresses)
-    deployed = chain_of(settings, said).contracts.get(name, ())
+        return own.abi, frozenset(own.addresses.get(chain.name, ()))
+    deployed = chain.contracts.get(name, ())
     try:
         abi = load_abi(name)
     except UnknownContract:

@@ -55,7 +55,7 @@ source = Table(
 )
 
 # Which blocks have been written, for each event and each filter it is read through
-# (a contract's address, or the factory that announces it).
+# (a contract's address, or the event field that announces it).
 coverage = Table(
     "coverage",
     metadata,

@@ -19,8 +19,9 @@ chain may be several here.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, cast
 
 from abis import load_abi
@@ -68,9 +69,9 @@ RESERVED = frozenset(
 class Contract:
     """A contract whose events are indexed.
 
-    Its addresses come from the settings, under its name, or from the logs of a factory:
-    `created_by` is the event field that announces each child. `abi` is given for
-    contracts that have no file under `abis/`.
+    Its addresses come from the settings, under its name, or from the logs of factories:
+    `created_by` is the event field that announces each child, or several of them. `abi`
+    is given for contracts that have no file under `abis/`.
 
     Calls of it end with their command's id, which contracts do not read. For one that
     does (it hashes its calldata, or passes it on), say `tagged=False`: calls are known
@@ -78,7 +79,7 @@ class Contract:
     """
 
     name: str
-    created_by: "FieldRef | None" = None
+    created_by: "FieldRef | Sequence[FieldRef]" = ()
     tagged: bool = True
     abi: Abi = field(default_factory=list, repr=False)
 
@@ -87,9 +88,15 @@ class Contract:
             object.__setattr__(self, "abi", load_abi(self.name))
 
     @property
-    def factory(self) -> "type[Event] | None":
-        """The event that announces this contract's instances, if they are made."""
-        return None if self.created_by is None else self.created_by.view.event
+    def makers(self) -> "dict[str, FieldRef]":
+        """The event fields that announce its instances, by `<event>.<field>`."""
+        given = self.created_by
+        refs = (given,) if isinstance(given, FieldRef) else given
+        return {ref.describe(): ref for ref in refs}
+
+    def make_by(self, makers: "Sequence[FieldRef]") -> None:
+        """Say what announces its instances, which may be events of its own."""
+        object.__setattr__(self, "created_by", tuple(makers))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -270,6 +277,7 @@ class FieldRef(Expression):
         return f"{self.view.event.spec.id}.{self.field.name}"
 
 
+@cache
 def snake_case(name: str) -> str:
     """`CampaignCreated` to `campaign_created`, `NFTMinted` to `nft_minted`."""
     name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)

@@ -1,5 +1,6 @@
 """Types and signatures of ABIs, as topics and selectors are made from them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,16 @@ def identity(abi: Mapping[str, Any]) -> str:
     """
     kinds = [canonical_type(i) + " indexed" * bool(i["indexed"]) for i in abi["inputs"]]
     return f"{abi['name']}({','.join(kinds)})"
+
+
+def is_announcement(part: Mapping[str, Any]) -> bool:
+    """Whether a parameter can name contracts: an address, or a list of them.
+
+    An indexed list is only on the chain as its hash.
+    """
+    kind = str(part["type"])
+    listed = re.fullmatch(r"address\[\d*\]", kind) and not part["indexed"]
+    return kind == "address" or bool(listed)
 
 
 def names_of(abi: Mapping[str, Any]) -> tuple[str, str, str]:

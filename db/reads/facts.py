@@ -1,10 +1,19 @@
 """Facts of an event, by position."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, any_, bindparam, func, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    any_,
+    bindparam,
+    exists,
+    func,
+    select,
+)
 
 from db.coverage import Stream
 from db.declare import Event
@@ -27,6 +36,30 @@ from db.sql.columns import fact_table
 
 _SHAPES = 1000
 _HEIGHTS = ("height__gte", "height__lte")
+
+
+def spoke(
+    connection: Connection,
+    source: int,
+    events: Iterable[type[Event]],
+    address: bytes,
+    *,
+    alone: bool,
+) -> bool:
+    """Whether any fact of a contract's events was said at an address.
+
+    `alone`: it is the contract's only one, so that facts which do not tell are its own.
+    """
+    for event in events:
+        facts = fact_table(event).c
+        emitters = [n for n, field in event.spec.fields.items() if field.emitter]
+        if not emitters and not alone:
+            continue
+        said = [facts[name] == address for name in emitters]
+        found = exists().where(facts.source == source, *said)
+        if connection.execute(select(found)).scalar():
+            return True
+    return False
 
 
 def select_facts(

@@ -5,27 +5,35 @@ view of the live table with raw values. Both are replaced when a projection chan
 that readers never see a table being built.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Index,
     Label,
     MetaData,
     Select,
+    Table,
     func,
     literal_column,
     select,
 )
+from sqlalchemy.dialects.postgresql.base import PGDialect
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.schema import CreateTable, SetTableComment
 
 from db.control import source as source_table
 from db.declare import Event, Field, Kind, Stage
 from db.declare.expressions import Expression
 from db.declare.folds import Fold
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import fact_table, fit, state_table
+from db.sql.columns import FACTS, fact_table, fit, state_table
 from db.sql.expressions import to_sql
+
+# Renders statements without parameters, and so without doubling each `%`.
+DDL_DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
 
 
 def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -67,22 +75,49 @@ def projection_view(spec: ProjectionSpec) -> Select[Any]:
     return select(*columns).select_from(joined)
 
 
-def fact_view(event: type[Event]) -> Select[Any]:
-    """The facts of an event as people read them."""
-    table = fact_table(event)
-    columns: list[Label[Any]] = [
-        source_table.c.name.label("chain"),
-        table.c.position.op(">>")(32).label("height"),
-        table.c.position.label("position"),
-        table.c.block_time.label("block_time"),
-        (
-            literal_column("'0x'").op("||")(func.encode(table.c.transaction, "hex"))
-        ).label("transaction"),
+def fact_view(event: type[Event]) -> str:
+    """The facts of an event as people read them, as SQL.
+
+    Written here and not compiled: there may be thousands.
+    """
+    quote = DDL_DIALECT.identifier_preparer.quote
+    facts = f"{FACTS}.{quote(event.spec.table)}"
+    columns = [
+        "control.source.name AS chain",
+        f"{facts}.position >> 32 AS height",
+        f"{facts}.position AS position",
+        f"{facts}.block_time AS block_time",
+        f"'0x' || encode({facts}.transaction, 'hex') AS transaction",
     ]
     for name, field in event.spec.fields.items():
-        columns.append(readable(field, table.c[name]).label(name))
-    joined = table.join(source_table, source_table.c.id == table.c.source)
-    return select(*columns).select_from(joined)
+        value = f"{facts}.{quote(name)}"
+        if field.kind is Kind.BYTES:
+            value = f"'0x' || encode({value}, 'hex')"
+        columns.append(f"{value} AS {quote(name)}")
+    return (
+        f"SELECT {', '.join(columns)} \nFROM {facts} JOIN control.source"
+        f" ON control.source.id = {facts}.source"
+    )
+
+
+def created(table: Table) -> Iterator[str]:
+    """The statements that make a table with its comment."""
+    yield str(CreateTable(table, if_not_exists=True).compile(dialect=DDL_DIALECT))
+    yield str(SetTableComment(table).compile(dialect=DDL_DIALECT))
+
+
+def run_all(connection: Connection, statements: Collection[str]) -> None:
+    """Run statements without parameters in one round trip."""
+    if not statements:
+        return
+    try:
+        # As they are written: a `%` in one is no parameter.
+        connection.exec_driver_sql(
+            ";\n".join(statements), execution_options={"no_parameters": True}
+        )
+    except DBAPIError as error:
+        error.statement = f"{len(statements)} statements"  # which nobody could read
+        raise
 
 
 def key_indexes(specs: Iterable[ProjectionSpec]) -> list[Index]:

@@ -19,6 +19,7 @@ from eth_abi.abi import decode
 from eth_abi.codec import ABIDecoder
 from eth_abi.decoding import StringDecoder
 from eth_abi.exceptions import DecodingError
+from eth_abi.grammar import ABIType, TupleType, parse
 from eth_abi.registry import registry
 from eth_hash.auto import keccak
 
@@ -34,7 +35,7 @@ class DecodeError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Param:
-    """One parameter; `slot` is its topic, or its word in the head of the data."""
+    """One parameter; `slot` is its topic, or its place among those in the data."""
 
     name: str
     abi: Mapping[str, Any]
@@ -101,6 +102,21 @@ def layout_of(abi: Mapping[str, Any]) -> Layout:
         fixed=all(p.elementary for p in body),
         sliced=all(p.elementary or p.type in ("string", "bytes") for p in body),
     )
+
+
+def head_offset(layout: Layout, param: Param) -> int:
+    """Where the head of a non-indexed parameter begins in the data, in bytes."""
+    return 32 * sum(_head_words(parse(each.type)) for each in layout.body[: param.slot])
+
+
+def _head_words(kind: ABIType) -> int:
+    if kind.is_dynamic:
+        return 1
+    if kind.is_array:
+        return int(kind.arrlist[-1][0]) * _head_words(kind.item_type)
+    if isinstance(kind, TupleType):
+        return sum(_head_words(part) for part in kind.components)
+    return 1
 
 
 def _refuse_unknown(abi: Mapping[str, Any], text: str) -> None:

@@ -30,6 +30,7 @@ from indexer.evm.abi import (
     Param,
     decode_body,
     decode_topic,
+    head_offset,
     layout_of,
     mended_words,
     plain,
@@ -178,13 +179,26 @@ class EventDecoder:
             decode_topic(param, unhex(log.topics[param.slot], 32), notes)
 
     def addresses_in(self, log: RpcLog, param: Param) -> list[bytes]:
-        """The address of one parameter, whatever else of the log cannot be read."""
-        words = unhex(log.data)[32 * param.slot : 32 * param.slot + 32]
+        """The addresses of one parameter, whatever else of the log cannot be read."""
+        data = unhex(log.data)
+        at, count = 0, 1
         if param.indexed:
-            if len(log.topics) <= param.slot:
-                return []
-            words = unhex(log.topics[param.slot], 32)
-        return [words[12:]] if len(words) == 32 else []
+            data = b"".join(unhex(topic, 32) for topic in log.topics)
+            at = 32 * param.slot
+        else:
+            at = head_offset(self.layout, param)
+            _, bracket, size = param.type.partition("[")
+            if bracket and size == "]":
+                at = int.from_bytes(data[at : at + 32])
+                count = int.from_bytes(data[at : at + 32])
+                at += 32
+            elif bracket:
+                count = int(size[:-1])
+        words = [
+            data[i : i + 32] for i in range(at, min(at + 32 * count, len(data)), 32)
+        ]
+        whole = len(words) == count and all(len(word) == 32 for word in words)
+        return [word[12:] for word in words] if whole else []
 
     def _valid_words(self, logs: Sequence[RpcLog]) -> Words | None:
         """The data, unless a log has other words than the event or bad values."""

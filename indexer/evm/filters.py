@@ -7,17 +7,19 @@ that the answer does not depend on how the chain was cut into ranges. Factories 
 any depth: a child may be a factory.
 """
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from db.declare import Address, Contract, DeclarationError, Event
+from db.declare import Contract, DeclarationError, Event, FieldRef, Kind
+from db.declare.signatures import is_announcement
 from db.facts import FactColumns
 from db.position import height_of
-from db.wire import Column
 from indexer.evm.abi import layout_of
 from indexer.evm.decode import EventDecoder, decoders_for
 from indexer.source import Child
 
+_IN_JSON = re.compile(rb'"0x([0-9a-f]{40})"')
 MAX_ROUTES = 100_000  # addresses and topics kept in mind, most of them not followed
 
 
@@ -32,7 +34,7 @@ class FollowedContract:
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """A field of a factory's event that names a new instance of a contract."""
+    """A field of a factory's event that names new instances of a contract."""
 
     event: type[Event]
     field: str
@@ -185,15 +187,16 @@ class Followed:
 
 def children_in(columns: FactColumns, announcement: Announcement) -> Iterator[Child]:
     """The children that an event's facts announce."""
-    addresses = columns.values[announcement.field]
-    for address, position in zip(
-        _rows(addresses), columns.positions.tolist(), strict=True
-    ):
-        yield Child(announcement.contract, address, height_of(position))
+    column = columns.values[announcement.field]
+    listed = announcement.event.spec.fields[announcement.field].kind is Kind.JSON
+    for cell, position in zip(column, columns.positions.tolist(), strict=True):
+        for address in _listed(bytes(cell)) if listed else [bytes(cell)]:
+            yield Child(announcement.contract, address, height_of(position))
 
 
-def _rows(column: Column) -> list[bytes]:
-    return [bytes(row) for row in column]
+def _listed(cell: bytes) -> list[bytes]:
+    """The addresses in the JSON of a list of them."""
+    return [bytes.fromhex(text.decode()) for text in _IN_JSON.findall(cell)]
 
 
 def _hex(address: bytes) -> str:
@@ -221,24 +224,30 @@ def _announcements(contracts: Sequence[FollowedContract]) -> list[Announcement]:
     names = {followed.contract.name for followed in contracts}
     found: list[Announcement] = []
     for followed in contracts:
-        maker = followed.contract.created_by
-        if maker is None:
-            continue
-        subject, factory = followed.contract.name, maker.view.event.spec
-        if factory.source.name not in names:
-            raise DeclarationError(
-                subject,
-                f"its factory {factory.source.name} is not followed",
-                f"give {factory.source.name} an address in the settings",
-            )
-        if not isinstance(maker.field, Address) or maker.view.condition is not None:
-            raise DeclarationError(
-                subject,
-                f"created_by={maker.describe()} is not a plain address of an event",
-                "name the Address field that holds the child; narrow with `where`",
-            )
-        layout_of(factory.abi)
-        announcement = Announcement(maker.view.event, maker.field.name, subject)
-        if announcement not in found:
-            found.append(announcement)
+        for maker in followed.contract.makers.values():
+            announcement = _announcement(followed.contract.name, maker, names)
+            if announcement not in found:
+                found.append(announcement)
     return found
+
+
+def _announcement(
+    subject: str, maker: FieldRef, followed: Collection[str]
+) -> Announcement:
+    factory = maker.view.event.spec
+    if factory.source.name not in followed:
+        raise DeclarationError(
+            subject,
+            f"its factory {factory.source.name} is not followed",
+            f"give {factory.source.name} an address in the settings",
+        )
+    part = {each["name"]: each for each in factory.abi["inputs"]}.get(maker.field.param)
+    if part is None or not is_announcement(part) or maker.view.condition is not None:
+        raise DeclarationError(
+            subject,
+            f"created_by={maker.describe()} is not a plain address of an event",
+            "name the field that holds the child, an Address or the Json of a list of "
+            "addresses; narrow with `where`",
+        )
+    layout_of(factory.abi)
+    return Announcement(maker.view.event, maker.field.name, subject)

@@ -53,7 +53,7 @@ async def final_height(client: RpcClient, finality: Finality, head: Header) -> i
             raise
         raise Permanent(
             f"the node does not know the tag {finality.name!r} ({error}): "
-            'set finality = "depth" for this chain'
+            'set finality = "depth" with finality_depth for this chain'
         ) from None
     if answer is None:
         return -1

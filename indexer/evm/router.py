@@ -7,7 +7,7 @@ before its announcement in the same block.
 """
 
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -104,31 +104,40 @@ class Router:
         found: list[Child] = []
         announces = {r.decoder: r.announces for r in routes if r.announces}
         for decoder, own in _split(routes, indexes, placed):
-            for announcement in announces.get(decoder, ()):
-                found += _children(decoder, _group(placed, own), announcement)
+            if decoder in announces:
+                group = _group(placed, own)
+                found += _children(decoder, group, announces[decoder])
         return found
 
 
 def _children(
-    decoder: EventDecoder, group: Logs, announcement: Announcement
+    decoder: EventDecoder, group: Logs, announcements: Sequence[Announcement]
 ) -> list[Child]:
     """The children in these logs, also in those that cannot be read otherwise."""
     piece, bad = decoder.read(group)
-    found = [
-        child
-        for columns in decoder.columns([piece], {announcement.event.spec.id})
-        for child in children_in(columns, announcement)
-    ]
     lost = {log.position for log in bad if not log.kept}
-    if lost and not announcement.event.spec.where:
-        field = announcement.event.spec.fields[announcement.field]
-        param = decoder.layout.param(str(field.param))
-        for log, position in zip(group.logs, group.positions.tolist(), strict=True):
-            if position in lost:
-                for address in decoder.addresses_in(log, param):
-                    height = height_of(position)
-                    found.append(Child(announcement.contract, address, height))
+    ids = {announcement.event.spec.id for announcement in announcements}
+    by_event = {c.event.spec.id: c for c in decoder.columns([piece], ids)}
+    found: list[Child] = []
+    for announcement in announcements:
+        columns = by_event.get(announcement.event.spec.id)
+        if columns is not None:
+            found += children_in(columns, announcement)
+        if lost and not announcement.event.spec.where:
+            found += _children_lost(decoder, group, lost, announcement)
     return found
+
+
+def _children_lost(
+    decoder: EventDecoder, group: Logs, lost: set[int], announcement: Announcement
+) -> Iterator[Child]:
+    """The children in the logs at the positions `lost`, which are no facts."""
+    field = announcement.event.spec.fields[announcement.field]
+    param = decoder.layout.param(str(field.param))
+    for log, position in zip(group.logs, group.positions.tolist(), strict=True):
+        if position in lost:
+            for address in decoder.addresses_in(log, param):
+                yield Child(announcement.contract, address, height_of(position))
 
 
 def _buckets(placed: Placed) -> Buckets:

@@ -14,7 +14,7 @@ from db import sources
 from db.diagnosis import Ailment, diagnose
 from db.fit import examine
 from db.journal.head import read_head
-from db.status import ChainStatus, chain_status, describe_proof
+from db.status import ChainStatus, chain_status, describe_proof, mixed_positions
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
 
@@ -28,7 +28,7 @@ def status(state: State, as_json: bool) -> None:
     """Say for each chain: head, indexed, final, lag, gaps, state and cause.
 
     Exit code 1 when a chain is not followed, is stopped, stands still, cannot be read
-    for long, or has an open incident.
+    for long, has an open incident, or facts that are numbered in two ways.
     """
     with state.reading(whole=False) as engine:
         found = collect(state, engine)
@@ -65,7 +65,8 @@ def collect(state: State, engine: Engine) -> list[ChainStatus]:
 
 def is_well(each: ChainStatus) -> bool:
     """Whether a chain is followed and nothing about it needs a person."""
-    return diagnose(each).well and not each.incidents and not each.undecodable
+    odd = each.incidents or each.undecodable or mixed_positions(each)
+    return diagnose(each).well and not odd
 
 
 def _show(each: ChainStatus) -> None:
@@ -97,6 +98,8 @@ def _show(each: ChainStatus) -> None:
             "run `chainfold migrate --refetch` with the event",
             fg="yellow",
         )
+    if mixed := mixed_positions(each):
+        click.secho(f"  positions {mixed}", fg="red")
     if each.mended:
         click.echo(
             f"  mended    {each.mended:,} logs have values that were not as their ABI "

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -22,6 +23,7 @@ from indexer.writer import rewind as rewind_facts
 from ops.cli.context import State, at_terminal, pass_state
 from ops.cli.incidents import note_resolved
 from ops.errors import OperationError
+from ops.renumbering import renumber_chain
 from ops.running import take_place_now
 
 MOST_FAULTS = 100
@@ -31,10 +33,15 @@ MOST_FAULTS = 100
 @click.option(
     "--refetch",
     multiple=True,
+    is_flag=False,
+    flag_value="",
     metavar="EVENT",
     help="Read this event's facts again because it changed; until that is done the API "
-    "says what is missing, and views in SQL show what is there.",
+    "says what is missing, and views in SQL show what is there. Without EVENT: find "
+    'the blocks of chains with logs = "filtered" whose logs are numbered otherwise '
+    "than the rest, since the node changed its way of counting, and read them again.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask before blocks are read again.")
 @click.option(
     "--drop",
     is_flag=True,
@@ -42,7 +49,7 @@ MOST_FAULTS = 100
     "kept.",
 )
 @pass_state
-def migrate(state: State, refetch: tuple[str, ...], drop: bool) -> None:
+def migrate(state: State, refetch: tuple[str, ...], drop: bool, yes: bool) -> None:
     """Bring tables and views up to date with the declarations.
 
     Nothing else changes a database that is there: other verbs say what differs.
@@ -50,18 +57,36 @@ def migrate(state: State, refetch: tuple[str, ...], drop: bool) -> None:
     known = {*state.registry.events} | {
         event.spec.name for event in state.registry.events.values()
     }
-    for name in refetch:
+    events = [name for name in refetch if name]
+    for name in events:
         if name not in known:
             raise OperationError(
                 f"--refetch {name}: no such event; there is {', '.join(sorted(known))}."
             )
     with state.any_database() as engine:
-        report = migrate_database(engine, state.registry, refetch=refetch, drop=drop)
-    for verb in ("created", "rebuilt", "emptied", "dropped"):
-        for name in getattr(report, verb):
-            click.echo(f"{verb} {name}")
-    if not any(asdict(report).values()):
-        click.echo("nothing to do")
+        report = migrate_database(engine, state.registry, refetch=events, drop=drop)
+        for verb in ("created", "rebuilt", "emptied", "dropped"):
+            for name in getattr(report, verb):
+                click.echo(f"{verb} {name}")
+        if len(events) < len(refetch):
+            for chain in state.chains(()):
+                _renumber(state, engine, chain.name, yes=yes)
+        elif not any(asdict(report).values()):
+            click.echo("nothing to do")
+
+
+def _renumber(state: State, engine: Engine, name: str, *, yes: bool) -> None:
+    """Find the facts of a chain that are numbered otherwise, ask, and move them."""
+
+    def agree(found: Mapping[int, int]) -> bool:
+        facts, blocks = sum(found.values()), len(found)
+        shown = ", ".join(map(str, list(found)[:10])) + (", …" if blocks > 10 else "")
+        click.echo(f"{name}: {facts} facts in {blocks} blocks are numbered otherwise "
+                   f"than the chain counts: {shown}")  # fmt: skip
+        return yes or click.confirm("Read these blocks again and number them alike?")
+
+    done = renumber_chain(state.settings, name, engine, state.registry, agree)
+    click.echo(f"{name}: {done}")
 
 
 @click.command()

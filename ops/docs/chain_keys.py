@@ -99,21 +99,44 @@ CHAIN_SECTIONS = (
     Section(
         "contracts.<name>",
         "A contract declared by its ABI alone; its events become tables whose names "
-        "begin with the name. Either `address` or `factory` is needed.",
+        "begin with the name. `address` or `factory` is needed; with both, it is at "
+        "the addresses and wherever it is announced.",
         ContractSettings,
         {
-            "abi": Key("path", "A JSON list, or `{abi: [...]}`; relative to the file."),
-            "address": Key(ADDRESSES, "Where it is."),
+            "abi": Key(
+                "path, or a list",
+                "A JSON list, or `{abi: [...]}`; relative to the file. Of several, "
+                "the union counts; an event that two files have must be the same.",
+            ),
+            "address": Key(
+                f"{ADDRESSES}; or a table by chain",
+                "Where it is: on every chain, or `{ edge = …, main = … }`.",
+            ),
             "factory": Key(
-                "`{ contract, event, param }`",
-                "The contract and the event parameter that announce its addresses.",
+                "`{ contract, event, param }`, or a list",
+                "What announces its addresses: a parameter of a contract's event, an "
+                "address or a list of them, or several such parameters. `event` is a "
+                "name, or the signature of an overloaded event; a parameter without a "
+                "name is `arg0`, `arg1` … by its place. The contract may be made by a "
+                "factory too, and by itself.",
             ),
             "chain": Key(
-                "text", "The chain it is on; not needed when there is only one."
+                "text, or a list",
+                "The chains it is on; not needed when there is only one. Its tables "
+                "are the same for all, with a column `chain`, which is part of the key "
+                "of every projection.",
             ),
-            "start": Key("integer", "The first block worth reading for it."),
+            "start": Key(
+                "integer; or a table by chain",
+                "The first block worth reading for it; 0 if not said.",
+            ),
         },
-        {"abi": "abi_path", "address": "addresses"},
+        {
+            "address": "addresses",
+            "factory": "factories",
+            "chain": "chains",
+            "start": "starts",
+        },
     ),
     Section(
         "signers.<name>",

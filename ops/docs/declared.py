@@ -54,9 +54,9 @@ def projections_page(registry: Registry | None = None) -> str:
     found = list((registry or Registry.load()).projections.values())
     return page(
         "Projections",
-        "The tables folded from facts. Every row also has `chain`; the answers of the "
-        "API name the block that they are true for. `GET /docs` of a running API says "
-        "the same, with the filters of its version.",
+        "The tables folded from facts. Every row also has `chain`, which is part of "
+        "its key; the answers of the API name the block that they are true for. `GET "
+        "/docs` of a running API says the same, with the filters of its version.",
         table(
             ["table", "holds"],
             [

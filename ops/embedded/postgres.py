@@ -58,6 +58,7 @@ SETTINGS: Mapping[str, str] = {
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
     "max_connections": "100",
+    "max_locks_per_transaction": "512",  # a migration locks each table that it makes
     "fsync": "on",
     "jit": "off",
     "timezone": "UTC",

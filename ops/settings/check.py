@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from db.declare.bare import with_names
-from db.declare.signatures import identity, names_of
+from db.declare.signatures import identity, is_announcement, names_of
 from db.journal.head import NAME
-from ops.settings.model import ContractSettings, Settings
+from ops.settings.model import ContractSettings, Factory, Settings
 
 
 def check(settings: Settings) -> Iterator[str]:
@@ -15,7 +15,8 @@ def check(settings: Settings) -> Iterator[str]:
     yield from _repeated_chains(settings)
     yield from _repeated_addresses(settings)
     for contract in settings.contracts.values():
-        yield from _bad_factory(settings, contract)
+        yield from _bad_factories(settings, contract)
+    yield from _made_by_nobody(settings)
 
 
 def _repeated_chains(settings: Settings) -> Iterator[str]:
@@ -43,8 +44,7 @@ def _repeated_addresses(settings: Settings) -> Iterator[str]:
             *(
                 (f"contracts.{name}", address)
                 for name, contract in settings.contracts.items()
-                if contract.chain == chain_name
-                for address in contract.addresses
+                for address in contract.addresses.get(chain_name, ())
             ),
         ]:
             if address in first:
@@ -55,37 +55,60 @@ def _repeated_addresses(settings: Settings) -> Iterator[str]:
             first.setdefault(address, place)
 
 
-def _bad_factory(settings: Settings, contract: ContractSettings) -> Iterator[str]:
-    factory = contract.factory
-    if factory is None:
-        return
+def _bad_factories(settings: Settings, contract: ContractSettings) -> Iterator[str]:
+    """Check that factories are on every chain of the contract, and announce it."""
     place = f"contracts.{contract.name}.factory"
-    chain = settings.chains.get(contract.chain)
-    declared = set(chain.contracts) if chain is not None else set()
-    named = settings.contracts.get(factory.contract)
-    if factory.contract == contract.name:
-        yield f"{place}: a contract cannot be its own factory"
-    elif factory.contract in declared:
-        return
-    elif named is None:
-        known = sorted({*settings.contracts, *declared} - {contract.name})
-        yield (
-            f"{place}: no contract {factory.contract!r}; known: "
-            f"{', '.join(known) or 'none'}"
-        )
-    elif named.chain != contract.chain:
-        yield f"{place}: {factory.contract} is on chain {named.chain!r}, not this one"
-    elif named.abi:
-        yield from _bad_announcement(place, contract, named)
+    for factory in contract.factories:
+        named = settings.contracts.get(factory.contract)
+        for name in contract.chains:
+            chain = settings.chains.get(name)
+            declared = set(chain.contracts) if chain is not None else set()
+            if factory.contract in declared:
+                continue
+            if named is None:
+                known = sorted({*settings.contracts, *declared} - {contract.name})
+                yield (
+                    f"{place}: no contract {factory.contract!r} on chain {name!r}; "
+                    f"known: {', '.join(known) or 'none'}"
+                )
+            elif name not in named.chains:
+                yield (
+                    f"{place}: {factory.contract} is on chain "
+                    f"{' and '.join(map(repr, named.chains))}, not on {name!r}: write "
+                    f'"{name}" into its chain, or take it out of this one\'s'
+                )
+        if named is not None and named.abi:
+            yield from _bad_announcement(place, factory, named)
+
+
+def _made_by_nobody(settings: Settings) -> Iterator[str]:
+    """Find contracts whose factories lead to no contract with an address."""
+    for chain in settings.chains:
+        waiting = {
+            name: contract
+            for name, contract in settings.contracts.items()
+            if chain in contract.chains and not contract.addresses.get(chain)
+        }
+        while found := [
+            name
+            for name, contract in waiting.items()
+            if any(each.contract not in waiting for each in contract.factories)
+        ]:
+            for name in found:
+                del waiting[name]
+        if made := [name for name, contract in waiting.items() if contract.factories]:
+            yield (
+                f"contracts.{made[0]}.factory: on chain {chain!r} nothing but "
+                f"{' and '.join(made)} announces {made[0]}: give {made[0]} an address "
+                "too, or another factory"
+            )
 
 
 def _bad_announcement(
-    place: str, contract: ContractSettings, maker: ContractSettings
+    place: str, factory: Factory, maker: ContractSettings
 ) -> Iterator[str]:
-    """Check the factory's event against the ABI of the contract that emits it."""
-    if contract.factory is None:
-        return
-    event, param = contract.factory.event, contract.factory.param
+    """Check a factory's event against the ABI of the contract that emits it."""
+    event, param = factory.event, factory.param
     events = [with_names(e) for e in maker.abi if e.get("type") == "event"]
     called = [entry for entry in events if event in names_of(entry)]
     if not called:
@@ -93,7 +116,7 @@ def _bad_announcement(
         yield f"{place}: {maker.name} has no event {event!r}; it has: {known}"
         return
     addresses = {
-        identity(entry): [i["name"] for i in entry["inputs"] if i["type"] == "address"]
+        identity(entry): [i["name"] for i in entry["inputs"] if is_announcement(i)]
         for entry in called
     }
     fitting = [spelled for spelled, found in addresses.items() if param in found]
@@ -106,5 +129,6 @@ def _bad_announcement(
     elif len(fitting) > 1:
         yield (
             f"{place}: {maker.name} has {len(fitting)} events {event!r} with a "
-            f"{param!r}: write event = {' or '.join(map(repr, fitting))}"
+            f"{param!r}: write event = {' or '.join(map(repr, fitting))}, or a list of "
+            "factories with one each"
         )

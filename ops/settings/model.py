@@ -94,7 +94,7 @@ class ValidatorKey:
 
 @dataclass(frozen=True, slots=True)
 class Factory:
-    """A contract whose event announces the addresses of others."""
+    """A parameter of a contract's event that announces addresses of others."""
 
     contract: str
     event: str
@@ -154,15 +154,17 @@ class ChainSettings:
 
 @dataclass(frozen=True, slots=True)
 class ContractSettings:
-    """A contract declared by its ABI alone, with no code of ours."""
+    """A contract declared by its ABI alone, with no code of ours.
+
+    `abi` is the union of its files; addresses and first blocks are by chain.
+    """
 
     name: str
-    chain: str
-    abi_path: Path
+    chains: tuple[str, ...]
     abi: tuple[Mapping[str, Any], ...] = field(repr=False)  # Any: JSON as compiled
-    addresses: tuple[bytes, ...] = ()
-    factory: Factory | None = None
-    start: int = 0
+    addresses: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
+    factories: tuple[Factory, ...] = ()
+    starts: Mapping[str, int] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TypeVar
 
 from db.proofs import UNPROVED, HeaderProof, LogsProof, Proof, Verify
-from ops.settings import values
+from ops.settings import abi_files, values
 from ops.settings.door import read_api, read_auth
 from ops.settings.model import (
     ChainSettings,
@@ -34,6 +34,7 @@ from ops.settings.model import (
 from ops.settings.table import Table
 
 SOLANA = "solana:"
+T = TypeVar("T")
 
 
 def read_settings(
@@ -209,38 +210,72 @@ def read_contract(
     name: str, table: Table, *, base: Path, chains: list[str]
 ) -> ContractSettings:
     """Read `[contracts.<name>]`."""
-    abi_name = table.text("abi")
-    table.missing("abi", "a JSON file, relative to this one")
-    abi_path = base / (abi_name or "")
-    abi: tuple[Mapping[str, Any], ...] = ()
-    if abi_name is not None:
-        abi = table.attempt("abi", lambda _: values.read_abi(abi_path), abi_name) or ()
-    chain = table.text("chain")
-    if chain is None and len(chains) == 1:
-        chain = chains[0]
-    elif chain is None:
-        table.missing("chain", f"one of {', '.join(chains) or 'none yet'}")
-    elif chain not in chains:
-        table.problem("chain", f"no such chain; known: {', '.join(chains) or 'none'}")
-    addresses = table.parsed_list("address", values.address)
-    factory = read_factory(table)
-    if ("address" in table) == ("factory" in table):
-        table.problem("address", "say either address or factory")
-    start = table.number("start", 0, int)
+    files = table.texts("abi", commas=False, least="JSON file")
+    table.missing("abi", "a JSON file, or a list of them, relative to this one")
+    abi: abi_files.Abi | None = None
+    if files:
+        abi = table.attempt("abi", lambda _: abi_files.read_union(base, files), "")
+    on = read_chains(table, chains)
+    addresses = _by_chain(
+        table, "address", on, lambda t, key: t.parsed_list(key, values.address)
+    )
+    factories = read_factories(table)
+    if "address" not in table and "factory" not in table:
+        table.problem("address", "say address, or factory, or both")
+    elif "factory" not in table and table.is_section("address"):
+        for chain in on:
+            table.section("address").missing(
+                chain, f'where it is there; or leave "{chain}" out of chain'
+            )
+    starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
     table.finish()
-    return ContractSettings(name, chain or "", abi_path, abi, addresses, factory, start)
+    return ContractSettings(name, on, abi or (), addresses, factories, starts)
 
 
-def read_factory(table: Table) -> Factory | None:
-    """Read which contract's event announces this one's addresses."""
-    entry = table.section("factory")
-    parts: list[str] = []
-    for key in ("contract", "event", "param"):
-        parts.append(entry.text(key) or "")
-        if "factory" in table:
+def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
+    """Read which chains a contract is on; not needed where there is only one."""
+    known = ", ".join(chains) or "none"
+    said = table.texts("chain", least=f"of {known}")
+    if "chain" not in table:
+        if len(chains) != 1:
+            table.missing("chain", f"one of {known}, or a list of them")
+        return tuple(chains[:1])
+    for name in said:
+        if name not in chains:
+            table.problem("chain", f"no such chain {name!r}; known: {known}")
+    if len({*said}) < len(said):
+        table.problem("chain", "names a chain twice: once is enough")
+    return tuple(dict.fromkeys(said))
+
+
+def _by_chain(
+    table: Table, key: str, chains: tuple[str, ...], read: Callable[[Table, str], T]
+) -> Mapping[str, T]:
+    """Read what is said once for all chains, or in a section for each of them."""
+    if table.is_section(key):
+        entry = table.section(key)
+        found = {name: read(entry, name) for name in chains}
+        entry.finish()
+        return MappingProxyType(found)
+    value = read(table, key)
+    return MappingProxyType(dict.fromkeys(chains, value))
+
+
+def read_factories(table: Table) -> tuple[Factory, ...]:
+    """Read which parameters of which contracts' events announce this one's addresses.
+
+    One table or a list of them, each with one parameter or a list of them.
+    """
+    found: list[Factory] = []
+    for entry in table.entries("factory"):
+        contract, event = entry.text("contract"), entry.text("event")
+        params = entry.texts("param", least="parameter's name")
+        for key in ("contract", "event", "param"):
             entry.missing(key, 'as in { contract = "dex", event = "…", param = "…" }')
-    entry.finish()
-    return Factory(*parts) if all(parts) else None
+        entry.finish()
+        if contract and event:
+            found += [Factory(contract, event, param) for param in params]
+    return tuple(dict.fromkeys(found))
 
 
 def read_signer(

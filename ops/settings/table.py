@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from ops.settings.tree import Found, Tree, nearest
+from ops.settings.tree import Found, Tree, nearest, plant
 
 E = TypeVar("E", bound=enum.Enum)
 T = TypeVar("T")
@@ -132,15 +132,23 @@ class Table:
             self.problem(key, f"unknown value {text!r}; {nearest(text, known)}")
             return None
 
-    def texts(self, key: str) -> list[str]:
-        """Read a list of text; one text is a list of one, commas separate."""
+    def texts(self, key: str, *, commas: bool = True, least: str = "") -> list[str]:
+        """Read a list of text; one text is a list of one, commas separate.
+
+        Without `commas` they do so only in the environment, which has no lists. An
+        empty list is a problem where `least` says what of it there must be one.
+        """
         found = self.take(key)
         if found is None:
             return []
         value = found.value
-        if isinstance(value, str):
+        if isinstance(value, str) and not commas and not found.from_environment:
+            value = [value]
+        elif isinstance(value, str):
             value = [part.strip() for part in value.split(",") if part.strip()]
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            if least and not value:
+                self.problem(key, f"needs at least one {least}")
             return list(value)
         self.problem(key, "must be text or a list of texts")
         return []
@@ -171,6 +179,23 @@ class Table:
             self.problem(key, f"is a section: write [{self.place(key)}]")
             below = {}
         return Table(below, self.place(key), self._problems)
+
+    def entries(self, key: str) -> list[Table]:
+        """Read a sub-section, or a list of them."""
+        self._known.add(key)
+        found = self._tree.get(key)
+        if not isinstance(found, Found):
+            return [self.section(key)] if found is not None else []
+        if isinstance(found.value, list) and found.value:
+            trees = [plant({key: each}, found.origin)[key] for each in found.value]
+            if all(isinstance(each, dict) for each in trees):
+                return [
+                    Table(each, f"{self.place(key)}[{at}]", self._problems)
+                    for at, each in enumerate(trees)
+                    if isinstance(each, dict)
+                ]
+        self.problem(key, "is a section, or a list of them")
+        return []
 
     def sections(self) -> Iterator[tuple[str, Table]]:
         """Read every sub-section; their names are the operator's own."""

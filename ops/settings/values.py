@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from decimal import Decimal
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-from eth_abi.abi import is_encodable_type
 from eth_utils.address import is_checksum_formatted_address, to_checksum_address
 from limits import parse_many
 from solders.pubkey import Pubkey
 
 from api.auth.jwks import LOOPBACK
-from db.bounded import load_json
-from db.declare.signatures import canonical_type
 from ops.settings.model import SecretUrl, ValidatorKey
 from ops.settings.redact import redact_url
 
@@ -27,9 +21,6 @@ _HEX32 = re.compile(r"0x[0-9a-fA-F]{64}")
 _AMOUNT = re.compile(r"([0-9]{1,60}(?:\.[0-9]{1,18})?)(?: *(wei|gwei|ether))?")
 _DIGITS = {"wei": 0, "gwei": 9, "ether": 18}
 NAMESPACES = ("eip155", "solana")
-# Artifacts of compilers hold bytecode and syntax trees besides the ABI.
-ABI_BYTES_MAX, ABI_DEPTH_MAX = 64 << 20, 512
-TYPE_PARTS_MAX = 64  # tuples and arrays in one; the parser of types is recursive
 
 
 def address(text: str) -> bytes:
@@ -217,48 +208,6 @@ def wei(text: str) -> int:
     if whole != int(whole):
         raise ValueError(f"{text}: there is nothing smaller than a wei")
     return int(whole)
-
-
-def read_abi(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """Return the ABI in a file: a bare list, or one under `abi`."""
-    try:
-        document = load_json(
-            path.read_bytes(), bytes_max=ABI_BYTES_MAX, depth_max=ABI_DEPTH_MAX
-        )
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    entries = document.get("abi") if isinstance(document, dict) else document
-    if not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise ValueError(f'{path} holds no ABI: neither a list nor {{"abi": [...]}}')
-    for entry in entries:
-        if entry.get("type") == "event":
-            _check_abi_entry(path, entry)
-    return tuple(entries)
-
-
-def _check_abi_entry(path: Path, entry: Mapping[str, Any]) -> None:
-    """A file that was edited by hand may lack what compilers always write."""
-    wrong = "its name is missing"
-    if isinstance(entry.get("name"), str):
-        try:
-            kinds = [canonical_type(item) for item in entry.get("inputs", [])]
-        except (KeyError, TypeError, AttributeError):
-            wrong = "an input has no type, or a tuple no components"
-        else:
-            if any(k.count("(") + k.count("[") > TYPE_PARTS_MAX for k in kinds):
-                wrong = f"a type has more than {TYPE_PARTS_MAX} tuples and arrays"
-            elif all(is_encodable_type(kind) for kind in kinds):
-                return
-            else:
-                wrong = "no such type: " + ", ".join(
-                    kind for kind in kinds if not is_encodable_type(kind)
-                )
-    raise ValueError(
-        f"{path}: {entry['type']} {entry.get('name', '')} is not as compilers write it "
-        f"({wrong}): take the ABI from the compiler's output"
-    )
 
 
 def _short(text: str) -> str:

@@ -157,7 +157,9 @@ def test_a_contract_is_its_abi_and_address(load, tmp_path):
     )
 
     usdc = settings.contracts["usdc"]
-    assert ("devnet", 3, (b"\x11" * 20,)) == (usdc.chain, usdc.start, usdc.addresses)
+    assert usdc.chains == ("devnet",)
+    assert usdc.starts == {"devnet": 3}
+    assert usdc.addresses == {"devnet": (b"\x11" * 20,)}
     assert usdc.abi[0]["name"] == "Transfer"
 
 
@@ -185,7 +187,8 @@ def test_a_contract_may_come_from_a_factory(load, tmp_path):
         )
     )
 
-    assert Factory("dex", "PairCreated", "pair") == settings.contracts["pool"].factory
+    expected = (Factory("dex", "PairCreated", "pair"),)
+    assert settings.contracts["pool"].factories == expected
 
 
 def test_signers_are_names_and_their_keys_are_unseen(load):
@@ -477,11 +480,11 @@ def test_one_address_is_one_contract(problems, tmp_path):
     [
         (
             '{ contract = "dax", event = "E", param = "p" }',
-            "no contract 'dax'; known: d",
+            "no contract 'dax' on chain 'devnet'; known: d",
         ),
         (
             '{ contract = "pool", event = "E", param = "p" }',
-            "cannot be its own",
+            "nothing but pool announces pool: give pool an address too",
         ),
         (
             '{ contract = "dex", event = "E", param = "p" }',
@@ -507,10 +510,12 @@ def test_a_factory_must_exist_and_announce_addresses(
         (f'abi = "no.json"\naddress = "{ONE}"', "cannot read"),
         (f'abi = "bad.json"\naddress = "{ONE}"', "is not JSON"),
         (f'abi = "odd.json"\naddress = "{ONE}"', "holds no ABI"),
-        ('abi = "good.json"', "say either address or factory"),
+        ('abi = "good.json"', "say address, or factory, or both"),
+        (f'abi = []\naddress = "{ONE}"', "needs at least one JSON file"),
+        (f'abi = 7\naddress = "{ONE}"', "must be text or a list of texts"),
         (
             f'abi = "good.json"\naddress = "{ONE}"\nchain = "zz"',
-            "no such chain; known: ",
+            "no such chain 'zz'; known: devnet",
         ),
     ],
 )
@@ -599,8 +604,9 @@ def test_overloads_and_unnamed_parameters_announce_children(
     registry = declared(load_settings(str(file)))
 
     (moved,) = registry.events_of("pool")
-    assert moved.spec.source.created_by.field.param == param
-    assert "address" in identity(moved.spec.source.factory.spec.abi)
+    (maker,) = moved.spec.source.makers.values()
+    assert maker.field.param == param
+    assert "address" in identity(maker.view.event.spec.abi)
 
 
 def test_an_ambiguous_announcement_names_the_choices(problems, tmp_path):

@@ -181,8 +181,10 @@ def test_a_fingerprint_changes_with_what_is_stored_and_with_nothing_else():
 def test_a_contract_made_by_a_factory_knows_the_event_that_announces_it():
     children = Contract("Child", created_by=CampaignMade.campaign, abi=[STRUCT])
 
-    assert CampaignMade is children.factory
-    assert market.factory is None
+    (maker,) = children.makers.values()
+    assert CampaignMade is maker.view.event
+    assert list(children.makers) == [CampaignMade.campaign.describe()]
+    assert market.makers == {}
 
 
 def test_a_registry_knows_contracts_and_their_events():
