@@ -6,6 +6,7 @@
 | `header` | `ethereum`, `ibft`, `other` | how headers are hashed |
 | `receipts` | `standard`, `other` | whether receipts give the header's root |
 | `log_index` | `block`, `transaction` | where `logIndex` starts again |
+| `positions` | `one`, `mixed` | whether all facts were numbered in one way |
 
 A trait that was learnt stands. A chain that had true blooms and shows none is not
 believed: that would be how a node hides logs. `other` alone is tried anew at each
