@@ -239,8 +239,7 @@ async def open_chain(
             raise
         yield opened
     finally:
-        if opened.ahead is not None:
-            opened.ahead[1].cancel()
+        opened.drop_ahead()
         await source.close()
 
 

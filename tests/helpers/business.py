@@ -258,8 +258,7 @@ async def open_business(
         await check_genesis(chain)
         yield chain
     finally:
-        if chain.ahead is not None:
-            chain.ahead[1].cancel()
+        chain.drop_ahead()
         await source.close()
 
 

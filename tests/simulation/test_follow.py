@@ -56,6 +56,13 @@ def test_whatever_happens_the_tables_are_those_of_the_chain(engine, seed):
     world.check_facts()
 
 
+def late_by(seed):
+    """Answers in any order, of half of the seeds; apart from what else they decide."""
+    rng = random.Random(f"latency of {seed}")
+    most = rng.choice([0, 0, 0.004, 0.02])
+    return (lambda: rng.uniform(0, most)) if most else None
+
+
 class World:
     """One chain, its node, its database, and the processes that come and go."""
 
@@ -72,6 +79,7 @@ class World:
             max_range=self.rng.choice([None, 7]),
             lags=self.rng.choice([(0,), (0,), (0, 2)]),
             faults=Faults(seed, share, kinds=kinds),
+            latency=late_by(seed),
         )
         self.addresses = self.rng.choice(
             [ADDRESSES, {"DealFactory": {b"\xfa" * 20: 0}}]
