@@ -201,9 +201,9 @@ class Reader:
         finally:
             for each in (asking, *left):
                 each.cancel()
-            await asyncio.gather(asking, *left, return_exceptions=True)
-            for _ in left:
+            for _ in left:  # before we wait, where we may be cancelled once more
                 self._window.leave()
+            await asyncio.gather(asking, *left, return_exceptions=True)
 
     async def read_logs(self, part: Part, filter_: Filter, *, rank: bool) -> Part:
         """The part with the logs of another filter beside its own."""
