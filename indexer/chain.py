@@ -50,6 +50,10 @@ class Chain:
     range_blocks: int = 1000
     batch_facts: int = 50_000
     blocks_per_range: int = 100
+    # Of history, so many facts or seconds are written in one transaction; 0: one range.
+    bulk_facts: int = 1_000_000
+    bulk_seconds: float = 10.0
+    bulk_from: int = 0  # below it one could not be written
     # Ranges that are being read, or were and wait to be written: adjacent, in order.
     ahead: deque[Ahead] = field(default_factory=deque)
     facts_per_block: float | None = None  # in the range written last

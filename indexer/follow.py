@@ -25,6 +25,7 @@ from db.position import BlockRange
 from indexer import metrics
 from indexer.ahead import look, read, read_on
 from indexer.audit import Audit, audit
+from indexer.bulk import is_history, write_bulk
 from indexer.chain import Chain, Planned
 from indexer.errors import Late, Permanent, Reorg, Retryable
 from indexer.planning import (
@@ -144,8 +145,8 @@ async def step(chain: Chain) -> Outcome:
     except BaseException:
         forget_unwritten(chain)
         raise
-    know_written(chain, planned, written)
-    resize(chain, written)
+    know_written(chain, (written.blocks, planned[1]), written)
+    resize(chain, written.blocks.blocks, written.facts)
     _count(chain, written, head)
     return Wrote(written, head)
 
@@ -253,13 +254,17 @@ async def _read_and_write(
     started = time.monotonic()
     ahead = await read(chain, planned, reach, final)
     metrics.FETCH_SECONDS.labels(chain.name).observe(time.monotonic() - started)
-    batch = ahead.task.result()
     await read_on(chain, reach, final, planned)
-    written = await asyncio.to_thread(
-        write_batch,
-        chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
-    )  # fmt: skip
-    chain.sure = max(chain.sure, min(ahead.final, planned[0].last))
+    written = None
+    if is_history(chain, ahead):
+        written = await write_bulk(chain, ahead, reach, final)
+    if written is None:
+        batch = ahead.task.result()
+        written = await asyncio.to_thread(
+            write_batch,
+            chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
+        )  # fmt: skip
+    chain.sure = max(chain.sure, min(ahead.final, written.blocks.last))
     return written
 
 

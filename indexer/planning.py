@@ -142,9 +142,9 @@ def _load_children(chain: Chain) -> tuple[dict[str, int], list[Child]]:
     return known, [Child(*row) for row in rows]
 
 
-def resize(chain: Chain, written: Written) -> None:
+def resize(chain: Chain, blocks: int, facts: int) -> None:
     """Aim the next range at the wanted number of facts; at most double or halve."""
-    density = chain.facts_per_block = written.facts / written.blocks.blocks
+    density = chain.facts_per_block = facts / blocks
     ideal = chain.range_blocks if not density else int(chain.batch_facts / density)
     now = chain.blocks_per_range
     chain.blocks_per_range = max(1, min(ideal, now * 2, chain.range_blocks))

@@ -233,6 +233,7 @@ async def open_business(
     mode = options.pop("mode", "all")
     watch = frozenset(options.pop("watch_senders", ()))
     timeout = options.pop("request_timeout_seconds", 2)
+    options.setdefault("bulk_facts", 0)
     with engine.begin() as connection:
         row = sources.register(
             connection, name="fake", chain_id=number,
