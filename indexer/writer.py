@@ -112,9 +112,7 @@ def rewind(
     return deleted
 
 
-def check_links(
-    connection: Connection, source: int, headers: Sequence[Header]
-) -> None:
+def check_links(connection: Connection, source: int, headers: Sequence[Header]) -> None:
     """Raise Reorg when headers contradict remembered blocks."""
     broken = blocks.broken_link(connection, source, headers)
     if broken is not None:

@@ -81,6 +81,7 @@ class World:
             faults=Faults(seed, share, kinds=kinds),
             latency=late_by(seed),
         )
+        self.bulk_facts = random.Random(f"bulk of {seed}").choice([0, 20, 10**6])
         self.addresses = self.rng.choice(
             [ADDRESSES, {"DealFactory": {b"\xfa" * 20: 0}}]
         )
@@ -110,7 +111,7 @@ class World:
         finality = Depth(self.depth) if self.depth else Ibft()
         return open_business(
             self.engine, self.node.url, finality=finality, mode=self.mode,
-            addresses=self.addresses, **options,
+            addresses=self.addresses, bulk_facts=self.bulk_facts, **options,
         )  # fmt: skip
 
     async def persist(self, work):
