@@ -24,7 +24,7 @@ from db.proofs import Proof
 from db.schema import check_declarations
 from db.sql.columns import fact_table
 from db.validators import ValidatorSet
-from indexer.ahead import read_on
+from indexer.ahead import MOST_BATCHES, read_on
 from indexer.chain import Ahead, Chain
 from indexer.errors import Retryable
 from indexer.planning import resize
@@ -87,6 +87,9 @@ async def _next(chain: Chain, bulk: "Bulk", reach: int, final: int) -> Ahead | N
         return None
     following = chain.ahead[0]
     if following.planned[0].last > following.final:
+        return None
+    # Where reading is slower than copying, it goes on while these are folded.
+    if bulk.facts >= MOST_BATCHES * chain.batch_facts and not following.task.done():
         return None
     await asyncio.wait([following.task], timeout=left)
     # A failure is met when the range is the next to be written.

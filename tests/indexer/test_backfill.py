@@ -272,17 +272,20 @@ def test_a_backfill_of_several_workers_outlives_all_of_its_connections(
 
 
 def worker_pids(parent):
-    """The worker processes of a backfill."""
-    found = []
+    """The worker processes of a backfill: children of the one that imports for them."""
+    parents = {}
+    forking = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status = (folder / "status").read_text()
             words = (folder / "cmdline").read_text()
         except OSError:
             continue
-        if f"PPid:\t{parent}\n" in status and "spawn_main" in words:
-            found.append(int(folder.name))
-    return found
+        pid = int(folder.name)
+        parents[pid] = int(status.split("PPid:\t")[1].split("\n")[0])
+        if parents[pid] == parent and "forkserver" in words:
+            forking.add(pid)
+    return [pid for pid, above in parents.items() if above in forking]
 
 
 def alive(pid):

@@ -45,6 +45,11 @@ def follow(engine, fake, *, alter=None, **options):
         return asyncio.run(go(node.url))
 
 
+async def steps(chain, count):
+    for _ in range(count):
+        await step(chain)
+
+
 def test_history_is_written_in_few_transactions(engine):
     fake = played(200, seed=51)
 
@@ -98,8 +103,7 @@ def test_what_was_copied_before_a_range_that_fails_is_written(engine):
         async with open_business(engine, url, **SMALL) as chain:
             first = await step(chain)
             with pytest.raises(Retryable):
-                for _ in range(20):
-                    await step(chain)
+                await steps(chain, 20)
             failing[0] = False
             await catch_up(chain)
         return first.written.blocks

@@ -24,7 +24,7 @@ SEEDS = st.integers(0, 2**32)
 
 
 def write(engine, source, history, ranges):
-    """Write adjacent ranges in one transaction; those of which facts are there, alone."""
+    """Write adjacent ranges in one transaction; alone where facts are there already."""
     ranges = list(ranges)
     while ranges:
         if bulk_write(engine, source, history, ranges) == 0:
