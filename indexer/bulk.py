@@ -12,8 +12,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from sqlalchemy import text
-
 from db import blocks, sources
 from db.blocks import Header
 from db.copy import copy_facts
@@ -33,9 +31,6 @@ from indexer.writer import Written, check_links, cover, split_facts, store_oddit
 
 MOST_BLOCKS = 50_000
 MOST_REPLAYED = 200_000  # facts, where a reducer is given those of a key as a list
-# Postgres does not know how many facts this transaction has copied, and would sort all
-# of them in order to group them.
-GROUP_BY_HASH = "SET LOCAL work_mem = '64MB'; SET LOCAL enable_sort = off"
 
 
 async def write_bulk(
@@ -194,10 +189,9 @@ class Bulk:
                 chain.guard(connection)
             # Others may have written beside these blocks since they were compared.
             check_links(connection, chain.id, kept.headers)
-            connection.execute(text(GROUP_BY_HASH))
             fold_in(
                 connection, chain.registry, chain.id, written,
-                new=self._events, added={},
+                new=self._events, added={}, many=True,
             )  # fmt: skip
             batch = Batch(
                 written, kept.headers, [], kept.children,
