@@ -33,7 +33,6 @@ from db.sql.keys import touched_keys
 from db.sql.merge import follow_on, merge
 from db.sql.repair import recompute
 
-
 # Until commit. Postgres does not know how many facts a transaction has just copied, and
 # would sort all of them in order to group them.
 _GROUP_BY_HASH = text("SET LOCAL work_mem = '64MB'; SET LOCAL enable_sort = off")

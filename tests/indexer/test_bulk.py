@@ -13,10 +13,9 @@ from helpers.business import REGISTRY, open_business, play
 from helpers.following import catch_up, check
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from indexer import bulk
-from indexer.errors import Reorg, Retryable
+from indexer.errors import Contradiction, Reorg, Retryable
 from indexer.evm.finality import Depth
 from indexer.follow import Wrote, step
-from indexer.reorg import FinalityViolated
 
 SMALL = {"blocks_per_range": 4, "range_blocks": 4, "bulk_facts": 1_000_000}
 
@@ -227,7 +226,7 @@ def test_blocks_written_beside_it_are_compared_at_the_end(engine, monkeypatch):
             chain.window = BlockRange(0, fake_head)
             await step(chain)
 
-    with FakeRpcServer(fake) as node, pytest.raises(FinalityViolated):
+    with FakeRpcServer(fake) as node, pytest.raises(Contradiction):
         asyncio.run(go(node.url))
 
     assert raised == [60]
