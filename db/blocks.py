@@ -4,8 +4,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    LargeBinary,
+    bindparam,
+    delete,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from db import proofs
 from db.control import block
@@ -23,23 +31,44 @@ class Header:
     proof: Proof = field(default=UNPROVED, compare=False)  # as it was read
 
 
-def remember(connection: Connection, source: int, headers: Iterable[Header]) -> None:
+_STORE = text(
+    """
+    INSERT INTO control.block (source, height, hash, parent_hash, time)
+    SELECT :source, * FROM unnest(:heights, :hashes, :parents, :times)
+    ON CONFLICT DO NOTHING
+    """
+).bindparams(
+    bindparam("heights", type_=ARRAY(BigInteger)),
+    bindparam("hashes", type_=ARRAY(LargeBinary)),
+    bindparam("parents", type_=ARRAY(LargeBinary)),
+    bindparam("times", type_=ARRAY(BigInteger)),
+)
+
+
+def remember(connection: Connection, source: int, headers: Sequence[Header]) -> None:
     """Store headers and what is proved of them; one that is there stays as it is."""
-    headers = list(headers)
-    rows = [
-        {
-            "source": source,
-            "height": header.height,
-            "hash": header.hash,
-            "parent_hash": header.parent_hash,
-            "time": header.time,
-        }
-        for header in headers
-    ]
-    if rows:
-        connection.execute(insert(block).on_conflict_do_nothing(), rows)
-        proved = ((h.height, h.proof) for h in headers if h.proof is not UNPROVED)
-        proofs.mark(connection, source, proved)
+    store(connection, source, headers)
+    proofs.mark(connection, source, proved(headers))
+
+
+def store(connection: Connection, source: int, headers: Sequence[Header]) -> None:
+    """Store headers without what is proved of them."""
+    if headers:
+        connection.execute(
+            _STORE,
+            {
+                "source": source,
+                "heights": [header.height for header in headers],
+                "hashes": [header.hash for header in headers],
+                "parents": [header.parent_hash for header in headers],
+                "times": [header.time for header in headers],
+            },
+        )
+
+
+def proved(headers: Iterable[Header]) -> list[tuple[int, Proof]]:
+    """Return the heights and levels of the headers of which anything is proved."""
+    return [(h.height, h.proof) for h in headers if h.proof is not UNPROVED]
 
 
 def stored(

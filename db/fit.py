@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select, text
 
 from db.control import declaration
@@ -165,6 +163,9 @@ def losses(connection: Connection, registry: Registry, known: Built) -> list[str
 @cache
 def _revisions() -> list[str]:
     """The versions of the control tables, oldest first."""
+    from alembic.config import Config  # here, as it takes long to import
+    from alembic.script import ScriptDirectory
+
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     scripts = ScriptDirectory.from_config(config)

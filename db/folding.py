@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     select,
     table,
+    text,
 )
 
 from db.control import declaration
@@ -32,6 +33,10 @@ from db.sql.keys import touched_keys
 from db.sql.merge import follow_on, merge
 from db.sql.repair import recompute
 
+# Until commit. Postgres does not know how many facts a transaction has just copied, and
+# would sort all of them in order to group them.
+_GROUP_BY_HASH = text("SET LOCAL work_mem = '64MB'; SET LOCAL enable_sort = off")
+
 
 def fold_in(
     connection: Connection,
@@ -41,13 +46,16 @@ def fold_in(
     *,
     new: Collection[str],
     added: Mapping[str, Table],
+    many: bool = False,
 ) -> None:
     """Fold the facts of a range into every projection that reads them.
 
     `new` are the events whose facts in the range are all new: they are merged. `added`
     gives, for other events, the positions of the facts that were added: the keys of
-    those are recomputed.
+    those are recomputed. With `many` facts they are grouped by hash and in memory.
     """
+    if many:
+        connection.execute(_GROUP_BY_HASH)
     for projection in registry.projections.values():
         spec = projection.spec
         read = _read_by(spec)

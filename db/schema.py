@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import (
     Connection,
     Engine,
@@ -268,6 +266,10 @@ def cancel_statement(engine: Engine, pid: int) -> None:
 
 
 def _upgrade_control(connection: Connection, registry: Registry) -> None:
+    # Here, as what only writes has no need of it, and it takes long to import.
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     folder = Path(__file__).parent / "migrations"
     config.set_main_option("script_location", str(folder))

@@ -5,7 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, select, text, update
+from sqlalchemy import (
+    Connection,
+    bindparam,
+    delete,
+    func,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.control import child, sender_transaction, source, undecodable_log
@@ -229,6 +238,16 @@ def count_children(connection: Connection, source_id: int) -> int:
     """How many children are known."""
     query = select(func.count()).select_from(child).where(child.c.source == source_id)
     return int(connection.execute(query).scalar_one())
+
+
+def children_of_others(connection: Connection, source_id: int, until: int) -> int:
+    """Count the children up to a height that this transaction has not stored."""
+    query = select(func.count()).where(
+        child.c.source == source_id,
+        child.c.height <= until,
+        literal_column("xmin") != literal_column("pg_current_xact_id()::xid"),
+    )
+    return int(connection.execute(query.select_from(child)).scalar_one())
 
 
 def late_children(

@@ -42,7 +42,7 @@ from indexer.planning import know_children
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# Opens a chain for one process; must be picklable, as workers are spawned.
+# Opens a chain for one process; must be picklable, as workers begin with nothing.
 OpenChain = Callable[[], AbstractAsyncContextManager[Chain]]
 
 _MAX_FAILURES = 20  # retries of one step in a row before a worker gives up
@@ -236,7 +236,10 @@ class _Crew:
         add: Callable[[int, int], None],
         release: Callable[[], int],
     ) -> None:
-        self.context = multiprocessing.get_context("spawn")
+        # One process imports what all workers need, and they are forks of it.
+        self.context = multiprocessing.get_context("forkserver")
+        opener: Any = getattr(open_chain, "func", open_chain)
+        self.context.set_forkserver_preload([__name__, opener.__module__])
         self.todo: Any = self.context.Queue()
         self.news: Any = self.context.Queue()
         self.open_chain, self.add, self.release = open_chain, add, release

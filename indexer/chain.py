@@ -1,10 +1,12 @@
 """A chain as the loops hold it: where it is read from, and written to."""
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass, field
 
 from sqlalchemy import Engine
 
+from db.blocks import Header
 from db.coverage import Stream
 from db.position import BlockRange
 from db.registry import Registry
@@ -14,6 +16,24 @@ from indexer.summary import Summary
 from indexer.writer import Guard
 
 Planned = tuple[BlockRange, list[Stream]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The head of a chain, its last final block, and when they were told."""
+
+    head: Header
+    final: int
+    at: float  # on the monotonic clock
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A range that is being read; `final` is the last final block when that began."""
+
+    planned: Planned
+    task: asyncio.Task[Batch]
+    final: int
 
 
 @dataclass(slots=True)
@@ -30,8 +50,15 @@ class Chain:
     range_blocks: int = 1000
     batch_facts: int = 50_000
     blocks_per_range: int = 100
-    ahead: tuple[Planned, asyncio.Task[Batch]] | None = None
-    ahead_final: int = -1  # the last final block when that reading began
+    # Of history, so many facts or seconds are written in one transaction; 0: one range.
+    bulk_facts: int = 1_000_000
+    bulk_seconds: float = 10.0
+    bulk_from: int = 0  # below it one could not be written
+    # Ranges that are being read, or were and wait to be written: adjacent, in order.
+    ahead: deque[Ahead] = field(default_factory=deque)
+    facts_per_block: float | None = None  # in the range written last
+    seen: Seen | None = None
+    looking: asyncio.Task[Seen] | None = None
     # The last of our blocks that was final already when it was read.
     sure: int = -1
     told_final: int = -1  # the last final block that whoever listens was told of
@@ -50,6 +77,14 @@ class Chain:
     def name(self) -> str:
         """The chain's name in the settings."""
         return self.source.name
+
+    def drop_ahead(self) -> None:
+        """Let go of what was read, or is being read, and not written."""
+        if self.looking is not None:
+            self.looking.cancel()
+            self.looking = None
+        while self.ahead:
+            self.ahead.pop().task.cancel()
 
     def watch(self, wallets: dict[bytes, int]) -> None:
         """From the next plan on, read the transactions of these wallets too.

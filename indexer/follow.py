@@ -23,7 +23,9 @@ from db.engine import Refused
 from db.errors import DatabaseError, LostPlace
 from db.position import BlockRange
 from indexer import metrics
+from indexer.ahead import look, read, read_on
 from indexer.audit import Audit, audit
+from indexer.bulk import is_history, write_bulk
 from indexer.chain import Chain, Planned
 from indexer.errors import Late, Permanent, Reorg, Retryable
 from indexer.planning import (
@@ -35,8 +37,7 @@ from indexer.planning import (
     resize,
 )
 from indexer.reorg import FinalityViolated, find_fork, same_below
-from indexer.source import Batch
-from indexer.streams import BLOCKS, events_of
+from indexer.streams import BLOCKS
 from indexer.trouble import kind_of
 from indexer.writer import Written, rewind, write_batch
 
@@ -112,8 +113,8 @@ async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
 
 async def step(chain: Chain) -> Outcome:
     """Write the lowest missing range, or say why there is nothing to write."""
-    head = await chain.source.head()
-    final = await chain.source.final_height(head)
+    seen = await look(chain)
+    head, final = seen.head, seen.final
     known, tip, wallets = await asyncio.to_thread(_observe, chain, head, final)
     chain.watch(wallets)
     if known is not None and known.hash != head.hash:
@@ -126,14 +127,15 @@ async def step(chain: Chain) -> Outcome:
         return Behind(head, tip.height)
     # A backfill leaves to the follower what may yet be undone.
     reach = head.height if chain.window is None else min(head.height, final)
-    planned = await asyncio.to_thread(plan_range, chain, reach, None)
+    planned = await asyncio.to_thread(plan_range, chain, reach)
     if planned is None:
+        chain.drop_ahead()
         left = await asyncio.to_thread(first_gap, chain, reach)
         if left is not None:
             return Leased(head, left)
         chain.caught_up = True
         return CaughtUp(head)
-    if chain.ahead is not None and chain.ahead[0] != planned:
+    if chain.ahead and chain.ahead[0].planned != planned:
         forget_unwritten(chain)
     await know_children(chain, planned[0].first, planned[1])
     try:
@@ -143,8 +145,8 @@ async def step(chain: Chain) -> Outcome:
     except BaseException:
         forget_unwritten(chain)
         raise
-    know_written(chain, planned, written)
-    resize(chain, written)
+    know_written(chain, (written.blocks, planned[1]), written)
+    resize(chain, written.blocks.blocks, written.facts)
     _count(chain, written, head)
     return Wrote(written, head)
 
@@ -250,40 +252,20 @@ async def _read_and_write(
     chain: Chain, planned: Planned, reach: int, final: int
 ) -> Written:
     started = time.monotonic()
-    was_final = final if chain.ahead is None else chain.ahead_final
-    batch = await _read(chain, planned)
+    ahead = await read(chain, planned, reach, final)
     metrics.FETCH_SECONDS.labels(chain.name).observe(time.monotonic() - started)
-    chain.source.learn_children(batch.children)
-    await _read_ahead(chain, planned, reach)
-    chain.ahead_final = final
-    written = await asyncio.to_thread(
-        write_batch,
-        chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
-    )  # fmt: skip
-    chain.sure = max(chain.sure, min(was_final, planned[0].last))
+    await read_on(chain, reach, final, planned)
+    written = None
+    if is_history(chain, ahead):
+        written = await write_bulk(chain, ahead, reach, final)
+    if written is None:
+        batch = ahead.task.result()
+        written = await asyncio.to_thread(
+            write_batch,
+            chain.engine, chain.registry, chain.id, batch, planned[1], chain.guard,
+        )  # fmt: skip
+    chain.sure = max(chain.sure, min(ahead.final, written.blocks.last))
     return written
-
-
-async def _read(chain: Chain, planned: Planned) -> Batch:
-    """The batch of a range: the one read ahead, or read now."""
-    ahead, chain.ahead = chain.ahead, None
-    if ahead is not None:
-        return await ahead[1]
-    return await chain.source.fetch(planned[0], events_of(planned[1]))
-
-
-async def _read_ahead(chain: Chain, planned: Planned, head: int) -> None:
-    """Start reading the range after this one, while this one is written."""
-    following = await asyncio.to_thread(plan_range, chain, head, planned)
-    # Across a gap there may be children that nobody has looked for yet.
-    adjacent = following is not None and following[0].first == planned[0].last + 1
-    if following is None or not adjacent or following[1] != planned[1]:
-        return
-    fetch = chain.source.fetch(following[0], events_of(following[1]))
-    task = asyncio.create_task(fetch)
-    # A failure is seen when the task is awaited, or dropped with it.
-    task.add_done_callback(lambda done: done.cancelled() or done.exception())
-    chain.ahead = (following, task)
 
 
 async def _rewind(chain: Chain, suspect: int, reason: str) -> Reorged:

@@ -13,22 +13,21 @@ from indexer.streams import CHILDREN, FACTORY
 from indexer.writer import Written
 
 
-def plan_range(chain: Chain, head: int, done: Planned | None) -> Planned | None:
-    """The next range to read; `done` is one that is about to be written."""
+def plan_range(chain: Chain, head: int, done: Sequence[Planned] = ()) -> Planned | None:
+    """The next range to read; those `done` are being read or about to be written."""
     within = _within(chain, head)
     if within is None:
         return None
     limit = min(chain.blocks_per_range, chain.range_blocks)
-    if done is None and chain.ahead is not None:
-        limit = chain.ahead[0][0].blocks  # so that what was read ahead is used
+    if not done and chain.ahead:
+        limit = chain.ahead[0].planned[0].blocks  # so that what was read ahead is used
     with chain.engine.connect() as connection:
         taken = [
             each
             for each in leased(connection, chain.id)
             if each not in chain.own_leases
         ]
-        if done is not None:
-            taken.append(done[0])
+        taken += [blocks for blocks, _ in done]
         gaps = coverage.first_missing(
             connection, chain.id, chain.streams, within, taken, span=limit
         )
@@ -79,6 +78,7 @@ async def know_children(chain: Chain, below: int, reading: list[Stream]) -> None
             break
         children = await chain.source.discover(found[0])
         await asyncio.to_thread(_keep_children, chain, found, children)
+    chain.drop_ahead()  # it was read without those that are known now
     known, rows = await asyncio.to_thread(_load_children, chain)
     chain.source.forget_children(0)
     chain.source.learn_children(rows)
@@ -101,9 +101,7 @@ def forget_unwritten(chain: Chain) -> None:
     Their blocks may be others when they are read again, with other children.
     """
     chain.known.clear()
-    if chain.ahead is not None:
-        chain.ahead[1].cancel()
-        chain.ahead = None
+    chain.drop_ahead()
 
 
 def _undiscovered(chain: Chain, streams: list[Stream], below: int) -> Planned | None:
@@ -144,9 +142,9 @@ def _load_children(chain: Chain) -> tuple[dict[str, int], list[Child]]:
     return known, [Child(*row) for row in rows]
 
 
-def resize(chain: Chain, written: Written) -> None:
+def resize(chain: Chain, blocks: int, facts: int) -> None:
     """Aim the next range at the wanted number of facts; at most double or halve."""
-    density = written.facts / written.blocks.blocks
+    density = chain.facts_per_block = facts / blocks
     ideal = chain.range_blocks if not density else int(chain.batch_facts / density)
     now = chain.blocks_per_range
     chain.blocks_per_range = max(1, min(ideal, now * 2, chain.range_blocks))

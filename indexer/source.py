@@ -91,8 +91,14 @@ class Source(Protocol):
         """The header at a height, None when the source has no such block (yet)."""
         ...
 
-    async def fetch(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
+    async def fetch(
+        self, wanted: BlockRange, events: Iterable[str], *, follows: bool = False
+    ) -> Batch:
         """Read a range for the events with these ids.
+
+        `follows`: it stands right above the range that was asked for last, which may
+        still be under way; what is learnt there counts here. Where that one cannot be
+        read, neither can this.
 
         Raises `indexer.errors.Retryable` when the answer cannot be trusted to be
         complete, and `Permanent` when asking again cannot help.

@@ -7,18 +7,20 @@ and the keys of those that were new are recomputed, which is right in any case.
 """
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from sqlalchemy import Connection, Engine
 
-from db import blocks, coverage, outbox, sources, validators
+from db import blocks, coverage, outbox, proofs, sources, validators
+from db.blocks import Header
 from db.copy import copy_facts, insert_missing_facts, stored_events
 from db.coverage import Stream
 from db.facts import FactColumns
 from db.folding import fold_in, unfold_from
 from db.misplaced import forget_misplaced
 from db.position import BlockRange
+from db.proofs import Proof
 from db.registry import Registry
 from db.schema import check_declarations
 from db.sql.columns import fact_table
@@ -59,8 +61,8 @@ def write_batch(
         check_declarations(connection, registry)
         if guard is not None:
             guard(connection)
-        _check_links(connection, source, batch)
-        fresh, seen = _split(connection, source, batch, streams)
+        check_links(connection, source, batch.headers)
+        fresh, seen = split_facts(connection, source, batch, streams)
         for facts in fresh:
             copy_facts(connection, fact_table(facts.event), source, facts)
         added = {
@@ -75,10 +77,8 @@ def write_batch(
             new={facts.event.spec.id for facts in fresh},
             added={event: table for event, table in added.items() if table is not None},
         )
-        _store_rest(connection, source, batch)
-        children = _store_children(connection, registry, source, batch)
-        coverage.mark(connection, source, streams, batch.range)
-        sources.notify(connection, source, batch.range)
+        proved = blocks.proved(batch.headers)
+        children = cover(connection, registry, source, batch, streams, proved)
         if guard is not None:
             guard(connection)  # renewed at the end too: writing may take long
     return Written(
@@ -103,7 +103,7 @@ def rewrite_batch(
         check_declarations(connection, registry)
         if guard is not None:
             guard(connection)
-        _check_links(connection, source, batch)
+        check_links(connection, source, batch.headers)
         forget_misplaced(connection, source, found, batch.range)
         added = {
             f.event.spec.id: insert_missing_facts(connection, source, f) for f in found
@@ -112,8 +112,7 @@ def rewrite_batch(
         fold_in(connection, registry, source, batch.range, new=(), added=there)
         outbox.step_back(connection, source, batch.range)
         sources.forget_undecodable(connection, source, batch.range)
-        _store_rest(connection, source, batch)
-        sources.notify(connection, source, batch.range)
+        cover(connection, registry, source, batch, (), blocks.proved(batch.headers))
 
 
 def rewind(
@@ -140,8 +139,9 @@ def rewind(
     return deleted
 
 
-def _check_links(connection: Connection, source: int, batch: Batch) -> None:
-    broken = blocks.broken_link(connection, source, batch.headers)
+def check_links(connection: Connection, source: int, headers: Sequence[Header]) -> None:
+    """Raise Reorg when headers contradict remembered blocks."""
+    broken = blocks.broken_link(connection, source, headers)
     if broken is not None:
         raise Reorg(
             broken,
@@ -150,7 +150,7 @@ def _check_links(connection: Connection, source: int, batch: Batch) -> None:
         )
 
 
-def _split(
+def split_facts(
     connection: Connection, source: int, batch: Batch, streams: Collection[Stream]
 ) -> tuple[list[FactColumns], list[FactColumns]]:
     """The facts of events of which nothing was written in the range, and the others.
@@ -166,16 +166,38 @@ def _split(
     return fresh, [facts for facts in found if facts.event.spec.id in known]
 
 
-def _store_rest(connection: Connection, source: int, batch: Batch) -> None:
+def cover(
+    connection: Connection,
+    registry: Registry,
+    source: int,
+    batch: Batch,
+    streams: Collection[Stream],
+    proved: Iterable[tuple[int, Proof]],
+) -> int:
+    """Record a range as written, and everything in it beside facts.
+
+    `proved` gives the heights and levels of its blocks. Returns how many children were
+    not known before. Raises Contradiction when the chain has shown other traits.
+    """
     contrary = sources.learn(connection, source, batch.traits)
     if contrary:
         raise Contradiction(
             "what was read contradicts what the chain has shown before "
             f"({', '.join(contrary)}): the node may hide something, read again"
         )
-    blocks.remember(connection, source, batch.headers)
+    blocks.store(connection, source, batch.headers)
+    proofs.mark(connection, source, proved)
     if batch.validators is not None:
         validators.store(connection, source, batch.validators)
+    store_oddities(connection, source, batch)
+    children = _store_children(connection, registry, source, batch)
+    coverage.mark(connection, source, streams, batch.range)
+    sources.notify(connection, source, batch.range)
+    return children
+
+
+def store_oddities(connection: Connection, source: int, batch: Batch) -> None:
+    """Store the undecodable logs of a range, and its watched transactions."""
     undecodable = [
         {**asdict(log), "topics": list(log.topics)} for log in batch.undecodable
     ]

@@ -244,8 +244,7 @@ async def open_chain(
             await _look_at_positions(opened)
         yield opened
     finally:
-        if opened.ahead is not None:
-            opened.ahead[1].cancel()
+        opened.drop_ahead()
         await source.close()
 
 

@@ -46,6 +46,7 @@ from indexer.evm.refusals import Refusal
 from indexer.evm.tasks import gather
 
 DEFAULT_BATCH = 100
+MAX_INFLIGHT = 32
 CHAIN_ID = Call("eth_chainId", (), str)
 ATTEMPTS = 8
 RPC_ERROR_ATTEMPTS = 3
@@ -74,7 +75,7 @@ class RpcClient:
         *,
         limits_store: LimitsStore | None = None,
         request_timeout_seconds: float = 20.0,
-        max_inflight: int = 8,
+        max_inflight: int = MAX_INFLIGHT,
         requests_per_second: float | None = None,
         attempts: int = ATTEMPTS,
         clock: Callable[[], float] = time.monotonic,
@@ -156,6 +157,11 @@ class RpcClient:
         """The limits of the endpoint that would be asked now."""
         endpoint = self.preferred(height)
         return Limits() if endpoint is None else endpoint.limits
+
+    def inflight(self, height: int | None = None) -> int:
+        """How many requests the endpoint that would be asked now takes at once."""
+        endpoint = self.preferred(height)
+        return 1 if endpoint is None else endpoint.inflight.limit
 
     def preferred(self, height: int | None = None) -> Endpoint | None:
         """The endpoint that would be asked now, None when all are on other chains."""
@@ -361,6 +367,7 @@ class RpcClient:
                 await self._sleep(wait)
             self.counters.requests += 1
             self.counters.calls += len(part)
+            sent_at = self.clock()
             try:
                 answer = await endpoint.post(
                     self._open_session(), encode_calls(part), self._timeout_seconds
@@ -371,6 +378,7 @@ class RpcClient:
                 if len(part) > 1:
                     raise BatchRefused(str(error), len(part), None, True) from None
                 raise
+            endpoint.inflight.answered(self.clock() - sent_at)
             self.counters.received_bytes += len(answer)
             return part, answer
 

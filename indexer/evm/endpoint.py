@@ -17,6 +17,7 @@ import msgspec
 
 from db.urls import hide, secrets_of
 from indexer.errors import Permanent, Retryable
+from indexer.evm.concurrency import Concurrency
 from indexer.evm.limits import Limits, LimitsStore, RateControl, lowered
 
 FIRST_PAUSE_SECONDS = 0.25
@@ -91,7 +92,7 @@ class Endpoint:
         self.limits = Limits()
         self.limits_dirty = False
         self.rate = RateControl(clock, requests_per_second)
-        self.inflight = asyncio.Semaphore(max_inflight)
+        self.inflight = Concurrency(max_inflight)
         self.verifying = asyncio.Lock()
         self.parked_until = 0.0
         self.failures = 0  # in a row
@@ -138,6 +139,7 @@ class Endpoint:
             pause = self._random() * min(ceiling, longest)
             if isinstance(error, Limited):
                 self.rate.refused()
+                self.inflight.refused()
         if isinstance(error, Limited) and error.pause_seconds is not None:
             pause = max(pause, min(error.pause_seconds, LONGEST_WISH_SECONDS))
         self.parked_until = max(self.parked_until, now + pause)

@@ -8,6 +8,7 @@ once and handed on in order.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,8 +32,12 @@ from indexer.evm.numbering import Numbering
 from indexer.evm.proofs import Prover
 from indexer.evm.refusals import Refusal
 from indexer.evm.spans import SpanControl
+from indexer.evm.tasks import both
+from indexer.evm.turns import Turn, Window
 
 INCONSISTENT_ATTEMPTS = 3
+MEMORY_BYTES = 48_000_000  # of answers that are asked for and not yet handed on
+SPARE_PARTS = 2  # beside those under way: one is judged, one waits
 MAX_PIECES = 8  # questions in the place of one that names too many addresses
 
 NOBODY = "0x" + "00" * 20  # the zero address has no code, so it has no logs
@@ -147,38 +152,58 @@ class Reader:
         *,
         spans: SpanControl,
         prover: Prover,
-        max_parts_inflight: int = 3,
     ) -> None:
         self._client = client
         self._spans = spans
         self._prover = prover
         self._numbering = Numbering(client, prover.traits)
-        self._max_parts = max_parts_inflight
+        self._window = Window(self._room)
         self.counters = ReadCounters()
 
     async def read(
-        self, wanted: BlockRange, plan: ReadPlan
+        self, wanted: BlockRange, plan: ReadPlan, turn: Turn
     ) -> AsyncGenerator[Part, None]:
-        """The parts of a range in order; at most a few are held at once."""
-        tasks: list[asyncio.Task[list[Part]]] = []
-        next_block = wanted.first
+        """The parts of a range in order, once it is its turn.
+
+        They are asked for meanwhile, as many at once as the endpoint is faster for and
+        as memory allows.
+        """
+        left: deque[asyncio.Task[list[Part]]] = deque()  # asked, not yet handed on
+        queue: asyncio.Queue[asyncio.Task[list[Part]] | None] = asyncio.Queue()
+
+        async def ask() -> None:
+            await turn.to_ask()
+            first = wanted.first
+            while first <= wanted.last:
+                await self._window.enter()
+                last = min(wanted.last, first + self._span(wanted.last) - 1)
+                part = BlockRange(first, last)
+                left.append(asyncio.create_task(self._part(part, plan)))
+                queue.put_nowait(left[-1])
+                first = last + 1
+            turn.asked()
+            queue.put_nowait(None)
+
+        asking = asyncio.create_task(ask())
         previous: Block | None = None
         try:
-            while tasks or next_block <= wanted.last:
-                while next_block <= wanted.last and len(tasks) < self._max_parts:
-                    last = min(wanted.last, next_block + self._span(wanted.last) - 1)
-                    part = BlockRange(next_block, last)
-                    tasks.append(asyncio.create_task(self._part(part, plan)))
-                    next_block = last + 1
-                for done in await tasks.pop(0):
+            await turn.to_judge()
+            while (task := await queue.get()) is not None:
+                await asyncio.wait([task])
+                found = task.result()
+                left.popleft()
+                self._window.leave()
+                for done in found:
                     if previous is not None:
                         check_links([previous, done.blocks[0]])
                     previous = done.blocks[-1]
                     yield done
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for each in (asking, *left):
+                each.cancel()
+            for _ in left:  # before we wait, where we may be cancelled once more
+                self._window.leave()
+            await asyncio.gather(asking, *left, return_exceptions=True)
 
     async def read_logs(self, part: Part, filter_: Filter, *, rank: bool) -> Part:
         """The part with the logs of another filter beside its own."""
@@ -197,6 +222,11 @@ class Reader:
         size = part.size_bytes + sum(again.size_bytes for again in parts)
         blocks = [known[height] for height in sorted(known)]
         return Part(part.range, blocks, place(logs, known, rank=rank), size)
+
+    def _room(self) -> int:
+        """How many parts may be asked for and not yet handed on."""
+        fitting = self._spans.parts_in(MEMORY_BYTES)
+        return min(fitting, self._client.inflight() + SPARE_PARTS)
 
     def _span(self, last: int) -> int:
         limits = self._client.limits(last)
@@ -270,7 +300,10 @@ class Reader:
         heights = [wanted.last, *again, *others[:room]]
         calls = [plan.block_call(height) for height in heights]
         calls[1:1] = asked
-        reply = await self._client.batch(calls, ordered=True, height=wanted.last)
+        reply, more = await both(
+            self._client.batch(calls, ordered=True, height=wanted.last),
+            self._headers(others[room:], plan, wanted.last),
+        )
         logs = [log for part in reply.results[1 : 1 + len(asked)] for log in part]
         answers = [reply.results[0], *reply.results[1 + len(asked) :]]
         reply = Reply([reply.results[0], logs], reply.size_bytes, reply.endpoint)
@@ -279,8 +312,7 @@ class Reader:
                 f"block {wanted.last} was replaced while its logs were read: read again"
             )
         blocks = self._read_blocks(heights, answers)
-        blocks |= await self._headers(others[room:], plan, wanted.last)
-        return reply, blocks
+        return reply, blocks | more
 
     async def _headers(
         self, heights: Sequence[int], plan: ReadPlan, last: int

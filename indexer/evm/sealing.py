@@ -8,9 +8,10 @@ state is written with the blocks, and the audit of history goes on from it.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
+from db.position import BlockRange
 from db.proofs import HeaderProof
 from indexer.evm import ibft
 from indexer.evm.blocks import Block, Inconsistent
@@ -60,6 +61,16 @@ class Sealing:
         assert state is not None
         self._keep(state)
         return found
+
+    def known(self) -> frozenset[int]:
+        """The heights after which the state is known."""
+        return frozenset(self._states)
+
+    def settle(self, blocks: BlockRange, known: Collection[int]) -> None:
+        """A range was proved: of its new states only the last is needed again."""
+        for height in self.known() - set(known):
+            if blocks.first <= height < blocks.last:
+                del self._states[height]
 
     def _before(self, first: Block) -> ValidatorState | None:
         state = self._states.get(first.height - 1)

@@ -23,6 +23,7 @@ from db.validators import ValidatorSet
 from indexer.errors import Permanent, Retryable
 from indexer.evm.answers import Call, Missing
 from indexer.evm.blocks import block_call, read_block
+from indexer.evm.born import Born
 from indexer.evm.client import RpcClient
 from indexer.evm.endpoint import Endpoint, Health
 from indexer.evm.filters import Followed, FollowedContract
@@ -37,6 +38,7 @@ from indexer.evm.spans import TARGET_BYTES, SpanControl
 from indexer.evm.tasks import gather
 from indexer.evm.traits import Traits
 from indexer.evm.transactions import sender_transactions
+from indexer.evm.turns import Turn
 from indexer.source import Batch, Child, SenderTransaction
 
 STILL_SECONDS = 10.0  # a head that stands still so long is checked elsewhere
@@ -62,7 +64,6 @@ class EvmSource:
         watch_senders: Collection[bytes] = frozenset(),
         known_children: Iterable[Child] = (),
         target_bytes: int = TARGET_BYTES,
-        max_parts_inflight: int = 3,
     ) -> None:
         if chain_id != f"eip155:{client.chain_id}":
             raise Permanent(
@@ -84,8 +85,8 @@ class EvmSource:
             client,
             spans=SpanControl(target_bytes=target_bytes),
             prover=self._prover,
-            max_parts_inflight=max_parts_inflight,
         )
+        self._last_turn: Turn | None = None
         self._seen: Header | None = None
         self._moved_at = 0.0  # when the head last moved
         self._looked_at = -STILL_SECONDS
@@ -190,27 +191,50 @@ class EvmSource:
 
     async def prove(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
         """Read a range again with all that proves its blocks."""
-        return await self._read(wanted, frozenset(events), thorough=True)
+        return await self._read(wanted, frozenset(events), Turn(), thorough=True)
 
-    async def fetch(self, wanted: BlockRange, events: Iterable[str]) -> Batch:
+    async def fetch(
+        self, wanted: BlockRange, events: Iterable[str], *, follows: bool = False
+    ) -> Batch:
         """Read a range for the events with these ids; see `indexer.source.Source`.
 
         Children announced in the range are in the batch and are followed from then on,
         also when their announcing events are not among `events`.
         """
-        return await self._read(wanted, frozenset(events))
+        turn = self._last_turn = Turn(self._last_turn if follows else None)
+        return await self._read(wanted, frozenset(events), turn)
 
     async def _read(
-        self, wanted: BlockRange, ids: frozenset[str], *, thorough: bool = False
+        self,
+        wanted: BlockRange,
+        ids: frozenset[str],
+        turn: Turn,
+        *,
+        thorough: bool = False,
     ) -> Batch:
         plan = self._plan(wanted, ids, thorough=thorough)
-        born = _Born.under(plan, self._followed.contracts)
+        try:
+            batch = await self._judge(wanted, ids, plan, turn)
+        except BaseException:
+            turn.end(well=False)
+            raise
+        turn.end(well=True)
+        return batch
+
+    async def _judge(
+        self, wanted: BlockRange, ids: frozenset[str], plan: ReadPlan, turn: Turn
+    ) -> Batch:
+        born = Born.under(plan, self._followed.contracts)
         routed = Routed()
+        known = self._sealing.known()
         headers: dict[int, Header] = {}
         transactions: list[SenderTransaction] = []
         received = logs = 0
-        async with aclosing(self._reader.read(wanted, plan)) as parts:
+        async with aclosing(self._reader.read(wanted, plan, turn)) as parts:
             async for part in parts:
+                if not headers and born.asked is not None:
+                    # By now the ranges below are judged, with their children.
+                    born.add(self._followed.addresses(wanted.last))
                 part = await self._with_children(part, plan, born, routed)
                 self._router.route(part.placed, routed)
                 proved = self._sealing.prove(part.blocks) if plan.whole else part.blocks
@@ -222,6 +246,7 @@ class EvmSource:
                 )
                 received += part.size_bytes
                 logs += len(part.placed.logs)
+        self._sealing.settle(wanted, known)
         stats = {
             "logs": logs,
             "received_bytes": received,
@@ -264,9 +289,9 @@ class EvmSource:
                 sorted(self._followed.announcing_topics),
             ),
         )
-        born = _Born.under(plan, self._followed.makers)
+        born = Born.under(plan, self._followed.makers)
         routed = Routed()
-        async with aclosing(self._reader.read(wanted, plan)) as parts:
+        async with aclosing(self._reader.read(wanted, plan, Turn())) as parts:
             async for part in parts:
                 part = await self._with_children(part, plan, born, routed)
                 self._router.discover(part.placed, routed)
@@ -326,7 +351,7 @@ class EvmSource:
         return Filter(addresses if len(addresses) <= MAX_ADDRESSES else None, topics)
 
     async def _with_children(
-        self, part: Part, plan: ReadPlan, born: "_Born", routed: Routed
+        self, part: Part, plan: ReadPlan, born: Born, routed: Routed
     ) -> Part:
         """The part with the logs of children that its question could not name yet.
 
@@ -349,20 +374,6 @@ class EvmSource:
                 filter_ = Filter(chosen, plan.filter.topics)
                 part = await self._reader.read_logs(part, filter_, rank=plan.rank)
             pending = []
-
-
-@dataclasses.dataclass(slots=True)
-class _Born:
-    """The children found while a range is read, where questions name addresses."""
-
-    asked: set[str] | None  # addresses that were or will be asked for; None: all
-    contracts: Collection[str]  # the contracts whose logs are wanted
-    addresses: list[str] = dataclasses.field(default_factory=list)
-
-    @classmethod
-    def under(cls, plan: ReadPlan, contracts: Collection[str]) -> "_Born":
-        named = plan.filter.addresses
-        return cls(None if named is None else set(named), contracts)
 
 
 __all__ = [

@@ -19,6 +19,7 @@ class SpanControl:
         self._bytes_per_block: float | None = None
         self._logs_per_block = 0.0
         self._span = first_span
+        self._answer_bytes: float | None = None
 
     def next(self, *, max_range: int | None, max_results: int | None) -> int:
         """Blocks to ask for, within what the endpoint gives."""
@@ -29,8 +30,17 @@ class SpanControl:
             span = min(span, int(0.8 * max_results / self._logs_per_block))
         return max(span, 1)
 
+    def parts_in(self, memory_bytes: int) -> int:
+        """How many answers fit into so much memory; one until a size is known."""
+        if self._answer_bytes is None:
+            return 1
+        size = max(self._answer_bytes, self._target_bytes / 4)
+        return max(int(memory_bytes / size), 1)
+
     def observe(self, *, blocks: int, logs: int, size_bytes: int) -> None:
         """An answer came: go half way to its density, and at most fourfold the span."""
+        faded = 0.9 * (self._answer_bytes or 0.0)
+        self._answer_bytes = max(size_bytes, faded)
         density = size_bytes / blocks
         if self._bytes_per_block is None or density > self._bytes_per_block:
             self._bytes_per_block = density

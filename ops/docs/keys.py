@@ -66,7 +66,10 @@ SECTIONS = (
             "range_blocks": Key("integer", "The most blocks read at a time."),
             "backfill_workers": Key("integer", "Processes of `backfill`."),
             "request_timeout_seconds": Key("number", "For one request to an endpoint."),
-            "max_inflight_requests": Key("integer", "Requests to an endpoint at once."),
+            "max_inflight_requests": Key(
+                "integer",
+                "The most requests to an endpoint at once.",
+            ),
         },
     ),
     Section(

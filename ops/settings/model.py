@@ -197,7 +197,7 @@ class LimitSettings:
     range_blocks: int = 1_000
     backfill_workers: int = 2
     request_timeout_seconds: float = 10.0
-    max_inflight_requests: int = 8
+    max_inflight_requests: int = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,9 @@
 """An endpoint that serves a recorded chain as fast as Python can, by joining bytes.
 
-python replay.py RECORDING PORT_FILE
+python replay.py RECORDING PORT_FILE [LATENCY_SECONDS]
+
+With a latency each answer leaves so long after its request came, and the first of a
+connection twice as long, as the connection itself takes a round trip.
 """
 
 import asyncio
@@ -71,11 +74,12 @@ class Chain:
 class Server(asyncio.Protocol):
     """Just enough HTTP: one request after the other, with Content-Length."""
 
-    def __init__(self, chain: Chain) -> None:
-        self.chain, self.buffer = chain, b""
+    def __init__(self, chain: Chain, latency: float) -> None:
+        self.chain, self.buffer, self.latency = chain, b"", latency
 
     def connection_made(self, transport) -> None:
         self.transport = transport
+        self.wait = 2 * self.latency
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -98,12 +102,17 @@ class Server(asyncio.Protocol):
             body = b"[" + b",".join(parts) + b"]"
         else:
             body = self.one(message)
-        self.transport.write(
+        answer = (
             b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: "
             + str(len(body)).encode()
             + b"\r\n\r\n"
             + body
         )
+        if not self.latency:
+            self.transport.write(answer)
+            return
+        asyncio.get_running_loop().call_later(self.wait, self.transport.write, answer)
+        self.wait = self.latency
 
     def one(self, call: dict) -> bytes:
         ident = json.dumps(call["id"]).encode()
@@ -111,13 +120,15 @@ class Server(asyncio.Protocol):
         return b'{"jsonrpc":"2.0","id":' + ident + b',"result":' + result + b"}"
 
 
-async def main(path: str, port_file: str) -> None:
+async def main(path: str, port_file: str, latency: str = "0") -> None:
     chain = Chain(path)
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Server(chain), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: Server(chain, float(latency)), "127.0.0.1", 0
+    )
     Path(port_file).write_text(str(server.sockets[0].getsockname()[1]))
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    asyncio.run(main(*sys.argv[1:4]))

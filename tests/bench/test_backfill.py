@@ -35,11 +35,11 @@ SUMS = {
 
 
 @contextmanager
-def replay(recording, folder):
+def replay(recording, folder, latency=0.0):
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)
     process = subprocess.Popen(
-        [sys.executable, FOLDER / "replay.py", recording, port_file]
+        [sys.executable, FOLDER / "replay.py", recording, port_file, str(latency)]
     )
     try:
         while not port_file.exists() or not port_file.read_text():

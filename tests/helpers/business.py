@@ -233,6 +233,7 @@ async def open_business(
     mode = options.pop("mode", "all")
     watch = frozenset(options.pop("watch_senders", ()))
     timeout = options.pop("request_timeout_seconds", 2)
+    options.setdefault("bulk_facts", 0)
     with engine.begin() as connection:
         row = sources.register(
             connection, name="fake", chain_id=number,
@@ -258,8 +259,7 @@ async def open_business(
         await check_genesis(chain)
         yield chain
     finally:
-        if chain.ahead is not None:
-            chain.ahead[1].cancel()
+        chain.drop_ahead()
         await source.close()
 
 
@@ -268,12 +268,16 @@ async def _no_sleep(seconds):
 
 
 @asynccontextmanager
-async def reopen_business(database_url, url, blocks_per_range=10):
+async def reopen_business(database_url, url, blocks_per_range=10, bulk_facts=0):
     """Open the business in a worker process, which is given only texts."""
     engine = connect(database_url, pool_size=2)
     try:
         async with open_business(
-            engine, url, blocks_per_range=blocks_per_range
+            engine,
+            url,
+            blocks_per_range=blocks_per_range,
+            range_blocks=blocks_per_range if bulk_facts else 1000,
+            bulk_facts=bulk_facts,
         ) as chain:
             yield chain
     finally:

@@ -28,11 +28,13 @@ Switches (`EDGE` sets those of Polygon Edge):
 | lags | one number per node behind the URL: how many blocks it is behind; the nodes |
 |      | answer requests in turn, as behind a load balancer |
 | wrong_chain_id | what eth_chainId says instead |
+| latency | `latency()` gives the seconds by which each answer is late |
 | faults | a `Faults`: seeded trouble for a share of the requests |
 | alter | `alter(method, params, result)` returns the result to send: any lie |
 
 Counters: `requests`, `calls` (by method), `refused` (range and batch refusals),
-`faulted` (by kind). `node.down = True` closes every connection unanswered.
+`faulted` (by kind), `most_at_once` (requests that waited for their answers).
+`node.down = True` closes every connection unanswered.
 """
 
 from __future__ import annotations
@@ -258,6 +260,7 @@ class FakeRpcServer:
         wrong_chain_id: int | None = None,
         faults: Faults | None = None,
         alter: Callable[[str, list[Any], Any], Any] | None = None,
+        latency: Callable[[], float] | None = None,
     ) -> None:
         self.chain = chain
         self.max_range, self.range_text, self.range_code = (
@@ -268,11 +271,12 @@ class FakeRpcServer:
         self.log_index_per_transaction = log_index_per_transaction
         self.finalized, self.late_receipts = finalized, late_receipts
         self.checksum, self.lags, self.wrong_chain_id = checksum, lags, wrong_chain_id
-        self.faults, self.alter = faults, alter
+        self.faults, self.alter, self.latency = faults, alter, latency
         self.down = False
         self.hang_seconds = 0.5  # of the fault "hang"; give the client less
         self.retry_after: str | None = None
         self.requests = 0
+        self.most_at_once = self._at_once = 0
         self.calls: Counter[str] = Counter()
         self.refused = 0
         self.faulted: Counter[str] = Counter()
@@ -314,6 +318,11 @@ class FakeRpcServer:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         self.requests += 1
+        if self.latency is not None:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+            await asyncio.sleep(self.latency())
+            self._at_once -= 1
         fault = "drop" if self.down else self.faults and self.faults.next(body)
         if fault:
             self.faulted[fault] += 1

@@ -139,6 +139,63 @@ def test_killed_at_any_moment_it_goes_on_and_nothing_is_lost_or_doubled(
     check(engine, fake, source)
 
 
+def test_killed_in_a_transaction_of_many_ranges_nothing_is_lost_or_doubled(
+    engine, database_url
+):
+    fake = FakeEvmChain()
+    play(fake, 260, seed=26)
+    rng = random.Random(26)
+    counted = []
+
+    with FakeRpcServer(fake, latency=lambda: 0.02) as node:
+        for kills in range(5):
+            process = start_backfill(
+                database_url, node.url, workers=1 + kills % 2, bulk_facts=10**6
+            )
+            wait_for_a_write(engine)
+            time.sleep(rng.random() * 0.2)
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            counted.append(uncovered_facts(engine))
+        process = start_backfill(database_url, node.url, workers=1, bulk_facts=10**6)
+        assert process.wait(timeout=60) == 0
+
+    assert counted == [0] * 5
+    with engine.connect() as connection:
+        source = sources.find(connection, "fake").id
+    check(engine, fake, source)
+
+
+def uncovered_facts(engine):
+    """How many facts there are of blocks that are not covered."""
+    query = (
+        "SELECT count(*) FROM facts.{} f WHERE NOT EXISTS (SELECT FROM control.coverage"
+        " c WHERE c.source = f.source AND c.event = :event"
+        " AND c.blocks @> (f.position >> 32))"
+    )
+    with engine.connect() as connection:
+        return sum(
+            connection.scalar(
+                text(query.format(event.spec.table)), {"event": event.spec.id}
+            )
+            for event in REGISTRY.events.values()
+        )
+
+
+def wait_for_a_write(engine):
+    """Wait until another connection has changed something and not committed it yet."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_xid IS NOT NULL AND now() - xact_start > interval '50 ms'"
+    )
+    for _ in range(3000):
+        with engine.connect() as connection:
+            if connection.scalar(query):
+                return
+        time.sleep(0.01)
+    raise AssertionError("nothing was written")
+
+
 def test_a_worker_that_dies_is_replaced(engine, database_url):
     fake = FakeEvmChain()
     play(fake, 200, seed=25)
@@ -215,17 +272,20 @@ def test_a_backfill_of_several_workers_outlives_all_of_its_connections(
 
 
 def worker_pids(parent):
-    """The worker processes of a backfill."""
-    found = []
+    """The worker processes of a backfill: children of the one that imports for them."""
+    parents = {}
+    forking = set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             status = (folder / "status").read_text()
             words = (folder / "cmdline").read_text()
         except OSError:
             continue
-        if f"PPid:\t{parent}\n" in status and "spawn_main" in words:
-            found.append(int(folder.name))
-    return found
+        pid = int(folder.name)
+        parents[pid] = int(status.split("PPid:\t")[1].split("\n")[0])
+        if parents[pid] == parent and "forkserver" in words:
+            forking.add(pid)
+    return [pid for pid, above in parents.items() if above in forking]
 
 
 def alive(pid):
@@ -268,12 +328,12 @@ def test_gaps_are_split_into_chunks_that_cover_them_once():
     assert len(chunks) >= 8
 
 
-def start_backfill(database_url, url, *, workers):
+def start_backfill(database_url, url, *, workers, bulk_facts=0):
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
     return subprocess.Popen(
         [
             sys.executable, ROOT / "tests/helpers/backfiller.py",
-            database_url, url, str(workers),
+            database_url, url, str(workers), str(bulk_facts),
         ],
         env=environment,
         start_new_session=True,

@@ -89,7 +89,7 @@ def test_two_that_write_the_same_blocks_at_once_both_go_on(engine):
 
     async def go(url):
         async with open_business(engine, url) as chain, open_business(engine, url) as b:
-            planned = plan_range(b, fake.head, None)
+            planned = plan_range(b, fake.head)
             batch = await b.source.fetch(planned[0], events_of(planned[1]))
 
             def interfere(connection, cursor, statement, parameters, context, many):
@@ -148,7 +148,7 @@ def test_an_error_nobody_thought_of_stops_the_chain_and_is_told(engine):
     async def go(url):
         async with open_business(engine, url) as chain:
 
-            async def broken(*_):
+            async def broken(*_, **__):
                 raise KeyError("surprise")
 
             chain.source.fetch = broken
@@ -252,7 +252,7 @@ def test_a_place_is_not_lost_in_a_long_write(engine):
         async with open_business(engine, url) as chain:
             place = take_follower_place(engine, chain.id)
             chain.guard = place.guard
-            planned = plan_range(chain, fake.head, None)
+            planned = plan_range(chain, fake.head)
             batch = await chain.source.fetch(planned[0], events_of(planned[1]))
             threads = []
 

@@ -56,6 +56,13 @@ def test_whatever_happens_the_tables_are_those_of_the_chain(engine, seed):
     world.check_facts()
 
 
+def late_by(seed):
+    """Answers in any order, of half of the seeds; apart from what else they decide."""
+    rng = random.Random(f"latency of {seed}")
+    most = rng.choice([0, 0, 0.004, 0.02])
+    return (lambda: rng.uniform(0, most)) if most else None
+
+
 class World:
     """One chain, its node, its database, and the processes that come and go."""
 
@@ -72,7 +79,9 @@ class World:
             max_range=self.rng.choice([None, 7]),
             lags=self.rng.choice([(0,), (0,), (0, 2)]),
             faults=Faults(seed, share, kinds=kinds),
+            latency=late_by(seed),
         )
+        self.bulk_facts = random.Random(f"bulk of {seed}").choice([0, 20, 10**6])
         self.addresses = self.rng.choice(
             [ADDRESSES, {"DealFactory": {b"\xfa" * 20: 0}}]
         )
@@ -102,7 +111,7 @@ class World:
         finality = Depth(self.depth) if self.depth else Ibft()
         return open_business(
             self.engine, self.node.url, finality=finality, mode=self.mode,
-            addresses=self.addresses, **options,
+            addresses=self.addresses, bulk_facts=self.bulk_facts, **options,
         )  # fmt: skip
 
     async def persist(self, work):

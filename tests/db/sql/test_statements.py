@@ -292,14 +292,15 @@ NEW = """source = :source AND position BETWEEN :lowest AND :highest
 def merged(columns, value, column, changes):
     taken = ", ".join(f"folded.{name}" for name in columns.split(", "))
     return f"""
-        INSERT INTO state.rows (source, item, {columns})
-        SELECT folded.source, folded.item, {taken}
-        FROM (
+        WITH folded AS MATERIALIZED (
             SELECT facts.source, facts.item, {value}
             FROM (SELECT source, item, position, {column} AS v_v
                   FROM facts.t_sold WHERE {NEW}) AS facts
             GROUP BY facts.source, facts.item
-        ) AS folded
+        )
+        INSERT INTO state.rows (source, item, {columns})
+        SELECT folded.source, folded.item, {taken}
+        FROM folded
         ORDER BY folded.source, folded.item
         ON CONFLICT (source, item) DO UPDATE SET {changes}
     """
@@ -358,13 +359,14 @@ def test_merging_counts_the_values_that_were_not_there():
 
     same(
         f"""
-        INSERT INTO state.rows (source, item) SELECT folded.source, folded.item
-        FROM (
+        WITH folded AS MATERIALIZED (
             SELECT facts.source, facts.item, count(DISTINCT facts.v_v) AS v
             FROM (SELECT source, item, position, kind AS v_v
                   FROM facts.t_sold WHERE {NEW}) AS facts
             GROUP BY facts.source, facts.item
-        ) AS folded
+        )
+        INSERT INTO state.rows (source, item) SELECT folded.source, folded.item
+        FROM folded
         ORDER BY folded.source, folded.item
         ON CONFLICT (source, item) DO UPDATE SET v = state.rows.v
         """,
@@ -406,9 +408,7 @@ def test_a_stage_goes_on_from_the_stored_state():
 
     same(
         f"""
-        INSERT INTO state.rows (source, item, v, v_refused, v_at)
-        SELECT folded.source, folded.item, folded.v, folded.v_refused, folded.v_at
-        FROM (
+        WITH folded AS MATERIALIZED (
             SELECT grouped.source, grouped.item, ({run})[1] AS v,
                    CAST(({run})[2] AS BIGINT) AS v_refused, grouped.v_at
             FROM (
@@ -427,7 +427,10 @@ def test_a_stage_goes_on_from_the_stored_state():
             LEFT OUTER JOIN state.rows
                 ON grouped.source = state.rows.source
                 AND grouped.item = state.rows.item
-        ) AS folded
+        )
+        INSERT INTO state.rows (source, item, v, v_refused, v_at)
+        SELECT folded.source, folded.item, folded.v, folded.v_refused, folded.v_at
+        FROM folded
         ORDER BY folded.source, folded.item
         ON CONFLICT (source, item) DO UPDATE SET
             v = CASE WHEN (excluded.v_at IS NOT NULL) THEN excluded.v

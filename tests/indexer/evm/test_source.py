@@ -26,6 +26,7 @@ from helpers.families import (
     Transfer,
     address,
     born,
+    busy_chain,
     contracts,
     event,
     facts,
@@ -57,42 +58,6 @@ from indexer.evm.limits import MemoryLimitsStore
 from indexer.evm.proofs import Policy
 from indexer.evm.source import Depth, EvmSource, FollowedContract, Ibft, Tag
 from indexer.source import Child, Source
-
-
-def busy_chain(blocks: int, seed: int = 7) -> FakeEvmChain:
-    """A chain with everything: strangers, families, empty blocks, big and small."""
-    rolls = random.Random(seed)
-    chain = FakeEvmChain()
-    kids: list[bytes] = []
-    grandkids: list[bytes] = []
-    for number in range(blocks):
-        txs = []
-        for _ in range(rolls.choice([0, 0, 1, 2, 3])):
-            logs = []
-            for _ in range(rolls.randint(1, 4)):
-                roll = rolls.random()
-                fresh = address(rolls.getrandbits(60))
-                if roll < 0.1:
-                    kids.append(fresh)
-                    logs += [noted(fresh, number), made(fresh)]
-                elif roll < 0.2 and kids:
-                    grandkids.append(fresh)
-                    logs += [spoke(fresh, number), born(rolls.choice(kids), fresh)]
-                elif roll < 0.4 and kids:
-                    logs.append(noted(rolls.choice(kids), number))
-                elif roll < 0.5 and grandkids:
-                    logs.append(spoke(rolls.choice(grandkids), number))
-                elif roll < 0.6:
-                    logs += [
-                        noted(STRANGER, 1),
-                        transfer(2, STRANGER),
-                        FakeLog(TOKEN, []),
-                    ]
-                else:
-                    logs.append(transfer(rolls.getrandbits(256)))
-            txs.append(FakeTx(logs))
-        chain.mine(*txs)
-    return chain
 
 
 def test_it_is_a_source():
