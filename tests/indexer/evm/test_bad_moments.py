@@ -44,3 +44,37 @@ def test_the_limit_of_batches_is_learnt_whatever_the_form_of_its_refusal(name):
     assert [int(block.number, 16) for block in reply.results] == list(range(18))
     assert client.endpoints[0].limits.max_batch <= 5
     assert node.refused["batch"] <= 3
+
+
+def final_height(refusal, most):
+    """The final height, where the tag is refused so many times."""
+    node = Node(grown(FORMS["ethereum"], seed=1, blocks=9), PROFILES["geth"],
+                final_behind=2)  # fmt: skip
+    tell = node._methods["eth_getBlockByNumber"]
+    left = [most]
+
+    def refusing(head, named, full):
+        if named == "finalized" and left[0]:
+            left[0] -= 1
+            raise RpcFault(refusal)
+        return tell(head, named, full)
+
+    node._methods["eth_getBlockByNumber"] = refusing
+    source = EvmSource("t", "eip155:31337", client_of(node), [], Tag())
+
+    async def ask():
+        return await source.final_height(await source.head())
+
+    return asyncio.run(ask())
+
+
+def test_a_bad_moment_is_not_a_chain_without_the_tag():
+    bad_moment = Refusal(-32603, "internal error")
+
+    with pytest.raises(Retryable):
+        final_height(bad_moment, 3)
+    assert final_height(bad_moment, 2) == 7
+    with pytest.raises(Permanent, match='finality = "depth"'):
+        final_height(Refusal(-32602, "Invalid Params"), 99)
+    with pytest.raises(Permanent, match="does not know the tag"):
+        final_height(Refusal(-32000, "Unknown tag: finalized"), 99)
