@@ -78,3 +78,27 @@ def test_a_bad_moment_is_not_a_chain_without_the_tag():
         final_height(Refusal(-32602, "Invalid Params"), 99)
     with pytest.raises(Permanent, match="does not know the tag"):
         final_height(Refusal(-32000, "Unknown tag: finalized"), 99)
+
+
+def test_a_header_that_must_be_hashed_teaches_no_other_form():
+    node = Node(grown(FORMS["ethereum"], seed=1, blocks=6), PROFILES["geth"])
+    true, lies = node.tell_block, [True]
+    node.tell_block = lambda block, full=False: (
+        true(block, full) | ({"gasUsed": "0x1"} if lies else {})
+    )
+    policy = Policy(require=Proof(HeaderProof.HASH))
+    traits = Traits()
+    client = client_of(node)
+    source = EvmSource("t", "eip155:31337", client, [], Tag(), policy=policy)
+    source._prover = source._reader._prover = Prover(client, policy, traits)
+
+    async def read():
+        with pytest.raises(Inconsistent):
+            await source.fetch(BlockRange(1, 3), [])
+        lies.clear()
+        return await source.fetch(BlockRange(1, 3), [])
+
+    batch = asyncio.run(read())
+
+    assert {header.proof.header for header in batch.headers} == {HeaderProof.HASH}
+    assert traits.get(HEADER) == "ethereum"
