@@ -102,3 +102,14 @@ def test_a_header_that_must_be_hashed_teaches_no_other_form():
 
     assert {header.proof.header for header in batch.headers} == {HeaderProof.HASH}
     assert traits.get(HEADER) == "ethereum"
+
+
+def test_a_block_on_another_parent_than_the_proved_one_is_a_reorg_where_seals_must_be():
+    blocks = votes(4)
+    named = read_extra(unhex(blocks[9].sealed.extra_data)).validators
+    state = ValidatorState(9, b"\x99" * 32, named)
+
+    with pytest.raises(Reorg, match="block 10 does not follow on block 9") as caught:
+        Sealing(state, required=True).prove(blocks[10:12])
+    assert caught.value.height == 9
+    assert Sealing(state, required=False).prove(blocks[10:12]) == blocks[10:12]
