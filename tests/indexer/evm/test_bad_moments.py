@@ -113,3 +113,31 @@ def test_a_block_on_another_parent_than_the_proved_one_is_a_reorg_where_seals_mu
         Sealing(state, required=True).prove(blocks[10:12])
     assert caught.value.height == 9
     assert Sealing(state, required=False).prove(blocks[10:12]) == blocks[10:12]
+
+
+@pytest.mark.parametrize("lie", ["another block", "twice", "another hash"])
+def test_logs_of_another_block_or_told_twice_teach_no_way_of_counting(lie):
+    topic = b"\x01" * 32
+    one, two = Tx([Log(TOKEN, [topic])]), Tx([Log(TOKEN, [topic])], nonce=1)
+    chain = Chain(FORMS["ethereum"])
+    chain.mine(one, two)
+    chain.mine(Tx(), Tx([Log(TOKEN, [topic])], nonce=2))
+    node = Node(chain, PROFILES["geth"])
+    [first, second] = [node.tell_log(chain.blocks[1], *p) for p in chain.blocks[1].logs]
+    added = {
+        "another block": node.tell_log(chain.blocks[2], *chain.blocks[2].logs[0]),
+        "twice": first,
+        "another hash": second | {"logIndex": "0x0", "blockHash": "0x" + "77" * 32},
+    }[lie]
+    node.matching = lambda blocks, query: [first, second, added]
+    client, traits = client_of(node), Traits()
+
+    async def learn():
+        endpoint = client.endpoints[0]
+        asked = await client.ask(endpoint, whole_block_call(1))
+        mine = [log for log in asked if log.block_hash == first["blockHash"]][1:2]
+        await Numbering(client, traits).normalise(mine, endpoint)
+
+    with pytest.raises(Inconsistent, match="some of another, or one is there twice"):
+        asyncio.run(learn())
+    assert traits.get(LOG_INDEX) is None
