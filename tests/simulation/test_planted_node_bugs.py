@@ -33,7 +33,7 @@ from indexer.evm.sealing import Sealing
 from indexer.evm.source import EvmSource
 from indexer.source import Child
 
-ENOUGH = 400  # schedules that a bug may take
+ENOUGH = 800  # schedules that a bug may take
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
