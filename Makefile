@@ -9,10 +9,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$name; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install devchain demo test test-edge check lint fast docs simulate simulate-wallets fuzz bench lock clean
+.PHONY: help install devchain demo test test-edge check lint fast docs simulate simulate-follow simulate-wallets fuzz bench lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -59,6 +59,10 @@ simulate: $(STAMP)  ## play schedules of faults: make simulate SEED=100000 RUNS=
 simulate-wallets: $(STAMP)  ## the same for wallets, which do as they like
 	CHAINFOLD_TEST_SEED=$(or $(SEED),0) CHAINFOLD_TEST_WALLETS=$(or $(RUNS),1500) \
 		$(BIN)/python -m pytest tests/simulation/test_wallets.py -n 2 -q
+
+simulate-follow: $(STAMP)  ## the same for the follower, over every kind of node
+	CHAINFOLD_TEST_SEED=$(or $(SEED),0) CHAINFOLD_TEST_FOLLOW=$(or $(RUNS),3000) \
+		$(BIN)/python -m pytest tests/simulation/test_nodes.py -n 2 --dist loadscope -q
 
 fuzz: $(STAMP)  ## mutate what others write: make fuzz SECONDS=3600 SEED=1
 	CHAINFOLD_FUZZ_SECONDS=$(or $(SECONDS),600) CHAINFOLD_FUZZ_SEED=$(or $(SEED),0) \

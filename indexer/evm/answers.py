@@ -113,6 +113,8 @@ def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list
             raise _refused_batch(endpoint, len(calls), _one.decode(body))
         else:
             responses = _many.decode(body)
+            if len(responses) == 1 and responses[0].failure is not None:
+                raise _refused_batch(endpoint, len(calls), responses[0])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise NotRpc(
             f"{endpoint.label} did not answer with JSON-RPC "
@@ -177,7 +179,10 @@ def _failure(endpoint: Endpoint, call: Call, body: ErrorBody) -> Retryable:
 
 
 def _refused_batch(endpoint: Endpoint, size: int, response: Response) -> Retryable:
-    """An object in answer to an array: how Polygon Edge refuses a long batch."""
+    """One error in answer to an array, which is how nodes refuse a long batch.
+
+    Polygon Edge sends it as an object, geth in an array with the id of the first call.
+    """
     if (error := response.failure) is None:
         return Malformed(f"{endpoint.label} answered a batch with an object: ask again")
     verdict = classify(error.code, error.message)

@@ -1,5 +1,6 @@
 """Finality: which blocks cannot be undone; declared per chain, with no default."""
 
+import re
 from dataclasses import dataclass
 
 from db.blocks import Header
@@ -7,7 +8,7 @@ from indexer.errors import Permanent
 from indexer.evm.answers import Call, Missing, RpcError
 from indexer.evm.blocks import read_block
 from indexer.evm.client import RpcClient
-from indexer.evm.messages import RpcHeader
+from indexer.evm.messages import ErrorBody, RpcHeader
 from indexer.evm.refusals import Refusal
 
 
@@ -36,6 +37,11 @@ class Depth:
 
 Finality = Ibft | Tag | Depth
 
+_BAD_REQUEST = (-32700, -32602, -32601, -32600)  # JSON-RPC 2.0, section 5.1
+_TAG_WORDS = re.compile(
+    r"\b(tag|finalized|safe|hex|invalid|unsupported|unknown)\b", re.I
+)
+
 
 async def final_height(client: RpcClient, finality: Finality, head: Header) -> int:
     """The highest final block, -1 when there is none yet."""
@@ -49,7 +55,7 @@ async def final_height(client: RpcClient, finality: Finality, head: Header) -> i
     except Missing:
         return -1
     except RpcError as error:
-        if error.refusal is Refusal.TIMEOUT:
+        if error.refusal is Refusal.TIMEOUT or not _is_about_tag(error.body):
             raise
         raise Permanent(
             f"the node does not know the tag {finality.name!r} ({error}): "
@@ -58,3 +64,8 @@ async def final_height(client: RpcClient, finality: Finality, head: Header) -> i
     if answer is None:
         return -1
     return min(read_block(answer).header.height, head.height)
+
+
+def _is_about_tag(body: ErrorBody) -> bool:
+    """Whether a node refuses the tag, rather than having a bad moment."""
+    return body.code in _BAD_REQUEST or _TAG_WORDS.search(body.message) is not None

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from indexer.evm.answers import Call
+from indexer.evm.blocks import Inconsistent
 from indexer.evm.client import RpcClient
 from indexer.evm.endpoint import Endpoint
 from indexer.evm.messages import Malformed, RpcLog, quantity
@@ -37,9 +38,11 @@ class Numbering:
         blocks = _undecided(logs)
         if not blocks:
             return
+        for height, found in blocks.items():
+            _check_one_block(height, found, found[0].block_hash)
         way = next(filter(None, map(_restarts, blocks.values())), endpoint.log_index)
         if way is None:
-            way = await self._way_of(endpoint, list(blocks))
+            way = await self._way_of(endpoint, blocks)
         if way is None:
             return  # in none of these blocks it makes a difference
         endpoint.log_index = way
@@ -48,7 +51,7 @@ class Numbering:
         if way == kept:
             return
         for height, found in blocks.items():
-            earlier = _earlier(await self._whole(endpoint, height))
+            earlier = _earlier(await self._whole(endpoint, height, found))
             for log in found:
                 index, before = quantity(log.log_index), _before(log, earlier)
                 index += before if kept == BY_BLOCK else -before
@@ -64,17 +67,37 @@ class Numbering:
     def _kept(self) -> str | None:
         return self._traits.get(LOG_INDEX)
 
-    async def _way_of(self, endpoint: Endpoint, heights: Sequence[int]) -> str | None:
+    async def _way_of(
+        self, endpoint: Endpoint, blocks: Mapping[int, Sequence[RpcLog]]
+    ) -> str | None:
         """Ask an endpoint for whole blocks until one tells how it counts."""
-        for height in heights:
-            way = counted_by(await self._whole(endpoint, height))
+        for height, found in blocks.items():
+            way = counted_by(await self._whole(endpoint, height, found))
             if way is not None:
                 return way
         return None
 
-    async def _whole(self, endpoint: Endpoint, height: int) -> list[RpcLog]:
+    async def _whole(
+        self, endpoint: Endpoint, height: int, found: Sequence[RpcLog]
+    ) -> list[RpcLog]:
+        """Every log of the block that some logs are of."""
         logs: list[RpcLog] = await self._client.ask(endpoint, whole_block_call(height))
+        _check_one_block(height, logs, found[0].block_hash)
         return logs
+
+
+def _check_one_block(height: int, logs: Iterable[RpcLog], block_hash: str) -> None:
+    """Raise Inconsistent unless logs are of one block, each at a place of its own."""
+    places = set()
+    for log in logs:
+        place = (quantity(log.transaction_index), quantity(log.log_index))
+        is_there = log.block_hash.lower() == block_hash.lower()
+        if quantity(log.block_number) != height or not is_there or place in places:
+            raise Inconsistent(
+                f"among the logs of block {height} are some of another, or one is "
+                "there twice: read again"
+            )
+        places.add(place)
 
 
 def whole_block_call(height: int) -> Call:

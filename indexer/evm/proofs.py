@@ -141,6 +141,8 @@ class Prover:
         known = self.traits.get(HEADER)
         if known is None:
             form = form_of(block.sealed)
+            if form is None and self.policy.require.header > HeaderProof.PARENT:
+                return False  # one lie must not end what is required for ever
             word = "other" if form is None else form.value
             if self.traits.learn(HEADER, word) and form is None:
                 log.warning("chain_with_other_headers block=%d", block.height)

@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from db.position import BlockRange
 from db.proofs import HeaderProof
+from indexer.errors import Reorg
 from indexer.evm import ibft
 from indexer.evm.blocks import Block, Inconsistent
 from indexer.evm.headers import IBFT_MIX, Form, hash_of
@@ -43,7 +44,8 @@ class Sealing:
 
         Raises Inconsistent when a block's seals are not those of its validators: the
         node made it up. A set that no votes explain ends the proof, unless seals are
-        required.
+        required. Raises Reorg when they are, and the first block has another parent
+        than the block that was proved before it.
         """
         if not blocks:
             return []
@@ -74,10 +76,17 @@ class Sealing:
 
     def _before(self, first: Block) -> ValidatorState | None:
         state = self._states.get(first.height - 1)
-        if state is not None:
-            known = state.hash in (first.header.parent_hash, PINNED)
-            return state if known else None
-        return _anchor(first)
+        if state is None:
+            return _anchor(first)
+        if state.hash in (first.header.parent_hash, PINNED):
+            return state
+        if self._required:
+            raise Reorg(
+                state.height,
+                f"block {first.height} does not follow on block {state.height} as it "
+                "was proved: find the fork",
+            )
+        return None
 
     def _next(self, state: ValidatorState, block: Block) -> ValidatorState | None:
         sealed = block.sealed

@@ -1,7 +1,10 @@
 """`devnet`: a development chain with the contracts on it, and business on that."""
 
+import importlib
+import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,3 +78,63 @@ def devnet_traffic(seed: int, steps: int, path: Path) -> None:
     click.echo(
         f"{tally.steps} steps, {tally.transactions} transactions, {tally.logs} logs"
     )
+
+
+@devnet.command(name="fakenode")
+@click.option("--profile", default="edge-0.9", show_default=True, help="Which node.")
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--blocks", type=click.IntRange(0), default=100, show_default=True)
+@click.option(
+    "--faults",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="The share of requests that meet a fault.",
+)
+@click.option("--lies", is_flag=True, help="Some of the faults are lies.")
+@click.option("--port", type=int, default=8545, show_default=True)
+@click.option("--chain-id", type=click.IntRange(1), default=31337, show_default=True)
+@click.option(
+    "--block-time",
+    type=click.FloatRange(0.01),
+    default=2.0,
+    show_default=True,
+    help="Seconds between blocks.",
+)
+def devnet_fakenode(
+    profile: str, seed: int, blocks: int, faults: float, lies: bool, port: int,
+    chain_id: int, block_time: float,
+) -> None:  # fmt: skip
+    """Serve a made-up chain as one kind of node does, with its limits and faults."""
+    run = _fakenode()
+    if profile not in run.PROFILES:
+        raise OperationError(
+            f"no profile {profile!r}: one of {', '.join(run.PROFILES)}"
+        )
+    try:
+        for line in run.serve(
+            profile, seed=seed, blocks=blocks, share=faults, lies=lies, port=port,
+            chain_id=chain_id, block_time=block_time,
+        ):  # fmt: skip
+            click.echo(line)
+    except OSError as error:
+        raise OperationError(
+            f"cannot listen on port {port} ({error}): choose another --port."
+        ) from None
+    except KeyboardInterrupt:
+        click.echo("ended")
+
+
+def _fakenode() -> Any:
+    """The conformance node's module that serves; it is there in a clone alone."""
+    root = Path(__file__).parents[2]
+    if (root / "fakenode").is_dir() and str(root) not in sys.path:
+        sys.path.append(str(root))
+    try:
+        return importlib.import_module("fakenode.run")
+    except ModuleNotFoundError:
+        raise OperationError(
+            "the conformance node is no part of the installed package: in a clone of "
+            "the repository run `make install`, then `.venv/bin/chainfold devnet "
+            "fakenode`."
+        ) from None

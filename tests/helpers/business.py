@@ -172,8 +172,12 @@ def _paid(rng, deal):
     return log_for(Paid, deal, payer=rng.choice(PEOPLE), amount=amount)
 
 
-def facts_of(chain):
-    """Every fact of the business on a fake chain, decoded by hand."""
+def facts_of(chain, ordinal=None):
+    """Every fact of the business on a fake chain, decoded by hand.
+
+    `ordinal` makes the place of a log of its transaction, its index in it and in the
+    block; the rank, which is the last, stands for it where there is none.
+    """
     children = {log.data[12:32] for _, log in _logs(chain) if log.address == FACTORY}
     topics = {
         keccak(signature(event.spec.abi).encode()): event
@@ -181,10 +185,12 @@ def facts_of(chain):
     }
     facts = []
     for block in chain.blocks:
-        for rank, (at, _, _, log) in enumerate(block.logs):
-            event = topics[log.topics[0]]
-            if event is Paid and log.address not in children:
+        for rank, (at, in_tx, in_block, log) in enumerate(block.logs):
+            event = topics.get(log.topics[0]) if log.topics else None
+            if event is None or (event is Paid and log.address not in children):
                 continue
+            if ordinal is not None:
+                rank = ordinal(at, in_tx, in_block)
             facts.append(
                 Fact(
                     event,

@@ -55,6 +55,8 @@ from eth_utils import to_checksum_address
 
 from db.declare import Event
 from db.declare.signatures import canonical_type, signature
+from fakenode.chain import Log as FakeLog
+from fakenode.chain import Tx as FakeTx
 
 EDGE: dict[str, Any] = {
     "max_range": 1001,
@@ -64,24 +66,6 @@ EDGE: dict[str, Any] = {
     "finalized": None,
     "checksum": True,
 }
-
-
-@dataclass(frozen=True)
-class FakeLog:
-    address: bytes
-    topics: Sequence[bytes]
-    data: bytes = b""
-
-
-@dataclass(frozen=True)
-class FakeTx:
-    logs: Sequence[FakeLog] = ()
-    sender: bytes = b"\x01" * 20
-    recipient: bytes | None = b"\x02" * 20
-    nonce: int = 0
-    value: int = 0
-    data: bytes = b""
-    reverted: bytes | None = None  # the revert data, when it failed
 
 
 @dataclass

@@ -62,18 +62,7 @@ class Stage:
         )
 
     def _by_name(self, connection, cursor, statement, parameters, context, many):
-        """The call of a prepared statement instead of the statement."""
-        if many or not parameters or statement.lstrip()[:6].upper() not in VERBS:
-            return statement, parameters
-        call = self.prepared.get(statement)
-        if call is None:
-            names = list(dict.fromkeys(PLACE.findall(statement)))
-            plain = PLACE.sub(lambda m: f"${names.index(m[1]) + 1}", statement)
-            name = f"s{len(self.prepared)}"
-            cursor.execute(f"PREPARE {name} AS {plain.replace('%%', '%')}")
-            places = ", ".join(f"%({each})s" for each in names)
-            call = self.prepared[statement] = f"EXECUTE {name} ({places})"
-        return call, parameters
+        return by_name(self.prepared, cursor, statement, parameters, many)
 
     @contextmanager
     def begin(self):
@@ -91,6 +80,21 @@ class Stage:
         self.connection.rollback()
         self.connection.invalidate()
         self.connection.close()
+
+
+def by_name(prepared, cursor, statement, parameters, many):
+    """The call of a prepared statement instead of the statement."""
+    if many or not parameters or statement.lstrip()[:6].upper() not in VERBS:
+        return statement, parameters
+    call = prepared.get(statement)
+    if call is None:
+        names = list(dict.fromkeys(PLACE.findall(statement)))
+        plain = PLACE.sub(lambda m: f"${names.index(m[1]) + 1}", statement)
+        name = f"s{len(prepared)}"
+        cursor.execute(f"PREPARE {name} AS {plain.replace('%%', '%')}")
+        places = ", ".join(f"%({each})s" for each in names)
+        call = prepared[statement] = f"EXECUTE {name} ({places})"
+    return call, parameters
 
 
 def request(number, source, *, tagged=True):

@@ -1,5 +1,6 @@
-"""Where the schedules of wallets are played."""
+"""Where the schedules of wallets and of the follower are played."""
 
+import asyncio
 import gc
 import logging
 
@@ -8,7 +9,8 @@ import pytest
 import commands.evm.wallets as lanes
 from db.commands.evm import watching
 from db.engine import connect
-from helpers import servers, wallet_chain, wallet_schedules
+from db.schema import migrate
+from helpers import node_schedules, servers, wallet_chain, wallet_schedules
 
 
 @pytest.fixture(scope="module")
@@ -32,4 +34,24 @@ def wallet_stage(wallet_engine, monkeypatch):
     yield stage
     gc.enable()
     stage.close()
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def node_stage(postgres_url, monkeypatch):
+    """A database in which schedules of the follower have a chain each."""
+    logging.disable(logging.CRITICAL)
+
+    async def at_once(function, *arguments):
+        return function(*arguments)
+
+    monkeypatch.setattr(asyncio, "to_thread", at_once)
+    with servers.fresh_database(postgres_url) as url:
+        with servers.engine_on(url) as engine:
+            migrate(engine, node_schedules.REGISTRY)
+        stage = node_schedules.Stage(url)
+        gc.disable()
+        yield stage
+        gc.enable()
+        stage.close()
     logging.disable(logging.NOTSET)

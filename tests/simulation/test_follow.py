@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,14 @@ from db.errors import LostPlace
 from db.places import take_follower_place
 from db.position import BlockRange
 from db.schema import migrate
-from helpers.business import ADDRESSES, REGISTRY, facts_of, open_business, play
+from fakenode.chain import FORMS, Chain
+from fakenode.faults import Faults
+from fakenode.generate import Business
+from fakenode.node import Node
+from fakenode.profiles import PROFILES
+from fakenode.server import Server
+from helpers.business import ADDRESSES, REGISTRY, facts_of, open_business
 from helpers.following import catch_up, check
-from helpers.rpc import FakeEvmChain, FakeRpcServer, Faults
 from indexer import backfill, follow
 from indexer.backfill import missing_ranges, run_range
 from indexer.errors import IndexerError
@@ -36,7 +42,8 @@ REPLAYED = [
     int(n) for n in (Path(__file__).parent / "follow_seeds.txt").read_text().split()
 ]
 EXAMPLES = 12 * int(os.environ.get("CHAINFOLD_TEST_EXAMPLES", "1"))
-KINDS = ("429", "500", "html", "truncated", "drop", "empty_logs")
+KINDS = ("429", "500", "html", "half", "drop", "no logs")
+INSTANT, OTHERS = ("edge-0.6", "edge-0.9", "edge-1.3"), ("geth", "erigon", "alchemy")
 
 
 @pytest.fixture
@@ -68,19 +75,19 @@ class World:
 
     def __init__(self, engine, seed):
         self.engine, self.rng = engine, random.Random(seed)
-        self.fake = FakeEvmChain()
         self.depth = self.rng.choice([0, 2, 6, 15])
         self.mode = self.rng.choice(["all", "all", "filtered"])
         # Of filtered logs nothing proves that a node held none back.
         kinds = KINDS if self.mode == "all" else KINDS[:-1]
         share = self.rng.choice([0, 0.1, 0.3])
-        self.node = FakeRpcServer(
-            self.fake,
-            max_range=self.rng.choice([None, 7]),
-            lags=self.rng.choice([(0,), (0,), (0, 2)]),
-            faults=Faults(seed, share, kinds=kinds),
-            latency=late_by(seed),
-        )
+        profile = PROFILES[self.rng.choice(OTHERS if self.depth else INSTANT)]
+        profile = replace(profile, max_range=self.rng.choice([None, 7]))
+        self.fake = Chain(FORMS[profile.form])
+        self.business = Business(self.fake, self.rng)
+        lags = self.rng.choice([(0,), (0,), (0, 2)])
+        faults = Faults(seed, share, kinds)
+        self.nodes = [Node(self.fake, profile, faults=faults, behind=n) for n in lags]
+        self.node = Server(self.nodes, latency=late_by(seed))
         self.bulk_facts = random.Random(f"bulk of {seed}").choice([0, 20, 10**6])
         self.addresses = self.rng.choice(
             [ADDRESSES, {"DealFactory": {b"\xfa" * 20: 0}}]
@@ -104,7 +111,8 @@ class World:
         await asyncio.gather(*self.backfills)
         self.addresses = ADDRESSES
         self.mine(1)
-        self.node.lags = (0,)
+        for node in self.nodes:
+            node.behind = 0
         await self.persist(self.finish)
 
     def open(self, **options):
@@ -130,7 +138,8 @@ class World:
     # What happens.
 
     def mine(self, count):
-        play(self.fake, count, seed=self.rng.random())
+        for _ in range(count):
+            self.fake.mine(*self.business.block())
         self.highest = max(self.highest, self.fake.head)
 
     async def mine_some(self):
@@ -141,7 +150,7 @@ class World:
         if lowest > self.fake.head:
             return
         self.fake.truncate(self.rng.randint(lowest, self.fake.head) - 1)
-        self.fake._salt += 1
+        self.fake.salt += 1
         while self.fake.head < self.highest:
             self.mine(1)
         self.mine(self.rng.randrange(0, 4))
