@@ -235,7 +235,7 @@ def test_a_ctrl_c_ends_a_backfill_and_its_workers(engine, database_url):
     fake = FakeEvmChain()
     play(fake, 300, seed=32)
 
-    with FakeRpcServer(fake) as node:
+    with FakeRpcServer(fake, latency=lambda: 0.1) as node:  # or it ends too soon
         process = start_backfill(database_url, node.url, workers=2)
         wait_for_lease(engine)
         workers = worker_pids(process.pid)
