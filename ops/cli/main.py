@@ -1,42 +1,14 @@
 """The root command: reads the settings once, and turns errors into messages."""
 
+import ast
 import difflib
-import errno
+import importlib.util
 import logging
 import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import click
-from psycopg2.errors import (
-    DependentObjectsStillExist,
-    InsufficientPrivilege,
-    ReadOnlySqlTransaction,
-)
-from sqlalchemy.exc import DBAPIError
-
-from commands.errors import CommandError
-from db.declare import DeclarationError
-from db.diagnosis import of_database
-from db.engine import Unavailable
-from db.errors import DatabaseError
-from indexer.errors import IndexerError
-from ops.cli.context import State
-from ops.embedded.supervisor import EmbeddedError
-from ops.errors import OperationError
-from ops.logs import configure_logging
-from ops.settings import SettingsError
-
-NO_FOLDER = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.ENOTDIR)
-KNOWN = (
-    CommandError,
-    DatabaseError,
-    DeclarationError,
-    EmbeddedError,
-    IndexerError,
-    OperationError,
-    SettingsError,
-)
 
 
 class Commands(click.Group):
@@ -89,72 +61,38 @@ class Commands(click.Group):
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
         """List the verbs with their whole summaries: what is cut says nothing."""
-        verbs = (
-            (name, self.get_command(ctx, name)) for name in self.list_commands(ctx)
-        )
-        rows = [(name, verb.get_short_help_str(200)) for name, verb in verbs if verb]
+        rows = [(name, _summary(self.modules[name], name)) for name in self.modules]
         with formatter.section("Commands"):
-            formatter.write_dl(rows)
+            formatter.write_dl(sorted(rows))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; an error with a remedy is a message, not a traceback."""
         try:
             return super().invoke(ctx)
-        except KNOWN as error:
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except Exception as error:
+            from ops.cli.problems import message_of
+
+            found = message_of(error)
+            if found is None:
+                raise
             logging.getLogger(__name__).debug("command_failed", exc_info=True)
-            click.echo(f"chainfold: {error}", err=True)
-            sys.exit(error.exit_code if isinstance(error, OperationError) else 2)
-        except OSError as error:
-            if error.errno not in NO_FOLDER or error.filename is None:
-                raise
-            click.echo(
-                f"chainfold: {error.filename} cannot be made or written to: "
-                f"{error.strerror}. Go to a folder where this user may write, or name "
-                "one (--dir, --out, data_dir).",
-                err=True,
-            )
-            sys.exit(2)
-        except Unavailable as error:
-            gist = str(error).split("\n", 1)[0]
-            click.echo(
-                f"chainfold: {of_database(error)}: the database cannot be reached: "
-                f"{gist}\n"
-                "Check [database] url in chainfold.toml (or CHAINFOLD_DATABASE_URL), "
-                "or leave it out to use the embedded Postgres.",
-                err=True,
-            )
-            sys.exit(2)
-        except DBAPIError as error:
-            told = _told(error.orig)
-            if told is None:
-                raise
-            click.echo(f"chainfold: {told}", err=True)
-            sys.exit(2)
+            message, code = found
+            click.echo(f"chainfold: {message}", err=True)
+            sys.exit(code)
 
 
-def _told(error: BaseException | None) -> str | None:
-    """Return Postgres's refusal with its remedy; None when an operator has none."""
-    lines = str(error).strip().split("\n")
-    if isinstance(error, ReadOnlySqlTransaction):
-        return (
-            f"the database may only be read: {lines[0]}\n"
-            "Give the primary's URL, and a user that may write, as [database] url."
-        )
-    if isinstance(error, InsufficientPrivilege):
-        return (
-            f"the database's user may not do this: {lines[0]}\n"
-            "Let it own the database, for tables and views are its to make: "
-            "ALTER DATABASE <name> OWNER TO <user>. One that is only to read needs "
-            "GRANT pg_read_all_data TO <user>."
-        )
-    if isinstance(error, DependentObjectsStillExist):
-        dependents = (error.diag.message_detail or "").split("\n")
-        return (
-            f"{lines[0]} ({'; '.join(dependents)})\n"
-            "Nothing was changed. Drop what you have made on Chainfold's views, "
-            "migrate, and make it again."
-        )
-    return None
+def _summary(module: str, verb: str) -> str:
+    """Return the summary of a verb, read from its source: imports take seconds."""
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    for node in ast.parse(Path(found.origin).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef) and node.name == verb:
+            paragraph = (ast.get_docstring(node) or "").split("\n\n", 1)[0]
+            return " ".join(paragraph.split()).split(". ", 1)[0].rstrip(".") + "."
+    return ""
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -181,6 +119,10 @@ def main(
     context: click.Context, config: Path | None, log_format: str, log_level: str
 ) -> None:
     """Follow blockchains and fold their events into Postgres tables."""
+    # Here, as what they import takes seconds and `--help` needs none of it.
+    from ops.cli.context import State
+    from ops.logs import configure_logging
+
     configure_logging(
         "json" if log_format == "json" else "text", level=log_level.upper()
     )

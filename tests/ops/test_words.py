@@ -1,10 +1,15 @@
 """What verbs print is what a person can read."""
 
+import ast
+import subprocess
+import sys
+
+import click
 import pytest
 from click.testing import CliRunner
 
 from db.registry import Registry
-from ops.cli.main import main
+from ops.cli.main import Commands, main
 from ops.cli.status import _age
 from ops.describe import describe_projection
 
@@ -33,3 +38,23 @@ def test_the_age_of_a_head_is_told_unless_the_chain_has_a_clock_of_its_own():
     assert _age(now - 40_000, now) == "11 h old"
     assert _age(1_700_000_000, now) == "made at 2023-11-14 22:13 UTC"
     assert "made at" in _age(now + 40 * 86_400, now)
+
+
+def test_help_is_read_from_the_sources_and_imports_next_to_nothing():
+    """The verbs' modules take seconds to import."""
+    heavy = {"sqlalchemy", "aiohttp", "numpy", "flask", "eth_account", "ops.settings"}
+    code = (
+        "import sys; from ops.cli.main import Commands, main\n"
+        "try: main(['--help'])\n"
+        "finally: print(sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = set(ast.literal_eval(done.stdout.splitlines()[-1]))
+
+    assert not heavy & loaded
+    for verb in Commands.modules:
+        command = main.get_command(click.Context(main), verb)
+        summary = f"  {verb:<9} {command.get_short_help_str(200)}"
+        assert " ".join(summary.split()) in " ".join(done.stdout.split())
