@@ -10,12 +10,14 @@ final blocks are written so, and only where no fact of theirs is there already.
 import asyncio
 import threading
 import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
 from db import blocks, sources
 from db.blocks import Header
 from db.copy import copy_facts
 from db.declare import Replay
+from db.engine import Refused
 from db.folding import fold_in
 from db.position import BlockRange
 from db.proofs import Proof
@@ -95,6 +97,10 @@ async def _next(chain: Chain, bulk: "Bulk", reach: int, final: int) -> Ahead | N
     return chain.ahead.popleft()
 
 
+class _Abandoned(Exception):
+    """The transaction is to be undone."""
+
+
 @dataclass(slots=True)
 class _Kept:
     """What is recorded at the end, as others may wait for its rows."""
@@ -132,7 +138,8 @@ class Bulk:
         self._events: set[str] = set()
         self._kept = _Kept()
         self._known_children = 0
-        self._connection = chain.engine.connect()
+        self._open = ExitStack()
+        self._connection = self._open.enter_context(chain.engine.begin())
         self._lock = threading.Lock()
 
     def is_full(self) -> bool:
@@ -208,16 +215,14 @@ class Bulk:
                 )
             if chain.guard is not None:
                 chain.guard(connection)  # renewed at the end too
-            connection.commit()
-            connection.close()
+            self._open.close()
         seconds = time.monotonic() - self._started
         return Written(written, self.facts, kept.undecodable, seconds, children)
 
     def abandon(self) -> None:
         """Undo what was added; once, whatever state the connection is in."""
-        with self._lock:
-            if not self._connection.closed:
-                self._connection.close()
+        with self._lock, suppress(_Abandoned, Refused):
+            self._open.__exit__(_Abandoned, _Abandoned(), None)
 
     def _children_of_others(self) -> int:
         connection, chain = self._connection, self._chain

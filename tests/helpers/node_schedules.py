@@ -478,6 +478,7 @@ class Schedule:
         chain = Chain(
             self.stage, REGISTRY, source, row.id, streams,
             blocks_per_range=size, range_blocks=max(size, rng.choice([4, 100])),
+            bulk_facts=random.Random(self.seed).choice([0, 20, 10**6]),
         )  # fmt: skip
         try:
             await check_genesis(chain)
@@ -489,9 +490,10 @@ class Schedule:
     async def close(self):
         if self.held is None:
             return
-        if self.held.ahead is not None:
-            self.held.ahead[1].cancel()
-            await asyncio.wait([self.held.ahead[1]])
+        reading = [each.task for each in self.held.ahead]
+        self.held.drop_ahead()
+        if reading:
+            await asyncio.wait(reading)
         await self.held.source.close()
         self.held = None
 
