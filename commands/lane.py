@@ -49,7 +49,7 @@ class NoLane(CommandError):
     def __init__(self, source: int) -> None:
         super().__init__(
             f"the chain of number {source} in the database is not in the settings: "
-            "write its [chains.<name>] again"
+            "write it there again, as [chains.<name>]"
         )
 
 

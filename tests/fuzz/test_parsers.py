@@ -25,7 +25,7 @@ from db.bounded import (
     load_strict_json,
     rlp_depth,
 )
-from ops.settings.values import read_abi
+from ops.settings.abi_files import read_abi
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
