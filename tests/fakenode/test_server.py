@@ -156,7 +156,7 @@ def test_the_verb_serves_a_growing_chain():
         assert post(url, call("web3_clientVersion"))["result"].startswith("Geth/")
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(10)
+        process.wait(40)
     assert process.returncode == 0
 
 
