@@ -1,4 +1,4 @@
-"""What EVM contracts look like: one JSON file a contract, as compiled.
+"""ABIs of EVM contracts: one JSON file a contract, as compiled.
 
 ``<domain>/<Contract>.json`` holds ``contractName``, ``compiler``, ``abi`` and
 ``bytecode``; ``deployments/<network>.json`` says where contracts live.

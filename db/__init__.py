@@ -1,1 +1,1 @@
-"""What we know, and the SQL that follows from it."""
+"""The tables of the product, and all of its SQL."""

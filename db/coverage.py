@@ -1,4 +1,4 @@
-"""Which blocks have been written, as a multirange per event and filter.
+"""Coverage: the blocks that were written, as a multirange per event and filter.
 
 Absence is concluded only from contiguous coverage: a block counts as read when its
 range committed together with whatever was, or was not, in it.

@@ -21,7 +21,7 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How a database stands to this version; `control` None: it holds nothing of ours.
+    """The state of a database towards this version; `control` None: it is empty.
 
     `differences` are what its tables were built from and is declared otherwise here,
     in words; known only if the control tables are those of this version.
@@ -38,7 +38,7 @@ class Fit:
 
     @property
     def unusable(self) -> str:
-        """Why this version cannot even read it, and the remedy; empty if it can."""
+        """Return why this version cannot read it, and the remedy; empty if it can."""
         if self.control is None:
             return (
                 "the database holds nothing of Chainfold yet. Run `chainfold migrate`, "
@@ -93,7 +93,7 @@ def require(connection: Connection, registry: Registry) -> None:
 
 
 def differences(connection: Connection, registry: Registry) -> Iterator[str]:
-    """What the tables were built from and is declared otherwise here, in words."""
+    """Describe the declarations that differ from those the tables were built from."""
     known = built(connection)
     for kind, name, print_, _ in wanted(registry):
         found = known.get((kind, name))
@@ -109,7 +109,7 @@ Built = dict[tuple[str, str], tuple[str, str]]
 
 
 def built(connection: Connection) -> Built:
-    """What the tables were built from: (kind, name) to fingerprint and relation."""
+    """Return the fingerprints and relations of the tables, by (kind, name)."""
     return {
         (row.kind, row.name): (row.fingerprint, row.relation)
         for row in connection.execute(select(declaration))

@@ -1,4 +1,4 @@
-"""What is declared: finds the domains, and holds what they and the settings declare."""
+"""Find the domains, and hold what they and the settings declare."""
 
 import hashlib
 import importlib
@@ -32,7 +32,7 @@ Declared = type[Event] | type[Projection] | type[Command]
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What is declared, in order of name.
+    """All declarations, in order of name.
 
     Events by id, projections by plural name, commands by slug, reactions by id.
     """

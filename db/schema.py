@@ -55,7 +55,7 @@ _OUT_OF_MEMORY = "53200"  # of the memory that is shared, where locks are kept
 
 @dataclass(slots=True)
 class Report:
-    """What `migrate` did, by names."""
+    """The changes that `migrate` made, by names."""
 
     created: list[str] = field(default_factory=list)
     rebuilt: list[str] = field(default_factory=list)

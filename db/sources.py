@@ -235,7 +235,7 @@ def is_child(connection: Connection, source_id: int, address: bytes) -> bool:
 
 
 def count_children(connection: Connection, source_id: int) -> int:
-    """How many children are known."""
+    """Count the children that are known."""
     query = select(func.count()).select_from(child).where(child.c.source == source_id)
     return int(connection.execute(query).scalar_one())
 

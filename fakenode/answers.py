@@ -1,4 +1,4 @@
-"""What goes back to whoever asked: whole, refused, or spoilt on its way."""
+"""Answers to requests: whole, refused, or spoilt on their way."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +10,7 @@ from fakenode.faults import Trouble
 
 @dataclass(frozen=True)
 class Answer:
-    """What goes back: a status and a body; `trouble` when nothing does."""
+    """An HTTP answer: a status and a body; `trouble` names why there is none."""
 
     body: bytes = b""
     status: int = 200

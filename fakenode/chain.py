@@ -33,7 +33,7 @@ TX_GAS, LOG_GAS = 21_000, 1_500
 
 @dataclass(frozen=True)
 class Form:
-    """What a chain puts into its headers.
+    """The form of a chain's headers.
 
     `blooms`: whether `logsBloom` is true; IBFT Edge leaves it zero in every version.
     `later`: the members that Ethereum's forks appended to the header.
@@ -67,7 +67,7 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Log:
-    """What a contract writes."""
+    """One log of a contract."""
 
     address: bytes
     topics: Sequence[bytes]
@@ -88,13 +88,13 @@ class Tx:
 
     @property
     def gas_used(self) -> int:
-        """What it used of its gas."""
+        """The gas that it used."""
         return TX_GAS + LOG_GAS * len(self.logs)
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What a transaction added to the block."""
+    """The receipt of a transaction."""
 
     status: int
     gas_used: int

@@ -27,7 +27,7 @@ LAG = ("lagging",)
 
 @dataclass(frozen=True)
 class Trouble:
-    """What happens to one request; `roll` decides the details."""
+    """The fault of one request; `roll` decides the details."""
 
     kind: str
     roll: int

@@ -160,7 +160,7 @@ class Server:
     def _notices(
         self, node: Node, block: Block, name: str, kind: str
     ) -> list[dict[str, Any]]:
-        """What one subscriber hears of a block."""
+        """Return the notifications of a block for one subscriber."""
         if kind == "logs":
             # Edge up to 1.1.0 pushes every log with index 0.
             told = [node.tell_log(block, *place) for place in block.logs]

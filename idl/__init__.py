@@ -1,1 +1,1 @@
-"""What Solana programs look like."""
+"""IDLs of Solana programs."""

@@ -50,7 +50,7 @@ _MAX_FAILURES = 20  # retries of one step in a row before a worker gives up
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a backfill stands; blocks and facts since it began."""
+    """The progress of a backfill; blocks and facts since it began."""
 
     window: BlockRange
     missing_blocks: int

@@ -103,7 +103,7 @@ class _Abandoned(Exception):
 
 @dataclass(slots=True)
 class _Kept:
-    """What is recorded at the end, as others may wait for its rows."""
+    """Rows that are written last, as other writers may wait for them."""
 
     headers: list[Header] = field(default_factory=list)  # the first and the last
     proved: list[tuple[int, Proof]] = field(default_factory=list)

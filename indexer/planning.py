@@ -1,4 +1,4 @@
-"""What to read next, and what must be known before it is read."""
+"""Plan the next range to read, and learn what must be known before."""
 
 import asyncio
 from collections.abc import Sequence

@@ -262,7 +262,7 @@ def judge_heads(
 
 
 def _best(heads: Sequence[Head]) -> int | None:
-    """Which endpoint has the highest head, None when none answers."""
+    """Return the endpoint with the highest head; None when none answers."""
     there = [at for at, head in enumerate(heads) if not isinstance(head, str)]
     return max(there, key=lambda at: heads[at], default=None)
 
@@ -270,7 +270,7 @@ def _best(heads: Sequence[Head]) -> int | None:
 def _followed(
     settings: Settings, chain: ChainSettings, engine: Engine, registry: Registry
 ) -> Iterator[Finding]:
-    """How it is being read, if anybody follows it or was stopped doing so."""
+    """Yield how a chain is read, if a process follows it or was stopped."""
     try:
         with engine.connect() as connection:
             if fit_of(connection, registry).unusable:

@@ -94,7 +94,7 @@ def _check_names(settings: Settings, registry: Registry) -> None:
 
 
 def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Wanted:
-    """What to read from a chain; raises when the settings name an unknown contract."""
+    """Return what to read from a chain; raises when a contract is unknown."""
     addresses: dict[str, dict[bytes, int]] = {}
     known = registry.contracts
     for name, deployments in chain.contracts.items():
@@ -191,7 +191,7 @@ def evm_chain_number(chain: ChainSettings) -> int:
 
 
 def ordinals(chain: ChainSettings) -> str:
-    """How a chain's facts are numbered inside a block."""
+    """Return how a chain's facts are numbered inside a block."""
     return "rank" if chain.logs is Logs.ALL else "log_index"
 
 

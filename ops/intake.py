@@ -21,6 +21,7 @@ from ops import doorbell
 from ops.anchoring import NOTARY, Daily
 from ops.commanding import work_until
 from ops.doorbell import Ringer
+from ops.errors import OperationError
 from ops.indexing import declared, evm_chain_number, ordinals, streams
 from ops.nodes import open_nodes
 from ops.settings import ChainSettings, Settings
@@ -36,7 +37,14 @@ def now() -> datetime:
 
 
 def open_intake(settings: Settings, engine: Engine) -> Intake:
-    """Return where commands for the chains of the settings are taken."""
+    """Return where commands for the chains of the settings are taken.
+
+    Raises OperationError without a chain.
+    """
+    if not settings.chains:
+        raise OperationError(
+            "commands go to chains, and none is configured: write [chains.<name>]"
+        )
     registry = declared(settings)
     redis, said = settings.redis.url, settings.wallets
     at_once = connect_at_once(engine.url)

@@ -1,4 +1,4 @@
-"""What `doctor` asks one node: its head, its final block, the code at addresses."""
+"""Checks of one node for `doctor`: its head, its final block, code at addresses."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence

@@ -6,6 +6,7 @@ Each failure names the file, the rule and what to do instead.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -136,6 +137,22 @@ def test_every_module_says_what_it_is_for():
     ]
 
     report(wrong, "Open the module with one sentence on what it is for:")
+
+
+def test_docstrings_say_what_is_done():
+    """Not "What is asked", "How it stands": a verb, or the name of the thing."""
+    clause = re.compile(r"(What|How|Where|Who|Whose|Which|Why)\b")
+    wrong = [
+        f"{module.at(node)} {getattr(node, 'name', 'module')}"
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(
+            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+        )
+        and clause.match(ast.get_docstring(node) or "")
+    ]
+
+    report(wrong, "Begin with a verb, or with the name of what it is:")
 
 
 def test_modules_are_short():

@@ -75,7 +75,7 @@ class Route:
 
     @property
     def names(self) -> list[str]:
-        """What is in angle brackets."""
+        """The names in angle brackets."""
         return re.findall(r"<(\w+)>", self.path)
 
 
@@ -98,7 +98,7 @@ class CallSpec:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CommandSpec:
-    """What was read from a command's class body."""
+    """A command as its class body declares it."""
 
     name: str
     slug: str

@@ -101,7 +101,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventSpec:
-    """What the metaclass read from an event's class body."""
+    """An event as its class body declares it."""
 
     name: str  # the class's name
     domain: str
@@ -134,7 +134,7 @@ class EventSpec:
         return f"{self.domain}.{self.name}"
 
     def describe(self) -> dict[str, Any]:
-        """What the facts depend on; a change of it needs the chain to be read again."""
+        """Describe what facts depend on; after a change the chain is read again."""
         return {
             "event": self.id,
             "signature": signature(self.abi),
@@ -168,7 +168,7 @@ class EventMeta(type):
     def read_spec(
         cls, name: str, body: dict[str, Any], fields: dict[str, Field]
     ) -> EventSpec:
-        """What a class body says."""
+        """Read a class body, and check it against the ABI."""
         return _read_spec(name, body, fields)
 
     def __getattr__(cls, name: str) -> "FieldRef":

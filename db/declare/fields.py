@@ -39,7 +39,7 @@ _SHOWN = 60  # characters of a wrong value
 
 
 class Kind(enum.Enum):
-    """How a value is stored; the value of the member is the Postgres type."""
+    """The storage of a value; the value of the member is the Postgres type."""
 
     BYTES = "bytea"
     NUMERIC = "numeric"

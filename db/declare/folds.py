@@ -38,7 +38,7 @@ Reducer = Callable[[Any, Any], Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contribution:
-    """What the facts of one view of an event bring to a fold."""
+    """The input that the facts of one view of an event give to a fold."""
 
     view: EventView
     value: Expression
@@ -75,14 +75,14 @@ class Fold(Expression):
 
     @property
     def kind(self) -> Kind:
-        """How the folded value is stored."""
+        """The storage of the folded value."""
         return self.field.kind
 
     def describe(self) -> str:
         return self.name
 
     def definition(self) -> list[Any]:
-        """What the stored value depends on, for fingerprints."""
+        """Describe all that the stored value depends on, for fingerprints."""
         return [type(self).__name__, *(c.describe() for c in self.contributions)]
 
     def _contributions(
@@ -120,7 +120,7 @@ class Sum(Fold):
 
 
 class Count(Fold):
-    """How many facts."""
+    """The number of facts."""
 
     @property
     def field(self) -> Field:
@@ -135,7 +135,7 @@ class Count(Fold):
 
 
 class CountDistinct(Fold):
-    """How many different values; the values are kept in a table beside the rows."""
+    """The number of different values, which are kept in a table beside the rows."""
 
     @property
     def field(self) -> Field:

@@ -56,7 +56,7 @@ class Personal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EntrySpec(EventSpec):
-    """What the metaclass read from an entry's class body."""
+    """An entry as its class body declares it."""
 
     kept_apart: Mapping[str, Field] = field(default_factory=dict)
     subject: str | None = None  # the field that names whom the personal values are of

@@ -47,7 +47,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ProjectionSpec:
-    """What was read from a projection's class body."""
+    """A projection as its class body declares it."""
 
     name: str
     plural: str
@@ -162,7 +162,7 @@ def _stored(folds: Mapping[str, Fold]) -> dict[str, Field]:
 
 
 def _readers(subject: str, folds: Mapping[str, Fold], said: Any) -> Readers:
-    """Who may read the rows; a mixture of journal and chain has no one to say it."""
+    """Return who may read the rows; refuse a mixture of journal and chain."""
     views = [c.view for fold in folds.values() for c in fold.contributions]
     entries = [view.event.spec.name for view in views if view.event.spec.in_journal]
     others = [view.event.spec.name for view in views if not view.event.spec.in_journal]

@@ -1,4 +1,4 @@
-"""Who may read what is folded from the journal.
+"""Readers of what is folded from the journal.
 
     readable_by = (STAFF, Own("beneficiary"))
 
@@ -44,7 +44,7 @@ def owner_of(subject: str, said: Any, fields: Mapping[str, Field]) -> str | None
 
 
 def _flat(said: Any) -> list[Any]:
-    """What is said, without the tuples inside: STAFF is one."""
+    """Return the readers without nested tuples, such as STAFF."""
     if isinstance(said, Role | str) or not isinstance(said, Iterable):
         return [said]
     return [item for each in said for item in _flat(each)]
@@ -68,7 +68,7 @@ def readers_of(subject: str, said: Any) -> Readers:
 
 
 def readers(allowed: Readers, owned_by: str | None = None) -> str:
-    """Who may read, in words."""
+    """Describe who may read."""
     if allowed is None:
         return "everyone"
     roles = ", ".join(role.replace("_", " ") for role in allowed)

@@ -4,7 +4,7 @@ import enum
 
 
 class Role(enum.StrEnum):
-    """What an account is to the platform."""
+    """The role of an account on the platform."""
 
     ISSUER = "issuer"
     INVESTOR = "investor"

@@ -59,7 +59,7 @@ class Tables(Protocol):
 
     @property
     def asker(self) -> Asker:
-        """Who asks."""
+        """The caller."""
         ...
 
     @property

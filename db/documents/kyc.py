@@ -59,7 +59,7 @@ def same_document(
 
 
 def held_by(connection: Connection, account: uuid.UUID) -> tuple[int, int]:
-    """How many documents of an account are kept, and how many bytes they have.
+    """Return the number of an account's kept documents, and their bytes.
 
     Those that were rejected or superseded count: their files are kept.
     """

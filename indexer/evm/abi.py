@@ -105,7 +105,7 @@ def layout_of(abi: Mapping[str, Any]) -> Layout:
 
 
 def head_offset(layout: Layout, param: Param) -> int:
-    """Where the head of a non-indexed parameter begins in the data, in bytes."""
+    """Return the offset in bytes of a non-indexed parameter's head in the data."""
     return 32 * sum(_head_words(parse(each.type)) for each in layout.body[: param.slot])
 
 

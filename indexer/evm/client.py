@@ -57,7 +57,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Counters:
-    """What the client has done so far."""
+    """The counts of what the client has done so far."""
 
     requests: int = 0
     calls: int = 0
@@ -159,7 +159,7 @@ class RpcClient:
         return Limits() if endpoint is None else endpoint.limits
 
     def inflight(self, height: int | None = None) -> int:
-        """How many requests the endpoint that would be asked now takes at once."""
+        """The number of requests at once that the endpoint next in turn takes."""
         endpoint = self.preferred(height)
         return 1 if endpoint is None else endpoint.inflight.limit
 

@@ -1,4 +1,4 @@
-"""How many requests may be under way to an endpoint: as many as make it faster.
+"""Adapt how many requests are under way to an endpoint: as many as make it faster.
 
 After TCP Vegas (Brakmo and Peterson, 1995): of `limit` requests that each take `now`
 seconds where one alone takes `least`, `limit * (1 - least / now)` wait in a queue

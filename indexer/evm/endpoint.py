@@ -219,7 +219,7 @@ class Endpoint:
         return self._checked(status, retry_after, answer)
 
     def _words(self, answer: bytes) -> str:
-        """What a refusal says, without the secrets of the URL."""
+        """Return the words of a refusal without the secrets of the URL."""
         return self.hide(_error_text(answer)) or "no reason given"
 
     def _checked(

@@ -1,4 +1,4 @@
-"""What is followed: which addresses speak for which contract, and since when.
+"""The followed addresses: the contract of each, and its first block.
 
 Addresses come from the settings or from the logs of factories. A child counts from the
 first log of the block that announces it, so that its own earlier logs in that block (a
@@ -43,7 +43,7 @@ class Announcement:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where the logs of one address and topic0 go, from block `start` on."""
+    """The decoder of the logs of one address and topic0, from block `start` on."""
 
     decoder: EventDecoder
     start: int
@@ -113,7 +113,7 @@ class Followed:
         return both
 
     def routes(self, address: str, topic0: str) -> list[Route]:
-        """Where logs go; empty when nobody follows the address or knows the topic."""
+        """Return the routes of logs; empty when their address is not followed."""
         known = self._routes.get((address, topic0))
         if known is None:
             if len(self._routes) >= MAX_ROUTES:
@@ -220,7 +220,7 @@ def _by_name(contracts: Sequence[FollowedContract]) -> list[FollowedContract]:
 
 
 def _announcements(contracts: Sequence[FollowedContract]) -> list[Announcement]:
-    """What the factories of all followed contracts announce, checked."""
+    """Return the checked announcements of the factories of all followed contracts."""
     names = {followed.contract.name for followed in contracts}
     found: list[Announcement] = []
     for followed in contracts:

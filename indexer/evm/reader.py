@@ -45,7 +45,7 @@ NOBODY = "0x" + "00" * 20  # the zero address has no code, so it has no logs
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which logs to ask for; None means any address, or any topic."""
+    """The filter of a question for logs; None means any address, or any topic."""
 
     addresses: Sequence[str] | None = None
     topics: Sequence[str] | None = None
@@ -104,7 +104,7 @@ class Part:
 
 @dataclass(slots=True)
 class ReadCounters:
-    """What reading met so far."""
+    """The counts of what reading met so far."""
 
     parts: int = 0
     logs: int = 0
@@ -114,7 +114,7 @@ class ReadCounters:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """How a range is to be read.
+    """The plan of reading a range.
 
     `trust_bloom`: the blooms of the chain tell whether logs were held back.
     `sealed_from`: the block from which headers are read with all that their hash
@@ -224,7 +224,7 @@ class Reader:
         return Part(part.range, blocks, place(logs, known, rank=rank), size)
 
     def _room(self) -> int:
-        """How many parts may be asked for and not yet handed on."""
+        """Return how many parts may be asked for and not yet handed on."""
         fitting = self._spans.parts_in(MEMORY_BYTES)
         return min(fitting, self._client.inflight() + SPARE_PARTS)
 

@@ -1,4 +1,4 @@
-"""Why a node refused, read from its words.
+"""Classify the refusals of nodes by their words.
 
 There is no common code: Polygon Edge answers -32600 to everything, others -32005 or
 -32000. So the text decides and the code only helps. A text nobody knows is `OTHER`: the
@@ -14,7 +14,7 @@ EDGE_BATCH = 20
 
 
 class Refusal(enum.Enum):
-    """Why a node answered with an error."""
+    """The reason for which a node answered with an error."""
 
     RANGE = "range"  # too many blocks
     RESULTS = "results"  # too many logs
@@ -188,7 +188,7 @@ _CODES = {
 
 
 def classify(code: int, message: str) -> Verdict:
-    """What a JSON-RPC error means, by its text first and its code last."""
+    """Classify a JSON-RPC error, by its text first and its code last."""
     for pattern, refusal in _PATTERNS:
         match = pattern.search(message)
         if match:

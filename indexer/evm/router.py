@@ -24,7 +24,7 @@ Buckets = dict[tuple[str, str], list[int]]
 
 @dataclass(slots=True)
 class Routed:
-    """What has come of a range so far."""
+    """The decoded parts of a range so far."""
 
     pieces: dict[EventDecoder, list[Piece]] = field(default_factory=dict)
     children: dict[tuple[str, bytes], Child] = field(default_factory=dict)
@@ -155,7 +155,7 @@ def _buckets(placed: Placed) -> Buckets:
 def _split(
     routes: list[Route], indexes: list[int], placed: Placed
 ) -> list[tuple[EventDecoder, list[int]]]:
-    """Which logs go to which decoder: from its start on, and by the topic count.
+    """Give each decoder its logs: from its start on, and by the number of topics.
 
     The count matters only when an address has two events with the same topic0, as
     ERC-20 and ERC-721 have `Transfer`.

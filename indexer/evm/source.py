@@ -305,7 +305,7 @@ class EvmSource:
         await self._client.close()
 
     def endpoints(self) -> dict[str, str]:
-        """Why each endpoint does not answer, by its name; empty text: it does."""
+        """Return why each endpoint does not answer, by name; empty text: it does."""
         silent = (Health.DOWN, Health.LIMITED)
         return {
             key: reason if health in silent else ""

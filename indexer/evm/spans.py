@@ -1,4 +1,4 @@
-"""How many blocks to ask for at once, so that an answer has one to two megabytes.
+"""Choose the number of blocks of a question for answers of one to two megabytes.
 
 Parsing is two to three times slower on answers ten times that size, and smaller ones
 cost round trips. The density of logs is learnt from each answer and forgotten slowly.
@@ -31,7 +31,7 @@ class SpanControl:
         return max(span, 1)
 
     def parts_in(self, memory_bytes: int) -> int:
-        """How many answers fit into so much memory; one until a size is known."""
+        """Return how many answers fit into the memory; one until a size is known."""
         if self._answer_bytes is None:
             return 1
         size = max(self._answer_bytes, self._target_bytes / 4)

@@ -1,4 +1,4 @@
-"""What a chain has shown of its ways: learnt once, kept with the chain, never dropped.
+"""Traits that a chain has shown: learnt once, kept with the chain, never dropped.
 
 | trait | values | decides |
 |---|---|---|

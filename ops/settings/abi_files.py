@@ -48,7 +48,7 @@ def read_union(base: Path, names: Sequence[str]) -> Abi:
 
 
 def _form(event: Entry) -> list[Any]:
-    """What the columns of an event depend on besides its signature."""
+    """Return the parts of an event that its columns depend on besides its signature."""
 
     def part_of(part: Entry) -> Any:
         inner = [part_of(each) for each in part.get("components", ())]

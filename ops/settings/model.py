@@ -1,4 +1,4 @@
-"""What an operator can say, as immutable values.
+"""The settings, as immutable values.
 
 Addresses are 20 raw bytes. Anything that may hold a secret hides it in its repr.
 """
@@ -40,7 +40,7 @@ class Secret:
 
 
 class Finality(enum.Enum):
-    """How a chain's blocks become final; there is no default."""
+    """The finality of a chain's blocks; there is no default."""
 
     IBFT = "ibft"
     TAG = "tag"
@@ -56,14 +56,14 @@ class Logs(enum.Enum):
 
 
 class Fees(enum.Enum):
-    """What transactions offer for gas: one price, or a most and a tip (type 2)."""
+    """The form of a transaction's fee: one price, or a most and a tip (type 2)."""
 
     LEGACY = "legacy"
     EIP1559 = "eip1559"
 
 
 class SignerKind(enum.Enum):
-    """Where a signer's key is kept."""
+    """The place of a signer's key."""
 
     KEYSTORE = "keystore"
     ENV = "env"
@@ -191,7 +191,7 @@ class SignerSettings:
 
 @dataclass(frozen=True, slots=True)
 class LimitSettings:
-    """How much is done at a time."""
+    """Limits on how much is done at a time."""
 
     batch_facts: int = 50_000
     range_blocks: int = 1_000
@@ -212,7 +212,7 @@ class WalletSettings:
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Where the API listens, how long its pages are, who may ask how often."""
+    """The API's address, page sizes and rate limits."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -228,7 +228,7 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """Where the API's metrics are served; `said`: the port is not the default."""
+    """The address of the API's metrics; `said`: the port is not the default."""
 
     host: str = "127.0.0.1"
     port: int = 9464
@@ -237,7 +237,7 @@ class MetricsSettings:
 
 @dataclass(frozen=True, slots=True)
 class DocumentSettings:
-    """Where files are kept: a bucket; without one, a folder of `data_dir`."""
+    """The storage of files: a bucket; without one, a folder of `data_dir`."""
 
     bucket: str | None = None
     endpoint: SecretUrl | None = None

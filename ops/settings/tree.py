@@ -1,4 +1,4 @@
-"""Where each setting came from: the file's tree with the environment laid over it.
+"""The file's tree with the environment laid over it, and each setting's origin.
 
 `CHAINFOLD_CHAINS__DEVNET__RPC` is `rpc` in `[chains.devnet]`. A part is matched to an
 existing key whatever its case and dashes; a new one is taken in lower case unless it

@@ -44,10 +44,14 @@ def test_commands_and_signers_are_told(office):
 
 def test_a_node_that_is_away_leaves_out_the_balance(office):
     office.node.away = NodeAway("no answer")
+    asked = []
+    balance = office.node.balance
+    office.node.balance = lambda address: asked.append(address) or balance(address)
 
     told = metrics(office)
 
     assert not [name for name in told if "balance" in name]
+    assert 1 == len(asked)  # not once for each signer: a silent node takes its time
     assert "0.0" == told['chainfold_signer_waiting{signer="admin"}']
 
 

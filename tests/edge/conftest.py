@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.edge import EdgeNetwork, EdgeUnavailable, edge_program
+from ops.devnet.deploy import Deployment, deploy
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +19,11 @@ def network() -> Iterator[EdgeNetwork]:
         pytest.skip(str(unavailable))
     with EdgeNetwork() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def deployment(network: EdgeNetwork) -> Deployment:
+    """The crowdfunding contracts on the network, known to every node."""
+    found = deploy(network.urls[0])
+    network.wait_for_height(max(c.first_block for c in found.contracts.values()))
+    return found

@@ -31,7 +31,7 @@ from indexer.follow import Behind, CaughtUp, step
 from ops.commanding import now, open_signer_context
 from ops.demo_cast import ROLES
 from ops.devnet.client import GAS_PRICE
-from ops.devnet.deploy import deploy, dev_key
+from ops.devnet.deploy import dev_key
 from ops.indexing import declared, open_chain
 from ops.intake import open_intake
 from ops.ports import free_port
@@ -71,14 +71,7 @@ env = "EDGE_{upper}_KEY"
 
 
 @pytest.fixture(scope="module")
-def world(network):
-    deployment = deploy(network.urls[0])
-    network.wait_for_height(max(c.first_block for c in deployment.contracts.values()))
-    return deployment
-
-
-@pytest.fixture(scope="module")
-def keys(network, world):
+def keys(network, deployment):
     """Keys of the three signers and of an investor; they have money and their roles."""
     rpc = network.nodes[0].rpc
     admin, bank = Sender(0, rpc), Sender(19, rpc)
@@ -95,18 +88,18 @@ def keys(network, world):
         )  # fmt: skip
         hashes += send_all(rpc, ["0x" + bytes(gift.raw_transaction).hex()])
         for contract, role in ROLES.get(name, ()):
-            to = world.contract(contract)
+            to = deployment.contract(contract)
             hashes.append(admin.send(to, "grantRole", keccak(text=role), address))
     assert all(int(each["status"], 16) for each in receipts_of(rpc, hashes))
     return made
 
 
 @pytest.fixture
-def house(tmp_path, network, world, keys, postgres_url, monkeypatch):
+def house(tmp_path, network, deployment, keys, postgres_url, monkeypatch):
     """Settings of a deployment with signers, and a database of its own."""
     for name in ROLES:
         monkeypatch.setenv(f"EDGE_{name.upper()}_KEY", "0x" + bytes(keys[name]).hex())
-    addresses = {name: each.address for name, each in world.contracts.items()}
+    addresses = {name: each.address for name, each in deployment.contracts.items()}
     with fresh_database(postgres_url) as url, engine_on(url) as engine:
         text = SETTINGS.format(
             database=url, port=free_port(), metrics=free_port(),

@@ -20,7 +20,7 @@ from helpers.servers import engine_on, fresh_database
 from helpers.tables import problems
 from indexer.audit import Audit, audit
 from indexer.follow import Behind, CaughtUp, step
-from ops.devnet.deploy import deploy, dev_account
+from ops.devnet.deploy import dev_account
 from ops.indexing import declared, open_chain
 from ops.settings import load_settings
 
@@ -48,18 +48,11 @@ BURSTS_MOST = 6  # a burst may straddle blocks, and be cut on a busy machine
 
 
 @pytest.fixture(scope="module")
-def world(network):
-    deployment = deploy(network.urls[0])
-    network.wait_for_height(max(c.first_block for c in deployment.contracts.values()))
-    return deployment
-
-
-@pytest.fixture(scope="module")
-def played(network, world):
+def played(network, deployment):
     """Token transfers in bursts of 260, then issuers and campaigns; their receipts."""
-    registry = world.contract("IssuerRegistry")
-    factory = world.contract("CampaignFactory")
-    gold, rpc = world.contract("TestToken"), network.nodes[0].rpc
+    registry = deployment.contract("IssuerRegistry")
+    factory = deployment.contract("CampaignFactory")
+    gold, rpc = deployment.contract("TestToken"), network.nodes[0].rpc
     owner, operator = Sender(0, rpc), Sender(1, rpc)
     people = [Sender(at, rpc) for at in range(2, 15)]
     first = [owner.send(gold, "transfer", p.address, 10**18 + p.index) for p in people]
@@ -101,10 +94,10 @@ def indexed(make_index):
 
 
 @pytest.fixture
-def make_index(tmp_path, network, world, postgres_url):
+def make_index(tmp_path, network, deployment, postgres_url):
     """Make a database of its own and the way to read the chain into it."""
     (tmp_path / "gold.json").write_text(json.dumps(load_artifact("TestToken")["abi"]))
-    addresses = {name: each.address for name, each in world.contracts.items()}
+    addresses = {name: each.address for name, each in deployment.contracts.items()}
     file = tmp_path / "chainfold.toml"
     with fresh_database(postgres_url) as url, engine_on(url) as engine:
 
@@ -174,7 +167,7 @@ def transfers_in(receipts):
     ]
 
 
-def test_every_fact_is_that_of_the_receipts(either, network, world, played):
+def test_every_fact_is_that_of_the_receipts(either, network, deployment, played):
     indexed = either
     outcomes = indexed.read()
 
@@ -194,7 +187,7 @@ def test_every_fact_is_that_of_the_receipts(either, network, world, played):
 
 
 def test_blocks_near_the_head_are_proved_by_seals_and_receipts(
-    indexed, network, world, played
+    indexed, network, deployment, played
 ):
     indexed.read()
 
@@ -216,7 +209,7 @@ def test_blocks_near_the_head_are_proved_by_seals_and_receipts(
 
 
 def test_where_receipts_are_required_every_block_is_proved_by_them(
-    indexed, network, world, played, tmp_path
+    indexed, network, deployment, played, tmp_path
 ):
     file = tmp_path / "chainfold.toml"
     required = '[chains.edge.require]\nheader = "seals"\nlogs = "receipts"\n'
@@ -233,7 +226,7 @@ def test_where_receipts_are_required_every_block_is_proved_by_them(
 
 
 def test_history_that_was_read_unproved_is_raised_by_the_audit(
-    indexed, network, world, played, monkeypatch
+    indexed, network, deployment, played, monkeypatch
 ):
     monkeypatch.setattr("indexer.evm.source.HEAD_BLOCKS", 0)
     monkeypatch.setattr("indexer.evm.proofs.HEAD_BLOCKS", 0)
@@ -257,7 +250,7 @@ def test_history_that_was_read_unproved_is_raised_by_the_audit(
 
 
 def test_a_validator_that_is_killed_or_hangs_stops_nothing(
-    indexed, network, world, played
+    indexed, network, deployment, played
 ):
     """The first endpoint is the one that dies, and comes back; then it hangs."""
     indexed.read()

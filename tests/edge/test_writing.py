@@ -13,18 +13,11 @@ from commands.evm.node import Mined, Reverted
 from commands.evm.nodes.pool import Nodes
 from commands.evm.reasons import why_failed
 from db.commands.evm.failures import FailedCall
-from ops.devnet.deploy import deploy, dev_account, dev_key
+from ops.devnet.deploy import dev_account, dev_key
 
 pytestmark = [pytest.mark.chain, pytest.mark.edge]
 
 GAS_PRICE = 10**9
-
-
-@pytest.fixture(scope="module")
-def deployment(network):
-    found = deploy(network.urls[0])
-    network.wait_for_height(max(c.first_block for c in found.contracts.values()))
-    return found
 
 
 @pytest.fixture

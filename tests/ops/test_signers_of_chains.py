@@ -14,6 +14,8 @@ from helpers.servers import fresh_database
 from ops.devnet.deploy import dev_account, dev_key
 from ops.devnet.run import up
 from ops.devnet.traffic import Traffic
+from ops.errors import OperationError
+from ops.intake import open_intake
 from ops.ports import free_port
 from ops.settings import SettingsError, load_settings
 
@@ -59,6 +61,14 @@ def test_a_signer_of_an_unknown_chain_is_refused_with_the_known_ones(tmp_path):
 
     with pytest.raises(SettingsError, match="no chain 'east'; known: north, south"):
         load_settings(str(settings_of(tmp_path, signers)))
+
+
+def test_without_a_chain_no_commands_are_taken(tmp_path):
+    path = tmp_path / "chainfold.toml"
+    path.write_text('[signers.registrar]\nkind = "env"\nenv = "NORTH_KEY"\n')
+
+    with pytest.raises(OperationError, match=r"write \[chains.<name>\]"):
+        open_intake(load_settings(str(path)), None)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ import pytest
 
 from db.engine import connect
 from helpers import schedules
+from helpers.seeds import known_seeds
 
 SEEDS_FILE = Path(__file__).with_name("command_seeds.txt")
 RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "4000"))
@@ -62,14 +63,9 @@ def chunk(number):
     return range(low, FIRST + RUNS * (number + 1) // CHUNKS)
 
 
-def known_seeds():
-    lines = SEEDS_FILE.read_text().splitlines()
-    return [int(line) for line in lines if line and not line.startswith("#")]
-
-
 @pytest.mark.slow
 def test_schedules_that_failed_once_do_so_no_more(stage):
-    assert {} == play(stage, known_seeds())
+    assert {} == play(stage, known_seeds(SEEDS_FILE))
 
 
 @pytest.mark.slow

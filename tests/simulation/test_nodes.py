@@ -16,6 +16,7 @@ import pytest
 
 from fakenode.faults import LAG, LIES, TRANSPORT
 from helpers import node_schedules
+from helpers.seeds import known_seeds
 
 SEEDS_FILE = Path(__file__).with_name("node_seeds.txt")
 RUNS = int(os.environ.get("CHAINFOLD_TEST_FOLLOW", "3000"))
@@ -39,13 +40,8 @@ def chunk(number):
     return range(low, FIRST + RUNS * (number + 1) // CHUNKS)
 
 
-def known_seeds():
-    lines = SEEDS_FILE.read_text().splitlines()
-    return [int(line) for line in lines if line and not line.startswith("#")]
-
-
 def test_schedules_that_failed_once_do_so_no_more(node_stage):
-    assert {} == play(node_stage, known_seeds())
+    assert {} == play(node_stage, known_seeds(SEEDS_FILE))
 
 
 class TestLowerSeeds:

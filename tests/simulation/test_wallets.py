@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from helpers import wallet_schedules
+from helpers.seeds import known_seeds
 
 SEEDS_FILE = Path(__file__).with_name("wallet_seeds.txt")
 RUNS = int(os.environ.get("CHAINFOLD_TEST_WALLETS", "1500"))
@@ -32,13 +33,8 @@ def play(stage, seeds):
     return failed
 
 
-def known_seeds():
-    lines = SEEDS_FILE.read_text().splitlines()
-    return [int(line) for line in lines if line and not line.startswith("#")]
-
-
 def test_schedules_that_failed_once_do_so_no_more(wallet_stage):
-    assert {} == play(wallet_stage, known_seeds())
+    assert {} == play(wallet_stage, known_seeds(SEEDS_FILE))
 
 
 @pytest.mark.parametrize("number", range(CHUNKS))

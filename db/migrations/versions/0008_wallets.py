@@ -1,4 +1,4 @@
-"""What ran after its command had ended; wallets that are watched on; their limits."""
+"""Outcomes after a command's end, watched wallets, and their limits."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""How far events are read, in one call: planned once in a session, not at each read."""
+"""The progress of events in one call, which is planned once in a session."""
 
 from alembic import op
 

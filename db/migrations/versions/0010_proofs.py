@@ -1,4 +1,4 @@
-"""What is proved of blocks, what a chain has shown of its ways, and its validators."""
+"""Proofs of blocks, traits of chains, and validators."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""What an attempt was signed after, and how often nodes refused it."""
+"""The index's reach when an attempt was signed, and its refusals by nodes."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Who resolved an incident and why; what troubles a chain; which process follows it."""
+"""Resolutions of incidents, troubles of chains, and the processes that follow them."""
 
 from alembic import op
 
