@@ -10,7 +10,8 @@ remedy.
 
 from db.declare.commands import CALLER, Call, Command, Route
 from db.declare.errors import DeclarationError
-from db.declare.events import Contract, Event, EventView, FieldRef
+from db.declare.events import Event, EventView, FieldRef
+from db.declare.evm import Contract
 from db.declare.expressions import Expression
 from db.declare.fields import (
     Address,
@@ -23,6 +24,8 @@ from db.declare.fields import (
     Int,
     Json,
     Kind,
+    Pubkey,
+    Signature,
     Text,
     Uint,
     Uuid,
@@ -81,12 +84,14 @@ __all__ = [
     "Own",
     "Personal",
     "Projection",
+    "Pubkey",
     "Reaction",
     "Refusal",
     "Replay",
     "Role",
     "Route",
     "RowOf",
+    "Signature",
     "Stage",
     "Sum",
     "Tables",

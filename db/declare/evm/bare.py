@@ -22,15 +22,11 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from db.declare.events import (
-    RESERVED,
-    Contract,
-    Event,
-    EventMeta,
-    snake_case,
-)
-from db.declare.fields import Address, Field, field_for_abi
-from db.declare.signatures import identity, long_type, signature
+from db.declare.events import RESERVED, Event, EventMeta, snake_case
+from db.declare.evm.contract import Contract
+from db.declare.evm.signatures import identity, long_type, signature
+from db.declare.evm.types import field_for_abi
+from db.declare.fields import Address, Field
 
 log = logging.getLogger(__name__)
 
