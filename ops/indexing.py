@@ -12,8 +12,9 @@ from commands.evm.signers import signer_from_key
 from db import sources, validators
 from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
-from db.declare.evm.bare import declare_events, domain_of
+from db.declare.evm.bare import declare_events
 from db.declare.evm.signatures import is_announcement, names_of
+from db.declare.naming import domain_of
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import NAME_LENGTH_MAX, Registry

@@ -48,6 +48,7 @@ from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
 from db.declare.roles import Role
 from db.declare.rules import Asker, Refusal, RowOf, Tables
+from db.declare.solana import Program
 
 __all__ = [
     "CALLER",
@@ -83,6 +84,7 @@ __all__ = [
     "Min",
     "Own",
     "Personal",
+    "Program",
     "Projection",
     "Pubkey",
     "Reaction",

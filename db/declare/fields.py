@@ -30,7 +30,7 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, Self, overload
 
-import based58
+from idl.base58 import from_base58, to_base58
 
 if TYPE_CHECKING:
     from db.declare.events import FieldRef
@@ -61,20 +61,7 @@ class Encoding(enum.Enum):
 
     def text(self, value: bytes) -> str:
         """The text of some bytes."""
-        if self is Encoding.HEX:
-            return "0x" + value.hex()
-        return based58.b58encode(value).decode()
-
-    def read(self, text: str) -> bytes:
-        """The bytes of a text; raises ValueError when it is none of this form."""
-        if self is Encoding.HEX:
-            if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", text):
-                raise ValueError(f"{_shown(text)} is not 0x-prefixed hex")
-            return bytes.fromhex(text[2:])
-        # Reading takes the square of the length; no id of a chain is longer.
-        if not re.fullmatch(r"[1-9A-HJ-NP-Za-km-z]{1,128}", text):
-            raise ValueError(f"{_shown(text)} is not base58")
-        return based58.b58decode(text.encode())
+        return to_base58(value) if self is Encoding.BASE58 else "0x" + value.hex()
 
 
 class Field:
@@ -135,10 +122,7 @@ class _ByteField(Field):
 
     def check(self, value: Any) -> bytes:
         if isinstance(value, str):
-            try:
-                value = self.encoding.read(value)
-            except ValueError as error:
-                raise ValueError(f"{self.name}: {error}") from None
+            value = self._read(value)
         if not isinstance(value, bytes):
             raise ValueError(f"{self.name}: expected bytes, got {type(value).__name__}")
         if self.size is not None and len(value) != self.size:
@@ -146,6 +130,11 @@ class _ByteField(Field):
                 f"{self.name}: expected {self.size} bytes, got {len(value)}"
             )
         return value
+
+    def _read(self, text: str) -> bytes:
+        if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", text):
+            raise ValueError(f"{self.name}: {_shown(text)} is not 0x-prefixed hex")
+        return bytes.fromhex(text[2:])
 
 
 class Address(_ByteField):
@@ -179,18 +168,29 @@ class Hash(_ByteField):
     size = 32
 
 
-class Pubkey(_ByteField):
+class _Base58Field(_ByteField):
+    """Shared by the fields that Solana writes in base58."""
+
+    size: int
+    encoding = Encoding.BASE58
+
+    def _read(self, text: str) -> bytes:
+        try:
+            return from_base58(text, self.size)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {_shown(text)}: {error}") from None
+
+
+class Pubkey(_Base58Field):
     """A 32-byte public key or program-derived address of Solana."""
 
     size = 32
-    encoding = Encoding.BASE58
 
 
-class Signature(_ByteField):
+class Signature(_Base58Field):
     """A 64-byte signature, which is the id of a Solana transaction."""
 
     size = 64
-    encoding = Encoding.BASE58
 
 
 class Blob(_ByteField):

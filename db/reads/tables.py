@@ -125,5 +125,5 @@ def _value(column: Column, value: Any) -> Any:
     if column.form in (Form.DECIMAL, Form.NUMBER):
         return int(value)
     if column.form in (Form.HEX, Form.BASE58):
-        return column.field.encoding.read(value)
+        return column.field.check(value)
     return value
