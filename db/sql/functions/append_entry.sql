@@ -1,15 +1,9 @@
-"""One call appends an entry, so that the journal's head is held for no round trip."""
-
-from alembic import op
-
-revision = "0007"
-down_revision = "0006"
-
-# What is hashed is cut where only the head knows the value: `opening` time `middle`
-# hash before `joint` number `closing` (`db.journal.canonical`). `expected` names the
-# declarations that the caller knows; null: it compares them itself.
-_APPEND = r"""
-CREATE FUNCTION control.append_entry(
+-- Append an entry in one call, so that the journal's head is held for no round trip.
+--
+-- What is hashed is cut where only the head knows the value: `opening` time `middle`
+-- hash before `joint` number `closing` (`db.journal.canonical`). `expected` names the
+-- declarations that the caller knows; null: it compares them itself.
+CREATE OR REPLACE FUNCTION control.append_entry(
     expected text, moment timestamptz, of_kind text, by_actor text, of_tenant text,
     from_address text, with_agent text, signed_with bytea, said jsonb, about text,
     sealed bytea, opening text, middle text, joint text, closing text,
@@ -58,9 +52,3 @@ BEGIN
             'transaction', '\x' || encode(entry_hash, 'hex'));
     PERFORM pg_notify('chainfold', format('%s:%s:%s', last.source, entry, entry));
 END $$
-"""
-
-
-def upgrade() -> None:
-    """Make the function."""
-    op.execute(_APPEND)
