@@ -19,11 +19,12 @@ from db.registry import Registry
 from db.status import chain_status, describe_proof, mixed_positions
 from indexer.errors import IndexerError
 from indexer.evm.client import RpcClient
+from ops.chains.evm import evm_chain_number, evm_client
 from ops.documents import open_storage
 from ops.embedded.postgres import has_data
 from ops.embedded.supervisor import EmbeddedError
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number, evm_client, streams, wanted
+from ops.indexing import streams, wanted
 from ops.node_checks import code_at, final_block, head_of
 from ops.services import read_only_engine
 from ops.settings import (

@@ -19,10 +19,11 @@ from db.reads import ReadError
 from db.registry import Registry
 from ops import doorbell
 from ops.anchoring import NOTARY, Daily
+from ops.chains.evm import evm_chain_number, ordinals
 from ops.commanding import work_until
 from ops.doorbell import Ringer
 from ops.errors import OperationError
-from ops.indexing import declared, evm_chain_number, ordinals, streams
+from ops.indexing import declared, streams
 from ops.nodes import open_nodes
 from ops.settings import ChainSettings, Settings
 

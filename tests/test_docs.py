@@ -107,6 +107,8 @@ def known_keys(tmp_path: Path) -> set[str]:
         "redis": "",
         "chains.x": 'id = "eip155:1"\nrpc = "http://a"\nfinality = "ibft"',
         "contracts.y": f'abi = "y.json"\naddress = {address}',
+        "chains.u": 'id = "solana:1"\nrpc = "http://a"\nfinality = "commitment"',
+        "programs.v": 'idl = "v.json"\naddress = "' + "1" * 32 + '"',
         "signers.z": 'kind = "env"\nenv = "Z"',
         "limits": "",
         "wallets": "",
@@ -117,6 +119,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
     (tmp_path / "y.json").write_text("[]")
+    (tmp_path / "v.json").write_text('{"name": "v"}')
     path = tmp_path / "chainfold.toml"
     path.write_text(
         "".join(
@@ -132,12 +135,13 @@ def known_keys(tmp_path: Path) -> set[str]:
         assert names, problem
         section = place.split(" ")[0].removesuffix("qqqqqq")
         known |= {section + name for name in names.split(", ")}
-    own = {"chains.x": "chains.<name>", "contracts.y": "contracts.<name>"}
-    own["signers.z"] = "signers.<name>"
+    own = {f"chains.{name}": "chains.<name>" for name in "xu"}
+    own |= {"contracts.y": "contracts.<name>"}
+    own |= {"signers.z": "signers.<name>", "programs.v": "programs.<name>"}
     own["auth.external.w"] = "auth.external.<name>"
     for name, shown in own.items():
         known = {key.replace(name, shown) for key in known}
-    return known - {"chains", "contracts", "signers", *sections}
+    return known - {"chains", "contracts", "programs", "signers", *sections}
 
 
 def test_every_setting_is_in_the_reference(tmp_path):

@@ -40,7 +40,7 @@ def implicit(transaction: Field) -> dict[str, Field]:
 
 
 class Emitter(ABC):
-    """What writes events: a contract, a program, or the journal."""
+    """A contract, a program or the journal: it writes events."""
 
     __slots__ = ()
 

@@ -16,6 +16,10 @@ Every event also has `block_time` (seconds since the epoch), `height`, `position
 signature, for an overloaded event) on the chain when it is not the class's;
 `where = {param: value}` takes only the logs with those values, so one event on the
 chain may be several here.
+
+The source may be a `Program` of Solana, `Program("ledger")` of `idl/ledger.json`. Its
+events and its instructions are declared alike; the accounts that an instruction names
+are fields too, `Pubkey()`, and the transaction's id is its signature.
 """
 
 import re

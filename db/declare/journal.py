@@ -45,7 +45,7 @@ from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Journal(Emitter):
-    """What writes entries: us. Nothing but its class body describes an entry."""
+    """The emitter of entries, which nothing but their class bodies describe."""
 
     implicit: ClassVar[Mapping[str, Field]] = implicit(Bytes32())  # of entries: hashes
 

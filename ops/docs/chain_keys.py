@@ -8,6 +8,7 @@ from ops.settings import (
     Fees,
     Finality,
     Logs,
+    ProgramSettings,
     SignerKind,
     SignerSettings,
 )
@@ -94,7 +95,12 @@ CHAIN_SECTIONS = (
         "chains.<name>.programs",
         "The programs of a Solana chain, by the name of their declaration.",
         None,
-        {"<program>": Key("address in base58", "The program's address.")},
+        {
+            "<program>": Key(
+                "address in base58, or a list; or `{ address, start }`",
+                "The program's address, and the first slot worth reading for it.",
+            )
+        },
     ),
     Section(
         "contracts.<name>",
@@ -137,6 +143,32 @@ CHAIN_SECTIONS = (
             "chain": "chains",
             "start": "starts",
         },
+    ),
+    Section(
+        "programs.<name>",
+        "A Solana program declared by its IDL alone; its events and instructions "
+        "become tables whose names begin with the name.",
+        ProgramSettings,
+        {
+            "idl": Key(
+                "path",
+                "The IDL, as Anchor writes it (`target/idl/<program>.json`), of any "
+                "version; relative to the file.",
+            ),
+            "address": Key(
+                "address in base58, or a list; or a table by chain",
+                "Where it is; not needed when the IDL says.",
+            ),
+            "chain": Key(
+                "text, or a list",
+                "The chains it is on; not needed when there is only one Solana chain.",
+            ),
+            "start": Key(
+                "integer; or a table by chain",
+                "The first slot worth reading for it; 0 if not said.",
+            ),
+        },
+        {"address": "addresses", "chain": "chains", "start": "starts"},
     ),
     Section(
         "signers.<name>",

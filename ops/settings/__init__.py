@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ops.settings.check import check
 from ops.settings.model import (
+    SOLANA,
     ApiSettings,
     AuthSettings,
     ChainSettings,
@@ -30,6 +31,7 @@ from ops.settings.model import (
     LimitSettings,
     Logs,
     MetricsSettings,
+    ProgramSettings,
     RedisSettings,
     Secret,
     SecretUrl,
@@ -44,6 +46,7 @@ from ops.settings.tree import NOT_READ, Tree, lay_environment, plant
 
 __all__ = [
     "FILE",
+    "SOLANA",
     "ApiSettings",
     "AuthSettings",
     "ChainSettings",
@@ -58,6 +61,7 @@ __all__ = [
     "LimitSettings",
     "Logs",
     "MetricsSettings",
+    "ProgramSettings",
     "RedisSettings",
     "Secret",
     "SecretUrl",

@@ -46,11 +46,21 @@ def _repeated_addresses(settings: Settings) -> Iterator[str]:
                 for name, contract in settings.contracts.items()
                 for address in contract.addresses.get(chain_name, ())
             ),
+            *(
+                (f"chains.{chain_name}.programs.{name}", deployment.address)
+                for name, deployments in chain.programs.items()
+                for deployment in deployments
+            ),
+            *(
+                (f"programs.{name}", address)
+                for name, program in settings.programs.items()
+                for address in program.addresses.get(chain_name, ())
+            ),
         ]:
             if address in first:
                 yield (
-                    f"{place}: 0x{address.hex()} is already {first[address]}: an "
-                    f"address on a chain is one contract"
+                    f"{place}: {chain.encoding.text(address)} is already "
+                    f"{first[address]}: an address on a chain is one contract"
                 )
             first.setdefault(address, place)
 

@@ -9,7 +9,7 @@ from db import fit, functions
 from db.declare import Count, Event, Key, Program, Projection, Pubkey
 from db.registry import Registry
 from db.schema import migrate
-from tests.helpers.programs import SHOP
+from helpers.programs import SHOP
 
 shop = Program("shop", SHOP)
 

@@ -89,7 +89,7 @@ class Program(Emitter):
 
 
 def parts_of(layout: Layout) -> dict[str, Part]:
-    """What an event or instruction holds, by the name that binds a field to it."""
+    """The parts of an event or instruction, by the name that binds a field to each."""
     parts: dict[str, Part] = {each.name: each.type for each in layout.fields}
     if isinstance(layout, InstructionLayout):
         parts |= {ACCOUNT + ref.name: ref for ref in layout.accounts}
