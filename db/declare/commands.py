@@ -37,13 +37,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from abis import load_abi
+from db.declare.bodies import refuse_bases, refuse_unknown
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, domain_of, snake_case
 from db.declare.fields import Field
 from db.declare.projections import Projection
 from db.declare.roles import Role
-from db.declare.rules import Rule
+from db.declare.rules import Rule, check_rules
 from db.declare.signatures import canonical_type
+
+_WORDS = frozenset(
+    {"role", "signer", "call", "record", "proof", "rules", "once_per", "route"}
+)
 
 
 class Caller:
@@ -147,6 +152,10 @@ class Command:
 
     def __init_subclass__(cls) -> None:
         body = cls.__dict__
+        refuse_bases(cls.__name__, cls.__bases__, Command)
+        refuse_unknown(
+            cls.__name__, body, _WORDS, "fields", lambda v: isinstance(v, Field)
+        )
         fields = {name: item for name, item in body.items() if isinstance(item, Field)}
         names = {id(item): name for name, item in fields.items()}
         call, record = body.get("call"), body.get("record")
@@ -166,7 +175,7 @@ class Command:
             doc=(cls.__doc__ or "").strip(),
             fields=fields,
             roles=_roles(cls.__name__, body.get("role")),
-            rules=tuple(body.get("rules", ())),
+            rules=check_rules(cls.__name__, body.get("rules", ())),
             once_per=_once_per(cls.__name__, body.get("once_per", ()), names),
             signer=_signer(cls.__name__, body.get("signer"), spec),
             call=spec,

@@ -25,6 +25,7 @@ from functools import cache
 from typing import Any, cast
 
 from abis import load_abi
+from db.declare.bodies import refuse_bases, refuse_unknown, text_word
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
@@ -58,6 +59,7 @@ IMPLICIT: dict[str, Field] = {
     "transaction": _TransactionId(),
 }
 KEYS = frozenset({"position", "transaction"})  # those that may be a projection's key
+WORDS = frozenset({"source", "name", "where"})  # of an event's class body
 RESERVED = frozenset(
     {*IMPLICIT, "chain", "source", "name", "where", "spec", "as_of"}
     | {"keyed", "only", "event", "keys", "condition", "identity", "field_for_key"}
@@ -156,6 +158,7 @@ class EventMeta(type):
     ) -> "EventMeta":
         if not bases:
             return super().__new__(mcs, name, bases, body)
+        refuse_bases(name, bases, mcs.base())
         fields = {key: item for key, item in body.items() if isinstance(item, Field)}
         cls = super().__new__(
             mcs, name, bases, {k: v for k, v in body.items() if k not in fields}
@@ -164,6 +167,11 @@ class EventMeta(type):
             item.name = key
         cls.spec = cls.read_spec(name, body, fields)
         return cls
+
+    @staticmethod
+    def base() -> type:
+        """The class that declarations of this kind name as their base."""
+        return Event
 
     def read_spec(
         cls, name: str, body: dict[str, Any], fields: dict[str, Field]
@@ -291,16 +299,28 @@ def camel_case(name: str) -> str:
 
 
 def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> EventSpec:
+    refuse_unknown(name, body, WORDS, "fields", lambda v: isinstance(v, Field))
     source = body.get("source")
+    if isinstance(source, Field):
+        raise DeclarationError(
+            name,
+            f"its source is its own field {source.name!r}, which hides the contract",
+            "give the contract another name than the field",
+        )
     if not isinstance(source, Contract):
         raise DeclarationError(
             name, "it has no source", "write `source = Contract(…)` in its body"
         )
     check_names(name, fields)
-    abi = _find_abi(source, name, str(body.get("name", name)))
+    abi = _find_abi(source, name, text_word(name, body, "name", name))
     for item in fields.values():
         _bind(name, item, abi)
-    where = dict(body.get("where", {}))
+    where = body.get("where", {})
+    if not isinstance(where, Mapping):
+        raise DeclarationError(
+            f"{name}.where", f"{where!r} gives no values", 'write where = {"param": 3}'
+        )
+    where = dict(where)
     _check_where(name, where, abi)
     domain, doc = domain_and_doc(body)
     return EventSpec(name, domain, doc, source, abi, fields, where)

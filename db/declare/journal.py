@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+from db.declare.bodies import refuse_unknown
 from db.declare.errors import DeclarationError
 from db.declare.events import (
     Contract,
@@ -85,6 +86,10 @@ class EntryMeta(EventMeta):
         cls.spec = _with_personal(cast(EntrySpec, cls.spec), kept)
         return cls
 
+    @staticmethod
+    def base() -> type:
+        return Entry
+
     def read_spec(
         self, name: str, body: dict[str, Any], fields: dict[str, Field]
     ) -> EventSpec:
@@ -98,6 +103,9 @@ class EntryMeta(EventMeta):
             raise DeclarationError(
                 name, "it says nothing", "give it a field that is not personal"
             )
+        refuse_unknown(
+            name, body, {"readable_by"}, "fields", lambda v: isinstance(v, Field)
+        )
         check_names(name, fields)
         domain, doc = domain_and_doc(body)
         for key, item in fields.items():
