@@ -50,7 +50,7 @@ REFETCH = "chainfold migrate --refetch"
 
 def declared(settings: Settings) -> Registry:
     """Everything declared: the domains, and the contracts that only have an ABI."""
-    registry = Registry.load()
+    registry = Registry.load(settings.domains, settings.declarations)
     _check_names(settings, registry)
     events: list[type[Event]] = []
     for contract in settings.contracts.values():

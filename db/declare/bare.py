@@ -22,14 +22,9 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from db.declare.events import (
-    RESERVED,
-    Contract,
-    Event,
-    EventMeta,
-    snake_case,
-)
+from db.declare.events import RESERVED, Contract, Event, EventMeta
 from db.declare.fields import Address, Field, field_for_abi
+from db.declare.names import snake_case
 from db.declare.signatures import identity, long_type, signature
 
 log = logging.getLogger(__name__)

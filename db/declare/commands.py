@@ -36,11 +36,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from abis import load_abi
+from db.declare.artifacts import load_abi
 from db.declare.bodies import refuse_bases, refuse_unknown
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, domain_of, snake_case
+from db.declare.events import Event
 from db.declare.fields import Field
+from db.declare.names import domain_of, snake_case
 from db.declare.projections import Projection
 from db.declare.roles import Role
 from db.declare.rules import Rule, check_rules

@@ -21,14 +21,14 @@ chain may be several here.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, cast
 
-from abis import load_abi
+from db.declare.artifacts import load_abi
 from db.declare.bodies import refuse_bases, refuse_unknown, text_word
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
+from db.declare.names import camel_case, domain_of, snake_case
 from db.declare.readers import Readers
 from db.declare.signatures import identity, names_of, signature
 from db.declare.values import value_field
@@ -285,19 +285,6 @@ class FieldRef(Expression):
         return f"{self.view.event.spec.id}.{self.field.name}"
 
 
-@cache
-def snake_case(name: str) -> str:
-    """`CampaignCreated` to `campaign_created`, `NFTMinted` to `nft_minted`."""
-    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
-
-
-def camel_case(name: str) -> str:
-    """`funding_goal` to `fundingGoal`."""
-    head, *rest = name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
 def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> EventSpec:
     refuse_unknown(name, body, WORDS, "fields", lambda v: isinstance(v, Field))
     source = body.get("source")
@@ -407,11 +394,3 @@ def _check_where(subject: str, where: dict[str, Any], abi: Mapping[str, Any]) ->
                 f"{param!r} is not a plain parameter of {signature(abi)}",
                 f"use one of {', '.join(inputs)}",
             )
-
-
-def domain_of(module: str) -> str:
-    """`crowdfunding` for `db.domains.crowdfunding.events`, else the last name."""
-    parts = module.split(".")
-    if parts[:2] == ["db", "domains"] and len(parts) > 2:
-        return parts[2]
-    return parts[-1]

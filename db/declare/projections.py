@@ -29,10 +29,11 @@ from typing import Any
 
 from db.declare.bodies import names_word, refuse_bases, refuse_unknown
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, EventView, domain_of, snake_case
+from db.declare.events import Event, EventView
 from db.declare.expressions import Expression
 from db.declare.fields import Field, Kind
 from db.declare.folds import First, Fold, Latest, Max, Min, Stage, Sum
+from db.declare.names import domain_of, snake_case
 from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 from db.declare.values import NUMBERS, alike, type_name, value_field
 

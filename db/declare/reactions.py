@@ -18,7 +18,8 @@ from typing import Any
 
 from db.declare.commands import Command
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, domain_of
+from db.declare.events import Event
+from db.declare.names import domain_of
 from db.declare.rules import Tables, takes_two
 
 React = Callable[[Any, Tables], Iterator[Command]]
