@@ -24,7 +24,7 @@ from db.declare import (
 from db.declare.names import PARTS
 from db.declare.projections import ProjectionSpec
 from db.declare.roles import SYSTEM_ROLES
-from db.discovery import find_domains
+from db.discovery import Domain, find_domains
 
 NAME_LENGTH_MAX = 45  # of a table; what is made beside it has a longer one
 T = TypeVar("T")
@@ -101,7 +101,12 @@ class Registry:
 
         `declarations` are folders and files of domains outside the product.
         """
-        found = list(find_domains(domains, declarations))
+        return cls.of_domains(find_domains(domains, declarations))
+
+    @classmethod
+    def of_domains(cls, domains: Iterable[Domain]) -> "Registry":
+        """A registry of all that domains declare; raises DeclarationError."""
+        found = list(domains)
         modules = [module for domain in found for module in domain.modules]
         values = [each for module in modules for each in vars(module).values()]
         for domain in found:

@@ -115,7 +115,7 @@ def _declare(
 def _fields(abi: Mapping[str, Any]) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     for item in abi["inputs"]:
-        name = _free(_column(item["name"]), fields)
+        name = _free(column_name(item["name"]), fields)
         fields[name] = field_for_abi(
             item["type"], indexed=item["indexed"], param=item["name"]
         )
@@ -123,7 +123,8 @@ def _fields(abi: Mapping[str, Any]) -> dict[str, Field]:
     return fields
 
 
-def _column(param: str) -> str:
+def column_name(param: str) -> str:
+    """A parameter's name as that of a column."""
     name = re.sub(r"[^a-z0-9_]", "_", snake_case(param.strip("_$"))) or "arg"
     if name[0].isdigit():
         name = f"arg_{name}"

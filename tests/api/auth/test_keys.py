@@ -6,6 +6,7 @@ import pytest
 
 from db.declare.roles import Role
 from db.domains.crowdfunding.roles import INVESTOR, ISSUER
+from helpers.door import ROLES
 
 KEYS, ACCOUNTS = "/api/v1/auth/keys", "/api/v1/auth/accounts"
 
@@ -103,7 +104,7 @@ class TestAdministration:
 
     def test_others_do_not(self, door):
         account = door.account(INVESTOR)
-        for role in set(Role) - {Role.OPERATOR}:
+        for role in set(ROLES) - {Role.OPERATOR}:
             token = door.token(door.account(role))
             self.put(door, account, ["operator"], 403, token=token)
             door.post(f"{ACCOUNTS}/{account}/disable", None, 403, token=token)

@@ -13,9 +13,8 @@ from sqlalchemy import text
 from api.auth import passwords, secrets
 from api.auth.passwords import outdated
 from db.accounts import accounts
-from db.declare.roles import Role
 from db.domains.crowdfunding.roles import INVESTOR
-from helpers.door import NUMBERS, PASSWORD
+from helpers.door import NUMBERS, PASSWORD, ROLES
 
 REGISTER, TOKEN = "/api/v1/auth/register", "/api/v1/auth/token"
 REFRESH, LOGOUT, ME = f"{TOKEN}/refresh", "/api/v1/auth/logout", "/api/v1/auth/me"
@@ -57,7 +56,7 @@ class TestRegistration:
         }  # fmt: skip
         assert sign_in(door, login).json["account"] == opened["account"]
 
-    @pytest.mark.parametrize("role", [*Role])
+    @pytest.mark.parametrize("role", ROLES)
     def test_a_role_of_trust_cannot_be_taken(self, door, role):
         status = 201 if role in ("investor", "issuer") else 403
 
