@@ -14,8 +14,8 @@ from db.commands.accept import CommandRow
 from db.commands.evm import holding, memory
 from db.commands.evm.slots import find_signer, pause
 from db.commands.evm.wallets import settle_wallet_command
-from db.domains.audit.entries import ActionTaken
 from db.journal.append import Actor, append
+from db.journal.audit.entries import ActionTaken
 from db.registry import Registry
 
 EVERY = "every signer"

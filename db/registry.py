@@ -1,19 +1,16 @@
 """Find the domains, and hold what they and the settings declare."""
 
 import hashlib
-import importlib
-import importlib.util
 import inspect
 import json
-import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-import db.domains
 from db.declare import (
     Command,
     Contract,
@@ -22,9 +19,13 @@ from db.declare import (
     FieldRef,
     Projection,
     Reaction,
+    Role,
 )
 from db.declare.emitters import Emitter
+from db.declare.names import PARTS
 from db.declare.projections import ProjectionSpec
+from db.declare.roles import SYSTEM_ROLES
+from db.discovery import Domain, find_domains
 
 NAME_LENGTH_MAX = 45  # of a table; what is made beside it has a longer one
 T = TypeVar("T")
@@ -44,6 +45,8 @@ class Registry:
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     journal_print: str = ""  # changes with anything that an entry is folded to
     untagged: frozenset[str] = frozenset()  # contracts whose calls carry no id
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    routes: tuple[str, ...] = ()  # modules that add routes to the API
 
     @classmethod
     def of(
@@ -54,6 +57,8 @@ class Registry:
         reactions: Iterable[Reaction] = (),
         *,
         untagged: Iterable[str] = (),
+        roles: Iterable[Role] = (),
+        routes: Iterable[str] = (),
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
@@ -70,8 +75,10 @@ class Registry:
                 if event.spec.id not in by_id:
                     _claim(tables, event.spec.table, event)
                     by_id[event.spec.id] = event
+        said = [*SYSTEM_ROLES, *roles]
         by_slug: dict[str, type[Command]] = {}
         for command in commands:
+            said += command.spec.roles
             _claim(tables, command.spec.slug, command)
             by_slug[command.spec.slug] = command
         return cls(
@@ -81,32 +88,43 @@ class Registry:
             dict(sorted((each.id, each) for each in reactions)),
             _journal_print(by_id.values(), by_plural.values()),
             frozenset(untagged) | _untagged(e.spec.source for e in by_id.values()),
+            {role: role for role in sorted(dict.fromkeys(said))},
+            tuple(routes),
         )
 
     @classmethod
-    def load(cls) -> "Registry":
-        """Import every domain under `db.domains`."""
-        events: list[type[Event]] = []
-        projections: list[type[Projection]] = []
-        commands: list[type[Command]] = []
-        reactions: list[Reaction] = []
-        contracts: list[Contract] = []
-        for found in pkgutil.iter_modules(db.domains.__path__):
-            if not found.ispkg:
-                continue
-            for name in ("events", "entries", "projections", "commands", "reactions"):
-                path = f"db.domains.{found.name}.{name}"
-                if importlib.util.find_spec(path) is None:
-                    continue
-                module = importlib.import_module(path)
-                events += _declared(module, Event)
-                projections += _declared(module, Projection)
-                commands += _declared(module, Command)
-                values = vars(module).values()
-                reactions += [each for each in values if isinstance(each, Reaction)]
-                contracts += [each for each in values if isinstance(each, Contract)]
-        said = _untagged(contracts)
-        return cls.of(events, projections, commands, reactions, untagged=said)
+    def load(
+        cls,
+        domains: Sequence[str] | None = None,
+        declarations: Sequence[Path] = (),
+    ) -> "Registry":
+        """Import these domains, or all, and the product's own declarations.
+
+        `declarations` are folders and files of domains outside the product.
+        """
+        return cls.of_domains(find_domains(domains, declarations))
+
+    @classmethod
+    def of_domains(cls, domains: Iterable[Domain]) -> "Registry":
+        """A registry of all that domains declare; raises DeclarationError."""
+        found = list(domains)
+        modules = [module for domain in found for module in domain.modules]
+        values = [each for module in modules for each in vars(module).values()]
+        for domain in found:
+            for module in domain.modules:
+                _refuse_hidden(domain.name, module)
+        roles = [each for each in values if isinstance(each, Role)]
+        commands = _declared(modules, Command)
+        _refuse_unknown_roles(roles, commands)
+        return cls.of(
+            _declared(modules, Event),
+            _declared(modules, Projection),
+            commands,
+            [each for each in values if isinstance(each, Reaction)],
+            untagged=_untagged(each for each in values if isinstance(each, Contract)),
+            roles=roles,
+            routes=[each.routes for each in found if each.routes is not None],
+        )
 
     def with_events(self, events: Iterable[type[Event]]) -> "Registry":
         """The same registry with the events of contracts that have no code."""
@@ -116,6 +134,8 @@ class Registry:
             self.commands.values(),
             self.reactions.values(),
             untagged=self.untagged,
+            roles=self.roles.values(),
+            routes=self.routes,
         )
 
     @property
@@ -206,11 +226,45 @@ def _file_of(owner: Declared) -> str:
     return getattr(module, "__file__", None) or owner.__module__
 
 
-def _declared(module: ModuleType, base: type[T]) -> list[type[T]]:
+def _declared(modules: Iterable[ModuleType], base: type[T]) -> list[type[T]]:
     return [
         item
+        for module in modules
         for _, item in inspect.getmembers(module, inspect.isclass)
         if issubclass(item, base)
         and item is not base
         and item.__module__ == module.__name__
     ]
+
+
+def _refuse_hidden(domain: str, module: ModuleType) -> None:
+    """Refuse declarations in modules that are only imported by those that are read."""
+    found: list[Declared] = [
+        *_declared([module], Event),
+        *_declared([module], Projection),
+        *_declared([module], Command),
+    ]
+    for item in found:
+        if item.spec.domain != domain:
+            raise DeclarationError(
+                f"{item.spec.domain}.{item.spec.name}",
+                f"the domain {domain} declares in {', '.join(PARTS)} only",
+                f"move the class to one of these modules of {domain}",
+                _file_of(item),
+            )
+
+
+def _refuse_unknown_roles(
+    roles: Collection[Role], commands: Iterable[type[Command]]
+) -> None:
+    known = {*roles, *SYSTEM_ROLES}
+    for command in commands:
+        for role in command.spec.roles:
+            if role not in known:
+                raise DeclarationError(
+                    f"{command.spec.domain}.{command.spec.name}",
+                    f"no domain declares the role {role!r}; known: "
+                    f"{', '.join(sorted(known))}",
+                    f'write <NAME> = Role("{role}") in roles.py, or correct it',
+                    _file_of(command),
+                )

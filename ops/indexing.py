@@ -11,7 +11,7 @@ from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
 from db.declare.evm.bare import declare_events
 from db.declare.evm.signatures import is_announcement, names_of
-from db.declare.naming import domain_of
+from db.declare.naming import emitter_domain
 from db.declare.solana.bare import declare_program
 from db.engine import connect
 from db.registry import NAME_LENGTH_MAX, Registry
@@ -37,7 +37,7 @@ from ops.settings import (
 
 def declared(settings: Settings) -> Registry:
     """Everything declared: the domains, and what only has an ABI or an IDL."""
-    registry = Registry.load()
+    registry = Registry.load(settings.domains, settings.declarations)
     _check_names(settings, registry)
     events: list[type[Event]] = []
     for contract in settings.contracts.values():
@@ -74,7 +74,7 @@ def _check_names(settings: Settings, registry: Registry) -> None:
     domains = {event.spec.domain for event in registry.events.values()}
     taken: dict[str, str] = {}
     for section, emitter in _own(settings):
-        name, domain = emitter.name, domain_of(emitter.name)
+        name, domain = emitter.name, emitter_domain(emitter.name)
         place = f"[{section}.{name}]"
         other = taken.setdefault(domain, place)
         if name in registry.emitters:

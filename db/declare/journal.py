@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
+from db.declare.bodies import refuse_unknown
 from db.declare.emitters import Emitter, implicit
 from db.declare.errors import DeclarationError
 from db.declare.events import (
@@ -119,6 +120,10 @@ class EntryMeta(EventMeta):
         cls.spec = _with_personal(cast(EntrySpec, cls.spec), kept)
         return cls
 
+    @staticmethod
+    def base() -> type:
+        return Entry
+
     def read_spec(
         self, name: str, body: dict[str, Any], fields: dict[str, Field]
     ) -> EventSpec:
@@ -132,6 +137,9 @@ class EntryMeta(EventMeta):
             raise DeclarationError(
                 name, "it says nothing", "give it a field that is not personal"
             )
+        refuse_unknown(
+            name, body, {"readable_by"}, "fields", lambda v: isinstance(v, Field)
+        )
         check_names(name, fields)
         domain, doc = domain_and_doc(body)
         schema = JOURNAL.find(name, name)

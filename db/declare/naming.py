@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 
-from db.declare.events import RESERVED, snake_case
+from db.declare.events import RESERVED
 from db.declare.fields import Field
+from db.declare.names import snake_case
 
 # Key words that Postgres reserves (its manual, appendix C), as column names.
 _SQL = frozenset(
@@ -24,7 +25,7 @@ _SQL = frozenset(
 )
 
 
-def domain_of(emitter: str) -> str:
+def emitter_domain(emitter: str) -> str:
     """The domain of a contract or program in the settings: its tables begin with it."""
     return snake_case(clean_name(emitter))
 

@@ -27,11 +27,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from db.declare.bodies import names_word, refuse_bases, refuse_unknown
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, EventView, domain_of, snake_case
+from db.declare.events import Event, EventView
 from db.declare.expressions import Expression
 from db.declare.fields import Field, Kind
 from db.declare.folds import First, Fold, Latest, Max, Min, Stage, Sum
+from db.declare.names import domain_of, snake_case
 from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 from db.declare.values import NUMBERS, alike, type_name, value_field
 
@@ -39,6 +41,9 @@ from db.declare.values import NUMBERS, alike, type_name, value_field
 _RESERVED = frozenset(
     {"source", "chain", "as_of", "spec", "plural", "index", "readable_by"}
 )
+
+
+_WORDS = frozenset({"plural", "index", "readable_by"})
 
 
 class Key:
@@ -114,6 +119,11 @@ class Projection:
 
     def __init_subclass__(cls) -> None:
         body = cls.__dict__
+        refuse_bases(cls.__name__, cls.__bases__, Projection)
+        refuse_unknown(
+            cls.__name__, body, {*_WORDS, "spec"}, "keys, folds, row expressions",
+            lambda value: isinstance(value, Key | Expression),
+        )  # fmt: skip
         keys = [name for name, item in body.items() if isinstance(item, Key)]
         folds = {name: item for name, item in body.items() if isinstance(item, Fold)}
         expressions = {
@@ -132,7 +142,7 @@ class Projection:
             keys=key_fields,
             folds=folds,
             expressions=expressions,
-            index=tuple(body.get("index", ())),
+            index=names_word(cls.__name__, body, "index"),
             readable_by=_readers(cls.__name__, folds, said),
             owned_by=owner_of(cls.__name__, said, {**key_fields, **_stored(folds)}),
         )

@@ -11,14 +11,16 @@ out. It has no database, no clock and no randomness. What it asks for is named b
 command's `once_per`, so that running it again asks for nothing new.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from db.declare.commands import Command
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, domain_of
-from db.declare.rules import Tables
+from db.declare.events import Event
+from db.declare.names import domain_of
+from db.declare.rules import Tables, takes_two
 
 React = Callable[[Any, Tables], Iterator[Command]]
 
@@ -47,6 +49,7 @@ def reaction(*, to: type[Event]) -> Callable[[React], Reaction]:
             raise DeclarationError(
                 function.__name__, f"{to!r} is not an event", "react to an Event"
             )
+        _check(function, to)
         return Reaction(
             function.__name__,
             domain_of(function.__module__),
@@ -56,3 +59,19 @@ def reaction(*, to: type[Event]) -> Callable[[React], Reaction]:
         )
 
     return declare
+
+
+def _check(function: React, to: type[Event]) -> None:
+    """Refuse a reaction that could never run."""
+    if to.spec.in_journal:
+        raise DeclarationError(
+            function.__name__,
+            f"{to.spec.name} is an entry, and only facts of chains are reacted to",
+            "react to an Event of a contract",
+        )
+    if not inspect.isgeneratorfunction(function) or not takes_two(function):
+        raise DeclarationError(
+            function.__name__,
+            "it is not a generator of commands",
+            "write def <reaction>(event, tables) and `yield` each command",
+        )

@@ -26,6 +26,7 @@ class Commands(click.Group):
         "index": "ops.cli.follow",
         "journal": "ops.cli.journal",
         "migrate": "ops.cli.tables",
+        "new": "ops.cli.new",
         "repair": "ops.cli.tables",
         "rewind": "ops.cli.tables",
         "run": "ops.cli.serve",

@@ -310,6 +310,8 @@ class Settings:
 
     path: Path | None = None
     data_dir: Path = Path(".chainfold")
+    domains: tuple[str, ...] | None = None  # None: all that there are
+    declarations: tuple[Path, ...] = ()
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     chains: Mapping[str, ChainSettings] = field(default_factory=_nothing)

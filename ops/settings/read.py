@@ -54,6 +54,11 @@ def read_settings(
     settings = Settings(
         path=path,
         data_dir=base / Path(data_dir).expanduser(),
+        domains=tuple(root.texts("domains")) if "domains" in root else None,
+        declarations=tuple(
+            (base / Path(each).expanduser()).resolve()
+            for each in root.texts("declarations")
+        ),
         database=read_database(root.section("database")),
         redis=read_redis(root.section("redis")),
         chains=MappingProxyType(chains),

@@ -1,9 +1,9 @@
 """Events bind the chain's names and types to ours."""
 
 from db.declare import Address, Bool, Bytes32, Contract, Event, Hash, Json, Text, Uint
-from db.declare.events import camel_case, domain_of, snake_case
 from db.declare.evm.signatures import signature
 from db.declare.fields import Kind
+from db.declare.names import camel_case, domain_of, snake_case
 from db.registry import Registry, event_fingerprint
 from helpers.ledger import abi_event
 

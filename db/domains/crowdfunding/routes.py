@@ -1,4 +1,7 @@
-"""Routes under the names that clients of the platforms before this one know.
+"""Routes of crowdfunding besides those of its tables and commands.
+
+Under `/issuers/kyc` issuers and investors hand in documents (`api.documents`). The
+others are known to clients of the platforms before this one:
 
     GET  /issuers/<issuer>/blockchain      where the issuer's row is
     GET  /campaigns/<campaign>/status      where the campaign's row is
@@ -14,12 +17,13 @@ The first four answer with the place (307): there is one route for each thing.
 from typing import Any
 
 from flask import Response, request, url_for
-from flask_smorest import Blueprint  # type: ignore[import-untyped]
+from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from sqlalchemy import Connection
 
 from api.auth.principal import current_principal
 from api.auth.routes import SIGNED_IN, shape
 from api.command_answers import json_answer
+from api.documents import documents_blueprint
 from api.errors import Problem
 from api.parameters import value_of
 from api.schemas import Schema
@@ -28,6 +32,7 @@ from api.writes import lane_asked
 from commands.errors import NodeAway
 from db import reads, sources
 from db.domains.crowdfunding.projections import Certificate, Investment
+from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from db.reads.tables import ReadTables
 
 _HEIGHT: Schema = {"type": ["integer", "null"], "minimum": 0}
@@ -69,8 +74,18 @@ THERE: Schema = {
 }
 
 
-def aliases_blueprint(service: Service) -> Blueprint:
-    """Every route of this module."""
+def add_routes(api: Api, service: Service) -> None:
+    """Add the routes of the domain, as far as the API has what they need."""
+    if service.intake is not None:
+        api.register_blueprint(_aliases(service))
+    if service.documents is not None:
+        documents = documents_blueprint(
+            service, service.documents, path="/issuers/kyc", owners=(ISSUER, INVESTOR)
+        )
+        api.register_blueprint(documents)
+
+
+def _aliases(service: Service) -> Blueprint:
     blueprint = Blueprint(
         "aliases", __name__, url_prefix=PREFIX, description="Other names for routes."
     )

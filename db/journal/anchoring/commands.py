@@ -1,7 +1,7 @@
 """Putting a hash on the chain."""
 
 from db.declare import Bytes32, Call, Command, Role, Uint
-from db.domains.anchoring import events as e
+from db.journal.anchoring import events as e
 
 
 class AnchorHash(Command):

@@ -1,7 +1,7 @@
 """Projections of the audit log."""
 
 from db.declare import EVERYONE, First, Key, Projection
-from db.domains.audit import entries as e
+from db.journal.audit import entries as e
 
 
 class JournalDay(Projection):

@@ -1,7 +1,7 @@
 """Anchors one by one, and the last of each kind that a signer gave a subject."""
 
 from db.declare import Count, First, Key, Latest, Projection
-from db.domains.anchoring import events as e
+from db.journal.anchoring import events as e
 
 
 class Anchor(Projection):

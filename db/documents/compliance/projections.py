@@ -1,7 +1,7 @@
 """Documents, each with where it stands."""
 
 from db.declare import Count, First, Key, Latest, Projection, Stage
-from db.domains.compliance import entries as e
+from db.documents.compliance import entries as e
 
 
 class KycDocument(Projection):
