@@ -45,10 +45,11 @@ def read_settings(
         name: read_contract(name, table, base=base, chains=list(chains))
         for name, table in _named(root, "contracts")
     }
+    domains = tuple(root.texts("domains"))
     settings = Settings(
         path=path,
         data_dir=base / Path(data_dir).expanduser(),
-        domains=tuple(root.texts("domains")) if "domains" in root else None,
+        domains=domains if "domains" in root else None,
         declarations=tuple(
             (base / Path(each).expanduser()).resolve()
             for each in root.texts("declarations")
