@@ -51,10 +51,11 @@ def read_settings(
         name: read_program(name, table, base=base, chains=solana)
         for name, table in _named(root, "programs")
     }
+    domains = tuple(root.texts("domains"))
     settings = Settings(
         path=path,
         data_dir=base / Path(data_dir).expanduser(),
-        domains=tuple(root.texts("domains")) if "domains" in root else None,
+        domains=domains if "domains" in root else None,
         declarations=tuple(
             (base / Path(each).expanduser()).resolve()
             for each in root.texts("declarations")

@@ -43,9 +43,9 @@ class Clock:
 class Door:
     """An app that knows who asks, with a route that tells and one that is guarded."""
 
-    def __init__(self, url, registry=REGISTRY, **options):
-        roles = {role: role for role in ROLES}
-        self.url, self.registry = url, replace(registry, roles=roles)
+    def __init__(self, url, registry=REGISTRY, roles=ROLES, **options):
+        said = registry.roles | {role: role for role in roles}
+        self.url, self.registry = url, replace(registry, roles=said)
         self.clock = Clock()
         self.writer = create_engine(url)
         self.reader = reads.read_engine(url)

@@ -673,3 +673,15 @@ def test_an_ambiguous_announcement_names_the_choices(problems, tmp_path):
     text = problems(factory_of(tmp_path, both, "Made", "p0"))
 
     assert "write event = 'Made(address)' or 'Made(address,uint256)'" in text
+
+
+def test_domains_are_chosen_by_name_and_declared_beside_the_file(tmp_path):
+    path = tmp_path / "chainfold.toml"
+    path.write_text('domains = ["lending"]\ndeclarations = ["./lending"]\n')
+
+    found = load_settings(path, {})
+
+    assert ("lending",) == found.domains
+    assert (tmp_path / "lending",) == found.declarations
+    assert None is load_settings(None, {}).domains
+    assert ("a", "b") == load_settings(path, {"CHAINFOLD_DOMAINS": "a,b"}).domains

@@ -93,9 +93,10 @@ def test_snake_and_camel_case():
     assert "amount" == camel_case("amount")
 
 
-def test_the_domain_is_the_folder_under_domains():
+def test_the_domain_is_the_folder_or_the_module():
     assert "crowdfunding" == domain_of("db.domains.crowdfunding.events")
-    assert "events" == domain_of("somewhere.events")
+    assert "somewhere" == domain_of("somewhere.events") == domain_of("somewhere")
+    assert "events" == domain_of("events")
 
 
 def test_the_signature_writes_structs_out():
