@@ -1,8 +1,8 @@
 """A database of the release before is upgraded by `migrate`, and loses nothing.
 
-`tests/fixtures/release_0027.sql.xz` is what pg_dump 18 wrote of the demo's database with
-control tables 0027: a chain of 180 blocks, a business of 25 campaigns, nine commands and
-a journal. Rows about accounts were left out.
+`tests/fixtures/release_0027.sql.xz` is what pg_dump 18 wrote of the demo's database
+with control tables 0027: a chain of 180 blocks, a business of 25 campaigns, nine
+commands and a journal. Rows about accounts were left out.
 """
 
 import lzma
