@@ -25,6 +25,7 @@ from db.declare.emitters import Emitter
 from db.declare.names import PARTS
 from db.declare.projections import ProjectionSpec
 from db.declare.roles import SYSTEM_ROLES
+from db.declare.timers import Due, Schedule
 from db.discovery import Domain, find_domains
 
 NAME_LENGTH_MAX = 45  # of a table; what is made beside it has a longer one
@@ -36,7 +37,8 @@ Declared = type[Event] | type[Projection] | type[Command]
 class Registry:
     """All declarations, in order of name.
 
-    Events by id, projections by plural name, commands by slug, reactions by id.
+    Events by id, projections by plural name, commands by slug, reactions,
+    dues and schedules by id.
     """
 
     events: Mapping[str, type[Event]]
@@ -47,6 +49,8 @@ class Registry:
     untagged: frozenset[str] = frozenset()  # contracts whose calls carry no id
     roles: Mapping[str, Role] = field(default_factory=dict)
     routes: tuple[str, ...] = ()  # modules that add routes to the API
+    dues: Mapping[str, Due] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -59,6 +63,7 @@ class Registry:
         untagged: Iterable[str] = (),
         roles: Iterable[Role] = (),
         routes: Iterable[str] = (),
+        timers: Iterable[Due | Schedule] = (),
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
@@ -76,6 +81,7 @@ class Registry:
                     _claim(tables, event.spec.table, event)
                     by_id[event.spec.id] = event
         said = [*SYSTEM_ROLES, *roles]
+        timers = sorted(timers, key=lambda each: each.id)
         by_slug: dict[str, type[Command]] = {}
         for command in commands:
             said += command.spec.roles
@@ -90,6 +96,8 @@ class Registry:
             frozenset(untagged) | _untagged(e.spec.source for e in by_id.values()),
             {role: role for role in sorted(dict.fromkeys(said))},
             tuple(routes),
+            {each.id: each for each in timers if isinstance(each, Due)},
+            {each.id: each for each in timers if isinstance(each, Schedule)},
         )
 
     @classmethod
@@ -124,6 +132,7 @@ class Registry:
             untagged=_untagged(each for each in values if isinstance(each, Contract)),
             roles=roles,
             routes=[each.routes for each in found if each.routes is not None],
+            timers=[each for each in values if isinstance(each, Due | Schedule)],
         )
 
     def with_events(self, events: Iterable[type[Event]]) -> "Registry":
@@ -136,6 +145,7 @@ class Registry:
             untagged=self.untagged,
             roles=self.roles.values(),
             routes=self.routes,
+            timers=[*self.dues.values(), *self.schedules.values()],
         )
 
     @property

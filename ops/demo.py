@@ -216,8 +216,8 @@ def do_business(
     begins anew from what is on the chain.
     """
     while not stop.is_set():
-        # What the reactions certify would be certified twice.
-        traffic = Traffic(deployment, seed=seed, certify=False)
+        # What reactions and timers do would be done twice.
+        traffic = Traffic(deployment, seed=seed, automated=True)
         seed += 1
         try:
             with contextlib.closing(traffic.stream()) as steps:

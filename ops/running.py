@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 
 from prometheus_client import start_http_server
@@ -38,9 +39,10 @@ from indexer.follow import (
     step,
     stop_chain,
 )
-from indexer.react import run_reactions
+from indexer.react import Journal, Reacting, run_reactions
+from indexer.timers import run_due, run_schedules
 from ops.errors import OperationError
-from ops.indexing import open_chain
+from ops.indexing import open_chain, streams
 from ops.settings import ChainSettings, Settings
 
 HANGING_SECONDS = 600  # a step that takes longer hangs: another may take over
@@ -99,7 +101,11 @@ async def follow_chains(
         )
         for chain in chains
     ]
-    results = await asyncio.gather(*loops, return_exceptions=True)
+    journal = Journal(engine, registry)
+    async with _beside(
+        _react(journal, stop, partial(_schedules, settings, engine, registry))
+    ):
+        results = await asyncio.gather(*loops, return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     for failure in failed:
         log.error("chain_given_up cause=%s", failure)
@@ -269,19 +275,40 @@ async def _keep_place(chain: Chain) -> None:
                     await asyncio.to_thread(_tell_long_step, chain, taken)
 
 
-async def _react(chain: Chain, stop: asyncio.Event) -> None:
-    """Give final facts to the reactions as they come."""
-    while chain.registry.reactions and not stop.is_set():
+async def _react(of: Reacting, stop: asyncio.Event, *more: Callable[[], int]) -> None:
+    """Run reactions and timers of a chain, or of the journal, again and again.
+
+    `more` are run besides. Each is tried though another fails.
+    """
+    work: list[Callable[[], int]] = [
+        partial(run_reactions, of),
+        lambda: run_due(of, datetime.now(UTC)),
+        *more,
+    ]
+    registry = of.registry
+    while (registry.reactions or registry.dues or registry.schedules) and (
+        not stop.is_set()
+    ):
         await _sleep(stop, REACT_SECONDS)
-        try:
-            await asyncio.to_thread(run_reactions, chain)
-        except (Refused, ReadError) as error:
-            log.warning(
-                "reactions_retried chain=%s cause=%s", chain.name, first_line(error)
-            )
-        except Exception:
-            # Without this nothing would be reacted to any more, and nobody hear of it.
-            log.exception("reactions_failed chain=%s", chain.name)
+        for each in work:
+            try:
+                await asyncio.to_thread(each)
+            except (Refused, ReadError) as error:
+                log.warning(
+                    "reactions_retried chain=%s cause=%s", of.name, first_line(error)
+                )
+            except Exception:
+                # Without this nothing would be done any more, and nobody hear of it.
+                log.exception("reactions_failed chain=%s", of.name)
+
+
+def _schedules(settings: Settings, engine: Engine, registry: Registry) -> int:
+    """Run the schedules whose times have come."""
+    planned = streams(settings, registry)
+    with engine.connect() as connection:
+        rows = sources.all_sources(connection)
+    chains = [(row.id, planned[row.name][1]) for row in rows if row.name in planned]
+    return run_schedules(engine, registry, chains, datetime.now(UTC))
 
 
 def _tell_long_step(chain: Chain, seconds: float) -> None:

@@ -30,6 +30,7 @@ MANUAL = (
     "commands",
     "journal",
     "reactions",
+    "timers",
     "rules",
     "fields",
     "events",

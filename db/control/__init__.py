@@ -33,6 +33,7 @@ from db.control.indexing import (
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import signed, signing_day, signing_from, signing_stop
+from db.control.timers import due_done, schedule, schedule_run
 
 __all__ = [
     "account",
@@ -44,6 +45,7 @@ __all__ = [
     "command_event",
     "coverage",
     "declaration",
+    "due_done",
     "endpoint_limit",
     "follower",
     "function",
@@ -57,6 +59,8 @@ __all__ = [
     "reaction",
     "refresh_token",
     "relay",
+    "schedule",
+    "schedule_run",
     "sender_transaction",
     "session",
     "sign_in_attempt",

@@ -4,7 +4,7 @@ import re
 from functools import cache
 
 # The modules of a domain that declare.
-PARTS = ("roles", "events", "entries", "projections", "commands", "reactions")
+PARTS = ("roles", "events", "entries", "projections", "commands", "reactions", "timers")
 
 
 @cache

@@ -8,7 +8,11 @@
 
 A reaction is a pure generator: a final fact and the tables as of its block in, commands
 out. It has no database, no clock and no randomness. What it asks for is named by the
-command's `once_per`, so that running it again asks for nothing new.
+command's `once_per`, so that running it again asks for nothing new. It may yield
+entries of the journal too, which are appended with the note that it ran.
+
+A reaction to an `Entry` is given each entry in their order, with the tables folded from
+the journal as of it; what the chain says of it is for the rules of its commands.
 """
 
 import inspect
@@ -19,10 +23,11 @@ from typing import Any
 from db.declare.commands import Command
 from db.declare.errors import DeclarationError
 from db.declare.events import Event
+from db.declare.journal import Entry
 from db.declare.names import domain_of
 from db.declare.rules import Tables, takes_two
 
-React = Callable[[Any, Tables], Iterator[Command]]
+React = Callable[[Any, Tables], Iterator[Command | Entry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,9 @@ def reaction(*, to: type[Event]) -> Callable[[React], Reaction]:
 
 def _check(function: React, to: type[Event]) -> None:
     """Refuse a reaction that could never run."""
-    if to.spec.in_journal:
-        raise DeclarationError(
-            function.__name__,
-            f"{to.spec.name} is an entry, and only facts of chains are reacted to",
-            "react to an Event of a contract",
-        )
     if not inspect.isgeneratorfunction(function) or not takes_two(function):
         raise DeclarationError(
             function.__name__,
-            "it is not a generator of commands",
+            "it is not a generator of commands and entries",
             "write def <reaction>(event, tables) and `yield` each command",
         )

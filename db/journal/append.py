@@ -153,7 +153,9 @@ def _as_fact(entry: Entry, body: Mapping[str, Any]) -> dict[str, Any]:
     """The values as Postgres reads them from JSON into the columns of the fact."""
     fields = entry.spec.fields
     return {
-        name: "\\x" + value[2:] if fields[name].kind is Kind.BYTES else value
+        name: "\\x" + entry.values[name].hex()
+        if fields[name].kind is Kind.BYTES
+        else value
         for name, value in body.items()
     }
 
