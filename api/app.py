@@ -36,6 +36,7 @@ from api.index import index_blueprint
 from api.journal import journal_blueprint
 from api.metrics import Metrics
 from api.reads import components, facts_blueprint, read_blueprint
+from api.schedules import schedules_blueprint
 from api.service import PREFIX, Service
 from api.waiting import Hub
 from api.writes import write_blueprint
@@ -133,6 +134,8 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     blueprint = auth_blueprint(gate)
     limit_sign_in(limiter, blueprint, web)
     api.register_blueprint(blueprint)
+    if service.registry.schedules:
+        api.register_blueprint(schedules_blueprint(gate))
     console = console_blueprint(gate, https=web.https)
     limit_sign_in(limiter, console, web)
     app.register_blueprint(console)

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Connection,
     Text,
     cast,
+    delete,
     func,
     insert,
     literal,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.control import due_done, schedule, schedule_run
+from db.control import due_done, schedule, schedule_request, schedule_run
 from db.declare.projections import ProjectionSpec
 from db.declare.timers import Due, Schedule
 from db.sql.columns import readable, state_table
@@ -43,6 +44,7 @@ class ScheduleState:
     """A schedule as people see it; None: it has not run, or was not seen yet."""
 
     id: str
+    doc: str
     rule: str
     zone: str
     next_at: datetime | None
@@ -143,6 +145,31 @@ def note_run(
     )
 
 
+def request_run(
+    connection: Connection, name: str, asked_by: str, now: datetime
+) -> None:
+    """Ask for a run of a schedule besides its times."""
+    connection.execute(
+        insert(schedule_request).values(name=name, asked_by=asked_by, asked_at=now)
+    )
+
+
+def take_request(connection: Connection, name: str) -> str | None:
+    """Take the oldest run of a locked schedule that was asked for: by whom."""
+    oldest = (
+        select(schedule_request.c.id)
+        .where(schedule_request.c.name == name)
+        .order_by(schedule_request.c.id)
+        .limit(1)
+    )
+    found: str | None = connection.execute(
+        delete(schedule_request)
+        .where(schedule_request.c.id == oldest.scalar_subquery())
+        .returning(schedule_request.c.asked_by)
+    ).scalar()
+    return found
+
+
 def schedule_states(
     connection: Connection, declared: Iterable[Schedule]
 ) -> list[ScheduleState]:
@@ -160,7 +187,7 @@ def schedule_states(
         same = row is not None and (row.rule, row.zone) == (each.rule, each.zone)
         found.append(
             ScheduleState(
-                each.id, each.rule, each.zone,
+                each.id, each.doc, each.rule, each.zone,
                 row.next_at if row is not None and same else None,
                 None if run is None else run.at,
                 "" if run is None else run.asked_by,

@@ -1,4 +1,4 @@
-"""What time asks for: rows whose moments have passed, and schedules.
+"""Run timers: give rows whose moments are over, run schedules at their times.
 
 One transaction for each row and each run holds the lock of its timer, so that whatever
 a function asks for happens once under any number of processes.
@@ -123,35 +123,23 @@ def _run_next(
     chains: Sequence[tuple[int, Sequence[Stream]]],
     now: datetime,
 ) -> bool:
+    """Run a schedule once, if its time has come or a person asked for it."""
     with engine.begin() as connection:
-        at = timers.lock_schedule(connection, each, now)
+        next_at = timers.lock_schedule(connection, each, now)
+        asked_by = timers.take_request(connection, each.id)
+        at = now if asked_by else next_at
         if at > now:
             return False
-        if each.missed == LAST:
+        if not asked_by and each.missed == LAST:
             at = max(each.between(at, now))
         asked_for = _run(connection, registry, each, at, chains)
-        timers.note_run(connection, each.id, at, now, asked_for=asked_for)
-        timers.move_schedule(connection, each, each.after(at))
+        timers.note_run(
+            connection, each.id, at, now, asked_for=asked_for, asked_by=asked_by or ""
+        )
+        if not asked_by:
+            timers.move_schedule(connection, each, each.after(at))
     log.info("scheduled timer=%s at=%s asked=%d", each.id, at.isoformat(), asked_for)
     return True
-
-
-def run_by_hand(
-    connection: Connection,
-    registry: Registry,
-    each: Schedule,
-    chains: Sequence[tuple[int, Sequence[Stream]]],
-    *,
-    asked_by: Actor,
-    now: datetime,
-) -> int:
-    """Run a schedule now, besides its times; how much it asked for."""
-    timers.lock_schedule(connection, each, now)
-    asked_for = _run(connection, registry, each, now, chains)
-    timers.note_run(
-        connection, each.id, now, now, asked_for=asked_for, asked_by=asked_by.name
-    )
-    return asked_for
 
 
 def _run(

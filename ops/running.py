@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from functools import partial
 
 from prometheus_client import start_http_server
@@ -23,7 +22,6 @@ from db.places import (
     release_leases_of_the_dead,
     take_follower_place,
 )
-from db.reads import ReadError
 from db.registry import Registry
 from db.schema import cancel_statement, ensure_key_indexes
 from indexer.chain import Chain
@@ -39,10 +37,10 @@ from indexer.follow import (
     step,
     stop_chain,
 )
-from indexer.react import Journal, Reacting, run_reactions
-from indexer.timers import run_due, run_schedules
+from indexer.react import Journal
 from ops.errors import OperationError
-from ops.indexing import open_chain, streams
+from ops.indexing import open_chain
+from ops.reacting import react, schedules, sleep
 from ops.settings import ChainSettings, Settings
 
 HANGING_SECONDS = 600  # a step that takes longer hangs: another may take over
@@ -103,7 +101,7 @@ async def follow_chains(
     ]
     journal = Journal(engine, registry)
     async with _beside(
-        _react(journal, stop, partial(_schedules, settings, engine, registry))
+        react(journal, stop, partial(schedules, settings, engine, registry))
     ):
         results = await asyncio.gather(*loops, return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
@@ -190,7 +188,7 @@ async def _follow_released(
             )  # fmt: skip
             stopped = True
             while stopped:
-                await _sleep(stop, RELEASED_SECONDS)
+                await sleep(stop, RELEASED_SECONDS)
                 if stop.is_set():
                     raise
                 stopped = await asyncio.to_thread(_is_stopped, engine, name)
@@ -225,7 +223,7 @@ async def _follow_chain(
                     return
                 opened.guard = place.guard
                 async with _beside(
-                    _index_keys(opened, stop), _keep_place(opened), _react(opened, stop)
+                    _index_keys(opened, stop), _keep_place(opened), react(opened, stop)
                 ):
                     try:
                         await follow(
@@ -248,7 +246,7 @@ async def _follow_chain(
             log.warning(
                 "chain_not_open chain=%s cause=%s", chain.name, first_line(error)
             )
-            await _sleep(stop, backoff(failures))
+            await sleep(stop, backoff(failures))
 
 
 @asynccontextmanager
@@ -273,42 +271,6 @@ async def _keep_place(chain: Chain) -> None:
                 await asyncio.to_thread(_renew_place, chain)
                 if taken > FOLLOWER_SECONDS / 2:
                     await asyncio.to_thread(_tell_long_step, chain, taken)
-
-
-async def _react(of: Reacting, stop: asyncio.Event, *more: Callable[[], int]) -> None:
-    """Run reactions and timers of a chain, or of the journal, again and again.
-
-    `more` are run besides. Each is tried though another fails.
-    """
-    work: list[Callable[[], int]] = [
-        partial(run_reactions, of),
-        lambda: run_due(of, datetime.now(UTC)),
-        *more,
-    ]
-    registry = of.registry
-    while (registry.reactions or registry.dues or registry.schedules) and (
-        not stop.is_set()
-    ):
-        await _sleep(stop, REACT_SECONDS)
-        for each in work:
-            try:
-                await asyncio.to_thread(each)
-            except (Refused, ReadError) as error:
-                log.warning(
-                    "reactions_retried chain=%s cause=%s", of.name, first_line(error)
-                )
-            except Exception:
-                # Without this nothing would be done any more, and nobody hear of it.
-                log.exception("reactions_failed chain=%s", of.name)
-
-
-def _schedules(settings: Settings, engine: Engine, registry: Registry) -> int:
-    """Run the schedules whose times have come."""
-    planned = streams(settings, registry)
-    with engine.connect() as connection:
-        rows = sources.all_sources(connection)
-    chains = [(row.id, planned[row.name][1]) for row in rows if row.name in planned]
-    return run_schedules(engine, registry, chains, datetime.now(UTC))
 
 
 def _tell_long_step(chain: Chain, seconds: float) -> None:
@@ -360,7 +322,7 @@ async def _take_place(
         if not told:
             log.warning("chain_waiting chain=%s followed_by=%s", chain.name, place)
             told = True
-        await _sleep(stop, 1.0)
+        await sleep(stop, 1.0)
     return None
 
 
@@ -384,7 +346,7 @@ async def _index_keys(chain: Chain, stop: asyncio.Event) -> None:
             log.warning(
                 "indexes_not_made chain=%s cause=%s", chain.name, first_line(error)
             )
-            await _sleep(stop, INDEX_AGAIN_SECONDS)
+            await sleep(stop, INDEX_AGAIN_SECONDS)
             continue
         except asyncio.CancelledError:
             ending = True  # or the process could not end before the index is made
@@ -394,11 +356,4 @@ async def _index_keys(chain: Chain, stop: asyncio.Event) -> None:
             raise
         if made:
             log.info("indexes_made chain=%s count=%d", chain.name, len(made))
-        return
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
         return

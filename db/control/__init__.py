@@ -33,7 +33,7 @@ from db.control.indexing import (
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import signed, signing_day, signing_from, signing_stop
-from db.control.timers import due_done, schedule, schedule_run
+from db.control.timers import due_done, schedule, schedule_request, schedule_run
 
 __all__ = [
     "account",
@@ -60,6 +60,7 @@ __all__ = [
     "refresh_token",
     "relay",
     "schedule",
+    "schedule_request",
     "schedule_run",
     "sender_transaction",
     "session",

@@ -47,3 +47,13 @@ schedule_run = Table(
     Column("asked_by", Text, nullable=False, server_default=""),
     Column("asked_for", BigInteger, nullable=False, server_default="0"),
 )
+
+# A run that a person asked for, until it is done.
+schedule_request = Table(
+    "schedule_request",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("asked_by", Text, nullable=False),
+    Column("asked_at", DateTime(timezone=True), nullable=False),
+)

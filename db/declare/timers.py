@@ -5,23 +5,24 @@
         "The deadline is over, so the campaign is ended."
         yield FinaliseCampaign(campaign=campaign.campaign)
 
-`due` gives a function each row whose moment is over: the column `at`, in seconds since
-1970, which is stored, with the columns of `when` among the values named. It is
-judged at the chain's last final block, by that block's time, or by the wall clock with
-`clock="wall"`; rows folded from the journal go by the wall clock. A row is given once
-for each moment: another deadline makes it due again.
+`due` declares a `Due`: its function is given each row whose moment is over. The moment
+is the column `at`, in seconds since 1970, which is stored; `when` has columns and the
+values that they must have. It is judged at the chain's last final block, by that
+block's time, or by the wall clock with `clock="wall"`; rows folded from the journal go
+by the wall clock. A row is given once for each moment: another deadline makes it due
+again.
 
     @schedule("0 9 * * MON", zone="America/Toronto")
     def reconcile(at, tables):
         "Compare the treasury with the chain every Monday morning."
         yield WeekReconciled(week=…)
 
-`schedule` runs a function at the times of a rule in the form of crontab(5), in a time
-zone of IANA. A time that a clock change leaves out runs at the change, one that it
-repeats runs once. After downtime `missed="last"` runs the last of the times gone by,
-`missed="each"` every one. A new or another rule runs nothing before its next time. The
-function is given the time, with its zone, and the tables: of the journal as they are,
-of the one chain, if there is just one, at its last final block.
+`schedule` declares a `Schedule`: its function is run at the times of a rule in the form
+of crontab(5), in a time zone of IANA. A time that a clock change leaves out runs at the
+change, one that it repeats runs once. After downtime `missed="last"` runs the last of
+the times gone by, `missed="each"` every one. A new or another rule runs nothing before
+its next time. The function is given the time, with its zone, and the tables: of the
+journal as they are, of the one chain, if there is just one, at its last final block.
 
 Both are generators of commands and entries, without a database, a clock or randomness.
 What one run asks for happens once, in one transaction with the note that it ran.

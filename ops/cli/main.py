@@ -30,6 +30,7 @@ class Commands(click.Group):
         "repair": "ops.cli.tables",
         "rewind": "ops.cli.tables",
         "run": "ops.cli.serve",
+        "schedule": "ops.cli.schedules",
         "serve": "ops.cli.serve",
         "sign": "ops.cli.signing",
         "status": "ops.cli.status",

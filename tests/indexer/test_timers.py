@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import text
 
+from commands.actions import UnknownSchedule, run_schedule
 from commands.wishes import work_wishes
 from db import sources, timers
 from db.declare import (
@@ -25,6 +26,7 @@ from db.declare import (
 from db.domains.crowdfunding import events as e
 from db.domains.crowdfunding.commands import DeactivateIssuer
 from db.journal.append import Actor, append
+from db.journal.audit.entries import ActionTaken
 from db.journal.entries import read_entries
 from db.registry import Registry
 from db.schema import migrate
@@ -32,7 +34,7 @@ from helpers.office import Office
 from helpers.tables import streams
 from indexer.chain import Chain
 from indexer.react import Journal, run_reactions
-from indexer.timers import run_by_hand, run_due, run_schedules
+from indexer.timers import run_due, run_schedules
 
 ACTOR = Actor("tester", tenant="tests")
 START = datetime(2026, 10, 31, 12, tzinfo=UTC)
@@ -91,7 +93,8 @@ def count_last(at, tables):
 
 
 REGISTRY = Registry.of(
-    [Lent, Reminded], [Book], reactions=[give_up], commands=[DeactivateIssuer],
+    [Lent, Reminded, ActionTaken], [Book], reactions=[give_up],
+    commands=[DeactivateIssuer],
     timers=[remind, count_each, count_last],
 )  # fmt: skip
 
@@ -252,9 +255,10 @@ def test_a_run_by_hand_is_one_more_and_moves_nothing(engine):
     run_schedules(engine, REGISTRY, [], START)
 
     with engine.begin() as connection:
-        asked = run_by_hand(
-            connection, REGISTRY, count_each, [], asked_by=ACTOR, now=START
-        )
+        run_schedule(connection, REGISTRY, count_each.id, actor=ACTOR, now=START)
+        with pytest.raises(UnknownSchedule, match="there is test_timers.count_each"):
+            run_schedule(connection, REGISTRY, "count", actor=ACTOR, now=START)
+    asked = run_schedules(engine, REGISTRY, [], START + timedelta(minutes=5))
     with engine.connect() as connection:
         states = timers.schedule_states(connection, REGISTRY.schedules.values())
 

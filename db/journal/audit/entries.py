@@ -33,11 +33,12 @@ class CommandRefused(Entry):
 
 
 class ActionTaken(Entry):
-    """Somebody did something about a command, a signer or an incident.
+    """Somebody did something about a command, a signer, an incident or a schedule.
 
-    `action` is cancel, release, stop, allow, resume or resolve; `subject` the command's
-    id, the signer's name or the incident's number and chain; `outcome` the state of the
-    command then, or the reason of a stop or of an incident's end.
+    `action` is cancel, release, stop, allow, resume, resolve or run; `subject` the
+    command's id, the signer's or schedule's name or the incident's number and chain;
+    `outcome` the state of the command then, or the reason of a stop or of an incident's
+    end.
     """
 
     action = Text()

@@ -28,6 +28,12 @@ CREATE TABLE control.schedule_run (
     asked_by text NOT NULL DEFAULT '',
     asked_for bigint NOT NULL DEFAULT 0
 );
+CREATE TABLE control.schedule_request (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text NOT NULL,
+    asked_by text NOT NULL,
+    asked_at timestamptz NOT NULL
+);
 CREATE UNIQUE INDEX schedule_run_once ON control.schedule_run (name, at)
     WHERE asked_by = '';
 CREATE INDEX schedule_run_last ON control.schedule_run (name, id)

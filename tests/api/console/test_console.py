@@ -18,7 +18,7 @@ from helpers.ledger_of_commands import fill
 from ops.cli.accounts import hash_password
 
 HOST = "http://localhost"
-PAGES = ("/console/", "/console/held", "/console/signers")
+PAGES = ("/console/", "/console/held", "/console/signers", "/console/schedules")
 
 
 class Browser:
