@@ -25,6 +25,7 @@ from typing import Any, cast
 
 from db.declare.artifacts import load_abi
 from db.declare.bodies import refuse_bases, refuse_unknown, text_word
+from db.declare.buckets import bucket_named
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
@@ -250,7 +251,9 @@ class EventView:
         """The field that fills a key, None when the event cannot."""
         name = dict(self.keys).get(key, key)
         found = self.event.spec.fields.get(name)
-        return IMPLICIT[name] if found is None and name in KEYS else found
+        if found is None and name in KEYS:
+            return IMPLICIT[name]
+        return bucket_named(name) if found is None else found
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for two views that select the same facts under the same keys."""
