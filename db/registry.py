@@ -125,12 +125,17 @@ class Registry:
             routes=[each.routes for each in found if each.routes is not None],
         )
 
-    def with_events(self, events: Iterable[type[Event]]) -> "Registry":
-        """The same registry with the events of contracts that have no code."""
+    def with_events(
+        self,
+        events: Iterable[type[Event]] = (),
+        projections: Iterable[type[Projection]] = (),
+        commands: Iterable[type[Command]] = (),
+    ) -> "Registry":
+        """The same registry with what the settings declare: no code of ours."""
         return Registry.of(
             [*self.events.values(), *events],
-            self.projections.values(),
-            self.commands.values(),
+            [*self.projections.values(), *projections],
+            [*self.commands.values(), *commands],
             self.reactions.values(),
             untagged=self.untagged,
             roles=self.roles.values(),

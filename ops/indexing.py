@@ -14,6 +14,7 @@ from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
 from db.declare.bare import declare_events, domain_of
 from db.declare.signatures import is_announcement, names_of
+from db.declare.text import read_projection
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import NAME_LENGTH_MAX, Registry
@@ -69,7 +70,12 @@ def declared(settings: Settings) -> Registry:
         makers = [_announcement(name, each, registry) for each in contract.factories]
         if name in contracts:
             contracts[name].make_by(makers)
-    return registry
+    public = [e for e in registry.events.values() if not e.spec.in_journal]
+    tables = [
+        read_projection(each.name, each.columns, public, index=each.index, doc=each.doc)
+        for each in settings.tables.values()
+    ]
+    return registry.with_events(projections=tables)
 
 
 def _check_names(settings: Settings, registry: Registry) -> None:

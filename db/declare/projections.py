@@ -304,6 +304,13 @@ def _key_fields(
     found: dict[str, Field] = {}
     for fold in folds.values():
         for contribution in fold.contributions:
+            for name, _ in contribution.view.keys:
+                if name not in keys:
+                    raise DeclarationError(
+                        f"{subject}.{fold.name}",
+                        f"keyed({name}=…) names no key of the table",
+                        f"name one of {', '.join(keys)}",
+                    )
             for key in keys:
                 field = contribution.view.field_for_key(key)
                 event = contribution.view.event.spec.name

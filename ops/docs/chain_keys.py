@@ -10,6 +10,7 @@ from ops.settings import (
     Logs,
     SignerKind,
     SignerSettings,
+    TableSettings,
 )
 
 CHAIN_SECTIONS = (
@@ -95,6 +96,23 @@ CHAIN_SECTIONS = (
         "The programs of a Solana chain, by the name of their declaration.",
         None,
         {"<program>": Key("address in base58", "The program's address.")},
+    ),
+    Section(
+        "tables.<name>",
+        "A table folded from the events of contracts, one line a column, in the "
+        "language of the declarations ([tables without code](../tables-without-code.md)"
+        ").",
+        TableSettings,
+        {
+            "doc": Key("text", "What a row is, for those who read the table."),
+            "index": Key("names, or a list", "Columns to sort and filter by."),
+            "<column>": Key(
+                "text",
+                "`Key()`, a fold such as `Sum(token.Transfer.value)`, or an "
+                "expression of columns above.",
+            ),
+        },
+        {"<column>": "columns"},
     ),
     Section(
         "contracts.<name>",

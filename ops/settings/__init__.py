@@ -36,6 +36,7 @@ from ops.settings.model import (
     Settings,
     SignerKind,
     SignerSettings,
+    TableSettings,
     WalletSettings,
 )
 from ops.settings.read import read_settings
@@ -65,6 +66,7 @@ __all__ = [
     "SettingsError",
     "SignerKind",
     "SignerSettings",
+    "TableSettings",
     "WalletSettings",
     "load_settings",
 ]

@@ -168,6 +168,16 @@ class ContractSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TableSettings:
+    """A projection declared as text: one line a column (`db.declare.text`)."""
+
+    name: str
+    columns: Mapping[str, str]
+    index: tuple[str, ...] = ()
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SignerSettings:
     """A named key: where to find it, never the key."""
 
@@ -288,6 +298,7 @@ class Settings:
     redis: RedisSettings = RedisSettings()
     chains: Mapping[str, ChainSettings] = field(default_factory=_nothing)
     contracts: Mapping[str, ContractSettings] = field(default_factory=_nothing)
+    tables: Mapping[str, TableSettings] = field(default_factory=_nothing)
     signers: Mapping[str, SignerSettings] = field(default_factory=_nothing)
     limits: LimitSettings = LimitSettings()
     wallets: WalletSettings = WalletSettings()

@@ -26,6 +26,7 @@ from ops.settings.model import (
     RedisSettings,
     SecretUrl,
     Settings,
+    TableSettings,
     WalletSettings,
 )
 from ops.settings.signers import read_signer
@@ -58,6 +59,9 @@ def read_settings(
         redis=read_redis(root.section("redis")),
         chains=MappingProxyType(chains),
         contracts=MappingProxyType(contracts),
+        tables=MappingProxyType(
+            {name: read_table(name, table) for name, table in _named(root, "tables")}
+        ),
         signers=MappingProxyType(
             {
                 name: read_signer(
@@ -280,6 +284,18 @@ def read_factories(table: Table) -> tuple[Factory, ...]:
         if contract and event:
             found += [Factory(contract, event, param) for param in params]
     return tuple(dict.fromkeys(found))
+
+
+def read_table(name: str, table: Table) -> TableSettings:
+    """Read `[tables.<name>]`: every other key is a column."""
+    doc, index = table.text("doc") or "", tuple(table.texts("index"))
+    columns = {
+        column: table.text(column) or ""
+        for column in table.names()
+        if column not in ("doc", "index")
+    }
+    table.finish()
+    return TableSettings(name, MappingProxyType(columns), index, doc)
 
 
 def read_limits(table: Table) -> LimitSettings:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import DatabaseError
 
 import db.sql
 from db import blocks, copy, coverage, folding
+from db.declare.buckets import TimeBucket
 from db.declare.events import EventView
 from db.position import MAX_HEIGHT, BlockRange
 from db.sql import as_of, fold, keys, merge, repair, replay, verify
@@ -279,7 +280,8 @@ def views_with_other_keys_are_swapped(patch):
 
     def wrong(view, key):
         found = right(view, key)
-        return view.event.spec.fields[swap[found.name]] if view.keys else found
+        name = swap.get(found.name)
+        return view.event.spec.fields[name] if view.keys and name else found
 
     patch.setattr(EventView, "field_for_key", wrong)
 
@@ -288,7 +290,19 @@ def conditions_are_ignored(patch):
     patch.setattr(fold, "view_condition", lambda view: [])
 
 
+def buckets_end_where_they_should_begin(patch):
+    right = fold.key_column
+
+    def wrong(table, field):
+        late = field.seconds if isinstance(field, TimeBucket) else None
+        found = right(table, field)
+        return found if late is None else found + late
+
+    patch.setattr(fold, "key_column", wrong)
+
+
 BUGS = [
+    buckets_end_where_they_should_begin,
     repeated_facts_are_merged_again,
     facts_that_were_there_are_left_out_of_the_rows,
     what_others_write_meanwhile_is_merged_too,
