@@ -135,12 +135,17 @@ class Registry:
             timers=[each for each in values if isinstance(each, Due | Schedule)],
         )
 
-    def with_events(self, events: Iterable[type[Event]]) -> "Registry":
-        """The same registry with the events of contracts that have no code."""
+    def with_events(
+        self,
+        events: Iterable[type[Event]] = (),
+        projections: Iterable[type[Projection]] = (),
+        commands: Iterable[type[Command]] = (),
+    ) -> "Registry":
+        """The same registry with what the settings declare: no code of ours."""
         return Registry.of(
             [*self.events.values(), *events],
-            self.projections.values(),
-            self.commands.values(),
+            [*self.projections.values(), *projections],
+            [*self.commands.values(), *commands],
             self.reactions.values(),
             untagged=self.untagged,
             roles=self.roles.values(),

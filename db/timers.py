@@ -27,7 +27,8 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from db.control import due_done, schedule, schedule_request, schedule_run
 from db.declare.projections import ProjectionSpec
 from db.declare.timers import Due, Schedule
-from db.sql.columns import readable, state_table
+from db.sql.columns import state_table
+from db.sql.types import readable
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from db.declare.evm.bare import declare_events
 from db.declare.evm.signatures import is_announcement, names_of
 from db.declare.naming import emitter_domain
 from db.declare.solana.bare import declare_program
+from db.declare.text import read_projection
 from db.engine import connect
 from db.registry import NAME_LENGTH_MAX, Registry
 from indexer.chain import Chain
@@ -51,7 +52,12 @@ def declared(settings: Settings) -> Registry:
         makers = [_announcement(name, each, registry) for each in contract.factories]
         if name in contracts:
             contracts[name].make_by(makers)
-    return registry
+    public = [e for e in registry.events.values() if not e.spec.in_journal]
+    tables = [
+        read_projection(each.name, each.columns, public, index=each.index, doc=each.doc)
+        for each in settings.tables.values()
+    ]
+    return registry.with_events(projections=tables)
 
 
 def _fitting(section: str, events: list[type[Event]]) -> list[type[Event]]:

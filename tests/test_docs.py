@@ -142,12 +142,13 @@ def known_keys(tmp_path: Path) -> set[str]:
     own["auth.external.w"] = "auth.external.<name>"
     for name, shown in own.items():
         known = {key.replace(name, shown) for key in known}
-    return known - {"chains", "contracts", "programs", "signers", *sections}
+    return known - {"chains", "contracts", "programs", "signers", "tables", *sections}
 
 
 def test_every_setting_is_in_the_reference(tmp_path):
     named_by_the_operator = {
         "chains.<name>.contracts.<contract>", "chains.<name>.programs.<program>",
+        *(f"tables.<name>.{key}" for key in ("doc", "index", "<column>")),
     }  # fmt: skip
 
     written = set(documented()) - named_by_the_operator

@@ -31,6 +31,7 @@ from db.declare.fields import (
     Uuid,
 )
 from db.declare.folds import (
+    Average,
     Count,
     CountDistinct,
     First,
@@ -43,7 +44,7 @@ from db.declare.folds import (
     Sum,
 )
 from db.declare.journal import EVERYONE, Entry, Personal
-from db.declare.projections import Key, Projection
+from db.declare.projections import Bucket, Key, Projection
 from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
 from db.declare.roles import Role
@@ -57,8 +58,10 @@ __all__ = [
     "STAFF",
     "Address",
     "Asker",
+    "Average",
     "Blob",
     "Bool",
+    "Bucket",
     "Bytes32",
     "Call",
     "Command",

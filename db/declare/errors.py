@@ -9,13 +9,19 @@ class DeclarationError(Exception):
     """A declaration is wrong; raised at import, before anything can run on it."""
 
     def __init__(
-        self, subject: str, problem: str, remedy: str, place: str | None = None
+        self,
+        subject: str,
+        problem: str,
+        remedy: str,
+        place: str | None = None,
+        shown: str = "",
     ) -> None:
+        """`shown` is the line that is wrong, which stands below the message."""
         self.subject = subject
         self.problem = problem
         self.remedy = remedy
         place = place or _declared_in()
-        super().__init__(f"{place}: {subject}: {problem}. Remedy: {remedy}.")
+        super().__init__(f"{place}: {subject}: {problem}. Remedy: {remedy}.{shown}")
 
 
 def _declared_in() -> str:

@@ -28,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from db.declare.bodies import refuse_bases, refuse_unknown, text_word
+from db.declare.buckets import bucket_named
 from db.declare.emitters import PLACE, Emitter, Schema
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
@@ -196,7 +197,7 @@ class EventView:
         found = self.event.spec.fields.get(name)
         if found is None and name in KEYS:
             return self.event.spec.source.implicit[name]
-        return found
+        return bucket_named(name) if found is None else found
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for two views that select the same facts under the same keys."""

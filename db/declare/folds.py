@@ -13,12 +13,14 @@ position, for each key touched. Both give the same answer in any order of arriva
 | First, Latest  | the value at the lowest, the highest position     | mergeable |
 | Stage          | the state of a machine moved by legal moves only  | replayed  |
 | Replay         | whatever a pure Python reducer returns            | replayed  |
+| Average        | the sum by the number of facts, rounded to zero   | of both   |
 
 A value may come from several events: `Latest(a.x, b.y)`, and may be a constant or an
 expression: `Latest({Registered: True, Deactivated: False})`, `Sum(a.x, -b.y)`.
 `where=` narrows the facts that count. Of two values that one fact brings (an event read
 under two keys), `First` keeps the least and `Latest` the greatest; a `Stage` takes its
-moves in the order they are written.
+moves in the order they are written. `price = Average(e.Sold.price)` keeps the exact sum
+and number beside it, as `price_sum` and `price_count`.
 """
 
 import hashlib
@@ -29,7 +31,7 @@ from typing import Any
 
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView, FieldRef
-from db.declare.expressions import Constant, Expression, as_expression
+from db.declare.expressions import Binary, Constant, Expression, as_expression
 from db.declare.fields import Field, Int, Json, Kind, Text, Uint
 from db.declare.values import common_field, value_field
 
@@ -134,6 +136,25 @@ class Count(Fold):
         return Constant(1)
 
 
+class Average(Binary):
+    """The sum divided by the number of facts: a row expression over both.
+
+    Their columns are `<name>_sum` and `<name>_count`, exact and of any size. Without
+    facts it has no value.
+    """
+
+    def __init__(self, *sources: Any, where: Expression | None = None) -> None:
+        total = Sum(*sources, where=where)
+        views = [_with_value(each) for each in total.contributions]
+        super().__init__("//", total, Count(*views))
+
+    def name_folds(self, name: str) -> dict[str, Fold]:
+        """Name the folds that it is made of; by name."""
+        assert isinstance(self.left, Fold) and isinstance(self.right, Fold)  # noqa: PT018
+        self.left.name, self.right.name = f"{name}_sum", f"{name}_count"
+        return {self.left.name: self.left, self.right.name: self.right}
+
+
 class CountDistinct(Fold):
     """The number of different values, which are kept in a table beside the rows."""
 
@@ -235,6 +256,14 @@ class Replay(Fold):
     def definition(self) -> list[Any]:
         source = inspect.getsource(self.reducer)
         return [*super().definition(), hashlib.sha256(source.encode()).hexdigest()]
+
+
+def _with_value(contribution: Contribution) -> EventView:
+    """The view without the facts that bring no value: a division by zero has none."""
+    value = contribution.value
+    if "//" in value.describe():
+        return contribution.view.only(value == value)
+    return contribution.view
 
 
 def _check_origins(moves: tuple[tuple[list[str], Any, str], ...]) -> None:

@@ -11,6 +11,7 @@ from ops.settings import (
     ProgramSettings,
     SignerKind,
     SignerSettings,
+    TableSettings,
 )
 
 CHAIN_SECTIONS = (
@@ -101,6 +102,23 @@ CHAIN_SECTIONS = (
                 "The program's address, and the first slot worth reading for it.",
             )
         },
+    ),
+    Section(
+        "tables.<name>",
+        "A table folded from the events of contracts, one line a column, in the "
+        "language of the declarations ([tables without code](../tables-without-code.md)"
+        ").",
+        TableSettings,
+        {
+            "doc": Key("text", "What a row is, for those who read the table."),
+            "index": Key("names, or a list", "Columns to sort and filter by."),
+            "<column>": Key(
+                "text",
+                "`Key()`, a fold such as `Sum(token.Transfer.value)`, or an "
+                "expression of columns above.",
+            ),
+        },
+        {"<column>": "columns"},
     ),
     Section(
         "contracts.<name>",

@@ -38,6 +38,7 @@ from ops.settings.model import (
     Settings,
     SignerKind,
     SignerSettings,
+    TableSettings,
     WalletSettings,
 )
 from ops.settings.read import read_settings
@@ -69,6 +70,7 @@ __all__ = [
     "SettingsError",
     "SignerKind",
     "SignerSettings",
+    "TableSettings",
     "WalletSettings",
     "load_settings",
 ]

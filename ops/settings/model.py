@@ -196,6 +196,16 @@ class ProgramSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TableSettings:
+    """A projection declared as text: one line a column (`db.declare.text`)."""
+
+    name: str
+    columns: Mapping[str, str]
+    index: tuple[str, ...] = ()
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class SignerSettings:
     """A named key: where to find it, never the key."""
 
@@ -317,6 +327,7 @@ class Settings:
     chains: Mapping[str, ChainSettings] = field(default_factory=_nothing)
     contracts: Mapping[str, ContractSettings] = field(default_factory=_nothing)
     programs: Mapping[str, ProgramSettings] = field(default_factory=_nothing)
+    tables: Mapping[str, TableSettings] = field(default_factory=_nothing)
     signers: Mapping[str, SignerSettings] = field(default_factory=_nothing)
     limits: LimitSettings = LimitSettings()
     wallets: WalletSettings = WalletSettings()

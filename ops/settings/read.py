@@ -24,6 +24,7 @@ from ops.settings.model import (
     RedisSettings,
     SecretUrl,
     Settings,
+    TableSettings,
     WalletSettings,
 )
 from ops.settings.signers import read_signer
@@ -65,6 +66,9 @@ def read_settings(
         chains=MappingProxyType(chains),
         contracts=MappingProxyType(contracts),
         programs=MappingProxyType(programs),
+        tables=MappingProxyType(
+            {name: read_table(name, table) for name, table in _named(root, "tables")}
+        ),
         signers=MappingProxyType(
             {
                 name: read_signer(name, table, chains=evm, base=base, environ=environ)
@@ -197,6 +201,18 @@ def read_finality(table: Table, chain_id: str | None) -> tuple[Finality, int | N
     elif depth is not None and finality is not None:
         table.problem("finality_depth", 'goes only with finality = "depth"')
     return finality or Finality.IBFT, depth
+
+
+def read_table(name: str, table: Table) -> TableSettings:
+    """Read `[tables.<name>]`: every other key is a column."""
+    doc, index = table.text("doc") or "", tuple(table.texts("index"))
+    columns = {
+        column: table.text(column) or ""
+        for column in table.names()
+        if column not in ("doc", "index")
+    }
+    table.finish()
+    return TableSettings(name, MappingProxyType(columns), index, doc)
 
 
 def read_limits(table: Table) -> LimitSettings:

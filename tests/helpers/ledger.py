@@ -2,7 +2,9 @@
 
 from db.declare import (
     Address,
+    Average,
     Bool,
+    Bucket,
     Contract,
     Count,
     CountDistinct,
@@ -204,5 +206,19 @@ class Tally(Projection):
     tally = Replay(running_tally, Paid, Refunded, Opened)
 
 
-PROJECTIONS = [Deal, Balance, Stake, Payer, Progress, Tally]
+class Hourly(Projection):
+    """Time as a key, and averages."""
+
+    tick = Bucket("10 seconds")
+    deal = Key()
+
+    volume = Sum(Paid.amount)
+    last = Latest(Paid.amount)
+    price = Average(Paid.amount)
+    ratio = Average(Paid.amount // (Paid.kind - 1), -Refunded.paid)
+
+    above = price - ratio
+
+
+PROJECTIONS = [Deal, Balance, Stake, Payer, Progress, Tally, Hourly]
 REGISTRY = Registry.of(EVENTS, PROJECTIONS)

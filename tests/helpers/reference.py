@@ -5,6 +5,7 @@ give what this gives, on any history.
 """
 
 import json
+import re
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -143,6 +144,8 @@ def _named(name, fact):
         return fact.position
     if name == "height":
         return fact.position >> 32
+    if re.fullmatch(r"block_time_\d+", name):
+        return fact.block_time // int(name[11:]) * int(name[11:])
     if name in ("block_time", "transaction"):
         return getattr(fact, name)
     return fact.values[name]

@@ -116,9 +116,6 @@ WRONG = {
         command(rules=(one_argument,)), "'one_argument' does not take two arguments",
     ),
     "a misspelt route": (command(rout="a"), r"did you mean 'route'"),
-    "a reaction to an entry": (
-        to(no_generator, Noted), "Noted is an entry.*react to an Event of a contract",
-    ),
     "a reaction that returns": (to(no_generator), "not a generator of commands"),
     "a reaction of one argument": (to(one_argument), r"<reaction>\(event, tables\)"),
     "a role that is no name": (lambda: Role("Creator One"), "lower case"),
