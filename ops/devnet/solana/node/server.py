@@ -86,12 +86,16 @@ class Server:
 
     def reply(self, asked: Any) -> dict[str, Any] | None:
         """Answer one request of JSON-RPC; None for a notification."""
-        if not isinstance(asked, dict) or not isinstance(asked.get("method"), str):
+        if not isinstance(asked, dict):
             return _failure(None, RpcError(INVALID_REQUEST, "Invalid request"))
         params = asked.get("params")
         number = asked.get("id")
         try:
-            if asked.get("jsonrpc") != "2.0" or not isinstance(params, list | None):
+            if (
+                asked.get("jsonrpc") != "2.0"
+                or not isinstance(asked.get("method"), str)
+                or not isinstance(params, list | None)
+            ):
                 raise RpcError(INVALID_REQUEST, "Invalid request")
             result = self._answer(asked["method"], params or [])
         except RpcError as error:
