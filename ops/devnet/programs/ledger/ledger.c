@@ -190,7 +190,7 @@ u64 entrypoint(u8 *raw) {
     if (name == INSTRUCTION_EMIT) { LOG("Instruction: Emit"); return emit(&input); }
     if (name == INSTRUCTION_EMIT_BY_CALL) { LOG("Instruction: EmitByCall"); return emit_by_call(&input); }
     if (name == INSTRUCTION_RECORD) { LOG("Instruction: Record"); return record(&input); }
-    if (name == INSTRUCTION_MARK) { LOG("Instruction: Mark"); return mark(&reader); }
+    if (name == INSTRUCTION_MARK) return mark(&reader); /* and no other line */
     if (name == INSTRUCTION_FAIL) { LOG("Instruction: Fail"); return fail(&reader); }
     if (name == INSTRUCTION_SPAM) { LOG("Instruction: Spam"); return spam(&reader); }
     if (name == INSTRUCTION_RELAY) { LOG("Instruction: Relay"); return relay(&input, &reader); }
