@@ -123,6 +123,10 @@ def test_the_wheel_holds_the_modules_and_the_data(tmp_path):
     bait.parent.mkdir(parents=True)
     bait.touch()
     (bait.parents[1] / "bait.py").touch()
+    made = source / "ops/devnet/solana/.environments/zig/bait.txt"
+    made.parent.mkdir(parents=True)
+    made.touch()
+    (made.parent / "__init__.py").touch()
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation"]
     built = subprocess.run(
         [*command, "--outdir", str(tmp_path), str(source)],

@@ -12,11 +12,11 @@ from hashlib import sha256
 from typing import Any
 
 import orjson
+from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.hash import Hash
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.message import MessageV0, to_bytes_versioned
-from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM
 from solders.system_program import TransferParams, transfer
@@ -55,7 +55,7 @@ def people(count: int) -> list[Pubkey]:
 
 @dataclass
 class Story:
-    """What is asked of one node: `answers` by label, `names` for what differs by chance."""
+    """The questions to one node: `answers` by label, `names` for what chance chose."""
 
     client: Client
     answers: dict[str, Any] = field(default_factory=dict)
@@ -136,7 +136,9 @@ def calls(story: Story) -> None:
     story.do("spam", client.sign(spam))
     rich = key("rich")
     client.fund(rich.pubkey(), 10**10)
-    paid = version1.sign([ledger.mark(1, 1)], [rich], story.recent(), priority_fee=7_000)
+    paid = version1.sign(
+        [ledger.mark(1, 1)], [rich], story.recent(), priority_fee=7_000
+    )
     story.do("priority", paid)
     story.ask("priority balance", "getBalance", str(rich.pubkey()), CONFIRMED)
 
@@ -192,14 +194,18 @@ def history(story: Story) -> None:
         {**CONFIRMED, "before": sent["spam"], "until": sent["emit"], "limit": 3},
     )  # fmt: skip
     ask("listed recipient", "getSignaturesForAddress", str(people(12)[11]), CONFIRMED)
-    ask("listed nobody", "getSignaturesForAddress", str(key("nobody").pubkey()), CONFIRMED)
+    ask(
+        "listed nobody",
+        "getSignaturesForAddress",
+        str(key("nobody").pubkey()),
+        CONFIRMED,
+    )
     ask("statuses", "getSignatureStatuses", [sent["emit"], sent["failed"], STRANGER])
     slot = story.answers["record json"]["result"]["slot"]
+    written = {**READ, "encoding": "json", "rewards": False}
     for details in ("full", "signatures", "none"):
-        ask(
-            f"block {details}", "getBlock", slot,
-            {**READ, "encoding": "json", "transactionDetails": details, "rewards": False},
-        )  # fmt: skip
+        asked = {**written, "transactionDetails": details}
+        ask(f"block {details}", "getBlock", slot, asked)
     for label, method, last in (
         ("blocks", "getBlocks", slot + 1),
         ("blocks limit", "getBlocksWithLimit", 1),
@@ -292,7 +298,10 @@ def refusals(story: Story) -> None:
     whole = client.payer.pubkey()
     pay = TransferParams(from_pubkey=whole, to_pubkey=people(1)[0], lamports=10**18)
     send("refused by balance", client.sign([transfer(pay)]))
-    send("refused blockhash", client.sign([ledger.mark(1, 2)], blockhash=Hash.new_unique()))
+    send(
+        "refused blockhash",
+        client.sign([ledger.mark(1, 2)], blockhash=Hash.new_unique()),
+    )
     twice = client.sign([ledger.mark(8, 9)])
     story.landed(client.post(twice))
     send("refused again", twice)
@@ -311,7 +320,12 @@ def refusals(story: Story) -> None:
     ask("version 0 of 1", "getTransaction", sent["version 1"],
         {**CONFIRMED, "maxSupportedTransactionVersion": 0})  # fmt: skip
     ask("processed", "getTransaction", sent["emit"], {"commitment": "processed"})
-    ask("listed processed", "getSignaturesForAddress", program, {"commitment": "processed"})
+    ask(
+        "listed processed",
+        "getSignaturesForAddress",
+        program,
+        {"commitment": "processed"},
+    )
     ask("limit 0", "getSignaturesForAddress", program, {**CONFIRMED, "limit": 0})
     ask("limit 1001", "getSignaturesForAddress", program, {**CONFIRMED, "limit": 1001})
     for cursor in ("before", "until"):
@@ -331,7 +345,8 @@ def refusals(story: Story) -> None:
 def plain(story: Story) -> dict[str, Any]:
     """The answers with what differs by chance taken out."""
     return {
-        label: _plain(answer, "", story.names) for label, answer in story.answers.items()
+        label: _plain(answer, "", story.names)
+        for label, answer in story.answers.items()
     }
 
 
@@ -370,7 +385,9 @@ def differences(ours: Any, theirs: Any, at: str = "") -> Iterator[tuple[str, Any
             yield from differences(
                 ours.get(name, absent), theirs.get(name, absent), f"{at}/{name}"
             )
-    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+    elif (
+        isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs)
+    ):
         for place, pair in enumerate(zip(ours, theirs, strict=True)):
             yield from differences(*pair, f"{at}/{place}")
     elif orjson.dumps(ours) != orjson.dumps(theirs):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Iterator
 
 import pytest
 from solders.pubkey import Pubkey
@@ -14,6 +13,7 @@ from ops.devnet.solana import ledger
 from ops.devnet.solana.client import Devnet
 from ops.devnet.solana.ledger import Entry
 
+pytestmark = pytest.mark.chain
 CONFIRMED = {"commitment": "confirmed"}
 
 
@@ -24,7 +24,7 @@ def listed(chain: Devnet, **asked) -> list[dict]:
 
 
 @pytest.fixture
-def told(chain: Devnet) -> Iterator[tuple[Devnet, list[str]]]:
+def told(chain: Devnet) -> tuple[Devnet, list[str]]:
     """Nine events, three in each of three slots."""
     author, sent = chain.payer.pubkey(), []
     for slot in range(3):
@@ -33,7 +33,7 @@ def told(chain: Devnet) -> Iterator[tuple[Devnet, list[str]]]:
             call = ledger.emit(author, bytes([slot, place] * 16), entry, [author] * 2)
             sent.append(chain.post(chain.sign([call])))
         chain.advance()
-    yield chain, sent
+    return chain, sent
 
 
 def names(rows: list[dict]) -> list[str]:
@@ -151,6 +151,23 @@ def test_too_many_requests_are_refused_by_http(told):
     connection.close()
 
 
+def test_a_rate_is_kept(told):
+    chain, _ = told
+    chain.fault(kind="limit", perSecond=5, times=0)
+    connection = http.client.HTTPConnection(chain.rpc.url.removeprefix("http://"))
+    codes = []
+    for _ in range(12):
+        connection.request(
+            "POST", "/", b'{"jsonrpc":"2.0","id":1,"method":"getHealth"}'
+        )
+        response = connection.getresponse()
+        response.read()
+        codes.append(response.status)
+    connection.close()
+
+    assert codes == [200] * 5 + [429] * 7
+
+
 @pytest.mark.parametrize("sent_bytes", [0, 30])
 def test_a_connection_is_cut(told, sent_bytes):
     chain, _ = told
@@ -178,7 +195,9 @@ def test_a_transaction_is_taken_and_lost(told):
     chain.fault(kind="lose")
 
     assert chain.post(sent) == str(sent.signatures[0])
-    assert chain.call("getSignatureStatuses", [str(sent.signatures[0])])["value"] == [None]
+    assert chain.call("getSignatureStatuses", [str(sent.signatures[0])])["value"] == [
+        None
+    ]
     chain.wait(chain.post(sent))
 
 

@@ -15,6 +15,7 @@ from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
+from helpers.processes import COMMAND
 from ops.devnet.programs.build import PACKAGE, program
 from ops.devnet.rpc import Rpc, RpcError
 from ops.devnet.solana import ledger, version1
@@ -22,9 +23,9 @@ from ops.devnet.solana.client import Devnet, TransactionFailedError
 from ops.devnet.solana.environment import ensure
 from ops.devnet.solana.ledger import Entry
 from ops.devnet.solana.run import NodeOptions, SolanaNode, SolanaNodeError
-from helpers.processes import COMMAND
 from test_architecture import ROOT
 
+pytestmark = pytest.mark.chain
 CONFIRMED = {"commitment": "confirmed"}
 FINAL_AFTER = 32
 
@@ -177,8 +178,8 @@ def test_the_same_bytes_land_once(chain):
 def test_a_failed_transaction_is_listed_and_pays(chain):
     before = chain.call("getBalance", str(chain.payer.pubkey()), CONFIRMED)["value"]
     signature = post(chain, ledger.mark(1, 2), ledger.fail(77), skipPreflight=True)
+    chain.advance()
     with pytest.raises(TransactionFailedError, match="77"):
-        chain.advance()
         chain.wait(signature)
 
     error = {"InstructionError": [1, {"Custom": 77}]}
@@ -206,10 +207,14 @@ def test_version_1_pays_its_priority_fee_in_lamports(chain):
     raw = version1.sign(
         [ledger.mark(1, 2)], [chain.payer], chain.blockhash(), priority_fee=7
     )
+    config = {"encoding": "base64", **CONFIRMED}
+    text = base64.b64encode(raw).decode()
+    told = chain.call("simulateTransaction", text, config)["value"]
     signature = chain.post(raw)
     chain.advance()
 
     found = chain.transaction(signature)
+    assert told["fee"] == 5007
     assert signature == version1.signature(raw)
     assert (found["version"], found["meta"]["fee"]) == (1, 5007)
     assert found["transaction"]["message"]["transactionConfig"]["priorityFee"] == 7
@@ -252,7 +257,8 @@ def test_pages_of_signatures_join_without_loss(chain):
     author = chain.payer.pubkey()
     sent = []
     for number in range(25):
-        sent.append(post(chain, ledger.emit(author, bytes([number] * 32), Entry((1,)), [author])))  # fmt: skip
+        call = ledger.emit(author, bytes([number] * 32), Entry((1,)), [author])
+        sent.append(post(chain, call))
         if number % 4 == 3:
             chain.advance()
     chain.advance()
@@ -278,7 +284,9 @@ def test_a_fork_undoes_confirmed_slots(chain):
     chain.advance(40)
     safe = chain.send(ledger.mark(1, 1))
     base = slots(chain)["processed"]
-    balance = chain.call("getBalance", str(author), {"commitment": "processed"})["value"]
+    balance = chain.call("getBalance", str(author), {"commitment": "processed"})[
+        "value"
+    ]
     lost = post(chain, ledger.record(author, lost_id, Entry((1,)), [author]))
     chain.advance()
     pay = TransferParams(from_pubkey=author, to_pubkey=other, lamports=10**9)
@@ -299,7 +307,9 @@ def test_a_fork_undoes_confirmed_slots(chain):
     assert chain.transaction(lost) is None
     again = chain.transaction(kept)
     assert again["slot"] > old["slot"]
-    listed = chain.call("getSignaturesForAddress", str(author), {**CONFIRMED, "limit": 2})
+    listed = chain.call(
+        "getSignaturesForAddress", str(author), {**CONFIRMED, "limit": 2}
+    )
     assert [row["signature"] for row in listed] == [kept, safe]
 
     def lamports(key: Pubkey) -> int:
@@ -307,7 +317,9 @@ def test_a_fork_undoes_confirmed_slots(chain):
 
     assert [lamports(other), lamports(ledger.receipt(lost_id))] == [0, 0]
     assert balance - lamports(author) == 5000 + lamports(ledger.receipt(kept_id))
-    block = chain.call("getBlock", again["slot"], {**CONFIRMED, "transactionDetails": "none"})
+    block = chain.call(
+        "getBlock", again["slot"], {**CONFIRMED, "transactionDetails": "none"}
+    )
     assert block["parentSlot"] < base
     assert refused(chain.call, "getBlock", base, CONFIRMED).code == -32004
 
@@ -388,7 +400,7 @@ def test_large_requests_and_batches(chain):
         ("getTokenSupply", [str(ledger.PROGRAM)], -32602, "not a Token mint"),
         ("sendTransaction", ["1" * 2000], -32602, "too large: 2000 bytes"),
         ("sendTransaction", ["0"], -32602, "invalid base58 encoding"),
-        ("sendTransaction", ["1", {"encoding": "json"}], -32602, "unsupported encoding"),
+        ("sendTransaction", ["1", {"encoding": "json"}], -32602, "unsupported"),
         ("devnet_fork", [1], -32602, "one object"),
         ("devnet_fault", [{"kind": "flood"}], -32602, "no fault 'flood'"),
         ("devnet_fault", [{"kind": "hide"}], -32602, "needs a `slot`"),
@@ -435,7 +447,9 @@ def test_a_node_of_before_agave_4_is_quieter():
         address = str(client.payer.pubkey())
 
         def listed(**asked) -> list[dict]:
-            return client.call("getSignaturesForAddress", address, {**CONFIRMED, **asked})
+            return client.call(
+                "getSignaturesForAddress", address, {**CONFIRMED, **asked}
+            )
 
         assert "transactionIndex" not in listed()[0]
         assert listed(before="1" * 64) == []
@@ -486,6 +500,9 @@ def test_the_verb_serves_until_a_signal():
 def test_the_environment_holds_what_its_file_says():
     listed = (PACKAGE.parent / "solana/node/requirements.txt").read_text().split()
     done = subprocess.run(
-        [ensure("node"), "-m", "pip", "freeze"], capture_output=True, text=True, check=True
+        [ensure("node"), "-m", "pip", "freeze"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert set(listed) == set(done.stdout.split())

@@ -15,6 +15,7 @@ from ops.devnet.solana.client import Devnet
 from ops.devnet.solana.ledger import Entry
 from ops.devnet.solana.run import SolanaNode
 
+pytestmark = pytest.mark.chain
 CONFIRMED = {"commitment": "confirmed"}
 
 
@@ -48,7 +49,10 @@ class Listener:
 
 def listen(node: SolanaNode, story: Callable[[Listener], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with ClientSession() as session, session.ws_connect(node.ws_url) as socket:
+        async with (
+            ClientSession() as session,
+            session.ws_connect(node.ws_url) as socket,
+        ):
             await story(Listener(socket))
 
     asyncio.run(run())

@@ -156,7 +156,8 @@ class Machine:
         self._write_hashes()
         result = self.vm.simulate_transaction(transaction)
         posted = getattr(result, "post_accounts", None)
-        told = told_by(result.meta() if posted else result, 0)
+        extra = _priority_fee(transaction.message)
+        told = told_by(result.meta() if posted else result, extra)
         return told, dict(posted()) if posted else {}
 
     def _refused(

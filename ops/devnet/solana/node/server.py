@@ -22,8 +22,10 @@ BODY_BYTES_MAX = 50 * 1024
 class Client:
     """A WebSocket; messages wait in a queue for the task that writes them."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None
+    ) -> None:
+        self.socket, self.transport = socket, transport
         self.queue: asyncio.Queue[bytes] = asyncio.Queue()
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -116,7 +118,7 @@ class Server:
         """Serve a WebSocket until its client goes."""
         socket = web.WebSocketResponse(heartbeat=None)
         await socket.prepare(request)
-        client = Client(socket)
+        client = Client(socket, request.transport)
         self.clients.add(client)
         writer = asyncio.create_task(client.write())
         try:
@@ -151,10 +153,8 @@ class Server:
         """End all WebSockets without a word."""
         cut = list(self.clients)
         for client in cut:
-            transport = client.socket.get_extra_info("socket_transport", None)
-            transport = transport or getattr(client.socket._req, "transport", None)
-            if transport is not None:
-                transport.abort()
+            if client.transport is not None:
+                client.transport.abort()
         return len(cut)
 
 
