@@ -39,6 +39,7 @@ nav ul { padding: 0 }
 """
 _FORMS = {
     reads.Form.HEX: "<code>0x…</code>",
+    reads.Form.BASE58: "base58",
     reads.Form.DECIMAL: "decimal string",
     reads.Form.NUMBER: "number",
     reads.Form.BOOLEAN: "true, false",

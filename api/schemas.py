@@ -108,6 +108,8 @@ def _schema_of(form: Form, field: Field) -> Schema:
         if field.size is not None:
             digits = f"[0-9a-f]{{{field.size * 2}}}"
         return {"type": "string", "pattern": f"^0x{digits}$"}
+    if form is Form.BASE58:
+        return {"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]+$"}
     if form is Form.DECIMAL:
         return {"type": "string", "pattern": "^-?[0-9]+$"}
     if form is Form.JSON:

@@ -274,7 +274,7 @@ class Intake:
             tenant=submission.actor.tenant,
             idempotency_key=submission.idempotency_key,
             kind=spec.slug,
-            arguments=as_json(_public(spec, arguments)),
+            arguments=as_json(spec.fields, _public(spec, arguments)),
             source=lane.source,
             signer=spec.signer,
             valid_until=submission.valid_until,

@@ -34,7 +34,7 @@ class FactColumns:
     event: type[Event]
     positions: Int64s
     block_times: Int64s
-    transactions: Bytes2D  # (facts, 32)
+    transactions: Bytes2D  # (facts, bytes of an id: 32 on EVM chains, 64 on Solana)
     values: Mapping[str, Column]
 
     def __len__(self) -> int:
@@ -71,6 +71,6 @@ def _columns(event: type[Event], facts: Sequence[Fact]) -> FactColumns:
         event,
         np.array([fact.position for fact in facts], dtype=np.int64),
         np.array([fact.block_time for fact in facts], dtype=np.int64),
-        np.frombuffer(transactions, dtype=np.uint8).reshape(len(facts), 32),
+        np.frombuffer(transactions, dtype=np.uint8).reshape(len(facts), -1),
         values,
     )

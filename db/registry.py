@@ -23,6 +23,7 @@ from db.declare import (
     Projection,
     Reaction,
 )
+from db.declare.emitters import Emitter
 from db.declare.projections import ProjectionSpec
 
 NAME_LENGTH_MAX = 45  # of a table; what is made beside it has a longer one
@@ -118,8 +119,8 @@ class Registry:
         )
 
     @property
-    def contracts(self) -> dict[str, Contract]:
-        """The contracts whose events are declared, by name."""
+    def emitters(self) -> dict[str, Emitter]:
+        """The contracts and programs whose events are declared, by name."""
         return {
             e.spec.source.name: e.spec.source
             for e in self.events.values()
@@ -127,19 +128,25 @@ class Registry:
         }
 
     @property
+    def contracts(self) -> dict[str, Contract]:
+        """Those of them that are contracts."""
+        found = self.emitters.items()
+        return {name: each for name, each in found if isinstance(each, Contract)}
+
+    @property
     def makers(self) -> dict[str, FieldRef]:
         """The event fields that announce contracts, by `<event>.<field>`."""
         found: dict[str, FieldRef] = {}
-        for contract in self.contracts.values():
-            found |= contract.makers
+        for emitter in self.emitters.values():
+            found |= emitter.makers
         return found
 
-    def events_of(self, contract: str) -> list[type[Event]]:
-        """The declared events of a contract."""
+    def events_of(self, emitter: str) -> list[type[Event]]:
+        """The declared events of a contract or program."""
         return [
             e
             for e in self.events.values()
-            if e.spec.source.name == contract and not e.spec.in_journal
+            if e.spec.source.name == emitter and not e.spec.in_journal
         ]
 
     @property
@@ -169,7 +176,8 @@ def _journal_print(
     return hashlib.sha256(" ".join(sorted(prints)).encode()).hexdigest()[:12]
 
 
-def _untagged(contracts: Iterable[Contract]) -> frozenset[str]:
+def _untagged(emitters: Iterable[Emitter]) -> frozenset[str]:
+    contracts = (each for each in emitters if isinstance(each, Contract))
     return frozenset(each.name for each in contracts if not each.tagged)
 
 

@@ -40,7 +40,7 @@ def plan_streams(registry: Registry, wanted: Wanted) -> list[Stream]:
     for event in events:
         streams += _event_streams(event, wanted, ())
     makers: dict[str, FieldRef] = {}
-    for contract in registry.contracts.values():
+    for contract in registry.emitters.values():
         if contract.name not in wanted.absent:
             makers |= contract.makers
     for name, maker in makers.items():
@@ -77,7 +77,7 @@ def _event_streams(
     if contract.name in wanted.absent:
         return []
     streams = [
-        Stream(event.spec.id, "0x" + address.hex(), start)
+        Stream(event.spec.id, contract.encoding.text(address), start)
         for address, start in wanted.addresses.get(contract.name, {}).items()
     ]
     for name, maker in contract.makers.items():

@@ -11,7 +11,6 @@ from db.declare import Event, Projection
 from db.declare.events import FieldRef
 from db.declare.expressions import Constant
 from db.declare.folds import Contribution
-from db.declare.signatures import signature
 from db.registry import Registry
 from db.sql.columns import fact_table, state_table
 from db.sql.fold import everything, fold_select
@@ -54,9 +53,9 @@ def describe_event(event: type[Event], *, sql: bool) -> Iterator[str]:
     """An event's signature and fields."""
     spec = event.spec
     yield f"{spec.table} ({spec.id}): {_summary(spec.doc)}"
-    yield f"  {signature(spec.abi)} of {spec.source.name}"
-    if not spec.source.tagged:
-        yield f"  {spec.source.name}: calls of it carry no id of their command"
+    yield f"  {spec.source.signature(spec.schema)} of {spec.source.name}"
+    for remark in spec.source.remarks:
+        yield f"  {spec.source.name}: {remark}"
     for name in spec.source.makers:
         yield f"  {spec.source.name} is announced by {name}"
     yield f"  view public.{spec.table}, GET /api/v1/events/{spec.table}"

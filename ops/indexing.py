@@ -12,8 +12,9 @@ from commands.evm.signers import signer_from_key
 from db import sources, validators
 from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
-from db.declare.bare import declare_events, domain_of
-from db.declare.signatures import is_announcement, names_of
+from db.declare.evm.bare import declare_events
+from db.declare.evm.signatures import is_announcement, names_of
+from db.declare.naming import domain_of
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import NAME_LENGTH_MAX, Registry
@@ -304,7 +305,7 @@ def _finality(chain: ChainSettings) -> EvmFinality:
 def _announcement(name: str, factory: Factory, registry: Registry) -> FieldRef:
     """The event field that announces children of a contract in the settings."""
     for event in registry.events_of(factory.contract):
-        abi = event.spec.abi
+        abi = event.spec.schema
         params = {i["name"] for i in abi["inputs"] if is_announcement(i)}
         if factory.event not in names_of(abi) or factory.param not in params:
             continue

@@ -17,7 +17,7 @@ from commands.evm.signers import (
 from commands.evm.signing.guard import FILLER, Allowance, GuardedSigner, Rules, guarded
 from commands.evm.signing.remote import RemoteSigner
 from db.commands.evm.memory import Limits
-from db.declare.signatures import canonical_type
+from db.declare.evm.signatures import canonical_type
 from db.registry import Registry
 from ops.errors import OperationError
 from ops.indexing import evm_chain_number

@@ -16,7 +16,7 @@ from abis import contract_names, load_abi
 from commands.arguments import BadArguments
 from db.commands.evm.tags import command_id_of, tag_of
 from db.declare.commands import CallSpec
-from db.declare.signatures import canonical_type
+from db.declare.evm.signatures import canonical_type
 
 _ERROR = keccak(text="Error(string)")[:4]
 SHOWN_BYTES, SHOWN_TEXT = 68, 500  # of what a contract gives back

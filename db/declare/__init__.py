@@ -10,7 +10,8 @@ remedy.
 
 from db.declare.commands import CALLER, Call, Command, Route
 from db.declare.errors import DeclarationError
-from db.declare.events import Contract, Event, EventView, FieldRef
+from db.declare.events import Event, EventView, FieldRef
+from db.declare.evm import Contract
 from db.declare.expressions import Expression
 from db.declare.fields import (
     Address,
@@ -23,6 +24,8 @@ from db.declare.fields import (
     Int,
     Json,
     Kind,
+    Pubkey,
+    Signature,
     Text,
     Uint,
     Uuid,
@@ -45,6 +48,7 @@ from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
 from db.declare.roles import Role
 from db.declare.rules import Asker, Refusal, RowOf, Tables
+from db.declare.solana import Program
 
 __all__ = [
     "CALLER",
@@ -80,13 +84,16 @@ __all__ = [
     "Min",
     "Own",
     "Personal",
+    "Program",
     "Projection",
+    "Pubkey",
     "Reaction",
     "Refusal",
     "Replay",
     "Role",
     "Route",
     "RowOf",
+    "Signature",
     "Stage",
     "Sum",
     "Tables",

@@ -39,11 +39,12 @@ from typing import Any
 from abis import load_abi
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, domain_of, snake_case
+from db.declare.evm.signatures import canonical_type
+from db.declare.evm.types import holds
 from db.declare.fields import Field
 from db.declare.projections import Projection
 from db.declare.roles import Role
 from db.declare.rules import Rule
-from db.declare.signatures import canonical_type
 
 
 class Caller:
@@ -143,7 +144,7 @@ class Command:
 
     def as_json(self) -> dict[str, Any]:
         """The values as they are stored and shown."""
-        return as_json(self.values)
+        return as_json(self.spec.fields, self.values)
 
     def __init_subclass__(cls) -> None:
         body = cls.__dict__
@@ -176,14 +177,12 @@ class Command:
         )
 
 
-def as_json(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values in JSON: bytes as `0x…`, integers as decimal strings."""
+def as_json(fields: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of fields in JSON: bytes as text, integers as decimal strings."""
     return {
-        name: "0x" + value.hex()
-        if isinstance(value, bytes)
-        else str(value)
+        name: str(value)
         if isinstance(value, int) and not isinstance(value, bool)
-        else value
+        else fields[name].text(value)
         for name, value in values.items()
     }
 
@@ -330,7 +329,7 @@ def _bind(
     for part in function["inputs"]:
         name = _field_name(subject, call.arguments[part["name"]], names)
         assert name is not None
-        if not fields[name].accepts(part["type"], indexed=False):
+        if not holds(fields[name], part["type"], indexed=False):
             raise DeclarationError(
                 f"{subject}.{name}",
                 f"{type(fields[name]).__name__} cannot fill {part['type']} "

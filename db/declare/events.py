@@ -19,84 +19,24 @@ chain may be several here.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, cast
 
-from abis import load_abi
+from db.declare.emitters import PLACE, Emitter, Schema
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
-from db.declare.fields import Field, FixedBytes, Kind, Uint, is_reference_type
+from db.declare.fields import Field, Kind
 from db.declare.readers import Readers
-from db.declare.signatures import identity, names_of, signature
 from db.declare.values import value_field
 
-Abi = list[dict[str, Any]]
-
-
-class _Implicit(Uint):
-    """A value that every event has."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(63)
-        self.name = name
-
-
-class _TransactionId(FixedBytes):
-    """The transaction's id: 32 bytes of an EVM hash."""
-
-    def __init__(self) -> None:
-        super().__init__(32)
-        self.name = "transaction"
-
-
-IMPLICIT: dict[str, Field] = {
-    "position": _Implicit("position"),
-    "height": _Implicit("height"),
-    "block_time": _Implicit("block_time"),
-    "transaction": _TransactionId(),
-}
 KEYS = frozenset({"position", "transaction"})  # those that may be a projection's key
 RESERVED = frozenset(
-    {*IMPLICIT, "chain", "source", "name", "where", "spec", "as_of"}
+    {*PLACE, "transaction", "chain", "source", "name", "where", "spec", "as_of"}
     | {"keyed", "only", "event", "keys", "condition", "identity", "field_for_key"}
     | {"mro", "readable_by"}
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Contract:
-    """A contract whose events are indexed.
-
-    Its addresses come from the settings, under its name, or from the logs of factories:
-    `created_by` is the event field that announces each child, or several of them. `abi`
-    is given for contracts that have no file under `abis/`.
-
-    Calls of it end with their command's id, which contracts do not read. For one that
-    does (it hashes its calldata, or passes it on), say `tagged=False`: calls are known
-    by what they do then. What that costs: `ops/decisions/0010-calls-without-id.md`.
-    """
-
-    name: str
-    created_by: "FieldRef | Sequence[FieldRef]" = ()
-    tagged: bool = True
-    abi: Abi = field(default_factory=list, repr=False)
-
-    def __post_init__(self) -> None:
-        if not self.abi:
-            object.__setattr__(self, "abi", load_abi(self.name))
-
-    @property
-    def makers(self) -> "dict[str, FieldRef]":
-        """The event fields that announce its instances, by `<event>.<field>`."""
-        given = self.created_by
-        refs = (given,) if isinstance(given, FieldRef) else given
-        return {ref.describe(): ref for ref in refs}
-
-    def make_by(self, makers: "Sequence[FieldRef]") -> None:
-        """Say what announces its instances, which may be events of its own."""
-        object.__setattr__(self, "created_by", tuple(makers))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,8 +46,8 @@ class EventSpec:
     name: str  # the class's name
     domain: str
     doc: str
-    source: Contract
-    abi: Mapping[str, Any] = field(repr=False)
+    source: Emitter
+    schema: Schema = field(repr=False)  # of the ABI or IDL
     fields: Mapping[str, Field]
     where: Mapping[str, Any]
     readable_by: Readers = None
@@ -137,7 +77,7 @@ class EventSpec:
         """Describe what facts depend on; after a change the chain is read again."""
         return {
             "event": self.id,
-            "signature": signature(self.abi),
+            "signature": self.source.signature(self.schema),
             "fields": {
                 name: [f.describe(), "emitter" if f.emitter else f.param]
                 for name, f in self.fields.items()
@@ -242,7 +182,9 @@ class EventView:
         """The field that fills a key, None when the event cannot."""
         name = dict(self.keys).get(key, key)
         found = self.event.spec.fields.get(name)
-        return IMPLICIT[name] if found is None and name in KEYS else found
+        if found is None and name in KEYS:
+            return self.event.spec.source.implicit[name]
+        return found
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for two views that select the same facts under the same keys."""
@@ -250,7 +192,8 @@ class EventView:
         return (self.event.spec.id, self.keys, where)
 
     def __getattr__(self, name: str) -> "FieldRef":
-        known = self.event.spec.fields.get(name) or IMPLICIT.get(name)
+        implicit = self.event.spec.source.implicit
+        known = self.event.spec.fields.get(name) or implicit.get(name)
         if known is None and name in self.event.spec.personal:
             raise DeclarationError(
                 f"{self.event.spec.name}.{name}",
@@ -261,7 +204,7 @@ class EventView:
             raise DeclarationError(
                 f"{self.event.spec.name}.{name}",
                 "the event has no such field",
-                f"use one of {', '.join([*self.event.spec.fields, *IMPLICIT])}",
+                f"use one of {', '.join([*self.event.spec.fields, *implicit])}",
             )
         return FieldRef(self, known)
 
@@ -292,18 +235,20 @@ def camel_case(name: str) -> str:
 
 def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> EventSpec:
     source = body.get("source")
-    if not isinstance(source, Contract):
+    if not isinstance(source, Emitter):
         raise DeclarationError(
-            name, "it has no source", "write `source = Contract(…)` in its body"
+            name,
+            "it has no source",
+            "write `source = Contract(…)` or `source = Program(…)` in its body",
         )
     check_names(name, fields)
-    abi = _find_abi(source, name, str(body.get("name", name)))
+    schema = source.find(name, str(body.get("name", name)))
     for item in fields.values():
-        _bind(name, item, abi)
+        source.bind(name, item, schema)
     where = dict(body.get("where", {}))
-    _check_where(name, where, abi)
+    source.check_where(name, where, schema)
     domain, doc = domain_and_doc(body)
-    return EventSpec(name, domain, doc, source, abi, fields, where)
+    return EventSpec(name, domain, doc, source, schema, fields, where)
 
 
 def check_names(subject: str, names: Iterable[str]) -> None:
@@ -327,66 +272,6 @@ def domain_and_doc(body: Mapping[str, Any]) -> tuple[str, str]:
     """The domain that a class body belongs to, and its docstring."""
     domain = str(body.get("__domain__", domain_of(str(body.get("__module__", "")))))
     return domain, (body.get("__doc__") or "").strip()
-
-
-def _find_abi(source: Contract, subject: str, wanted: str) -> Mapping[str, Any]:
-    events = [item for item in source.abi if item.get("type") == "event"]
-    found = [item for item in events if wanted in names_of(item)]
-    if not found:
-        known = ", ".join(sorted(signature(item) for item in events)) or "none"
-        raise DeclarationError(
-            subject,
-            f"the ABI of {source.name} has no event {wanted}",
-            f"write name= with one of its events: {known}",
-        )
-    if len(found) > 1:
-        by_signature = len({signature(item) for item in found}) == len(found)
-        spelled = signature if by_signature else identity
-        choices = " or ".join(repr(spelled(item)) for item in found)
-        raise DeclarationError(
-            subject,
-            f"{source.name} has {len(found)} events called {wanted}",
-            f"write `name = {choices}`",
-        )
-    return found[0]
-
-
-def _bind(subject: str, item: Field, abi: Mapping[str, Any]) -> None:
-    """Tie a field to its ABI parameter, or refuse."""
-    if item.emitter:
-        return
-    inputs = {part["name"]: part for part in abi["inputs"]}
-    names = [item.param] if item.param else [item.name, camel_case(item.name)]
-    param = next((name for name in names if name in inputs), None)
-    if param is None:
-        raise DeclarationError(
-            f"{subject}.{item.name}",
-            f"{signature(abi)} has no parameter {' or '.join(map(repr, names))}",
-            f"write param= with one of {', '.join(inputs)}",
-        )
-    part = inputs[param]
-    if not item.accepts(part["type"], indexed=part["indexed"]):
-        hashed = part["indexed"] and is_reference_type(part["type"])
-        raise DeclarationError(
-            f"{subject}.{item.name}",
-            f"{type(item).__name__} cannot hold "
-            f"{'indexed ' if part['indexed'] else ''}{part['type']} {param}",
-            "use Hash(): only its hash is in the log"
-            if hashed
-            else "use the field of that type (db.declare.fields has the table)",
-        )
-    item.param = param
-
-
-def _check_where(subject: str, where: dict[str, Any], abi: Mapping[str, Any]) -> None:
-    inputs = {part["name"]: part for part in abi["inputs"]}
-    for param in where:
-        if param not in inputs or is_reference_type(inputs[param]["type"]):
-            raise DeclarationError(
-                f"{subject}.where",
-                f"{param!r} is not a plain parameter of {signature(abi)}",
-                f"use one of {', '.join(inputs)}",
-            )
 
 
 def domain_of(module: str) -> str:

@@ -1,21 +1,23 @@
 """Fields: what one value of an event is, in Postgres, in Python and at the edge.
 
-| field       | Postgres        | Python | JSON               | ABI types          |
-|-------------|-----------------|--------|--------------------|--------------------|
-| Address     | bytea (20)      | bytes  | `0x…`              | address            |
-| Bytes32     | bytea (32)      | bytes  | `0x…`              | bytes32            |
-| FixedBytes  | bytea (n)       | bytes  | `0x…`              | bytesN             |
-| Hash        | bytea (32)      | bytes  | `0x…`              | indexed dynamic    |
-| Blob        | bytea           | bytes  | `0x…`              | bytes, function    |
-| Uint, Int   | numeric(78,0)   | int    | decimal string     | uintN, intN        |
-| Uint(≤ 63)  | bigint          | int    | decimal string     | uintN, intN        |
-| Bool        | boolean         | bool   | true / false       | bool               |
-| Text        | text            | str    | string             | string             |
-| Uuid        | text            | str    | string             | none: journal only |
-| Json        | jsonb           | object | object             | arrays, tuples     |
+| field       | Postgres        | Python | JSON               |
+|-------------|-----------------|--------|--------------------|
+| Address     | bytea (20)      | bytes  | `0x…`              |
+| Bytes32     | bytea (32)      | bytes  | `0x…`              |
+| FixedBytes  | bytea (n)       | bytes  | `0x…`              |
+| Hash        | bytea (32)      | bytes  | `0x…`              |
+| Blob        | bytea           | bytes  | `0x…`              |
+| Pubkey      | bytea (32)      | bytes  | base58             |
+| Signature   | bytea (64)      | bytes  | base58             |
+| Uint, Int   | numeric(78,0)   | int    | decimal string     |
+| Uint(≤ 63)  | bigint          | int    | decimal string     |
+| Bool        | boolean         | bool   | true / false       |
+| Text        | text            | str    | string             |
+| Uuid        | text            | str    | string             |
+| Json        | jsonb           | object | object             |
 
-An indexed value of a dynamic type is only on the chain as its keccak-256 hash
-(Solidity ABI specification, "Encoding of Indexed Event Parameters"), hence `Hash`.
+The fields that hold the types of an ABI are in `db.declare.evm.types`, those of an IDL
+in `db.declare.solana.types`.
 
 What a chain says may be of any length. What somebody gives us in a command or an entry
 may not: `Text` has 2,000 characters at most, `Blob` 8,192 bytes and `Json` 16,384,
@@ -27,6 +29,8 @@ import json
 import re
 import uuid
 from typing import TYPE_CHECKING, Any, Self, overload
+
+from idl.base58 import from_base58, to_base58
 
 if TYPE_CHECKING:
     from db.declare.events import FieldRef
@@ -49,6 +53,17 @@ class Kind(enum.Enum):
     JSON = "jsonb"
 
 
+class Encoding(enum.Enum):
+    """The text form of bytes."""
+
+    HEX = "hex"  # 0x and two digits a byte
+    BASE58 = "base58"  # the alphabet of Bitcoin, which Solana has too
+
+    def text(self, value: bytes) -> str:
+        """The text of some bytes."""
+        return to_base58(value) if self is Encoding.BASE58 else "0x" + value.hex()
+
+
 class Field:
     """One named value of an event.
 
@@ -59,6 +74,7 @@ class Field:
     kind: Kind = Kind.BYTES
     size: int | None = None  # bytes of a fixed-size BYTES field
     max_length: int | None = None  # of what is given to us: characters, or bytes
+    encoding = Encoding.HEX  # of BYTES as text
 
     def __init__(self, *, param: str | None = None, emitter: bool = False) -> None:
         self.param = param
@@ -76,13 +92,13 @@ class Field:
         def __get__(self, instance: object, owner: type) -> Self: ...
         def __get__(self, instance: object, owner: type) -> "FieldRef | Self": ...
 
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        """Whether a parameter of this ABI type can fill the field."""
-        raise NotImplementedError
-
     def check(self, value: Any) -> Any:
         """Return the value in its canonical Python form, or raise ValueError."""
         raise NotImplementedError
+
+    def text(self, value: Any) -> Any:
+        """A canonical value with its bytes as text; other values as they are."""
+        return self.encoding.text(value) if isinstance(value, bytes) else value
 
     def check_given(self, value: Any) -> Any:
         """As `check`, for what somebody gives us and no chain has said."""
@@ -102,13 +118,11 @@ class Field:
 
 
 class _ByteField(Field):
-    """Shared by the fields that are raw bytes inside and `0x…` outside."""
+    """Shared by the fields that are raw bytes inside and text outside."""
 
     def check(self, value: Any) -> bytes:
         if isinstance(value, str):
-            if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", value):
-                raise ValueError(f"{self.name}: {_shown(value)} is not 0x-prefixed hex")
-            value = bytes.fromhex(value[2:])
+            value = self._read(value)
         if not isinstance(value, bytes):
             raise ValueError(f"{self.name}: expected bytes, got {type(value).__name__}")
         if self.size is not None and len(value) != self.size:
@@ -117,14 +131,16 @@ class _ByteField(Field):
             )
         return value
 
+    def _read(self, text: str) -> bytes:
+        if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", text):
+            raise ValueError(f"{self.name}: {_shown(text)} is not 0x-prefixed hex")
+        return bytes.fromhex(text[2:])
+
 
 class Address(_ByteField):
     """A 20-byte account or contract address."""
 
     size = 20
-
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return abi_type == "address"
 
 
 class FixedBytes(_ByteField):
@@ -137,9 +153,6 @@ class FixedBytes(_ByteField):
         if not 1 <= size <= 32:
             raise ValueError(f"bytes{size} does not exist: use 1 to 32")
         self.size = size
-
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return abi_type == f"bytes{self.size}"
 
 
 class Bytes32(FixedBytes):
@@ -154,8 +167,30 @@ class Hash(_ByteField):
 
     size = 32
 
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return indexed and is_reference_type(abi_type)
+
+class _Base58Field(_ByteField):
+    """Shared by the fields that Solana writes in base58."""
+
+    size: int
+    encoding = Encoding.BASE58
+
+    def _read(self, text: str) -> bytes:
+        try:
+            return from_base58(text, self.size)
+        except ValueError as error:
+            raise ValueError(f"{self.name}: {_shown(text)}: {error}") from None
+
+
+class Pubkey(_Base58Field):
+    """A 32-byte public key or program-derived address of Solana."""
+
+    size = 32
+
+
+class Signature(_Base58Field):
+    """A 64-byte signature, which is the id of a Solana transaction."""
+
+    size = 64
 
 
 class Blob(_ByteField):
@@ -172,9 +207,6 @@ class Blob(_ByteField):
         self.refuse_long(len(found), "bytes")
         return found
 
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return abi_type in ("bytes", "function") and not indexed
-
 
 class _Integer(Field):
     """Shared by the integers: a bigint when they always fit one, else a numeric."""
@@ -189,12 +221,6 @@ class _Integer(Field):
         self.bits = bits
         if bits + (not self.signed) <= 64:
             self.kind = Kind.BIGINT
-
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        match = re.fullmatch(r"(u?)int(\d+)", abi_type)
-        if match is None:
-            return False
-        return bool(match[1]) != self.signed and int(match[2]) <= self.bits
 
     def check(self, value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,78}", value):
@@ -232,9 +258,6 @@ class Bool(Field):
 
     kind = Kind.BOOLEAN
 
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return abi_type == "bool"
-
     def check(self, value: Any) -> bool:
         if value in ("true", "false"):
             return bool(value == "true")
@@ -254,9 +277,6 @@ class Text(Field):
         super().__init__(param=param)
         self.max_length = max_length
 
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return abi_type == "string" and not indexed
-
     def check_given(self, value: Any) -> str:
         found = self.check(value)
         if isinstance(value, str) and "\x00" in value:
@@ -275,9 +295,6 @@ class Uuid(Text):
 
     def __init__(self, *, param: str | None = None) -> None:
         super().__init__(param=param, max_length=36)
-
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return False
 
     def check(self, value: Any) -> str:
         if isinstance(value, uuid.UUID):
@@ -303,9 +320,6 @@ class Json(Field):
         self.refuse_long(len(json.dumps(value, default=str)), "bytes")
         return self.check(value)
 
-    def accepts(self, abi_type: str, *, indexed: bool) -> bool:
-        return not indexed and (abi_type.endswith("]") or abi_type.startswith("tuple"))
-
     def check(self, value: Any) -> Any:
         return value
 
@@ -314,31 +328,3 @@ def _shown(value: Any) -> str:
     """A wrong value, as much of it as somebody needs to know it again."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-
-
-def is_reference_type(abi_type: str) -> bool:
-    """Whether an indexed parameter of this type is stored as a hash."""
-    return (
-        abi_type in ("string", "bytes")
-        or abi_type.endswith("]")
-        or (abi_type.startswith("tuple"))
-    )
-
-
-def field_for_abi(abi_type: str, *, indexed: bool, param: str) -> Field:
-    """The field that holds any value of an ABI type, for contracts without code."""
-    if indexed and is_reference_type(abi_type):
-        return Hash(param=param)
-    if abi_type.endswith("]") or abi_type.startswith("tuple"):
-        return Json(param=param)
-    if match := re.fullmatch(r"(u?)int(\d+)", abi_type):
-        return (Uint if match[1] else Int)(int(match[2]), param=param)
-    if match := re.fullmatch(r"bytes(\d+)", abi_type):
-        return FixedBytes(int(match[1]), param=param)
-    plain: dict[str, type[Field]] = {
-        "address": Address, "bool": Bool, "string": Text, "bytes": Blob,
-        "function": Blob,
-    }  # fmt: skip
-    if abi_type not in plain:
-        raise ValueError(f"{param}: ABI type {abi_type!r} is not known")
-    return plain[abi_type](param=param)

@@ -28,22 +28,56 @@ entries says the same in its own body.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
+from db.declare.emitters import Emitter, implicit
 from db.declare.errors import DeclarationError
 from db.declare.events import (
-    Contract,
     Event,
     EventMeta,
     EventSpec,
     check_names,
     domain_and_doc,
 )
-from db.declare.fields import Field
+from db.declare.fields import Bytes32, Field
 from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 
-# What stands in the place of a contract: the entries have no chain and no ABI.
-JOURNAL = Contract("journal", abi=[{"type": "none"}])
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Journal(Emitter):
+    """What writes entries: us. Nothing but its class body describes an entry."""
+
+    implicit: ClassVar[Mapping[str, Field]] = implicit(Bytes32())  # of entries: hashes
+
+    name: str = "journal"
+
+    def find(self, subject: str, wanted: str) -> Mapping[str, Any]:
+        """The schema of an entry whose fields are not tied to it yet."""
+        return {"type": "entry", "name": wanted, "inputs": []}
+
+    def bind(self, subject: str, item: Field, schema: Mapping[str, Any]) -> None:
+        """Tie a field to the value of its own name; see `Emitter`."""
+        item.param = item.name
+        schema["inputs"].append({"name": item.name, "type": item.kind.value})
+
+    def check_where(
+        self, subject: str, where: Mapping[str, Any], schema: Mapping[str, Any]
+    ) -> None:
+        """Refuse any: an entry is written under one name only."""
+        if where:
+            raise DeclarationError(
+                f"{subject}.where",
+                "an entry has none",
+                "declare an entry for each, or narrow what folds it with `only`",
+            )
+
+    def signature(self, schema: Mapping[str, Any]) -> str:
+        """`Deposited(text,numeric)`: its name, and how its values are stored."""
+        kinds = ",".join(str(each["type"]) for each in schema["inputs"])
+        return f"{schema['name']}({kinds})"
+
+
+JOURNAL = Journal()
 
 
 class Personal:
@@ -100,13 +134,13 @@ class EntryMeta(EventMeta):
             )
         check_names(name, fields)
         domain, doc = domain_and_doc(body)
-        for key, item in fields.items():
-            item.param = key
-        inputs = [{"name": k, "type": f.kind.value} for k, f in fields.items()]
-        abi = {"type": "entry", "name": name, "inputs": inputs}
+        schema = JOURNAL.find(name, name)
+        for item in fields.values():
+            JOURNAL.bind(name, item, schema)
+        JOURNAL.check_where(name, body.get("where", {}), schema)
         said = body.get("readable_by")
         return EntrySpec(
-            name, domain, doc, JOURNAL, abi, fields, {}, readers_of(name, said),
+            name, domain, doc, JOURNAL, schema, fields, {}, readers_of(name, said),
             owner_of(name, said, fields),
         )  # fmt: skip
 
@@ -136,8 +170,7 @@ class Entry(Event, metaclass=EntryMeta):
         spec = self.spec
         if not isinstance(spec, EntrySpec) or spec.subject is None:
             return None
-        value = self.values[spec.subject]
-        return "0x" + value.hex() if isinstance(value, bytes) else str(value)
+        return str(spec.fields[spec.subject].text(self.values[spec.subject]))
 
 
 def _checked(declared: Field, value: Any) -> Any:
@@ -162,7 +195,7 @@ def _with_personal(spec: EntrySpec, kept: Mapping[str, Personal]) -> EntrySpec:
             )
     fields = {key: item.value for key, item in kept.items()}
     return EntrySpec(
-        spec.name, spec.domain, spec.doc, spec.source, spec.abi, spec.fields,
+        spec.name, spec.domain, spec.doc, spec.source, spec.schema, spec.fields,
         spec.where, spec.readable_by, spec.owned_by, fields, named.pop(),
     )  # fmt: skip
 

@@ -85,11 +85,9 @@ def canonical(value: Any) -> bytes:
 
 def plain(declared: Field, value: Any) -> Any:
     """A checked value of a field as a body has it."""
-    if declared.kind is Kind.BYTES:
-        return "0x" + value.hex()
     if declared.kind in (Kind.NUMERIC, Kind.BIGINT):
         return str(value)
-    return value
+    return declared.text(value)
 
 
 def microseconds(at: datetime) -> int:

@@ -106,14 +106,11 @@ def _check_whole(block: Block) -> None:
 def _checked(spec: ProjectionSpec, given: Mapping[str, Any]) -> dict[str, Any]:
     filters = row_filters(spec)
     return {
-        name: parse(filters[name], _said(value)) if name in filters else value
+        name: parse(filters[name], filters[name].field.text(value))
+        if name in filters
+        else value
         for name, value in given.items()
     }
-
-
-def _said(value: Any) -> Any:
-    """A value as a query says it: what is parsed again is also checked."""
-    return "0x" + value.hex() if isinstance(value, bytes) else value
 
 
 def _row_of(spec: ProjectionSpec, row: Mapping[str, Any]) -> RowOf:
@@ -127,6 +124,6 @@ def _value(column: Column, value: Any) -> Any:
         return value
     if column.form in (Form.DECIMAL, Form.NUMBER):
         return int(value)
-    if column.form is Form.HEX:
-        return bytes.fromhex(value[2:])
+    if column.form in (Form.HEX, Form.BASE58):
+        return column.field.check(value)
     return value

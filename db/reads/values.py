@@ -22,13 +22,13 @@ from db.declare import (
     Stage,
     Sum,
 )
-from db.declare.events import IMPLICIT
+from db.declare.emitters import PLACE
 from db.declare.expressions import Constant
 from db.declare.folds import Contribution
 from db.declare.projections import ProjectionSpec
 from db.reads.errors import BadQuery
 from db.registry import event_fingerprint
-from db.sql.ddl import readable
+from db.sql.columns import readable
 
 MAX_DIGITS = 200  # more than any sum of uint256 will have
 
@@ -37,6 +37,7 @@ class Form(enum.Enum):
     """The form of a value in JSON; the package's docstring has the table."""
 
     HEX = "hex"
+    BASE58 = "base58"
     DECIMAL = "decimal"
     NUMBER = "number"
     BOOLEAN = "boolean"
@@ -69,7 +70,7 @@ def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
     for name, fold in spec.folds.items():
         if isinstance(fold, Stage):
             meaning = f"how many moves of {name} were not legal"
-            refused = IMPLICIT["height"]
+            refused = PLACE["height"]
             column = Column(f"{name}_refused", refused, Form.NUMBER, False, meaning)
             found.append(column)
     for name, expression in spec.expressions.items():
@@ -83,8 +84,8 @@ def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
 @cache
 def fact_columns(event: type[Event]) -> dict[str, Column]:
     """The columns of an event's facts."""
-    fields = {name: IMPLICIT[name] for name in ("height", "position", "block_time")}
-    fields["transaction"] = IMPLICIT["transaction"]
+    fields = {name: PLACE[name] for name in ("height", "position", "block_time")}
+    fields["transaction"] = event.spec.source.implicit["transaction"]
     fields |= event.spec.fields
     return {
         name: Column(name, field, form_of(field), False, _origin(field))
@@ -160,10 +161,12 @@ def split_filter(name: str) -> tuple[str, str]:
 
 def form_of(field: Field) -> Form:
     """The JSON form of a field's values."""
-    if field is IMPLICIT["height"] or field is IMPLICIT["block_time"]:
+    if field is PLACE["height"] or field is PLACE["block_time"]:
         return Form.NUMBER
+    if field.kind is Kind.BYTES:
+        return Form(field.encoding.value)
     forms = {
-        Kind.BYTES: Form.HEX, Kind.NUMERIC: Form.DECIMAL, Kind.BIGINT: Form.DECIMAL,
+        Kind.NUMERIC: Form.DECIMAL, Kind.BIGINT: Form.DECIMAL,
         Kind.BOOLEAN: Form.BOOLEAN, Kind.TEXT: Form.TEXT, Kind.JSON: Form.JSON,
     }  # fmt: skip
     return forms[field.kind]
@@ -193,6 +196,7 @@ def parse(column: Column, given: Any) -> Any:
     except ValueError as error:
         expected = {
             Form.HEX: f"0x and {_digits(column.field)} hex digits",
+            Form.BASE58: f"{_size(column.field)} bytes in base58",
             Form.BOOLEAN: "true or false",
         }.get(column.form, "text")
         raise BadQuery(f"{column.name}: {_shown(given)} is not {expected}.") from error
@@ -204,6 +208,10 @@ def _digest(*parts: Any) -> str:
 
 def _digits(field: Field) -> str:
     return "an even number of" if field.size is None else str(field.size * 2)
+
+
+def _size(field: Field) -> str:
+    return "some" if field.size is None else str(field.size)
 
 
 def _shown(given: Any) -> str:

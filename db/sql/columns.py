@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Index,
     LargeBinary,
     MetaData,
@@ -21,6 +22,8 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
+    func,
+    literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
@@ -38,6 +41,7 @@ from db.declare import (
     Stage,
     Sum,
 )
+from db.declare.fields import Encoding
 from db.declare.projections import ProjectionSpec
 
 FACTS = "facts"
@@ -180,3 +184,21 @@ def fit(name: str, most: int = 63) -> str:
 def first_line(doc: str) -> str:
     """The summary of a docstring."""
     return doc.split("\n", 1)[0].strip()
+
+
+def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored value as people read it: bytes as text, the rest as it is."""
+    if field.kind is not Kind.BYTES:
+        return column
+    if field.encoding is Encoding.BASE58:
+        return func.control.base58(column, type_=Text())
+    return literal_column("'0x'").op("||")(func.encode(column, "hex"))
+
+
+def readable_text(field: Field, column: str) -> str:
+    """The same as text of SQL."""
+    if field.kind is not Kind.BYTES:
+        return column
+    if field.encoding is Encoding.BASE58:
+        return f"control.base58({column})"
+    return f"'0x' || encode({column}, 'hex')"

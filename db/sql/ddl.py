@@ -16,8 +16,6 @@ from sqlalchemy import (
     MetaData,
     Select,
     Table,
-    func,
-    literal_column,
     select,
 )
 from sqlalchemy.dialects.postgresql.base import PGDialect
@@ -25,22 +23,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable, SetTableComment
 
 from db.control import source as source_table
-from db.declare import Event, Field, Kind, Stage
+from db.declare import Event, Field, Stage
 from db.declare.expressions import Expression
 from db.declare.folds import Fold
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import FACTS, fact_table, fit, state_table
+from db.sql.columns import FACTS, fact_table, fit, readable, readable_text, state_table
 from db.sql.expressions import to_sql
 
 # Renders statements without parameters, and so without doubling each `%`.
 DDL_DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
-
-
-def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A stored value as people read it: bytes as `0x…`, the rest as it is."""
-    if field.kind is Kind.BYTES:
-        return literal_column("'0x'").op("||")(func.encode(column, "hex"))
-    return column
 
 
 def projection_columns(
@@ -87,12 +78,10 @@ def fact_view(event: type[Event]) -> str:
         f"{facts}.position >> 32 AS height",
         f"{facts}.position AS position",
         f"{facts}.block_time AS block_time",
-        f"'0x' || encode({facts}.transaction, 'hex') AS transaction",
     ]
-    for name, field in event.spec.fields.items():
-        value = f"{facts}.{quote(name)}"
-        if field.kind is Kind.BYTES:
-            value = f"'0x' || encode({value}, 'hex')"
+    shown = {"transaction": event.spec.source.implicit["transaction"]}
+    for name, field in {**shown, **event.spec.fields}.items():
+        value = readable_text(field, f"{facts}.{quote(name)}")
         columns.append(f"{value} AS {quote(name)}")
     return (
         f"SELECT {', '.join(columns)} \nFROM {facts} JOIN control.source"

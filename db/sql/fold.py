@@ -57,7 +57,7 @@ from db.declare import (
 )
 from db.declare.events import EventView, FieldRef
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import fact_table, is_digested, sql_type
+from db.sql.columns import fact_table, is_digested, readable, sql_type
 from db.sql.expressions import to_sql
 
 Restrict = Callable[[EventView, Table], Sequence[ColumnElement[bool]]]
@@ -236,10 +236,7 @@ def _fact_object(view: EventView) -> ColumnElement[Any]:
         literal("block_time"), table.c.block_time,
     ]  # fmt: skip
     for name, declared in view.event.spec.fields.items():
-        column: ColumnElement[Any] = table.c[name]
-        if declared.kind is Kind.BYTES:
-            column = literal("0x") + func.encode(column, "hex")
-        pairs += [literal(name), column]
+        pairs += [literal(name), readable(declared, table.c[name])]
     return func.jsonb_build_object(*pairs, type_=JSONB())
 
 

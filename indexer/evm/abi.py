@@ -24,8 +24,8 @@ from eth_abi.registry import registry
 from eth_hash.auto import keccak
 
 from db.declare import DeclarationError
-from db.declare.fields import is_reference_type
-from db.declare.signatures import canonical_type, signature
+from db.declare.evm.signatures import canonical_type, signature
+from db.declare.evm.types import is_reference_type
 from db.wire import Bytes2D
 
 

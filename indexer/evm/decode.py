@@ -20,8 +20,9 @@ import numpy.typing as npt
 from eth_abi.abi import decode, encode
 
 from db.declare import DeclarationError, Event, Field, Json
-from db.declare.fields import Blob, field_for_abi
-from db.declare.signatures import identity
+from db.declare.evm.signatures import identity
+from db.declare.evm.types import field_for_abi
+from db.declare.fields import Blob
 from db.facts import FactColumns, Int64s
 from db.wire import Bytes2D, Column, encode_value, encode_words
 from indexer.evm.abi import (
@@ -316,9 +317,9 @@ def decoders_for(
     """
     by_topic: dict[str, dict[str, tuple[Mapping[str, Any], list[type[Event]]]]] = {}
     for event in events:
-        topic0 = "0x" + layout_of(event.spec.abi).topic0.hex()
+        topic0 = "0x" + layout_of(event.spec.schema).topic0.hex()
         alike = by_topic.setdefault(topic0, {})
-        own = alike.setdefault(identity(event.spec.abi), (event.spec.abi, []))
+        own = alike.setdefault(identity(event.spec.schema), (event.spec.schema, []))
         if event not in own[1]:
             own[1].append(event)
     found = {

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from db.declare import Contract, DeclarationError, Event, FieldRef, Kind
-from db.declare.signatures import is_announcement
+from db.declare.evm.signatures import is_announcement
 from db.facts import FactColumns
 from db.position import height_of
 from indexer.evm.abi import layout_of
@@ -60,7 +60,8 @@ class Followed:
         self._index = {f.contract.name: at for at, f in enumerate(contracts)}
         self._announcements = _announcements(contracts)
         self._announcing_topics = frozenset(
-            "0x" + layout_of(a.event.spec.abi).topic0.hex() for a in self._announcements
+            "0x" + layout_of(a.event.spec.schema).topic0.hex()
+            for a in self._announcements
         )
         self._decoders: list[dict[str, list[EventDecoder]]] = []
         self._routes: dict[tuple[str, str], list[Route]] = {}  # a cache
@@ -241,7 +242,9 @@ def _announcement(
             f"its factory {factory.source.name} is not followed",
             f"give {factory.source.name} an address in the settings",
         )
-    part = {each["name"]: each for each in factory.abi["inputs"]}.get(maker.field.param)
+    part = {each["name"]: each for each in factory.schema["inputs"]}.get(
+        maker.field.param
+    )
     if part is None or not is_announcement(part) or maker.view.condition is not None:
         raise DeclarationError(
             subject,
@@ -249,5 +252,5 @@ def _announcement(
             "name the field that holds the child, an Address or the Json of a list of "
             "addresses; narrow with `where`",
         )
-    layout_of(factory.abi)
+    layout_of(factory.schema)
     return Announcement(maker.view.event, maker.field.name, subject)

@@ -8,7 +8,6 @@ from db.declare import Event, Projection
 from db.declare.events import EventSpec
 from db.declare.projections import ProjectionSpec
 from db.declare.readers import readers
-from db.declare.signatures import signature
 from db.reads import Column, fact_columns, row_columns, row_filters, sortable
 from db.registry import Registry
 from ops.docs.markdown import code, page, paragraphs, summary, table
@@ -35,8 +34,7 @@ def events_page(registry: Registry | None = None) -> str:
     ):
         parts.append(f"## {contract} ({domain})")
         listed = list(found)
-        if not listed[0].spec.source.tagged:
-            parts.append("Calls of it carry no id of their command.")
+        parts += listed[0].spec.source.remarks
         parts += [_event(event) for event in listed]
     return page(
         "Events",
@@ -92,7 +90,7 @@ def _event(event: type[Event]) -> str:
 def _said(spec: EventSpec) -> str:
     """Return an event's name on the chain, or the readers of a journal entry."""
     if not spec.in_journal:
-        return code(signature(spec.abi))
+        return code(spec.source.signature(spec.schema))
     return f"Entry of the journal, for {readers(spec.readable_by, spec.owned_by)}"
 
 

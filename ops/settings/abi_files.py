@@ -10,8 +10,8 @@ from typing import Any
 from eth_abi.abi import is_encodable_type
 
 from db.bounded import load_json
-from db.declare.bare import with_names
-from db.declare.signatures import canonical_type, signature
+from db.declare.evm.bare import with_names
+from db.declare.evm.signatures import canonical_type, signature
 
 Entry = Mapping[str, Any]  # Any: JSON whose shape the Solidity compiler defines
 Abi = tuple[Entry, ...]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from db.declare.bare import with_names
-from db.declare.signatures import identity, is_announcement, names_of
+from db.declare.evm.bare import with_names
+from db.declare.evm.signatures import identity, is_announcement, names_of
 from db.journal.head import NAME
 from ops.settings.model import ContractSettings, Factory, Settings
 

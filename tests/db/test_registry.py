@@ -1,7 +1,7 @@
 """What is declared is found by itself."""
 
 from db.declare import Contract, Event, Uint
-from db.declare.bare import declare_events
+from db.declare.evm.bare import declare_events
 from db.registry import Registry, event_fingerprint
 from helpers.ledger import EVENTS, PROJECTIONS, REGISTRY, abi_event
 from ops.describe import describe_event
@@ -55,6 +55,6 @@ def test_contracts_that_take_no_id_are_known():
     assert {"Bell"} == registry.untagged
     assert frozenset() == Registry.load().untagged
     assert any(
-        "calls of it carry no id" in line for line in describe_event(Rung, sql=False)
+        "Calls of it carry no id" in line for line in describe_event(Rung, sql=False)
     )
     assert "Calls of it carry no id" in events_page(registry)

@@ -26,7 +26,7 @@ from db.declare import (
     Text,
     Uint,
 )
-from db.declare.signatures import signature
+from db.declare.evm.signatures import signature
 from db.engine import connect
 from db.facts import Fact
 from db.position import position
@@ -180,7 +180,7 @@ def facts_of(chain, ordinal=None):
     """
     children = {log.data[12:32] for _, log in _logs(chain) if log.address == FACTORY}
     topics = {
-        keccak(signature(event.spec.abi).encode()): event
+        keccak(signature(event.spec.schema).encode()): event
         for event in (DealMade, Paid, Moved)
     }
     facts = []

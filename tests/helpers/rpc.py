@@ -54,7 +54,7 @@ from eth_hash.auto import keccak
 from eth_utils import to_checksum_address
 
 from db.declare import Event
-from db.declare.signatures import canonical_type, signature
+from db.declare.evm.signatures import canonical_type, signature
 from fakenode.chain import Log as FakeLog
 from fakenode.chain import Tx as FakeTx
 
@@ -83,7 +83,7 @@ def log_for(
     event: type[Event] | Mapping[str, Any], address: bytes, **values: Any
 ) -> FakeLog:
     """The log of an event; values by the names of the ABI's parameters."""
-    abi = event if isinstance(event, Mapping) else event.spec.abi
+    abi = event if isinstance(event, Mapping) else event.spec.schema
     topics = [keccak(signature(abi).encode())]
     types, body = [], []
     for item in abi["inputs"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from db.declare.signatures import identity
+from db.declare.evm.signatures import identity
 from ops.indexing import declared
 from ops.settings import (
     Deployment,
@@ -606,7 +606,7 @@ def test_overloads_and_unnamed_parameters_announce_children(
     (moved,) = registry.events_of("pool")
     (maker,) = moved.spec.source.makers.values()
     assert maker.field.param == param
-    assert "address" in identity(maker.view.event.spec.abi)
+    assert "address" in identity(maker.view.event.spec.schema)
 
 
 def test_an_ambiguous_announcement_names_the_choices(problems, tmp_path):

@@ -85,7 +85,7 @@ def test_arguments_are_stored_as_they_are_shown():
         "method": "0x" + "01" * 32, "payment_ref": "0x" + "02" * 32,
     }  # fmt: skip
 
-    assert as_json(check_arguments(spec, given)) == given
+    assert as_json(spec.fields, check_arguments(spec, given)) == given
 
 
 def selector(text):

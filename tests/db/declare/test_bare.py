@@ -3,9 +3,9 @@
 import pytest
 
 from db.declare import DeclarationError, Event
-from db.declare.bare import declare_events
 from db.declare.events import RESERVED
-from db.declare.signatures import signature
+from db.declare.evm.bare import declare_events
+from db.declare.evm.signatures import signature
 from db.registry import Registry
 from db.schema import migrate
 from helpers.ledger import abi_event
@@ -204,7 +204,7 @@ def test_events_of_one_signature_that_index_other_parameters_are_two():
         "mixed_transfer_ddf252ad_2",
         "mixed_transfer_ddf252ad_3",
     ]
-    flags = [[i["indexed"] for i in e.spec.abi["inputs"]] for e in events]
+    flags = [[i["indexed"] for i in e.spec.schema["inputs"]] for e in events]
     assert flags == [[True, True, False], [True, True, True]]
 
 
@@ -216,7 +216,7 @@ def test_short_names_of_types_are_read_as_the_long_ones():
 
     (event,) = declare_events("Till", [written])
 
-    assert signature(event.spec.abi) == "Paid(uint256,int256[2])"
+    assert signature(event.spec.schema) == "Paid(uint256,int256[2])"
 
 
 @pytest.mark.parametrize(
@@ -230,6 +230,6 @@ def test_short_names_of_types_are_read_as_the_long_ones():
 def test_one_odd_event_is_left_out_in_words_and_the_others_are_kept(item, why, caplog):
     events = declare_events("Till", [{"type": "event", **item}, transfer(1, 1, 0)])
 
-    assert [event.spec.abi["name"] for event in events] == ["Transfer"]
+    assert [event.spec.schema["name"] for event in events] == ["Transfer"]
     assert "event_left_out contract=Till event=Odd" in caplog.text
     assert why in caplog.text

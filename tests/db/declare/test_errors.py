@@ -109,7 +109,7 @@ def test_an_overloaded_event_needs_its_signature():
         name = "Twice(address)"
         a = Address()
 
-    assert "address" == TwiceOfAddress.spec.abi["inputs"][0]["type"]
+    assert "address" == TwiceOfAddress.spec.schema["inputs"][0]["type"]
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from db.declare import Address, Bool, Bytes32, Contract, Event, Hash, Json, Text, Uint
 from db.declare.events import camel_case, domain_of, snake_case
+from db.declare.evm.signatures import signature
 from db.declare.fields import Kind
-from db.declare.signatures import signature
 from db.registry import Registry, event_fingerprint
 from helpers.ledger import abi_event
 
@@ -156,7 +156,7 @@ def test_conditions_add_up():
 
 def test_where_makes_one_event_of_the_chain_into_several_of_ours():
     assert {"kind": 3} == Gift.spec.where
-    assert Gift.spec.abi is Moved.spec.abi
+    assert Gift.spec.schema is Moved.spec.schema
     assert event_fingerprint(Gift) != event_fingerprint(Moved)
 
 

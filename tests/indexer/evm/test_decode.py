@@ -32,7 +32,8 @@ from db.declare import (
     Text,
     Uint,
 )
-from db.declare.fields import Kind, field_for_abi
+from db.declare.evm.types import field_for_abi
+from db.declare.fields import Kind
 from helpers.rpc import FakeLog, log_for
 from indexer.evm.abi import DecodeError, decode_body, layout_of, plain
 from indexer.evm.decode import Logs, decoders_for

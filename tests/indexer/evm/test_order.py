@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from db.declare.bare import declare_events
+from db.declare.evm.bare import declare_events
 from helpers.families import (
     STRANGER,
     TOKEN,

@@ -15,46 +15,20 @@ with a parameter of a type that is not known.
 """
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from eth_utils.crypto import keccak
 
-from db.declare.events import (
-    RESERVED,
-    Contract,
-    Event,
-    EventMeta,
-    snake_case,
-)
-from db.declare.fields import Address, Field, field_for_abi
-from db.declare.signatures import identity, long_type, signature
+from db.declare.events import Event, EventMeta, snake_case
+from db.declare.evm.contract import Contract
+from db.declare.evm.signatures import identity, long_type, signature
+from db.declare.evm.types import field_for_abi
+from db.declare.fields import Address, Field
+from db.declare.naming import clean_name, column_name, domain_of, free_name
 
 log = logging.getLogger(__name__)
-
-# Key words that Postgres reserves (its manual, appendix C), as column names.
-_SQL = frozenset(
-    """
-    all analyse analyze and any array as asc asymmetric both case cast check collate
-    column constraint create current_catalog current_date current_role current_time
-    current_timestamp current_user default deferrable desc distinct do else end
-    except false fetch for foreign from grant group having in initially intersect
-    into lateral leading limit localtime localtimestamp not null offset on only or
-    order placing primary references returning select session_user some symmetric
-    system_user table then to trailing true union unique user using variadic when
-    where window with authorization binary collation concurrently cross
-    current_schema freeze full ilike inner is isnull join left like natural notnull
-    outer overlaps right similar tablesample verbose xmin xmax cmin cmax ctid
-    tableoid
-    """.split()
-)
-
-
-def domain_of(contract: str) -> str:
-    """The domain of a contract in the settings: what its tables' names begin with."""
-    return snake_case(_clean(contract))
 
 
 def declare_events(name: str, abi: Sequence[Mapping[str, Any]]) -> list[type[Event]]:
@@ -64,13 +38,13 @@ def declare_events(name: str, abi: Sequence[Mapping[str, Any]]) -> list[type[Eve
     # A proxy's ABI often has the events of what it stands for once more.
     named = list({identity(item): item for item in reversed(named)}.values())[::-1]
     contract = Contract(name, abi=named or [{"type": "none"}])
-    counts = Counter(snake_case(_clean(item["name"])) for item in named)
+    counts = Counter(snake_case(clean_name(item["name"])) for item in named)
     alike = Counter(signature(item) for item in named)
     return [
         _declare(
             contract,
             item,
-            overloaded=counts[snake_case(_clean(item["name"]))] > 1,
+            overloaded=counts[snake_case(clean_name(item["name"]))] > 1,
             alike=alike[signature(item)] > 1,
         )
         for item in named
@@ -94,7 +68,7 @@ def _declare(
     contract: Contract, abi: Mapping[str, Any], *, overloaded: bool, alike: bool
 ) -> type[Event]:
     text = identity(abi) if alike else signature(abi)
-    name = _clean(abi["name"])
+    name = clean_name(abi["name"])
     topic = keccak(text=signature(abi)).hex()[:8]
     if alike:
         topic += f"_{sum(item['indexed'] for item in abi['inputs'])}"
@@ -120,32 +94,12 @@ def _declare(
 def _fields(abi: Mapping[str, Any]) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     for item in abi["inputs"]:
-        name = _free(_column(item["name"]), fields)
+        name = free_name(column_name(item["name"]), fields)
         fields[name] = field_for_abi(
             item["type"], indexed=item["indexed"], param=item["name"]
         )
-    fields[_free("contract", fields)] = Address(emitter=True)
+    fields[free_name("contract", fields)] = Address(emitter=True)
     return fields
-
-
-def _column(param: str) -> str:
-    name = re.sub(r"[^a-z0-9_]", "_", snake_case(param.strip("_$"))) or "arg"
-    if name[0].isdigit():
-        name = f"arg_{name}"
-    name = name[:38]
-    return f"{name}_" if name in _SQL or name in RESERVED else name
-
-
-def _free(name: str, taken: Mapping[str, Field]) -> str:
-    while name in taken:
-        name = f"{name}_"
-    return name
-
-
-def _clean(name: str) -> str:
-    """An event's name with only letters and digits, beginning with a letter."""
-    cleaned = re.sub(r"[^A-Za-z0-9_]", "", name).strip("_")
-    return cleaned if cleaned[:1].isalpha() else f"Event{cleaned}"
 
 
 def with_names(item: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,96 @@
+"""Programs: emitters of events and instructions that an IDL describes."""
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from typing import Any, ClassVar
+
+from db.declare.emitters import Emitter, implicit
+from db.declare.errors import DeclarationError
+from db.declare.fields import Encoding, Field, Signature
+from db.declare.solana.types import Part, holds, spelled
+from idl import Idl, load_idl
+from idl.model import EventLayout, InstructionLayout
+
+Layout = EventLayout | InstructionLayout
+ACCOUNT = "accounts."  # in front of an account's name where arguments are named too
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Program(Emitter):
+    """A Solana program whose events and instructions are indexed.
+
+    Its address comes from the settings, under its name. The second
+    argument is the IDL of a program that has no file under `idl/`.
+    """
+
+    implicit: ClassVar[Mapping[str, Field]] = implicit(Signature())
+    encoding: ClassVar[Encoding] = Encoding.BASE58
+
+    name: str
+    given: InitVar[Idl | None] = None
+    idl: Idl = field(init=False, repr=False)
+
+    def __post_init__(self, given: Idl | None) -> None:
+        object.__setattr__(self, "idl", given or load_idl(self.name))
+
+    def find(self, subject: str, wanted: str) -> Layout:
+        """Find an event, or an instruction, by its name; see `Emitter`."""
+        layouts: tuple[Layout, ...] = (*self.idl.events, *self.idl.instructions)
+        found = [each for each in layouts if each.name == wanted]
+        if len(found) == 1:
+            return found[0]
+        known = ", ".join(sorted(each.name for each in layouts)) or "none"
+        raise DeclarationError(
+            subject,
+            f"the IDL of {self.name} has {len(found) or 'no'} event or instruction "
+            f"{wanted}",
+            f"write name= with one of its events and instructions: {known}",
+        )
+
+    def bind(self, subject: str, item: Field, schema: Layout) -> None:
+        """Tie a field to a field of the layout, or to an account; see `Emitter`.
+
+        An account is named as it is, or with `accounts.` in front of it.
+        """
+        if item.emitter:
+            return
+        parts = parts_of(schema)
+        wanted = item.param or item.name
+        param = wanted if wanted in parts else ACCOUNT + wanted
+        if param not in parts:
+            raise DeclarationError(
+                f"{subject}.{item.name}",
+                f"{schema.name} has no field {wanted!r}",
+                f"write param= with one of {', '.join(parts)}",
+            )
+        if not holds(item, parts[param]):
+            raise DeclarationError(
+                f"{subject}.{item.name}",
+                f"{type(item).__name__} cannot hold {spelled(parts[param])} {param}",
+                "use the field of that type (db.declare.solana.types has the table)",
+            )
+        item.param = param
+
+    def check_where(
+        self, subject: str, where: Mapping[str, Any], schema: Layout
+    ) -> None:
+        """Refuse any; see `Emitter`."""
+        if where:
+            raise DeclarationError(
+                f"{subject}.where",
+                "events of programs are not narrowed when they are read",
+                "narrow what folds them: Event.only(Event.field == value)",
+            )
+
+    def signature(self, schema: Layout) -> str:
+        """`Settled(buyer: pubkey, amount: u64)`, with its discriminator in hex."""
+        parts = ", ".join(f"{k}: {spelled(v)}" for k, v in parts_of(schema).items())
+        return f"{schema.name}({parts}) {schema.discriminator.hex()}"
+
+
+def parts_of(layout: Layout) -> dict[str, Part]:
+    """What an event or instruction holds, by the name that binds a field to it."""
+    parts: dict[str, Part] = {each.name: each.type for each in layout.fields}
+    if isinstance(layout, InstructionLayout):
+        parts |= {ACCOUNT + ref.name: ref for ref in layout.accounts}
+    return parts
