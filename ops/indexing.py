@@ -21,17 +21,18 @@ from db.registry import NAME_LENGTH_MAX, Registry
 from db.validators import ValidatorSet
 from indexer.chain import Chain
 from indexer.errors import IndexerError, Permanent
-from indexer.evm.client import ATTEMPTS, RpcClient
+from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
 from indexer.evm.ibft import Validator, ValidatorState
-from indexer.evm.limits import Limits
 from indexer.evm.proofs import Policy
 from indexer.evm.sealing import PINNED
 from indexer.evm.source import EvmSource
 from indexer.follow import check_genesis, stop_chain
 from indexer.renumber import MIXED, POSITIONS, sample_positions
+from indexer.rpc.client import ATTEMPTS
+from indexer.rpc.limits import Limits
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.errors import OperationError
