@@ -83,7 +83,8 @@ def modules() -> tuple[Module, ...]:
 
 def files(package: str) -> list[Path]:
     found = sorted((ROOT / package).rglob("*.py"))
-    return [path for path in found if "node_modules" not in path.parts]
+    made = {"node_modules", ".environments"}
+    return [path for path in found if not made & set(path.parts)]
 
 
 def parse(path: Path) -> Module:

@@ -56,7 +56,8 @@ def texts() -> list[Path]:
         *ROOT.glob("*.md"),
         *(path for top in ("docs", "ops") for path in (ROOT / top).rglob("*.md")),
     ]
-    return [path for path in sorted(found) if "node_modules" not in path.parts]
+    made = {"node_modules", ".environments"}
+    return [path for path in sorted(found) if not made & set(path.parts)]
 
 
 def examples(text: str, language: str) -> list[str]:

@@ -136,14 +136,20 @@ def test_the_wheel_holds_the_modules_and_the_data(tmp_path):
     inside = set(zipfile.ZipFile(wheel).namelist())
 
     wanted = {str(module.path) for module in modules()}
-    for pattern in ("abis/**/*.json", "idl/*.json", "ops/devnet/contracts/**/*.sol"):
+    for pattern in (
+        "abis/**/*.json",
+        "idl/*.json",
+        "ops/devnet/contracts/**/*.sol",
+        "ops/devnet/programs/**/*.[chs]",
+        "ops/devnet/programs/*.so*",
+    ):
         wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     wanted |= {f"{name}/py.typed" for name in PACKAGES}
     assert wanted <= inside
     assert any(name.endswith("/LICENSE") for name in inside)
     assert any(name.startswith("db/migrations/versions/0001") for name in inside)
     assert not {n for n in inside if n.startswith(("tests/", f"{BESIDE}/"))}
-    assert not {name for name in inside if "node_modules" in name}
+    assert not {n for n in inside if "node_modules" in n or ".environments" in n}
 
 
 def copy_of_the_tree(target: Path) -> Path:

@@ -31,7 +31,11 @@ def product():
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
-            if "node_modules" in parts or "migrations" in parts or "__main__" in parts:
+            if (
+                {"node_modules", ".environments"} & set(parts)
+                or "migrations" in parts
+                or "__main__" in parts
+            ):
                 continue
             yield ".".join(parts).removesuffix(".__init__"), path
 

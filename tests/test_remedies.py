@@ -42,7 +42,7 @@ def strings():
     """(where, text) of every string of the product, docstrings too."""
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
-            if "node_modules" in path.parts:
+            if {"node_modules", ".environments"} & set(path.parts):
                 continue
             tree = ast.parse(path.read_text())
             inside = {

@@ -1,0 +1,1 @@
+"""Programs for Solana in C, with what builds them."""
