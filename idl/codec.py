@@ -90,6 +90,22 @@ def fixed_code(type_: Type) -> str | None:
     return _CODES.get(type_.name) if isinstance(type_, Primitive) else None
 
 
+def has_text(type_: Type) -> bool:
+    """Whether values of a type may hold a text; of one that holds itself, they may."""
+    if isinstance(type_, Primitive):
+        return type_.name == "string"
+    if isinstance(type_, (Struct, Tuple)):
+        return any(has_text(each) for each in _items(type_))
+    if isinstance(type_, Map):
+        return has_text(type_.key) or has_text(type_.value)
+    if isinstance(type_, Enum):
+        bodies = [each.type for each in type_.variants if each.type is not None]
+        return any(has_text(each) for each in bodies)
+    if isinstance(type_, (Option, Vec, Array)):
+        return has_text(type_.item)
+    return True
+
+
 class _Readers:
     """Makes the functions that read types."""
 

@@ -7,6 +7,7 @@ pairs, an absent option null; a float is a number, unless it is NaN or infinite.
 
 import math
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from idl.base58 import to_base58
@@ -27,6 +28,7 @@ from idl.types import (
 )
 
 Plain = Callable[[Any], Any]
+_key_text = lru_cache(maxsize=1 << 16)(to_base58)  # keys come again and again
 
 
 def plainer(type_: Type, types: Mapping[str, Type]) -> Plain:
@@ -62,7 +64,7 @@ def plainer(type_: Type, types: Mapping[str, Type]) -> Plain:
 
 def _primitive(type_: Primitive) -> Plain:
     if type_ == PUBKEY:
-        return to_base58
+        return _key_text
     if type_.name in INTEGERS:
         return str
     if type_.name in FLOATS:

@@ -7,7 +7,7 @@ writes at most 10,000 bytes of logs; so both have 16 bits.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from indexer.solana.decode import (
     undecodable,
 )
 from indexer.solana.messages import RpcTransaction, key_bytes, signature_bytes
-from indexer.solana.walk import keys_of, walk
+from indexer.solana.walk import Walked, keys_of, walk
 from indexer.source import FailedTransaction
 
 INDEX_BITS = 16
@@ -71,7 +71,7 @@ class Assembler:
         self,
         placed: Iterable[Placed],
         followed: frozenset[str],
-        wanted: Collection[str],
+        wanted: frozenset[str],
     ) -> Assembled:
         """Make the facts of the wanted events, and keep what failed.
 
@@ -80,6 +80,7 @@ class Assembler:
         """
         out = Assembled()
         groups: dict[int, tuple[LayoutDecoder, list[Occurrence]]] = {}
+        ran: list[Placed] = []
         for each in placed:
             meta = each.transaction.meta
             if meta is None or not each.transaction.transaction.signatures:
@@ -90,20 +91,23 @@ class Assembler:
                 if not followed.isdisjoint(keys_of(each.transaction)):
                     out.failed.append(self._failed(each))
                 continue
-            self._add(each, followed, groups, out)
-        for decoder, found in groups.values():
-            decoder.decode(found, wanted, out)
+            ran.append(each)
+        walked = walk([each.transaction for each in ran], followed)
+        for each, found in zip(ran, walked, strict=True):
+            self._add(each, found, wanted, groups, out)
+        for decoder, occurrences in groups.values():
+            decoder.decode(occurrences, wanted, out)
         return out
 
     def _add(
         self,
         each: Placed,
-        followed: frozenset[str],
+        walked: Walked,
+        wanted: frozenset[str],
         groups: dict[int, tuple[LayoutDecoder, list[Occurrence]]],
         out: Assembled,
     ) -> None:
         """Add what the followed programs did in one transaction to its groups."""
-        walked = walk(each.transaction, followed)
         out.truncated += walked.truncated
         keys = walked.keys
         signature = signature_bytes(each.transaction.transaction.signatures[0])
@@ -118,9 +122,7 @@ class Assembler:
             name = self._decoders[strange.program].program.name
             out.undecodable.append(undecodable(found, name, strange.reason))
         bodies = [(e.number, e.program, e.body, None) for e in walked.emitted]
-        calls = [
-            (c.number, c.program, c.data, c.instruction.accounts) for c in walked.calls
-        ]
+        calls = [(c.number, c.program, c.data, c.accounts) for c in walked.calls]
         for number, program, body, accounts in [*bodies, *calls]:
             decoders = self._decoders[program]
             decoder = decoders.find(body, instruction=accounts is not None)
@@ -130,7 +132,7 @@ class Assembler:
                 reason = "the IDL knows nothing that begins so"
                 name = decoders.program.name
                 out.undecodable.append(undecodable(found, name, reason))
-            elif decoder.events:
+            elif not wanted.isdisjoint(decoder.ids):
                 if accounts:
                     found = _with_accounts(found, keys, accounts)
                 groups.setdefault(id(decoder), (decoder, []))[1].append(found)

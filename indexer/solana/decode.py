@@ -18,7 +18,7 @@ from db.declare.solana.program import ACCOUNT, Layout
 from db.facts import FactColumns
 from db.wire import Bytes2D, Column, encode_value, encode_words
 from idl.base58 import to_base58
-from idl.codec import DecodeError, Decoder, is_mended
+from idl.codec import DecodeError, Decoder, has_text, is_mended
 from idl.model import InstructionLayout
 from idl.plain import plainer
 from idl.types import INTEGERS, PUBKEY, Array, Enum, Primitive, Type, is_bytes
@@ -54,6 +54,7 @@ class LayoutDecoder:
     def __init__(self, program: Program, layout: Layout) -> None:
         self.layout = layout
         self.events: list[type[Event]] = []
+        self.ids: set[str] = set()  # of the events
         self.name = f"{program.name}.{layout.name}"
         self._types = program.idl.types
         self._names = [each.name for each in layout.fields]
@@ -61,11 +62,17 @@ class LayoutDecoder:
         self._decoder = Decoder(layout.fields, program.idl.types)
         sizes = [_fixed_size(each.type) for each in layout.fields]
         self._sizes = None if None in sizes else [size or 0 for size in sizes]
+        self._has_text = any(has_text(each.type) for each in layout.fields)
         self._plain: dict[str, Any] = {}
         refs = layout.accounts if isinstance(layout, InstructionLayout) else ()
         self._refs = {ACCOUNT + ref.name: (at, ref) for at, ref in enumerate(refs)}
         self._least = max((at + 1 for at, r in self._refs.values() if not r.optional),
                           default=0)  # fmt: skip
+
+    def declare(self, event: type[Event]) -> None:
+        """Make facts of an event of it, too."""
+        self.events.append(event)
+        self.ids.add(event.spec.id)
 
     def decode(
         self, found: Sequence[Occurrence], wanted: Collection[str], out: Decoded
@@ -96,7 +103,7 @@ class LayoutDecoder:
             except DecodeError as error:
                 out.undecodable.append(self.refuse(each, str(error)))
                 continue
-            if is_mended(values):
+            if self._has_text and is_mended(values):
                 reason = "a text is not UTF-8 without zeros: U+FFFD stands for the rest"
                 out.undecodable.append(self.refuse(each, reason, kept=True))
             rows.append(values)
@@ -200,7 +207,7 @@ class ProgramDecoder:
             layout: Layout = event.spec.schema
             is_call = isinstance(layout, InstructionLayout)
             table = self._instructions if is_call else self._events
-            table[layout.discriminator].events.append(event)
+            table[layout.discriminator].declare(event)
         lengths = {len(start) for start in (*self._events, *self._instructions)}
         self._lengths = sorted(lengths, reverse=True)
 

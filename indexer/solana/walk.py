@@ -28,17 +28,33 @@ from indexer.solana.messages import RpcInstruction, RpcTransaction, decode_data
 EVENT_TAG = bytes.fromhex("e445a52e51cb9a1d")  # sha256("anchor:event")[:8], reversed
 TRUNCATED = "Log truncated"
 _DATA = "Program data: "
+_SAID = "Program log: "
+_USED = " compute units"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One instruction of a followed program; `accounts` are indexes of keys."""
+
+    number: int
+    program: str
+    data: bytes
+    accounts: Sequence[int]
 
 
 @dataclass(slots=True)
-class Call:
-    """One instruction: its program, and where it stands."""
+class _Run:
+    """All instructions of a transaction in the order in which they ran.
 
-    program: str
-    instruction: RpcInstruction
-    depth: int | None  # 1: of the transaction itself; None: nobody tells
-    number: int = -1
-    data: bytes = b""
+    A depth of 1 is the transaction's own; None: nobody tells.
+    """
+
+    keys: Sequence[str]
+    logs: Sequence[str]
+    instructions: list[RpcInstruction]
+    programs: list[str]
+    depths: list[int | None]
+    ours: list[int]  # the indexes of those of followed programs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,39 +88,34 @@ class Walked:
     truncated: bool = False
 
 
-@dataclass(slots=True)
-class _Logged:
-    """The data lines of the followed programs, before they are compared."""
-
-    lines: list[tuple[int, str, str]] = field(default_factory=list)
-    truncated: bool = False
-
-
-def walk(transaction: RpcTransaction, followed: Collection[str]) -> Walked:
-    """Attribute what the followed programs did in a transaction that succeeded.
+def walk(
+    transactions: Sequence[RpcTransaction], followed: Collection[str]
+) -> list[Walked]:
+    """Attribute what the followed programs did in transactions that succeeded.
 
     Raises Malformed when the node's answer contradicts itself, or lacks its logs.
     """
-    keys = keys_of(transaction)
-    calls = _calls(transaction, keys)
-    logged = _read_logs(transaction, calls, followed)
-    walked = Walked(keys, truncated=logged.truncated)
-    ours = [call for call in calls if call.program in followed]
-    for call, data in zip(
-        ours, decode_data([c.instruction.data for c in ours]), strict=True
-    ):
-        call.data = data
-    callers: list[Call] = []
-    for call in calls:
-        if call.depth is not None:
-            del callers[call.depth - 1 :]
-        if call.program in followed:
-            if call.data[:8] == EVENT_TAG:
-                _take_event(walked, call, callers)
-            else:
-                walked.calls.append(call)
-        callers.append(call)
-    _take_lines(walked, logged.lines)
+    runs = [_run(each, followed) for each in transactions]
+    texts = [run.instructions[at].data for run in runs for at in run.ours]
+    data = iter(decode_data(texts))
+    return [_walk(run, [next(data) for _ in run.ours], followed) for run in runs]
+
+
+def _walk(run: _Run, data: Sequence[bytes], followed: Collection[str]) -> Walked:
+    walked = Walked(run.keys)
+    lines, numbers = _read_logs(run, followed, walked)
+    for at, body in zip(run.ours, data, strict=True):
+        program, accounts = run.programs[at], run.instructions[at].accounts
+        if body[:8] != EVENT_TAG:
+            walked.calls.append(Call(numbers[at], program, body, accounts))
+        elif _is_genuine(run, at):
+            event = Emitted(numbers[at], program, body[8:], logged=False)
+            walked.emitted.append(event)
+        else:
+            reason = "an event that another program, or nobody, gave in its name"
+            walked.strange.append(Strange(numbers[at], program, body[8:], reason))
+    if lines:
+        _take_lines(walked, lines)
     return walked
 
 
@@ -124,104 +135,124 @@ def event_authority(program: str) -> str:
     return str(Pubkey.find_program_address(seeds, Pubkey.from_string(program))[0])
 
 
-def _calls(transaction: RpcTransaction, keys: Sequence[str]) -> list[Call]:
-    """All instructions in the order in which they ran."""
-    meta = transaction.meta
+def _run(transaction: RpcTransaction, followed: Collection[str]) -> _Run:
+    meta, keys = transaction.meta, keys_of(transaction)
     if meta is None or meta.inner_instructions is None or meta.log_messages is None:
         raise Malformed(
             "a node keeps no inner instructions, or no logs: use an endpoint that "
             "records both"
         )
     inner = {each.index: each.instructions for each in meta.inner_instructions}
-    calls: list[Call] = []
+    found: list[RpcInstruction] = []
+    own: list[int] = []
+    for at, outer in enumerate(transaction.transaction.message.instructions):
+        own.append(len(found))
+        found.append(outer)
+        found += inner.get(at, ())
+    depths = [each.stack_height for each in found]
+    for at in own:
+        depths[at] = 1
     try:
-        for at, outer in enumerate(transaction.transaction.message.instructions):
-            calls.append(Call(keys[outer.program_id_index], outer, 1))
-            for each in inner.get(at, ()):
-                depth = each.stack_height
-                calls.append(Call(keys[each.program_id_index], each, depth))
+        programs = [keys[each.program_id_index] for each in found]
     except IndexError:
         raise Malformed("an instruction names a key that is not there") from None
-    return calls
+    ours = [at for at, program in enumerate(programs) if program in followed]
+    return _Run(keys, meta.log_messages, found, programs, depths, ours)
 
 
 def _read_logs(
-    transaction: RpcTransaction, calls: list[Call], followed: Collection[str]
-) -> _Logged:
-    """Number the calls, and find the data lines of the followed programs.
+    run: _Run, followed: Collection[str], walked: Walked
+) -> tuple[list[tuple[int, str, str]], Sequence[int]]:
+    """The data lines of the followed programs, and the number of each instruction.
 
     Depths that the node did not tell are filled in from the lines.
     """
-    logs = transaction.meta.log_messages if transaction.meta else None
-    logged = _Logged()
+    walked.truncated = TRUNCATED in run.logs
+    if _DATA in "".join(run.logs) or None in run.depths:
+        return _follow_lines(run, followed)
+    return [], range(len(run.programs))
+
+
+def _follow_lines(
+    run: _Run, followed: Collection[str]
+) -> tuple[list[tuple[int, str, str]], list[int]]:
+    """Follow the stack of calls, line by line; a line that does not fit ends it."""
+    lines: list[tuple[int, str, str]] = []
+    numbers: list[int] = []
+    programs = run.programs
     stack: list[str] = []
-    at = number = 0
-    for line in logs or ():
-        if not line.startswith("Program "):
-            if line == TRUNCATED:
-                logged.truncated = True
-                break
+    leaving: list[str] = [""]
+    number = 0
+    for line in run.logs:
+        if line.startswith(_SAID) or line.endswith(_USED):
             continue
-        if line.startswith(_DATA):
+        if line == leaving[-1]:
+            stack.pop()
+            leaving.pop()
+        elif line.startswith(_DATA):
             if not stack:
                 break
             if stack[-1] in followed:
-                logged.lines.append((number, stack[-1], line[len(_DATA) :]))
+                lines.append((number, stack[-1], line[len(_DATA) :]))
             number += 1
-            continue
-        parts = line.split(" ", 3)
-        if len(parts) < 3 or parts[1][-1:] == ":":
-            continue  # what a program says itself
-        if parts[2] == "invoke" and len(parts) == 4:
-            if parts[3] != f"[{len(stack) + 1}]":
-                break
-            stack.append(parts[1])
-            reached = _find(calls, at, parts[1])
-            for call in calls[at : reached + 1]:
-                call.number = number
+        elif program := _entered(line, len(stack) + 1):
+            stack.append(program)
+            leaving.append(f"Program {program} success")
+            at = len(numbers)
+            # Those between are of precompiled programs, which write no line.
+            reached = _next(programs, program, at)
+            for _ in range(at, reached + 1):
+                numbers.append(number)
                 number += 1
-            if reached >= at:
-                if calls[reached].depth is None:
-                    calls[reached].depth = len(stack)
-                at = reached + 1
-        elif _is_end(parts) and (not stack or stack.pop() != parts[1]):
+            if reached >= at and run.depths[reached] is None:
+                run.depths[reached] = len(stack)
+        elif _ends_reading(line):
             break
-    for call in calls[at:]:
-        call.number = number
-        number += 1
-    return logged
+    numbers += range(number, number + len(programs) - len(numbers))
+    return lines, numbers
 
 
-def _is_end(parts: Sequence[str]) -> bool:
-    return (parts[2] == "success" and len(parts) == 3) or parts[2] == "failed:"
+def _entered(line: str, depth: int) -> str:
+    """The program that a line says is entered at a depth, empty if it does not."""
+    end = f" invoke [{depth}]"
+    if not line.endswith(end) or not line.startswith("Program "):
+        return ""
+    program = line[len("Program ") : -len(end)]
+    return "" if ":" in program or " " in program else program
 
 
-def _find(calls: Sequence[Call], at: int, program: str) -> int:
-    """The index of the next call of a program, -1 when there is none.
+def _ends_reading(line: str) -> bool:
+    """Whether the runtime wrote a line that does not fit: the stack is not known on.
 
-    Those between are of precompiled programs, which write no line.
+    What fails ends its transaction, which then is not read.
     """
-    for index in range(at, len(calls)):
-        if calls[index].program == program:
-            return index
-    return -1
+    parts = line.split(" ", 3)
+    told = parts[0] == "Program" and len(parts) > 2 and parts[1][-1:] != ":"
+    return line == TRUNCATED or (told and parts[2] in ("invoke", "success", "failed:"))
 
 
-def _take_event(walked: Walked, call: Call, callers: Sequence[Call]) -> None:
-    """Take an event in an instruction, if its program called it."""
-    body = call.data[8:]
-    if call.depth is None:
-        accounts = call.instruction.accounts
-        named = walked.keys[accounts[0]] if accounts else ""
-        genuine = named == event_authority(call.program)
-    else:
-        told = call.depth > 1 and len(callers) == call.depth - 1
-        genuine = told and callers[-1].program == call.program
-    if genuine:
-        walked.emitted.append(Emitted(call.number, call.program, body, logged=False))
-        return
-    reason = "an event that another program, or nobody, gave in its name"
-    walked.strange.append(Strange(call.number, call.program, body, reason))
+def _next(programs: Sequence[str], program: str, at: int) -> int:
+    """The index of the next instruction of a program, -1 when there is none."""
+    if at < len(programs) and programs[at] == program:
+        return at
+    try:
+        return programs.index(program, at)
+    except ValueError:
+        return -1
+
+
+def _is_genuine(run: _Run, at: int) -> bool:
+    """Whether the program of an instruction is the one that called it, too."""
+    depth, program = run.depths[at], run.programs[at]
+    if depth is None:
+        accounts = run.instructions[at].accounts
+        named = run.keys[accounts[0]] if accounts else ""
+        return named == event_authority(program)
+    for below in range(at - 1, -1, -1):
+        caller = run.depths[below]
+        if caller is not None and caller < depth:
+            return caller == depth - 1 and run.programs[below] == program
+    return False
 
 
 def _take_lines(walked: Walked, lines: Sequence[tuple[int, str, str]]) -> None:
