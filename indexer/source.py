@@ -84,7 +84,8 @@ class Batch:
     traits: Mapping[str, str] = field(default_factory=dict)  # learnt of the chain
     validators: ValidatorSet | None = None  # due after the range, if they are known
     failed: Sequence[FailedTransaction] = ()
-    listed: Sequence[bytes] = ()  # signatures that were read, where they are listed
+    # Addresses and signatures that were read, where transactions are listed.
+    listed: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Source(Protocol):

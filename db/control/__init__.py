@@ -32,6 +32,7 @@ from db.control.indexing import (
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import signed, signing_day, signing_from, signing_stop
+from db.control.solana import failed_transaction, listing, signature
 
 __all__ = [
     "account",
@@ -44,11 +45,13 @@ __all__ = [
     "coverage",
     "declaration",
     "endpoint_limit",
+    "failed_transaction",
     "follower",
     "incident",
     "journal_entry",
     "journal_head",
     "lease",
+    "listing",
     "metadata",
     "outbox",
     "proof",
@@ -59,6 +62,7 @@ __all__ = [
     "session",
     "sign_in_attempt",
     "sign_in_nonce",
+    "signature",
     "signed",
     "signer",
     "signing_day",

@@ -1,0 +1,41 @@
+"""Listings of signatures, and transactions that failed."""
+
+from alembic import op
+
+revision = "0028"
+down_revision = "0032"
+
+_TABLES = """
+CREATE TABLE control.signature (
+    source smallint NOT NULL,
+    address bytea NOT NULL,
+    slot bigint NOT NULL,
+    signature bytea NOT NULL,
+    written boolean NOT NULL DEFAULT false,
+    final boolean NOT NULL DEFAULT false,
+    PRIMARY KEY (source, address, slot, signature)
+);
+CREATE INDEX signature_open ON control.signature (source, slot) WHERE NOT final;
+CREATE TABLE control.listing (
+    source smallint NOT NULL,
+    address bytea NOT NULL,
+    slots int8multirange NOT NULL,
+    PRIMARY KEY (source, address)
+);
+CREATE TABLE control.failed_transaction (
+    source smallint NOT NULL,
+    position bigint NOT NULL,
+    block_time bigint NOT NULL,
+    transaction bytea NOT NULL,
+    program bytea,
+    code bigint,
+    error text NOT NULL,
+    PRIMARY KEY (source, position)
+)
+"""
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    for statement in _TABLES.split(";\n"):
+        op.execute(statement)
