@@ -26,8 +26,9 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-devchain: $(STAMP)  ## install the development chain's node and compiler
+devchain: $(STAMP)  ## install the development chains' nodes and compilers
 	@$(BIN)/python -c "from ops.devnet.toolchain import ensure_toolchain; ensure_toolchain()"
+	@$(BIN)/python -c "from ops.devnet.solana.environment import ensure_all; ensure_all()"
 
 demo: devchain  ## run the whole thing on a chain of your own
 	$(BIN)/chainfold demo
@@ -78,5 +79,6 @@ lock: $(STAMP)  ## choose the newest versions that go together
 
 clean:  ## remove what can be made again; data in .chainfold stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis ops/devnet/node_modules
+		.import_linter_cache .hypothesis ops/devnet/node_modules \
+		ops/devnet/solana/.environments
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,7 @@
-"""`devnet`: a development chain with the contracts on it, and business on that."""
+"""`devnet`: development chains, with the contracts on one and business on that."""
 
 import importlib
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,7 +17,7 @@ from ops.errors import OperationError
 
 @click.group()
 def devnet() -> None:
-    """Run a development chain (anvil) with the crowdfunding contracts."""
+    """Run a development chain: anvil with the crowdfunding contracts, or Solana."""
 
 
 @devnet.command(name="up")
@@ -121,6 +122,42 @@ def devnet_fakenode(
         raise OperationError(
             f"cannot listen on port {port} ({error}): choose another --port."
         ) from None
+    except KeyboardInterrupt:
+        click.echo("ended")
+
+
+@devnet.command(name="solana")
+@click.option("--port", type=click.IntRange(1, 65534), default=8899, show_default=True)
+@click.option(
+    "--slot-ms",
+    type=click.IntRange(0),
+    default=400,
+    show_default=True,
+    help="Milliseconds between slots; 0: a slot only when devnet_advance is called.",
+)
+@click.option(
+    "--finalized-after",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="Slots until a block is final.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def devnet_solana(port: int, slot_ms: int, finalized_after: int, seed: int) -> None:
+    """Serve a Solana chain with the program `ledger` on it, until Ctrl-C."""
+    from ops.devnet.solana import ledger
+    from ops.devnet.solana.run import NodeOptions, SolanaNode
+
+    options = NodeOptions(slot_ms=slot_ms, finalized_after=finalized_after, seed=seed)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with SolanaNode(options, port=port) as node:
+            click.echo(f"JSON-RPC at {node.url}, WebSocket at {node.ws_url}")
+            click.echo(f"  ledger {ledger.PROGRAM}")
+            click.echo("Ctrl-C ends the chain")
+            while node.running:
+                time.sleep(0.2)
+        raise OperationError("the chain has ended by itself; start it again")
     except KeyboardInterrupt:
         click.echo("ended")
 

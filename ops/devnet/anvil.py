@@ -1,26 +1,14 @@
-"""Runs anvil, a local EVM node, for as long as this process needs it.
-
-The node is forked by a thread of its own, because the kernel sends the parent-death
-signal when the *thread* that forked ends. It therefore dies with this process however
-that ends (on Linux; elsewhere at a regular exit).
-"""
+"""Runs anvil, a local EVM node, for as long as this process needs it."""
 
 from __future__ import annotations
 
 import atexit
-import ctypes
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
+from ops.devnet.process import Process
 from ops.devnet.rpc import Rpc, UnreachableError
 from ops.devnet.toolchain import anvil_path
 from ops.errors import OperationError
@@ -36,9 +24,7 @@ BLOCK_SECONDS = 2
 """Between blocks of a reproducible chain, as on Polygon Edge."""
 
 START_SECONDS_MAX = 20.0
-STOP_SECONDS_MAX = 5.0
 START_ATTEMPTS_MAX = 3
-_PR_SET_PDEATHSIG = 1
 
 
 class AnvilError(OperationError):
@@ -96,7 +82,7 @@ class Anvil:
         self.options = options or AnvilOptions()
         self.port = port or 0
         self._fixed_port = port is not None
-        self._process: _Process | None = None
+        self._process: Process | None = None
         self._rpc: Rpc | None = None
         self._reorgs = 0
 
@@ -215,7 +201,7 @@ class Anvil:
 
     def _start_once(self) -> None:
         command = [str(anvil_path()), *self.options.arguments(self.port)]
-        process = _Process(command)
+        process = Process(command, AnvilError)
         rpc = Rpc(self.url)
         deadline = time.monotonic() + START_SECONDS_MAX
         while True:
@@ -238,76 +224,3 @@ class Anvil:
             )
         self._process, self._rpc = process, rpc
         atexit.register(self.stop)
-
-
-class _Process:
-    """A child process that a thread of its own forks and waits for."""
-
-    def __init__(self, command: list[str]) -> None:
-        self._command = command
-        self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (kept open)
-        self._forked = threading.Event()
-        self._failure: OSError | None = None
-        self._popen: subprocess.Popen[bytes] | None = None
-        self._owner = os.getpid()
-        threading.Thread(target=self._run, name="anvil", daemon=True).start()
-        self._forked.wait()
-        if self._failure is not None:
-            raise AnvilError(f"cannot run {command[0]}: {self._failure}")
-
-    @property
-    def pid(self) -> int:
-        return self._popen.pid if self._popen else 0
-
-    @property
-    def running(self) -> bool:
-        return self._popen is not None and self._popen.poll() is None
-
-    def last_words(self) -> str:
-        self._words.seek(0)
-        lines = self._words.read().decode(errors="replace").strip().splitlines()
-        return "\n".join(lines[-12:])
-
-    def stop(self) -> None:
-        # After a fork in Python the child must not end its parent's node.
-        if self._popen is None or os.getpid() != self._owner:
-            return
-        self._popen.terminate()
-        try:
-            self._popen.wait(STOP_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self._popen.kill()
-            self._popen.wait()
-
-    def _run(self) -> None:
-        try:
-            self._popen = subprocess.Popen(  # noqa: S603 (our own command)
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=self._words,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches us, who then stop it
-                preexec_fn=_die_with_parent(),
-            )
-        except OSError as error:
-            self._failure = error
-        finally:
-            self._forked.set()
-        if self._popen is not None:
-            self._popen.wait()
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what a child runs before exec so that it ends when its parent does."""
-    if not sys.platform.startswith("linux"):
-        return None
-    # Loaded here, not in the child: after a fork nothing should be allocated.
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def die() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return die

@@ -21,7 +21,6 @@ from ops.errors import OperationError
 PACKAGE = Path(__file__).resolve().parent
 IDL = PACKAGE.parents[2] / "idl"
 PROGRAMS = ("ledger",)
-REQUIREMENTS = PACKAGE / "requirements.txt"
 FLAGS = (
     "-target", "bpfel-freestanding", "-mcpu=v2", "-O2", "-std=c11", "-ffreestanding",
     "-nostdinc", "-fno-jump-tables", "-fno-unwind-tables",
@@ -43,7 +42,7 @@ class BuildError(OperationError):
 def build(name: str) -> bytes:
     """Return the program made from ``<name>/<name>.c`` and the IDL of that name."""
     source = PACKAGE / name / f"{name}.c"
-    python = ensure("zig", REQUIREMENTS)
+    python = ensure("zig")
     with tempfile.TemporaryDirectory() as scratch:
         target = Path(scratch) / f"{name}.o"
         done = subprocess.run(  # noqa: S603 (a fixed command)

@@ -18,6 +18,10 @@ from pathlib import Path
 from ops.errors import OperationError
 
 PACKAGE = Path(__file__).resolve().parent
+REQUIREMENTS = {
+    "node": PACKAGE / "node" / "requirements.txt",
+    "zig": PACKAGE.parent / "programs" / "requirements.txt",
+}
 INSTALL_SECONDS_MAX = 600
 STAMP = ".chainfold-stamp"
 
@@ -26,9 +30,9 @@ class MissingEnvironment(OperationError):
     """An environment of the development chain is missing and could not be made."""
 
 
-def ensure(name: str, requirements: Path) -> Path:
+def ensure(name: str) -> Path:
     """Make the environment if it is absent or outdated, and return its Python."""
-    home = _home() / name
+    home, requirements = _home() / name, REQUIREMENTS[name]
     wanted = hashlib.sha256(requirements.read_bytes() + sys.version.encode())
     if _stamp(home) != wanted.hexdigest():
         home.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +42,12 @@ def ensure(name: str, requirements: Path) -> Path:
                 _make(home, requirements)
                 (home / STAMP).write_text(wanted.hexdigest())
     return home / "bin" / "python"
+
+
+def ensure_all() -> None:
+    """Make every environment."""
+    for name in REQUIREMENTS:
+        ensure(name)
 
 
 def _home() -> Path:

@@ -1,0 +1,201 @@
+"""Methods that take transactions: sending, simulating, pricing, and the faucet."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Any
+
+from solders.message import from_bytes_versioned
+from solders.transaction import VersionedTransaction
+
+from . import errors
+from .base58 import b58decode
+from .call import Call, pubkey
+from .encoding import encode_account, inner_instructions, return_data, version_of
+from .errors import RpcError, invalid
+from .machine import Told
+from .state import latest_blockhash
+
+PACKET_BYTES = 1_232
+V1_BYTES = 4_096
+LAMPORTS_PER_SIGNATURE = 5_000
+TRANSACTION = "solana_transaction::versioned::VersionedTransaction"
+MESSAGE = "solana_message::versions::VersionedMessage"
+
+
+def send_transaction(call: Call) -> Any:
+    """Take a transaction and return its signature; it may never land all the same."""
+    config = call.config(1)
+    sent = decode(call.text(0), config)
+    if not config.get("skipPreflight"):
+        _preflight(call, sent, config)
+    if call.chain.blockhash_is_valid(
+        sent.message.recent_blockhash, call.chain.tip.slot
+    ) and all(sent.verify_with_results()):
+        call.chain.execute(sent)
+    return str(sent.signatures[0])
+
+
+def _preflight(call: Call, sent: VersionedTransaction, config: dict[str, Any]) -> None:
+    if not all(sent.verify_with_results()):
+        raise RpcError(
+            errors.SIGNATURE_FAILURE, "Transaction signature verification failure"
+        )
+    slot = call.slot(
+        {
+            "commitment": config.get("preflightCommitment"),
+            "minContextSlot": config.get("minContextSlot"),
+        }
+    )
+    told, _ = _simulated(call, sent, slot)
+    if told.error is not None:
+        raise RpcError(
+            errors.PREFLIGHT_FAILURE,
+            f"Transaction simulation failed: {errors.describe(told.error)}",
+            _simulation(told),
+        )
+
+
+def _simulated(call: Call, sent: VersionedTransaction, slot: int) -> tuple[Told, Any]:
+    """Simulate on the newest state, with the blockhashes that a slot knows."""
+    if str(sent.signatures[0]) in call.chain.by_signature:
+        return Told("AlreadyProcessed", [], [], 0, 0, None), {}
+    if not call.chain.blockhash_is_valid(sent.message.recent_blockhash, slot):
+        return Told("BlockhashNotFound", [], [], 0, 0, None), {}
+    return call.chain.machine.simulate(sent)
+
+
+def simulate_transaction(call: Call) -> Any:
+    """Return what a transaction would do."""
+    config = call.config(1)
+    sent = decode(call.text(0), config)
+    slot = call.slot(config)
+    replaced = None
+    if config.get("replaceRecentBlockhash"):
+        if config.get("sigVerify"):
+            raise invalid("sigVerify may not be used with replaceRecentBlockhash")
+        replaced = latest_blockhash(call, slot)
+    if config.get("sigVerify") and not all(sent.verify_with_results()):
+        raise RpcError(
+            errors.SIGNATURE_FAILURE, "Transaction signature verification failure"
+        )
+    if replaced is None:
+        told, after = _simulated(call, sent, slot)
+    else:
+        told, after = call.chain.machine.simulate(sent)
+    body = _simulation(told)
+    body["replacementBlockhash"] = replaced
+    if config.get("innerInstructions"):
+        machine = call.chain.machine
+        writable, readonly = machine.loaded(sent)
+        keys = [*sent.message.account_keys, *writable, *readonly]
+        body["innerInstructions"] = inner_instructions(told, keys, parsed=True)
+    if config.get("accounts") is not None:
+        body["accounts"] = _left(call, sent, config["accounts"], told, after)
+    return call.context(slot, body)
+
+
+def _left(
+    call: Call,
+    sent: VersionedTransaction,
+    wanted: dict[str, Any],
+    told: Told,
+    after: Any,
+) -> list[Any]:
+    """Return the accounts asked for, as the simulation left them."""
+    addresses, encoding = wanted.get("addresses", []), wanted.get("encoding", "base64")
+    if encoding in ("binary", "base58"):
+        raise invalid("base58 encoding not supported")
+    most = len(sent.message.account_keys) + sum(
+        map(len, call.chain.machine.loaded(sent))
+    )
+    if len(addresses) > most:
+        raise invalid(f"Too many accounts provided; max {most}")
+    if told.error is not None:
+        return [None] * len(addresses)
+    keys = [pubkey(text) for text in addresses]
+    found = [after.get(key) or call.chain.machine.account(key) for key in keys]
+    return [one and encode_account(one, encoding) for one in found]
+
+
+def _simulation(told: Told) -> dict[str, Any]:
+    return {
+        "err": told.error,
+        "logs": told.logs,
+        "accounts": None,
+        "unitsConsumed": told.units,
+        "loadedAccountsDataSize": None,
+        "returnData": return_data(told),
+        "innerInstructions": None,
+        "replacementBlockhash": None,
+        "fee": told.fee or None,
+        "preBalances": None,
+        "postBalances": None,
+        "preTokenBalances": None,
+        "postTokenBalances": None,
+        "loadedAddresses": None,
+    }
+
+
+def get_fee_for_message(call: Call) -> Any:
+    """Return what a message would cost, or null when its blockhash cannot be used."""
+    raw = _binary(call.text(0), "base64", MESSAGE)
+    try:
+        message: Any = from_bytes_versioned(raw)
+    except Exception as error:  # whatever the decoder raises, the bytes are wrong
+        raise invalid(f"failed to deserialize {MESSAGE}: {error}") from None
+    slot = call.slot(call.config(1))
+    if not call.chain.blockhash_is_valid(message.recent_blockhash, slot):
+        return call.context(slot, None)
+    sent = VersionedTransaction.populate(message, [])
+    told, _ = call.chain.machine.simulate(sent)
+    signatures = message.header.num_required_signatures
+    return call.context(slot, told.fee or LAMPORTS_PER_SIGNATURE * signatures)
+
+
+def request_airdrop(call: Call) -> Any:
+    """Pay from the faucet."""
+    return call.chain.airdrop(pubkey(call.text(0)), call.number(1))
+
+
+def decode(text: str, config: dict[str, Any]) -> VersionedTransaction:
+    """Return a transaction from what was sent, or say why it is none."""
+    encoding = config.get("encoding") or "base58"
+    if encoding not in ("base58", "base64"):
+        raise invalid(
+            f"unsupported encoding: {encoding}. Supported encodings: base58, base64"
+        )
+    raw = _binary(text, encoding, TRANSACTION)
+    try:
+        sent = VersionedTransaction.from_bytes(raw)
+    except Exception as error:  # whatever the decoder raises, the bytes are wrong
+        raise invalid(f"failed to deserialize {TRANSACTION}: {error}") from None
+    most = V1_BYTES if version_of(sent) == 1 else PACKET_BYTES
+    if len(raw) > most:
+        raise invalid(
+            f"decoded {TRANSACTION} too large: {len(raw)} bytes (max: {most} bytes)"
+        )
+    try:
+        sent.sanitize()
+    except Exception as error:
+        raise invalid(f"invalid transaction: {error}") from None
+    return sent
+
+
+def _binary(text: str, encoding: str, kind: str) -> bytes:
+    try:
+        if encoding == "base64":
+            return base64.b64decode(text, validate=True)
+        return b58decode(text)
+    except (ValueError, binascii.Error) as error:
+        raise invalid(f"invalid {encoding} encoding: {error}") from None
+
+
+METHODS: dict[str, Callable[[Call], Any]] = {
+    "sendTransaction": send_transaction,
+    "simulateTransaction": simulate_transaction,
+    "getFeeForMessage": get_fee_for_message,
+    "requestAirdrop": request_airdrop,
+}
