@@ -1,8 +1,8 @@
 """A Solana cluster as a source: programs followed by the signatures that name them.
 
 Heights are slots; a slot may have no block. What is confirmed is read and may be
-undone, what is finalized may not. A range is read when the listing has crossed all its slots
-(`indexer.solana.listing`): every transaction that is listed is fetched, whichever
+undone, what is finalized may not. A range is read when the listing has crossed all its
+slots (`indexer.solana.listing`): every transaction that is listed is fetched, whichever
 endpoint has it, and put where its block has it. Blocks are read for their hashes near
 the head, where a fork may replace them, and where a node does not tell the index of a
 transaction in its block.

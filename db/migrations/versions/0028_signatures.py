@@ -1,4 +1,4 @@
-"""Listings of signatures, and transactions that failed."""
+"""Listings of signatures, transactions that failed, and facts numbered by these."""
 
 from alembic import op
 
@@ -31,11 +31,14 @@ CREATE TABLE control.failed_transaction (
     code bigint,
     error text NOT NULL,
     PRIMARY KEY (source, position)
-)
+);
+ALTER TABLE control.source DROP CONSTRAINT source_ordinals_check;
+ALTER TABLE control.source ADD CHECK (
+    ordinals IN ('rank', 'log_index', 'transaction'))
 """
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Make the tables, and let the new way of numbering in."""
     for statement in _TABLES.split(";\n"):
         op.execute(statement)
