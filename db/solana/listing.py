@@ -51,7 +51,7 @@ _REOPEN = text(
     UPDATE control.coverage c
     SET blocks = c.blocks - (
         SELECT range_agg(int8range(s, s + 1)) FROM unnest(:all_slots) AS s)
-    WHERE c.source = :source AND c.filter = '0x' || encode(:address, 'hex')
+    WHERE c.source = :source AND c.filter = control.base58(:address)
         AND EXISTS (SELECT FROM unnest(:all_slots) AS s WHERE c.blocks @> s)
     """
 ).bindparams(_ROWS[0])
@@ -59,7 +59,7 @@ _OPEN = text(
     """
     SELECT DISTINCT s.address, s.slot FROM control.signature s
     JOIN control.coverage c ON c.source = s.source
-        AND c.filter = '0x' || encode(s.address, 'hex') AND c.blocks @> s.slot
+        AND c.filter = control.base58(s.address) AND c.blocks @> s.slot
     WHERE s.source = :source AND NOT s.written AND s.slot >= :first
     """
 )

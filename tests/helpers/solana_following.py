@@ -50,6 +50,7 @@ class Author(Projection):
 
 
 REGISTRY = Registry.of([Recorded], [Author])
+CHAIN_IDS: dict[str, str] = {}
 AUTHOR = Keypair.from_seed(hashlib.sha256(b"author").digest())
 
 
@@ -144,8 +145,9 @@ class Town:
 @asynccontextmanager
 async def following(engine, urls, *, registry=REGISTRY, programs=None, **options):
     """A chain over these endpoints, as a process opens it."""
-    genesis = Devnet(urls[0]).call("getGenesisHash")
-    chain_id = identity(genesis)
+    if urls[0] not in CHAIN_IDS:  # once, so that it meets no fault later
+        CHAIN_IDS[urls[0]] = identity(Devnet(urls[0]).call("getGenesisHash"))
+    chain_id = CHAIN_IDS[urls[0]]
     with engine.begin() as connection:
         row = sources.register(
             connection, name="sol", chain_id=chain_id, ordinals="transaction"
