@@ -19,6 +19,8 @@ from db import proofs
 from db.control import block
 from db.proofs import UNPROVED, Proof
 
+NO_BLOCK = bytes(32)  # stands for a hash at a height that the chain has skipped
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
@@ -29,6 +31,11 @@ class Header:
     parent_hash: bytes
     time: int  # seconds since the epoch
     proof: Proof = field(default=UNPROVED, compare=False)  # as it was read
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a block; where a height has none, its hash is `NO_BLOCK`."""
+        return self.hash != NO_BLOCK
 
 
 _STORE = text(

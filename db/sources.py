@@ -17,9 +17,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from db.control import child, sender_transaction, source, undecodable_log
+from db.control import (
+    child,
+    failed_transaction,
+    sender_transaction,
+    source,
+    undecodable_log,
+)
 from db.errors import WrongChain
 from db.position import MAX_HEIGHT, BlockRange, position
+from db.solana import listing
 
 _SET_STATE = text(
     "UPDATE control.source SET state = :state, cause = :cause, trouble = :trouble,"
@@ -276,11 +283,13 @@ def store_oddities(
     source_id: int,
     undecodable: list[dict[str, Any]],
     transactions: list[dict[str, Any]],
+    failed: list[dict[str, Any]],
 ) -> None:
-    """Store undecodable logs and watched transactions; repeated ones are the same."""
+    """Store undecodable logs, watched and failed transactions, each of them once."""
     for table, rows in (
         (undecodable_log, undecodable),
         (sender_transaction, transactions),
+        (failed_transaction, failed),
     ):
         if rows:
             connection.execute(
@@ -300,16 +309,18 @@ def forget_undecodable(
 
 
 def forget_from(connection: Connection, source_id: int, height: int) -> None:
-    """Forget children, undecodable logs and transactions at or above a height."""
+    """Forget children, oddities and what was listed at or above a height."""
     lowest = position(height, 0)
     for table, column, bound in (
         (child, child.c.height, height),
         (undecodable_log, undecodable_log.c.position, lowest),
         (sender_transaction, sender_transaction.c.position, lowest),
+        (failed_transaction, failed_transaction.c.position, lowest),
     ):
         connection.execute(
             delete(table).where(table.c.source == source_id, column >= bound)
         )
+    listing.forget(connection, source_id, BlockRange(height, MAX_HEIGHT))
 
 
 def notify(connection: Connection, source_id: int, blocks: BlockRange) -> None:

@@ -56,7 +56,15 @@ def parse_idl(data: bytes | Mapping[str, Any], *, place: str = ANONYMOUS) -> Idl
     """
     try:
         return _idl(_loaded(data, place) if isinstance(data, bytes) else data, place)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+    except IdlError:
+        raise
+    except (
+        LookupError,
+        TypeError,
+        AttributeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise IdlError(
             place,
             f"it is not an IDL of Anchor ({type(error).__name__}: {error})",
@@ -95,7 +103,9 @@ def _idl(raw: Mapping[str, Any], place: str) -> Idl:
     new = "metadata" in raw and "spec" in (raw["metadata"] or {})
     name = _check_name(raw["metadata"]["name"] if new else raw.get("name"), place)
     address = raw.get("address") or (raw.get("metadata") or {}).get("address")
-    types = Types(raw.get("types") or [], place, snake_case)
+    # Arguments may be of the type of an account, which stands there in the old form.
+    accounts_as_types = [each for each in raw.get("accounts") or [] if "type" in each]
+    types = Types([*(raw.get("types") or []), *accounts_as_types], place, snake_case)
     events = [_event(each, types, place) for each in raw.get("events") or []]
     accounts = [_account(each, types, place) for each in raw.get("accounts") or []]
     instructions = [

@@ -3,7 +3,7 @@
 A range that is written while the next is read hides the time of one answer; of a far
 endpoint, many are needed. How many are read is bounded by memory here: by ranges and by
 the facts to be expected in them. How many requests are under way is bounded by the
-endpoint (`indexer.evm.concurrency`).
+endpoint (`indexer.rpc.concurrency`).
 """
 
 import asyncio

@@ -10,6 +10,7 @@ final blocks are written so, and only where no fact of theirs is there already.
 import asyncio
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 
@@ -105,7 +106,7 @@ class _Abandoned(Exception):
 class _Kept:
     """Rows that are written last, as other writers may wait for them."""
 
-    headers: list[Header] = field(default_factory=list)  # the first and the last
+    headers: Sequence[Header] = ()  # the first and the last
     proved: list[tuple[int, Proof]] = field(default_factory=list)
     children: list[Child] = field(default_factory=list)
     traits: dict[str, str] = field(default_factory=dict)
@@ -113,7 +114,8 @@ class _Kept:
     undecodable: int = 0
 
     def add(self, batch: Batch) -> None:
-        self.headers = [(self.headers or batch.headers)[0], batch.headers[-1]]
+        first = (self.headers or batch.headers)[:1]  # a range may have no block
+        self.headers = [*first, *batch.headers[-1:]]
         self.proved += blocks.proved(batch.headers)
         self.children += batch.children
         self.traits |= batch.traits

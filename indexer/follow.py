@@ -107,13 +107,16 @@ async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
                 "right endpoint; for a new chain use another name or another database."
             )
         sources.pin_genesis(connection, chain.id, genesis.hash)
-        if first is not None and chain.window is None:
+        if first is not None and first.exists and chain.window is None:
             blocks.remember(connection, chain.id, [first])
 
 
 async def step(chain: Chain) -> Outcome:
     """Write the lowest missing range, or say why there is nothing to write."""
-    seen = await look(chain)
+    try:
+        seen = await look(chain)
+    except Reorg as reorg:  # what was read did not become final
+        return await _rewind(chain, reorg.height, str(reorg))
     head, final = seen.head, seen.final
     known, tip, wallets = await asyncio.to_thread(_observe, chain, head, final)
     chain.watch(wallets)

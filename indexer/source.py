@@ -29,6 +29,18 @@ class UndecodableLog:
 
 
 @dataclass(frozen=True, slots=True)
+class FailedTransaction:
+    """A transaction that named a program we follow, and changed nothing."""
+
+    position: int  # of what it would have done first
+    block_time: int
+    transaction: bytes
+    program: bytes | None  # that failed, as far as the logs tell
+    code: int | None  # of the program's own error
+    error: str  # its name in the IDL, or the node's words
+
+
+@dataclass(frozen=True, slots=True)
 class SenderTransaction:
     """A transaction of a sender we watch (one of our own signers)."""
 
@@ -71,6 +83,9 @@ class Batch:
     stats: Mapping[str, Any] = field(default_factory=dict)
     traits: Mapping[str, str] = field(default_factory=dict)  # learnt of the chain
     validators: ValidatorSet | None = None  # due after the range, if they are known
+    failed: Sequence[FailedTransaction] = ()
+    # Addresses and signatures that were read, where transactions are listed.
+    listed: Sequence[tuple[bytes, bytes]] = ()
 
 
 class Source(Protocol):

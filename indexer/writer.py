@@ -23,6 +23,7 @@ from db.position import BlockRange
 from db.proofs import Proof
 from db.registry import Registry
 from db.schema import check_declarations
+from db.solana import listing
 from db.sql.columns import fact_table
 from indexer.errors import Contradiction, Reorg
 from indexer.source import Batch
@@ -197,12 +198,15 @@ def cover(
 
 
 def store_oddities(connection: Connection, source: int, batch: Batch) -> None:
-    """Store the undecodable logs of a range, and its watched transactions."""
+    """Store what a range has beside facts: what could not be read, what failed."""
     undecodable = [
         {**asdict(log), "topics": list(log.topics)} for log in batch.undecodable
     ]
     transactions = [asdict(transaction) for transaction in batch.transactions]
-    sources.store_oddities(connection, source, undecodable, transactions)
+    failed = [asdict(transaction) for transaction in batch.failed]
+    sources.store_oddities(connection, source, undecodable, transactions, failed)
+    if batch.listed:
+        listing.mark_written(connection, source, batch.range, batch.listed)
 
 
 def _store_children(

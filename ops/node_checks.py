@@ -11,12 +11,12 @@ from db.engine import Refused
 from db.fit import examine as fit_of
 from db.reads.facts import spoke
 from db.registry import Registry
-from indexer.evm.answers import Call
 from indexer.evm.blocks import read_block
 from indexer.evm.client import RpcClient
 from indexer.evm.finality import Tag, final_height
 from indexer.evm.messages import RpcHeader, quantity
 from indexer.evm.source import LATEST
+from indexer.rpc.answers import Call
 from ops.errors import OperationError
 
 T = TypeVar("T")

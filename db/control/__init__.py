@@ -33,6 +33,7 @@ from db.control.indexing import (
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import signed, signing_day, signing_from, signing_stop
+from db.control.solana import failed_transaction, listing, signature
 from db.control.timers import due_done, schedule, schedule_request, schedule_run
 
 __all__ = [
@@ -47,12 +48,14 @@ __all__ = [
     "declaration",
     "due_done",
     "endpoint_limit",
+    "failed_transaction",
     "follower",
     "function",
     "incident",
     "journal_entry",
     "journal_head",
     "lease",
+    "listing",
     "metadata",
     "outbox",
     "proof",
@@ -66,6 +69,7 @@ __all__ = [
     "session",
     "sign_in_attempt",
     "sign_in_nonce",
+    "signature",
     "signed",
     "signer",
     "signing_day",

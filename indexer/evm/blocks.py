@@ -11,9 +11,7 @@ from db.facts import Int64s
 from db.position import MAX_HEIGHT
 from db.proofs import Proof
 from indexer.errors import Contradiction, Permanent
-from indexer.evm.answers import Call
 from indexer.evm.messages import (
-    Malformed,
     Quantity,
     RpcBlock,
     RpcHeader,
@@ -23,6 +21,8 @@ from indexer.evm.messages import (
     quantity,
     unhex,
 )
+from indexer.rpc.answers import Call
+from indexer.rpc.messages import Malformed
 
 FILTERED_INDEX_BITS = 18  # the ordinal of filtered logs: tx_index << 18 | log_index
 

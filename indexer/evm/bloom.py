@@ -19,9 +19,10 @@ from eth_hash.auto import keccak
 
 from db.proofs import Verify
 from indexer.evm.blocks import Block, Inconsistent, Placed
-from indexer.evm.messages import Malformed, RpcLog, quantity, unhex
+from indexer.evm.messages import RpcLog, quantity, unhex
 from indexer.evm.receipts import EMPTY_ROOT
 from indexer.evm.traits import BLOOM, Traits
+from indexer.rpc.messages import Malformed
 
 log = logging.getLogger(__name__)
 

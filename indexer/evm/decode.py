@@ -37,7 +37,8 @@ from indexer.evm.abi import (
     plain,
     valid_words,
 )
-from indexer.evm.messages import Malformed, RpcLog, unhex
+from indexer.evm.messages import RpcLog, unhex
+from indexer.rpc.messages import Malformed
 from indexer.source import UndecodableLog
 
 Words = npt.NDArray[np.uint8]  # (n, words, 32), or (indexed, n, 32) for topics

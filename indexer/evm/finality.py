@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from db.blocks import Header
 from indexer.errors import Permanent
-from indexer.evm.answers import Call, Missing, RpcError
 from indexer.evm.blocks import read_block
 from indexer.evm.client import RpcClient
-from indexer.evm.messages import ErrorBody, RpcHeader
-from indexer.evm.refusals import Refusal
+from indexer.evm.messages import RpcHeader
+from indexer.rpc.answers import Call, Missing, RpcError
+from indexer.rpc.messages import ErrorBody
+from indexer.rpc.refusals import Refusal
 
 
 @dataclass(frozen=True, slots=True)

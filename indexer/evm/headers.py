@@ -14,13 +14,8 @@ import rlp  # type: ignore[import-untyped]
 from eth_hash.auto import keccak
 
 from indexer.evm import ibft
-from indexer.evm.messages import (
-    Malformed,
-    Quantity,
-    RpcSealedHeader,
-    quantity,
-    unhex,
-)
+from indexer.evm.messages import Quantity, RpcSealedHeader, quantity, unhex
+from indexer.rpc.messages import Malformed
 
 IBFT_MIX = "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"
 """`mixHash` of every IBFT block but the first."""

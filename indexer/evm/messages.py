@@ -1,66 +1,14 @@
-"""JSON-RPC messages, only the members we read, and their strict readers.
+"""Messages of Ethereum's JSON-RPC, only the members we read, and their strict readers.
 
 Everything is a string here as it is on the wire; `quantity` and `unhex` turn it into
 numbers and bytes and raise `Malformed` for what a correct node never sends.
 """
 
 import binascii
-import contextlib
-import gc
-from collections.abc import Iterator
-from functools import cache
-from typing import Any
 
 import msgspec
 
-from db.diagnosis import Ailment
-from indexer.errors import Contradiction
-
-
-class Malformed(Contradiction):
-    """An answer that is not what JSON-RPC or Ethereum says it should be."""
-
-
-class NotRpc(Malformed):
-    """An answer that is no JSON-RPC at all: a page of a proxy, or cut short."""
-
-    ailment = Ailment.ENDPOINT_DOWN
-
-
-class ErrorBody(msgspec.Struct):
-    """The error of a response; `data` is whatever the node adds.
-
-    Nodes and the proxies before them also write codes as text, and messages as
-    anything: what cannot be read as a code is 0, a message is made text.
-    """
-
-    code: Any = 0
-    message: Any = ""
-    data: Any = None
-
-    def __post_init__(self) -> None:
-        try:
-            self.code = int(self.code)
-        except (TypeError, ValueError, OverflowError):
-            self.code = 0
-        if not isinstance(self.message, str):
-            self.message = "" if self.message is None else str(self.message)
-
-
-class Response(msgspec.Struct):
-    """One response; `result` stays raw until its call says what it is."""
-
-    id: int | str | None = None
-    result: msgspec.Raw = msgspec.Raw(b"")
-    error: ErrorBody | str | None = None
-
-    @property
-    def failure(self) -> ErrorBody | None:
-        """The error, if there is one; some proxies give its text alone."""
-        if isinstance(self.error, str):
-            return ErrorBody(message=self.error)
-        return self.error
-
+from indexer.rpc.messages import Malformed
 
 Quantity = str | int  # `0x1f`; some nodes write a plain number
 
@@ -164,12 +112,6 @@ class RpcWholeReceipt(msgspec.Struct, gc=False, rename="camel"):
     type: Quantity | None = None
 
 
-@cache
-def decoder_of(kind: Any) -> msgspec.json.Decoder[Any]:
-    """The decoder that makes a `kind` of a raw result."""
-    return msgspec.json.Decoder(kind)
-
-
 def quantity(text: Quantity) -> int:
     """`0x1f` to 31; a plain number, as some nodes write it, to itself."""
     if isinstance(text, int) and text >= 0:
@@ -194,16 +136,3 @@ def unhex(text: str, size: int | None = None) -> bytes:
     if size is not None and len(data) != size:
         raise Malformed(f"{text[:80]!r} has {len(data)} bytes, not {size}: ask again")
     return data
-
-
-@contextlib.contextmanager
-def collector_paused() -> Iterator[None]:
-    """No garbage collection while many small objects are made, none of them a cycle."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

@@ -13,12 +13,13 @@ first transaction has, both ways give the same number, and nothing needs to be k
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from indexer.evm.answers import Call
 from indexer.evm.blocks import Inconsistent
 from indexer.evm.client import RpcClient
-from indexer.evm.endpoint import Endpoint
-from indexer.evm.messages import Malformed, RpcLog, quantity
+from indexer.evm.messages import RpcLog, quantity
 from indexer.evm.traits import LOG_INDEX, Traits
+from indexer.rpc.answers import Call
+from indexer.rpc.endpoint import Endpoint
+from indexer.rpc.messages import Malformed
 
 BY_BLOCK: Final = "block"
 BY_TRANSACTION: Final = "transaction"

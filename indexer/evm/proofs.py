@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from db.proofs import UNPROVED, HeaderProof, Level, LogsProof, Proof, Verify
-from indexer.evm.answers import Call, RpcError
 from indexer.evm.blocks import Block, Inconsistent, Placed
 from indexer.evm.bloom import check_blooms
-from indexer.evm.client import DEFAULT_BATCH, RpcClient
+from indexer.evm.client import RpcClient
 from indexer.evm.headers import Form, form_of, hash_of
 from indexer.evm.messages import (
     RpcLog,
@@ -23,8 +22,10 @@ from indexer.evm.messages import (
     unhex,
 )
 from indexer.evm.receipts import EMPTY_ROOT, logs_of, receipts_root, same_logs
-from indexer.evm.refusals import Refusal
 from indexer.evm.traits import BLOOM, HEADER, RECEIPTS, Traits
+from indexer.rpc.answers import Call, RpcError
+from indexer.rpc.client import DEFAULT_BATCH
+from indexer.rpc.refusals import Refusal
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from db.position import BlockRange
 from indexer.errors import Permanent
-from indexer.evm.answers import Call, Reply, TooLarge
 from indexer.evm.blocks import (
     Block,
     Inconsistent,
@@ -25,15 +24,17 @@ from indexer.evm.blocks import (
     place,
     read_block,
 )
-from indexer.evm.client import DEFAULT_BATCH, RpcClient
-from indexer.evm.endpoint import Health
+from indexer.evm.client import RpcClient
 from indexer.evm.messages import RpcLog, quantity
 from indexer.evm.numbering import Numbering
 from indexer.evm.proofs import Prover
-from indexer.evm.refusals import Refusal
 from indexer.evm.spans import SpanControl
-from indexer.evm.tasks import both
 from indexer.evm.turns import Turn, Window
+from indexer.rpc.answers import Call, Reply, TooLarge
+from indexer.rpc.client import DEFAULT_BATCH
+from indexer.rpc.endpoint import Health
+from indexer.rpc.refusals import Refusal
+from indexer.rpc.tasks import both
 
 INCONSISTENT_ATTEMPTS = 3
 MEMORY_BYTES = 48_000_000  # of answers that are asked for and not yet handed on

@@ -11,14 +11,8 @@ from collections.abc import Sequence
 import rlp  # type: ignore[import-untyped]
 from trie.hexary import HexaryTrie
 
-from indexer.evm.messages import (
-    Malformed,
-    RpcLog,
-    RpcReceiptLog,
-    RpcWholeReceipt,
-    quantity,
-    unhex,
-)
+from indexer.evm.messages import RpcLog, RpcReceiptLog, RpcWholeReceipt, quantity, unhex
+from indexer.rpc.messages import Malformed
 
 EMPTY_ROOT = "0x56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
 """The root of a trie without entries: no transactions, so no logs."""

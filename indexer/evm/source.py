@@ -21,11 +21,9 @@ from db.position import BlockRange
 from db.proofs import HeaderProof, Level
 from db.validators import ValidatorSet
 from indexer.errors import Permanent, Retryable
-from indexer.evm.answers import Call, Missing
 from indexer.evm.blocks import block_call, read_block
 from indexer.evm.born import Born
 from indexer.evm.client import RpcClient
-from indexer.evm.endpoint import Endpoint, Health
 from indexer.evm.filters import Followed, FollowedContract
 from indexer.evm.finality import Depth, Finality, Ibft, Tag, final_height
 from indexer.evm.ibft import ValidatorState
@@ -35,10 +33,12 @@ from indexer.evm.reader import Filter, Part, Reader, ReadPlan
 from indexer.evm.router import Routed, Router
 from indexer.evm.sealing import Sealing
 from indexer.evm.spans import TARGET_BYTES, SpanControl
-from indexer.evm.tasks import gather
 from indexer.evm.traits import Traits
 from indexer.evm.transactions import sender_transactions
 from indexer.evm.turns import Turn
+from indexer.rpc.answers import Call, Missing
+from indexer.rpc.endpoint import Endpoint, Health
+from indexer.rpc.tasks import gather
 from indexer.source import Batch, Child, SenderTransaction
 
 STILL_SECONDS = 10.0  # a head that stands still so long is checked elsewhere

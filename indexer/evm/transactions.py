@@ -5,10 +5,10 @@ from typing import Any
 
 from db.position import position
 from indexer.errors import Retryable
-from indexer.evm.answers import Call, RpcError
 from indexer.evm.blocks import Block, Inconsistent
 from indexer.evm.client import RpcClient
 from indexer.evm.messages import RpcReceipt, RpcTransaction, quantity, unhex
+from indexer.rpc.answers import Call, RpcError
 from indexer.source import SenderTransaction
 
 

@@ -13,8 +13,8 @@ from db.sources import SourceRow
 from indexer.chain import Chain
 from indexer.source import Child, Source
 from indexer.streams import Wanted
-from ops.chains import evm
-from ops.settings import ChainSettings, Settings
+from ops.chains import evm, solana
+from ops.settings import SOLANA, ChainSettings, Settings
 
 
 class Kind(Protocol):
@@ -43,7 +43,7 @@ class Kind(Protocol):
         ...
 
 
-KINDS: dict[str, Kind] = {"eip155": evm}
+KINDS: dict[str, Kind] = {"eip155": evm, SOLANA: solana}
 
 
 def kind_of(chain: ChainSettings) -> Kind:

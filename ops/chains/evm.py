@@ -14,16 +14,17 @@ from db.sources import SourceRow
 from db.validators import ValidatorSet
 from indexer.chain import Chain
 from indexer.errors import IndexerError
-from indexer.evm.client import ATTEMPTS, RpcClient
+from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
 from indexer.evm.ibft import Validator, ValidatorState
-from indexer.evm.limits import Limits
 from indexer.evm.proofs import Policy
 from indexer.evm.sealing import PINNED
 from indexer.evm.source import EvmSource
 from indexer.renumber import MIXED, POSITIONS, sample_positions
+from indexer.rpc.client import ATTEMPTS
+from indexer.rpc.limits import Limits
 from indexer.source import Child
 from indexer.streams import Wanted
 from ops.errors import OperationError

@@ -11,27 +11,27 @@ import pytest
 
 import indexer.audit as audit_module
 import indexer.bulk as bulk_module
-import indexer.evm.answers as answers_module
 import indexer.evm.bloom as bloom_module
-import indexer.evm.client as client_module
 import indexer.evm.finality as finality_module
 import indexer.evm.ibft as ibft_module
 import indexer.evm.numbering as numbering_module
 import indexer.evm.proofs as proofs_module
 import indexer.evm.reader as reader_module
 import indexer.follow as follow_module
+import indexer.rpc.answers as answers_module
+import indexer.rpc.client as client_module
 import indexer.writer as writer_module
 from db import coverage
 from db.proofs import HeaderProof, LogsProof, Proof
 from helpers import node_schedules
 from indexer.errors import Retryable
-from indexer.evm.answers import RpcError, TooLarge
 from indexer.evm.client import RpcClient
 from indexer.evm.filters import Followed
 from indexer.evm.proofs import Prover
 from indexer.evm.reader import Reader
 from indexer.evm.sealing import Sealing
 from indexer.evm.source import EvmSource
+from indexer.rpc.answers import RpcError, TooLarge
 from indexer.source import Child
 
 ENOUGH = 800  # schedules that a bug may take
@@ -98,11 +98,11 @@ def header_apart(original):
 def null_is_nothing(original):
     """A null in the place of logs is taken for none."""
 
-    def result(endpoint, call, response):
+    def result(endpoint, call, response, *rest):
         is_null = bytes(memoryview(response.result)[:4]) == b"null"
         if call.method == "eth_getLogs" and is_null and response.failure is None:
             return []
-        return original(endpoint, call, response)
+        return original(endpoint, call, response, *rest)
 
     return result
 
@@ -274,10 +274,10 @@ def one_lie_is_enough(original):
 def only_objects(original):
     """A long batch is known to be refused by an object alone."""
 
-    def results(endpoint, calls, body):
+    def results(endpoint, calls, body, *rest):
         if body.lstrip()[:1] == b"[" and body.count(b'"id"') == 1 < len(calls):
             raise answers_module.Malformed("answered 1 of them")
-        return original(endpoint, calls, body)
+        return original(endpoint, calls, body, *rest)
 
     return results
 

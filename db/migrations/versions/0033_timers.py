@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0033"
-down_revision = "0032"
+down_revision = "0028"
 
 _TABLES = """
 CREATE TABLE control.due_done (

@@ -12,13 +12,13 @@ import pytest
 
 from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer, Faults
 from indexer.errors import Permanent, Retryable
-from indexer.evm.answers import Call, Missing, RpcError, TooLarge
 from indexer.evm.blocks import block_call
 from indexer.evm.client import RpcClient
-from indexer.evm.endpoint import Health
-from indexer.evm.limits import Limits, MemoryLimitsStore
-from indexer.evm.messages import Malformed
-from indexer.evm.refusals import Refusal
+from indexer.rpc.answers import Call, Missing, RpcError, TooLarge
+from indexer.rpc.endpoint import Health
+from indexer.rpc.limits import Limits, MemoryLimitsStore
+from indexer.rpc.messages import Malformed
+from indexer.rpc.refusals import Refusal
 
 NUMBER = Call("eth_blockNumber", (), str)
 SECRET = "s3cretkey42"

@@ -37,7 +37,8 @@ from db.declare.fields import Kind
 from helpers.rpc import FakeLog, log_for
 from indexer.evm.abi import DecodeError, decode_body, layout_of, plain
 from indexer.evm.decode import Logs, decoders_for
-from indexer.evm.messages import Malformed, RpcLog
+from indexer.evm.messages import RpcLog
+from indexer.rpc.messages import Malformed
 
 EMITTER = b"\xaa" * 20
 

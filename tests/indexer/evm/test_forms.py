@@ -12,9 +12,9 @@ from helpers.families import address as numbered
 from helpers.families import facts, fetch, made, noted, source_for, transfer
 from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer, RpcFault
 from indexer.errors import Retryable
-from indexer.evm.answers import read_results
 from indexer.evm.client import CHAIN_ID
-from indexer.evm.endpoint import Denied, Endpoint
+from indexer.rpc.answers import read_results
+from indexer.rpc.endpoint import Denied, Endpoint
 
 
 def small_chain():

@@ -13,8 +13,9 @@ from indexer.errors import Retryable
 from indexer.evm import ibft
 from indexer.evm.headers import Form, form_of, hash_of
 from indexer.evm.ibft import BadSeal, Validator, ValidatorState, check_seals, quorum
-from indexer.evm.messages import Malformed, unhex
+from indexer.evm.messages import unhex
 from indexer.evm.sealing import PINNED, Sealing
+from indexer.rpc.messages import Malformed
 
 HASHED = (
     "parentHash sha3Uncles stateRoot transactionsRoot receiptsRoot logsBloom"

@@ -53,10 +53,10 @@ from helpers.rpc import (
 )
 from indexer.errors import Permanent, Retryable
 from indexer.evm.client import RpcClient
-from indexer.evm.endpoint import Health
-from indexer.evm.limits import MemoryLimitsStore
 from indexer.evm.proofs import Policy
 from indexer.evm.source import Depth, EvmSource, FollowedContract, Ibft, Tag
+from indexer.rpc.endpoint import Health
+from indexer.rpc.limits import MemoryLimitsStore
 from indexer.source import Child, Source
 
 

@@ -1,7 +1,7 @@
 """Limits of an endpoint, learnt from its refusals and kept, and its rate.
 
 A limit is met once in an endpoint's life, not once in ours, so `Limits` go through a
-`LimitsStore`. `indexer.evm.refusals` reads the texts that teach them.
+`LimitsStore`. `indexer.rpc.refusals` reads the texts that teach them.
 """
 
 from collections.abc import Callable

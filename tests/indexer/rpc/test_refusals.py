@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from indexer.evm.limits import RateControl, lowered
-from indexer.evm.refusals import Refusal, Verdict, classify
+from indexer.rpc.limits import RateControl, lowered
+from indexer.rpc.refusals import Refusal, Verdict, classify
 
 TEXTS = [
     (-32600, "block range too high", Refusal.RANGE, 1001),

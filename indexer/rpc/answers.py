@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from indexer.errors import Late, Retryable
-from indexer.evm.endpoint import Denied, Endpoint, Limited
-from indexer.evm.messages import (
+from indexer.rpc.endpoint import Denied, Endpoint, Limited
+from indexer.rpc.messages import (
     ErrorBody,
     Malformed,
     NotRpc,
@@ -21,7 +21,7 @@ from indexer.evm.messages import (
     collector_paused,
     decoder_of,
 )
-from indexer.evm.refusals import Refusal, classify
+from indexer.rpc.refusals import Classify, Refusal, classify
 
 
 class RpcError(Retryable):
@@ -103,18 +103,23 @@ def encode_calls(calls: Sequence[Call]) -> bytes:
     return msgspec.json.encode(entries if len(entries) > 1 else entries[0])
 
 
-def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list[Any]:
+def read_results(
+    endpoint: Endpoint,
+    calls: Sequence[Call],
+    body: bytes,
+    classify: Classify = classify,
+) -> list[Any]:
     """The typed results in the order of the calls; raises the first call's trouble."""
     body = body.removeprefix(BYTE_ORDER_MARK)
     try:
         if len(calls) == 1:
             responses = [_one.decode(body)]
         elif body.lstrip()[:1] == b"{":
-            raise _refused_batch(endpoint, len(calls), _one.decode(body))
+            raise _refused_batch(endpoint, len(calls), _one.decode(body), classify)
         else:
             responses = _many.decode(body)
             if len(responses) == 1 and responses[0].failure is not None:
-                raise _refused_batch(endpoint, len(calls), responses[0])
+                raise _refused_batch(endpoint, len(calls), responses[0], classify)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise NotRpc(
             f"{endpoint.label} did not answer with JSON-RPC "
@@ -123,13 +128,16 @@ def read_results(endpoint: Endpoint, calls: Sequence[Call], body: bytes) -> list
     by_id: dict[Any, Response] = {_number(r.id): r for r in responses}
     if len(responses) != len(calls) or by_id.keys() != set(range(len(calls))):
         if len(calls) == 1 and (error := responses[0].failure) is not None:
-            raise _failure(endpoint, calls[0], error)
+            raise _failure(endpoint, calls[0], error, classify)
         raise Malformed(
             f"{endpoint.label} answered {len(responses)} of {len(calls)} calls, or "
             "with other ids: ask again"
         )
     with collector_paused():
-        return [_result(endpoint, call, by_id[at]) for at, call in enumerate(calls)]
+        return [
+            _result(endpoint, call, by_id[at], classify)
+            for at, call in enumerate(calls)
+        ]
 
 
 def _number(told: int | str | None) -> int | str | None:
@@ -137,9 +145,14 @@ def _number(told: int | str | None) -> int | str | None:
     return int(told) if isinstance(told, str) and told.isdecimal() else told
 
 
-def _result(endpoint: Endpoint, call: Call, response: Response) -> Any:
+def _result(
+    endpoint: Endpoint, call: Call, response: Response, classify: Classify = classify
+) -> Any:
     if (error := response.failure) is not None:
-        raise _failure(endpoint, call, error)
+        verdict = classify(error.code, error.message)
+        if verdict.refusal is Refusal.SKIPPED and call.nullable:
+            return None
+        raise _failure(endpoint, call, error, classify)
     if bytes(memoryview(response.result)[:5]) == b"null":
         if call.nullable:
             return None
@@ -154,7 +167,9 @@ def _result(endpoint: Endpoint, call: Call, response: Response) -> Any:
         ) from None
 
 
-def _failure(endpoint: Endpoint, call: Call, body: ErrorBody) -> Retryable:
+def _failure(
+    endpoint: Endpoint, call: Call, body: ErrorBody, classify: Classify
+) -> Retryable:
     """The exception for an error about one call; teaches the endpoint its limits."""
     verdict = classify(body.code, body.message)
     text = f"{endpoint.label}: {call.method}: {body.code} {endpoint.hide(body.message)}"
@@ -178,7 +193,9 @@ def _failure(endpoint: Endpoint, call: Call, body: ErrorBody) -> Retryable:
     return RpcError(f"{text}: see what the node says", body, verdict.refusal)
 
 
-def _refused_batch(endpoint: Endpoint, size: int, response: Response) -> Retryable:
+def _refused_batch(
+    endpoint: Endpoint, size: int, response: Response, classify: Classify
+) -> Retryable:
     """One error in answer to an array, which is how nodes refuse a long batch.
 
     Polygon Edge sends it as an object, geth in an array with the id of the first call.

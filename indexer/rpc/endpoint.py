@@ -17,8 +17,8 @@ import msgspec
 
 from db.urls import hide, secrets_of
 from indexer.errors import Permanent, Retryable
-from indexer.evm.concurrency import Concurrency
-from indexer.evm.limits import Limits, LimitsStore, RateControl, lowered
+from indexer.rpc.concurrency import Concurrency
+from indexer.rpc.limits import Limits, LimitsStore, RateControl, lowered
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 30.0
@@ -86,7 +86,7 @@ class Endpoint:
         self.key = f"{self.label}/{digest}"  # names it in the limits store
         self.health = Health.OK
         self.reason = ""
-        self.chain_id: int | None = None
+        self.chain_id: int | str | None = None
         self.head: int | None = None  # the highest block it has shown us
         self.log_index: str | None = None  # how it counts logs, until it fails
         self.limits = Limits()

@@ -7,6 +7,7 @@ client asks for less and sees whether that was it.
 
 import enum
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 EDGE_RANGE = 1001  # Polygon Edge refuses to - from > 1000, so 1001 blocks pass
@@ -26,6 +27,8 @@ class Refusal(enum.Enum):
     DENIED = "denied"  # a key that is missing, wrong, or has no right to this
     MISSING = "missing"  # the block is not there (yet)
     METHOD = "method"  # the method does not exist
+    SKIPPED = "skipped"  # there is no block at this height, and will be none
+    VERSION = "version"  # the transaction is of a version that was not asked for
     REVERTED = "reverted"  # eth_call ran and failed
     OTHER = "other"
 
@@ -37,6 +40,8 @@ class Verdict:
     refusal: Refusal
     limit: int | None = None
 
+
+Classify = Callable[[int, str], Verdict]
 
 _N = r"(?P<n>\d[\d,_]*(\.\d+)?\s?[km]?i?\b)"  # 1000, 10,000, 2K
 _MOST = r"(limit|limited|max|maximum|up to|at most|more than|greater than|exceeds?)"

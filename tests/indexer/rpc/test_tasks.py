@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from indexer.evm.tasks import both, gather
+from indexer.rpc.tasks import both, gather
 
 
 async def failing(seconds=0.0):

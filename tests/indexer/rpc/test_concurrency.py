@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from indexer.evm.concurrency import FEWEST, FIRST, Concurrency
+from indexer.rpc.concurrency import FEWEST, FIRST, Concurrency
 
 
 def settled(latency, service, *, most=32, rounds=400, concurrency=None):

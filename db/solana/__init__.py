@@ -1,0 +1,1 @@
+"""Listings of signatures, by which Solana programs are followed."""

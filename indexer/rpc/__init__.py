@@ -1,0 +1,1 @@
+"""JSON-RPC to several endpoints at once, for chains of every kind."""

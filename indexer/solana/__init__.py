@@ -1,0 +1,1 @@
+"""Solana programs followed by the signatures that name them."""

@@ -1,0 +1,184 @@
+"""Transactions to facts: attribution, decoding, and what failed, for a whole range.
+
+A position is `slot << 32 | index << 16 | number`: the index of the transaction in its
+block, and the number of what happened in it (`indexer.solana.walk`). A block of today
+has some thousands of transactions, and a transaction runs at most 64 instructions and
+writes at most 10,000 bytes of logs; so both have 16 bits.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from db.declare import Event, Program
+from db.position import position
+from indexer.rpc.messages import Malformed
+from indexer.solana.decode import (
+    Decoded,
+    LayoutDecoder,
+    Occurrence,
+    ProgramDecoder,
+    undecodable,
+)
+from indexer.solana.messages import RpcTransaction, key_bytes, signature_bytes
+from indexer.solana.walk import Walked, keys_of, walk
+from indexer.source import FailedTransaction
+
+INDEX_BITS = 16
+INDEX_MAX = (1 << INDEX_BITS) - 1
+
+_FAILED = re.compile(r"Program (\w{32,44}) failed: (.*)")
+_ERROR_SHOWN = 500
+
+
+@dataclass(frozen=True, slots=True)
+class FollowedProgram:
+    """A program with its addresses, each with its first slot, and declared events."""
+
+    program: Program
+    addresses: Mapping[bytes, int]
+    events: Sequence[type[Event]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A transaction with its place in its block, and the block's time."""
+
+    transaction: RpcTransaction
+    index: int
+    block_time: int
+
+
+@dataclass(slots=True)
+class Assembled(Decoded):
+    """The facts of some transactions, and what is stored beside them."""
+
+    failed: list[FailedTransaction] = field(default_factory=list)
+    truncated: int = 0  # transactions of which a part of the logs is missing
+    unknown: int = 0  # bodies that the IDL does not know
+
+
+class Assembler:
+    """Makes facts of the transactions of some programs."""
+
+    def __init__(self, decoders: Mapping[str, ProgramDecoder]) -> None:
+        self._decoders = decoders  # by the program's address in base58
+
+    def assemble(
+        self,
+        placed: Iterable[Placed],
+        followed: frozenset[str],
+        wanted: frozenset[str],
+    ) -> Assembled:
+        """Make the facts of the wanted events, and keep what failed.
+
+        `placed` is in order, `followed` are the programs to look at. Raises Malformed
+        when an answer contradicts itself.
+        """
+        out = Assembled()
+        groups: dict[int, tuple[LayoutDecoder, list[Occurrence]]] = {}
+        ran: list[Placed] = []
+        for each in placed:
+            meta = each.transaction.meta
+            if meta is None or not each.transaction.transaction.signatures:
+                raise Malformed("a transaction has no meta, or no signature: ask again")
+            if each.index > INDEX_MAX:
+                raise Malformed(f"a transaction has index {each.index}: ask again")
+            if meta.err is not None:
+                if not followed.isdisjoint(keys_of(each.transaction)):
+                    out.failed.append(self._failed(each))
+                continue
+            ran.append(each)
+        walked = walk([each.transaction for each in ran], followed)
+        for each, found in zip(ran, walked, strict=True):
+            self._add(each, found, wanted, groups, out)
+        for decoder, occurrences in groups.values():
+            decoder.decode(occurrences, wanted, out)
+        return out
+
+    def _add(
+        self,
+        each: Placed,
+        walked: Walked,
+        wanted: frozenset[str],
+        groups: dict[int, tuple[LayoutDecoder, list[Occurrence]]],
+        out: Assembled,
+    ) -> None:
+        """Add what the followed programs did in one transaction to its groups."""
+        out.truncated += walked.truncated
+        keys = walked.keys
+        signature = signature_bytes(each.transaction.transaction.signatures[0])
+        base = position(each.transaction.slot, each.index << INDEX_BITS)
+
+        def occurrence(number: int, program: str, body: bytes) -> Occurrence:
+            at = base + number
+            return Occurrence(at, each.block_time, signature, key_bytes(program), body)
+
+        for strange in walked.strange:
+            found = occurrence(strange.number, strange.program, strange.body)
+            name = self._decoders[strange.program].program.name
+            out.undecodable.append(undecodable(found, name, strange.reason))
+        bodies = [(e.number, e.program, e.body, None) for e in walked.emitted]
+        calls = [(c.number, c.program, c.data, c.accounts) for c in walked.calls]
+        for number, program, body, accounts in [*bodies, *calls]:
+            decoders = self._decoders[program]
+            decoder = decoders.find(body, instruction=accounts is not None)
+            found = occurrence(number, program, body)
+            if decoder is None:
+                out.unknown += 1
+                reason = "the IDL knows nothing that begins so"
+                name = decoders.program.name
+                out.undecodable.append(undecodable(found, name, reason))
+            elif not wanted.isdisjoint(decoder.ids):
+                if accounts:
+                    found = _with_accounts(found, keys, accounts)
+                groups.setdefault(id(decoder), (decoder, []))[1].append(found)
+
+    def _failed(self, each: Placed) -> FailedTransaction:
+        """What is kept of a transaction that changed nothing."""
+        meta = each.transaction.meta
+        assert meta is not None
+        program = None
+        # The first to fail is the innermost: those that called it fail with it.
+        for line in meta.log_messages or ():
+            if match := _FAILED.fullmatch(line):
+                program = match[1]
+                break
+        code = _custom_code(meta.err)
+        error = msgspec.json.encode(meta.err).decode()
+        decoder = self._decoders.get(program or "")
+        if decoder and code is not None and code in decoder.program.idl.errors:
+            error = decoder.program.idl.errors[code].name
+        return FailedTransaction(
+            position(each.transaction.slot, each.index << INDEX_BITS),
+            each.block_time,
+            signature_bytes(each.transaction.transaction.signatures[0]),
+            None if program is None else key_bytes(program),
+            code,
+            error[:_ERROR_SHOWN].replace("\0", "�"),
+        )
+
+
+def _with_accounts(
+    found: Occurrence, keys: Sequence[str], accounts: Sequence[int]
+) -> Occurrence:
+    try:
+        named = [key_bytes(keys[at]) for at in accounts]
+    except IndexError:
+        raise Malformed("an instruction names a key that is not there") from None
+    return Occurrence(
+        found.position, found.block_time, found.signature, found.program, found.body,
+        named,
+    )  # fmt: skip
+
+
+def _custom_code(error: Any) -> int | None:
+    """The number in `{"InstructionError": [0, {"Custom": 6000}]}`."""
+    try:
+        code = error["InstructionError"][1]["Custom"]
+    except (TypeError, LookupError):
+        return None
+    return code if isinstance(code, int) else None

@@ -1,0 +1,251 @@
+"""The walk: listing the signatures of an address, newest first, down to a slot.
+
+Nodes list backwards and in pages, so the listing is one walk from the head down, kept
+page by page; a process that dies in it leaves what it has crossed, and the next goes on
+below. A slot counts as crossed only when a line of a slot below it has been seen, since
+lines of one slot come in any order and pages part slots. An empty or a short page is no
+proof of a beginning: it must hold a line that is known from below, or reach the first
+slot of the address, or an endpoint must have all blocks from that slot on.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, text
+
+from db.position import BlockRange
+from db.solana import listing as stored
+from db.solana.listing import Listed
+from idl.base58 import to_base58
+from indexer.errors import Contradiction, Retryable
+from indexer.rpc.answers import RpcError
+from indexer.rpc.endpoint import Endpoint, Health
+from indexer.rpc.messages import Malformed
+from indexer.rpc.refusals import Refusal
+from indexer.solana.client import (
+    FIRST_BLOCK,
+    PAGE_MAX,
+    SolanaClient,
+    page_call,
+    statuses_call,
+)
+from indexer.solana.messages import RpcSignature, signature_bytes
+
+OVERLAP = 64  # slots below what is listed that are looked at again
+WALK_SECONDS = 20.0  # then the loop hears how far it is, and it goes on
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+_Lines = tuple[list[RpcSignature], str | None, Listed | None]  # page, before, known
+
+
+class Unproved(Retryable):
+    """No endpoint can show where the history of an address begins."""
+
+
+class Listing:
+    """The listing of one chain, as it is stored."""
+
+    def __init__(self, engine: Engine, source_id: int) -> None:
+        self._engine = engine
+        self.source_id = source_id
+
+    async def run(self, ask: Callable[[Connection, int], T]) -> T:
+        """Run a question or a change in a transaction of its own, in a thread."""
+        return await asyncio.to_thread(self._run, ask)
+
+    def _run(self, ask: Callable[[Connection, int], T]) -> T:
+        with self._engine.begin() as connection:
+            return ask(connection, self.source_id)
+
+    @contextmanager
+    def alone(self, address: bytes) -> Iterator[None]:
+        """Hold an address against other processes; raises Retryable when one walks."""
+        key = f"chainfold listing {self.source_id} {address.hex()}"
+        with self._engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            binds = {"key": key}
+            take = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+            if not connection.execute(take, binds).scalar():
+                raise Retryable(
+                    f"another process lists {to_base58(address)}: waiting for it"
+                )
+            try:
+                yield
+            finally:
+                give = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
+                connection.execute(give, binds)
+
+
+class Walker:
+    """Lists the signatures of addresses as far as they are asked for."""
+
+    def __init__(self, client: SolanaClient, listing: Listing) -> None:
+        self._client = client
+        self._listing = listing
+        self._walking = asyncio.Lock()
+        self.pages = 0
+
+    async def cover(
+        self, address: bytes, start: int, wanted: BlockRange, head: int
+    ) -> None:
+        """List an address until slots are crossed whole; `start` is its first one.
+
+        Raises Retryable when that takes long: what was listed stays.
+        """
+        if not await self._missing(address, wanted):
+            return
+        async with self._walking:
+            ends_at = time.monotonic() + WALK_SECONDS
+            with self._listing.alone(address):
+                # Highest first: a walk comes from the head, and crosses all above.
+                while await self._missing(address, wanted):
+                    everything = BlockRange(wanted.first, head)
+                    gap = (await self._missing(address, everything))[-1]
+                    await self._walk(address, start, gap, head, ends_at)
+
+    async def _missing(self, address: bytes, within: BlockRange) -> list[BlockRange]:
+        return await self._listing.run(
+            lambda connection, source: stored.missing(
+                connection, source, address, within
+            )
+        )
+
+    async def _near(self, address: bytes, slot: int, *, above: bool) -> Listed | None:
+        return await self._listing.run(
+            lambda connection, source: stored.nearest(
+                connection, source, address, slot, above=above
+            )
+        )
+
+    async def _walk(
+        self, address: bytes, start: int, gap: BlockRange, head: int, ends_at: float
+    ) -> None:
+        """List the slots of a gap, page by page, from its end down."""
+        name = to_base58(address)
+        upper = await self._near(address, gap.last + OVERLAP, above=True)
+        known = await self._near(address, gap.first, above=False)
+        before = None if upper is None else to_base58(upper.signature)
+        limit = await self._first_limit(address, gap)
+        lowest = gap.last + 1  # nothing of the gap is crossed yet
+        while True:
+            page, endpoint = await self._page(name, before, limit, head)
+            found = [_line(each) for each in page]
+            last = page[-1].slot if page else lowest
+            ended = len(page) < limit
+            if page and page[-1].slot < max(gap.first - OVERLAP, 0):
+                done = True
+            elif ended:
+                done = True
+                lines = page, before, known
+                await self._check_end(name, start, gap.last, lines, endpoint)
+            else:
+                done = False
+            first = gap.first if done else max(last + 1, gap.first)
+            crossed = BlockRange(first, gap.last) if first <= gap.last else None
+            await self._listing.run(
+                lambda connection, source, found=found, crossed=crossed: stored.store(  # type: ignore[misc]
+                    connection, source, address, found, crossed
+                )
+            )
+            self.pages += 1
+            if done:
+                return
+            following = _before(page)
+            if following == before or last > lowest:
+                raise Contradiction(
+                    f"the listing of {name} does not go on below slot {last}: an "
+                    "endpoint gives the same page again; asking again"
+                )
+            before, lowest, limit = following, last, PAGE_MAX
+            if time.monotonic() > ends_at:
+                raise Retryable(
+                    f"the listing of {name} has come down to slot {last} of "
+                    f"{gap.first}: going on"
+                )
+
+    async def _first_limit(self, address: bytes, gap: BlockRange) -> int:
+        """As many lines as are known close below, and some; a page when none are."""
+        close = BlockRange(max(gap.first - 2 * OVERLAP, 0), gap.first)
+        if gap.blocks > 10 * OVERLAP:
+            return PAGE_MAX
+        near = await self._listing.run(
+            lambda connection, source: stored.listed(connection, source, address, close)
+        )
+        return min(PAGE_MAX, len(near) + 100)
+
+    async def _page(
+        self, name: str, before: str | None, limit: int, head: int
+    ) -> tuple[list[RpcSignature], Endpoint]:
+        call = page_call(name, before, limit, head)
+        reply = await self._client.batch([call], height=head)
+        page: list[RpcSignature] = reply.results[0]
+        slots = [each.slot for each in page]
+        if len(page) > limit or slots != sorted(slots, reverse=True):
+            raise Malformed(f"a page of the listing of {name} is not in order: again")
+        return page, reply.endpoint
+
+    async def _check_end(
+        self, name: str, start: int, last: int, lines: _Lines, endpoint: Endpoint
+    ) -> None:
+        """Raise when a listing that ends above the overlap may not be at its end.
+
+        Another endpoint is asked first the next time.
+        """
+        page, before, known = lines
+        reached = page[-1].slot if page else last
+        if page and reached <= (start if known is None else known.slot):
+            return
+        problem = await self._lacks(endpoint, start, before)
+        if known is not None:
+            problem = f"slot {known.slot} has a transaction too"
+        if problem:
+            error = Unproved(
+                f"the listing of {name} ends at slot {reached}, but {problem}: asking "
+                "others; add an endpoint that keeps all history, or set the first slot "
+                "of the program to that of its deployment"
+            )
+            endpoint.failed(Health.LAGGING, error)
+            raise error
+
+    async def _lacks(self, endpoint: Endpoint, start: int, before: str | None) -> str:
+        """What an endpoint lacks of the history from a slot on, empty for nothing."""
+        try:
+            first = await self._client.ask(endpoint, FIRST_BLOCK)
+        except RpcError as error:
+            if error.refusal is not Refusal.METHOD:
+                raise
+            first = 0  # a node that cannot tell what it lacks keeps everything
+        if first > max(start, 1):
+            return f"{endpoint.label} has blocks from {first} on"
+        if before is not None:
+            statuses = await self._client.ask(endpoint, statuses_call([before]))
+            if statuses.value == [None]:
+                return f"{endpoint.label} does not know the transaction above it"
+        return ""
+
+
+def _line(page: RpcSignature) -> Listed:
+    return Listed(
+        page.slot, signature_bytes(page.signature),
+        page.confirmation_status == "finalized",
+    )  # fmt: skip
+
+
+def _before(page: list[RpcSignature]) -> str | None:
+    """The line below which the next page begins: the last of a slot that is whole.
+
+    Lines of the page's last slot come once more: their order is not reliable. Where
+    all lines are of one slot, the last of them must do.
+    """
+    if not page:
+        return None
+    lowest = page[-1].slot
+    whole = [each for each in page if each.slot > lowest]
+    return (whole or page)[-1].signature

@@ -1,0 +1,290 @@
+"""A program on a real virtual machine, followed through everything that nodes do."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+from solders.keypair import Keypair
+
+import indexer.solana.listing as listing_module
+from db.position import BlockRange
+from helpers.solana_following import (
+    AUTHOR,
+    REGISTRY,
+    Town,
+    catch_up,
+    following,
+    stored,
+)
+from helpers.tables import problems
+from indexer.errors import Late, Permanent
+from indexer.follow import CaughtUp, Reorged
+from indexer.rpc.endpoint import Health
+from ops.devnet.solana import ledger
+from ops.devnet.solana.client import Devnet
+from ops.devnet.solana.ledger import Entry
+from ops.devnet.solana.run import NodeOptions, SolanaNode
+
+pytestmark = pytest.mark.chain
+
+
+def follow(engine, node, **options):
+    async def run():
+        async with following(engine, [node.url], **options) as chain:
+            return await catch_up(chain)
+
+    return asyncio.run(run())
+
+
+def check(engine, town):
+    assert stored(engine) == town.truth()
+    with engine.connect() as connection:
+        assert problems(connection, REGISTRY) == []
+
+
+def test_history_and_head_are_what_was_done(engine, node, town):
+    for _ in range(20):
+        town.act(times=town.chance.randrange(6))
+        town.pass_slots(town.chance.randint(1, 4), skip=town.chance.choice([0, 0, 3]))
+    town.pass_slots(3)
+
+    follow(engine, node)
+
+    facts, failed = town.truth()
+    assert len(facts) > 20
+    assert failed
+    check(engine, town)
+    for _ in range(5):
+        town.act(times=3)
+        town.pass_slots(2)
+        follow(engine, node)
+        check(engine, town)
+
+
+def outcomes_of(engine, node, kind, **options):
+    return [each for each in follow(engine, node, **options) if isinstance(each, kind)]
+
+
+def test_confirmed_slots_that_do_not_become_final_are_undone(engine, node, town):
+    town.act(times=3)
+    town.pass_slots(40)
+    for _ in range(4):
+        town.act(times=2)
+        town.pass_slots(2)
+    town.pass_slots(2)
+    follow(engine, node)
+    before, _ = town.truth()
+
+    gone = town.devnet.fork(9, keep=[each.signature for each in town.sent[-2:]])
+    assert gone
+    town.pass_slots(3)
+    follow(engine, node)  # what hangs on the blocks is seen at once, or when final
+    for _ in range(50):
+        town.pass_slots(2)
+    town.act(times=2)
+    town.pass_slots(3)
+    seen = follow(engine, node)
+
+    assert town.truth()[0] != before
+    check(engine, town)
+    assert any(isinstance(each, CaughtUp) for each in seen)
+
+
+def test_a_dropped_slot_is_found_when_it_should_be_final(engine, node, town):
+    """Nothing else tells: no block above it that we know hangs on it."""
+    town.pass_slots(40)
+    town.act(times=2)
+    town.pass_slots(3)
+    follow(engine, node)
+    assert stored(engine)[0]
+
+    town.devnet.fork(4)
+    town.pass_slots(60)
+    reorged = outcomes_of(engine, node, Reorged)
+
+    assert reorged
+    check(engine, town)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kind": "null", "times": 3},
+        {"kind": "empty", "times": 1, "method": "getSignaturesForAddress"},
+        {"kind": "shuffle", "times": 5},
+        {"kind": "limit", "times": 2},
+        {"kind": "cut", "times": 2, "bytes": 40},
+        {"kind": "stale", "times": 2, "lag": 10},
+        {"kind": "error", "code": -32005, "times": 2},
+        {"kind": "error", "code": -32016, "times": 2},
+    ],
+    ids=lambda rule: f"{rule['kind']}{rule.get('code', '')}",
+)
+def test_a_fault_of_a_node_costs_time_and_nothing_else(engine, node, town, rule):
+    for _ in range(3):
+        town.act(times=4)
+        town.pass_slots(20)
+        follow(engine, node)
+    check(engine, town)
+
+    town.act(times=4)
+    town.pass_slots(3)
+    town.devnet.fault(**rule)
+    follow(engine, node)
+    town.devnet.call("devnet_clearFaults")
+    town.pass_slots(1)
+    follow(engine, node)
+
+    check(engine, town)
+
+
+def test_an_empty_page_is_no_beginning(engine, node, town):
+    """The listing of a program that nobody has followed yet."""
+    town.act(times=4)
+    town.pass_slots(50)
+    follow(engine, node)
+    town.act(times=4)
+    town.pass_slots(3)
+    town.devnet.fault(kind="empty", method="getSignaturesForAddress", times=4)
+
+    with_fault = [type(each).__name__ for each in follow(engine, node)]
+
+    assert "Unproved" in with_fault
+    check(engine, town)
+
+
+def test_a_slot_hidden_from_the_index_is_found_by_looking_again(engine, node, town):
+    town.act(times=2)
+    town.pass_slots(3)
+    slot = town.act(times=2) or town.devnet.call("getSlot", {"commitment": "processed"})
+    town.pass_slots(3)
+    town.devnet.fault(
+        kind="hide", method="getSignaturesForAddress", slot=slot, times=1000
+    )
+    follow(engine, node)
+    assert slot not in [at for at, _ in stored(engine)[0]]
+
+    town.devnet.call("devnet_clearFaults")
+    town.pass_slots(5)
+    follow(engine, node)
+
+    check(engine, town)
+
+
+def test_logs_that_a_composer_cut_give_nothing_wrong(engine, node, town):
+    key = AUTHOR.pubkey()
+    entry = Entry((5, 6), note="n")
+    people = [Keypair().pubkey() for _ in range(2)]
+    calls = [
+        ledger.spam(100, 200),
+        ledger.mark(1, 2),
+        ledger.emit(key, b"\1" * 32, entry, people),
+        ledger.emit_by_call(key, b"\2" * 32, entry, people),
+        ledger.record(key, b"\3" * 32, entry, people),
+    ]
+    town.devnet.post(town.devnet.sign(calls), skipPreflight=True)
+    town.pass_slots(3)
+
+    follow(engine, node)
+
+    # What was given in instructions is all there; what was only logged is cut off.
+    assert [amount for _, amount in stored(engine)[0]] == [11, 11]
+
+
+def test_a_version_that_nobody_can_read_stops_the_chain(engine, node, town):
+    town.act()
+    town.pass_slots(3)
+    town.devnet.fault(kind="error", code=-32015, method="getTransaction", times=0)
+
+    with pytest.raises(Permanent, match="Install a newer release"):
+        follow(engine, node)
+
+    assert stored(engine) == ([], [])
+
+
+def test_an_endpoint_of_another_cluster_is_never_used(engine, node, town):
+    town.act(times=3)
+    town.pass_slots(3)
+    with SolanaNode(NodeOptions(slot_ms=0, seed=5)) as other:
+
+        async def run():
+            async with following(engine, [node.url, other.url]) as chain:
+                town.devnet.fault(kind="limit", times=3)
+                await catch_up(chain)
+                return chain.source._client.verdicts()
+
+        verdicts = asyncio.run(run())
+
+    assert Health.WRONG_CHAIN in [health for health, _ in verdicts.values()]
+    check(engine, town)
+
+
+def test_a_replica_that_goes_back_is_not_believed(engine, node, town):
+    town.act(times=3)
+    town.pass_slots(60)
+
+    async def run():
+        async with following(engine, [node.url]) as chain:
+            await catch_up(chain)
+            town.act(times=2)
+            town.pass_slots(3)
+            town.devnet.fault(kind="stale", method="getSlot", lag=40, times=4)
+            with pytest.raises(Late, match="as far as it was"):
+                await chain.source.head()
+            await catch_up(chain)
+
+    asyncio.run(run())
+    check(engine, town)
+
+
+def test_a_node_that_tells_no_index_is_asked_for_blocks(engine, db_engine):
+    with SolanaNode(
+        NodeOptions(slot_ms=0, transaction_index=False, forgiving_cursors=True)
+    ) as node:
+        town = Town(Devnet(node.url))
+        for _ in range(4):
+            town.act(times=5)
+            town.pass_slots(3)
+        town.pass_slots(40)
+        town.act(times=5)
+        town.pass_slots(3)
+
+        follow(engine, node)
+
+        check(engine, town)
+
+
+def test_small_pages_are_walked_over_whole_slots(engine, node, town, monkeypatch):
+    monkeypatch.setattr(listing_module, "PAGE_MAX", 5)
+    for _ in range(12):
+        town.act(times=town.chance.choice([1, 3, 9]))
+        town.pass_slots(town.chance.choice([1, 1, 30]))
+    town.devnet.fault(kind="shuffle", times=1000)
+    town.pass_slots(2)
+
+    follow(engine, node)
+
+    check(engine, town)
+
+
+def test_several_workers_share_history_and_one_lists(engine, node, town):
+    for _ in range(10):
+        town.act(times=4)
+        town.pass_slots(10)
+    town.pass_slots(40)
+
+    async def run():
+        async with AsyncExitStack() as stack:
+            chains = []
+            for first in range(0, 120, 30):
+                window = BlockRange(first, first + 29)
+                opened = following(engine, [node.url], window=window)
+                chains.append(await stack.enter_async_context(opened))
+            await asyncio.gather(*map(catch_up, chains))
+
+    asyncio.run(run())
+    follow(engine, node)
+
+    check(engine, town)
