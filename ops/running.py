@@ -22,6 +22,7 @@ from db.places import (
     release_leases_of_the_dead,
     take_follower_place,
 )
+from db.position import MAX_HEIGHT
 from db.registry import Registry
 from db.schema import cancel_statement, ensure_key_indexes
 from indexer.chain import Chain
@@ -31,12 +32,14 @@ from indexer.follow import (
     Behind,
     CaughtUp,
     Leased,
+    Wrote,
     backoff,
     first_line,
     follow,
     step,
     stop_chain,
 )
+from indexer.planning import first_gap
 from indexer.react import Journal
 from ops.errors import OperationError
 from ops.indexing import open_chain
@@ -123,20 +126,27 @@ def _serve_metrics(port: int) -> None:
 async def catch_up(
     settings: Settings, chain: ChainSettings, engine: Engine, registry: Registry
 ) -> int | None:
-    """Read a chain up to its head, once; the first block that is left to others.
+    """Read a chain up to the head that it has now; the first block left to others.
 
-    What live workers have leased is theirs, and is not waited for.
+    What live workers have leased is theirs, and is not waited for; nor is what the
+    chain grows by meanwhile.
     """
     async with open_chain(settings, chain.name, engine, registry) as opened:
         place = await _take_place(opened, asyncio.Event(), wait=False)
         assert place is not None
         opened.guard = place.guard
-        failures = 0
+        failures, until = 0, MAX_HEIGHT
         try:
             while True:
                 try:
                     outcome = await step(opened)
                     failures = 0
+                    if isinstance(outcome, Wrote):
+                        until = min(until, outcome.head.height)
+                        if outcome.written.blocks.last >= until:
+                            left = await asyncio.to_thread(first_gap, opened, until)
+                            if left is None:
+                                outcome = CaughtUp(outcome.head)
                     if isinstance(outcome, CaughtUp):
                         await asyncio.to_thread(_record_caught_up, opened)
                         return None
