@@ -25,7 +25,7 @@ from ops.doorbell import Ringer
 from ops.errors import OperationError
 from ops.indexing import declared, streams
 from ops.nodes import open_nodes
-from ops.settings import ChainSettings, Settings
+from ops.settings import SOLANA, ChainSettings, Settings
 
 WORK_SECONDS = 0.5
 
@@ -42,9 +42,10 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
 
     Raises OperationError without a chain.
     """
-    if not settings.chains:
+    chains = [each for each in settings.chains.values() if each.namespace != SOLANA]
+    if not chains:
         raise OperationError(
-            "commands go to chains, and none is configured: write [chains.<name>]"
+            "commands go to EVM chains, and none is configured: write [chains.<name>]"
         )
     registry = declared(settings)
     redis, said = settings.redis.url, settings.wallets
@@ -62,7 +63,7 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         registry=registry,
         lanes=tuple(
             _open_lane(settings, chain, engine, at_once, registry)
-            for chain in settings.chains.values()
+            for chain in chains
         ),
         clock=now,
     )

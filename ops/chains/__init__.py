@@ -3,7 +3,7 @@
 A kind is a module here: `Kind` says what it brings.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from sqlalchemy import Engine
@@ -36,6 +36,28 @@ class Kind(Protocol):
         /,
     ) -> Source:
         """The source of a chain that is registered as `row`, with known children."""
+        ...
+
+    def head_of(self, settings: Settings, chain: ChainSettings, /) -> int:
+        """The head of a chain with one endpoint; raises IndexerError."""
+        ...
+
+    def endpoint_checks(
+        self, settings: Settings, chain: ChainSettings, head: int, /
+    ) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Yield what `doctor` checks of one endpoint, beside its head: name, check."""
+        ...
+
+    def address_checks(
+        self,
+        settings: Settings,
+        chain: ChainSettings,
+        addresses: Mapping[str, Mapping[bytes, int]],
+        engine: Engine | None,
+        registry: Registry,
+        /,
+    ) -> Iterator[tuple[str, Callable[[], str]]]:
+        """Yield what `doctor` checks of the followed addresses, at one endpoint."""
         ...
 
     async def begin(self, chain: Chain, said: ChainSettings, row: SourceRow, /) -> None:

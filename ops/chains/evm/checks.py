@@ -1,7 +1,8 @@
-"""Checks of one node for `doctor`: its head, its final block, code at addresses."""
+"""Checks of EVM chains for `doctor`: heads, final blocks, code at addresses."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
@@ -17,10 +18,13 @@ from indexer.evm.finality import Tag, final_height
 from indexer.evm.messages import RpcHeader, quantity
 from indexer.evm.source import LATEST
 from indexer.rpc.answers import Call
+from ops.chains.evm.client import evm_client
 from ops.errors import OperationError
+from ops.settings import ChainSettings, Finality, Settings
 
 T = TypeVar("T")
 
+ATTEMPTS = 3  # somebody waits for the answer
 YOUNG_BLOCKS = 1000  # a chain that is no longer may have no final block yet
 
 Addresses = Mapping[str, Mapping[bytes, int]]
@@ -36,14 +40,36 @@ def _ask(client: RpcClient, work: Callable[[], Awaitable[T]]) -> T:
     return asyncio.run(whole())
 
 
-def head_of(client: RpcClient) -> int:
-    """The height of a node's head."""
+def head_of(settings: Settings, chain: ChainSettings) -> int:
+    """The height of the head of a chain's one endpoint."""
+    client = evm_client(settings, chain, None, ATTEMPTS)
 
     async def work() -> RpcHeader:
         head: RpcHeader = await client.call(LATEST)
         return head
 
     return quantity(_ask(client, work).number)
+
+
+def endpoint_checks(
+    settings: Settings, chain: ChainSettings, head: int
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the checks of a chain's one endpoint, beside its head."""
+    if chain.finality is Finality.TAG:
+        client = evm_client(settings, chain, None, ATTEMPTS)
+        yield "finality", partial(final_block, client, head)
+
+
+def address_checks(
+    settings: Settings,
+    chain: ChainSettings,
+    addresses: Addresses,
+    engine: Engine | None,
+    registry: Registry,
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the checks of the addresses that are followed, at one endpoint."""
+    client = evm_client(settings, chain, None, ATTEMPTS)
+    yield "code", partial(code_at, client, chain.name, addresses, engine, registry)
 
 
 def final_block(client: RpcClient, head: int) -> str:

@@ -8,14 +8,12 @@ from db.declare import Program
 from db.registry import Registry
 from db.sources import SourceRow
 from indexer.chain import Chain
-from indexer.rpc.client import ATTEMPTS
 from indexer.solana.assemble import FollowedProgram
-from indexer.solana.client import SolanaClient
 from indexer.solana.listing import Listing
 from indexer.solana.source import SolanaSource
 from indexer.source import Child
 from indexer.streams import Wanted
-from ops.chains.evm import PostgresLimits
+from ops.chains.solana.client import solana_client
 from ops.settings import ChainSettings, Settings
 
 
@@ -45,20 +43,3 @@ def open_source(
 
 async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
     """Do nothing: a cluster's positions never need to be looked at."""
-
-
-def solana_client(
-    settings: Settings,
-    chain: ChainSettings,
-    engine: Engine | None,
-    attempts: int = ATTEMPTS,
-) -> SolanaClient:
-    """A client of a cluster's endpoints; with an engine their limits are remembered."""
-    return SolanaClient(
-        [str(url) for url in chain.rpc],
-        chain.id,
-        limits_store=None if engine is None else PostgresLimits(engine),
-        request_timeout_seconds=settings.limits.request_timeout_seconds,
-        max_inflight=settings.limits.max_inflight_requests,
-        attempts=attempts,
-    )

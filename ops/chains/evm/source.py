@@ -1,20 +1,16 @@
 """EVM chains: their sources, as the settings describe them."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 
 from sqlalchemy import Engine
 
 from db import validators
-from db.limits import load_limits, save_limits
 from db.registry import Registry
 from db.sources import SourceRow
 from db.validators import ValidatorSet
 from indexer.chain import Chain
 from indexer.errors import IndexerError
-from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
@@ -23,10 +19,9 @@ from indexer.evm.proofs import Policy
 from indexer.evm.sealing import PINNED
 from indexer.evm.source import EvmSource
 from indexer.renumber import MIXED, POSITIONS, sample_positions
-from indexer.rpc.client import ATTEMPTS
-from indexer.rpc.limits import Limits
 from indexer.source import Child
 from indexer.streams import Wanted
+from ops.chains.evm.client import evm_client
 from ops.errors import OperationError
 from ops.settings import ChainSettings, Finality, Logs, Settings
 
@@ -80,49 +75,6 @@ async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
             log.warning("positions_mixed chain=%s remedy=%s", chain.name, REFETCH)
     except IndexerError as error:
         log.warning("positions_unknown chain=%s cause=%s", chain.name, error)
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresLimits:
-    """Learnt limits kept in the database; a `LimitsStore`."""
-
-    engine: Engine
-
-    async def load(self, endpoint: str) -> Limits:
-        """Return what was learnt before."""
-        return Limits(**await asyncio.to_thread(load_limits, self.engine, endpoint))
-
-    async def save(self, endpoint: str, limits: Limits) -> None:
-        """Keep what was learnt."""
-        await asyncio.to_thread(save_limits, self.engine, endpoint, asdict(limits))
-
-
-def evm_client(
-    settings: Settings,
-    chain: ChainSettings,
-    engine: Engine | None,
-    attempts: int = ATTEMPTS,
-) -> RpcClient:
-    """A client of a chain's endpoints; with an engine their limits are remembered."""
-    return RpcClient(
-        [str(url) for url in chain.rpc],
-        evm_chain_number(chain),
-        limits_store=None if engine is None else PostgresLimits(engine),
-        request_timeout_seconds=settings.limits.request_timeout_seconds,
-        max_inflight=settings.limits.max_inflight_requests,
-        attempts=attempts,
-    )
-
-
-def evm_chain_number(chain: ChainSettings) -> int:
-    """The number of an `eip155:` chain."""
-    namespace, _, number = chain.id.partition(":")
-    if namespace != "eip155":
-        raise OperationError(
-            f"[chains.{chain.name}] id = {chain.id!r} is no EVM chain (eip155:…): name "
-            "one of those"
-        )
-    return int(number)
 
 
 def ordinals(chain: ChainSettings) -> str:
