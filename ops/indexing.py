@@ -14,7 +14,6 @@ from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
 from db.declare.bare import declare_events, domain_of
 from db.declare.signatures import is_announcement, names_of
-from db.declare.text import read_projection
 from db.engine import connect
 from db.limits import load_limits, save_limits
 from db.registry import NAME_LENGTH_MAX, Registry
@@ -34,6 +33,7 @@ from indexer.follow import check_genesis, stop_chain
 from indexer.renumber import MIXED, POSITIONS, sample_positions
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
+from ops.declaring import declare_commands, declare_tables
 from ops.errors import OperationError
 from ops.settings import (
     ChainSettings,
@@ -50,7 +50,7 @@ REFETCH = "chainfold migrate --refetch"
 
 
 def declared(settings: Settings) -> Registry:
-    """Everything declared: the domains, and the contracts that only have an ABI."""
+    """Everything declared: the domains that are chosen, and what the settings say."""
     registry = Registry.load(settings.domains, settings.declarations)
     _check_names(settings, registry)
     events: list[type[Event]] = []
@@ -70,12 +70,10 @@ def declared(settings: Settings) -> Registry:
         makers = [_announcement(name, each, registry) for each in contract.factories]
         if name in contracts:
             contracts[name].make_by(makers)
-    public = [e for e in registry.events.values() if not e.spec.in_journal]
-    tables = [
-        read_projection(each.name, each.columns, public, index=each.index, doc=each.doc)
-        for each in settings.tables.values()
-    ]
-    return registry.with_events(projections=tables)
+    return registry.with_events(
+        projections=declare_tables(settings, registry),
+        commands=declare_commands(settings, registry),
+    )
 
 
 def _check_names(settings: Settings, registry: Registry) -> None:

@@ -83,13 +83,22 @@ def _open_lane(
         source=row.id,
         chain_id=evm_chain_number(chain),
         node=open_nodes(settings, chain, at_once, row.id),
-        addresses={name: each[0].address for name, each in chain.contracts.items()},
+        addresses=_addresses(settings, chain),
         signers=frozenset(
             each.name for each in settings.signers.values() if each.chain == chain.name
         ),
         untagged=registry.untagged,
         plan=streams(settings, registry)[chain.name][1],
     )
+
+
+def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
+    """The first address of each contract on a chain."""
+    found = {name: each[0].address for name, each in chain.contracts.items()}
+    for name, contract in settings.contracts.items():
+        if there := contract.addresses.get(chain.name):
+            found[name] = there[0]
+    return found
 
 
 def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:

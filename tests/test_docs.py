@@ -98,6 +98,9 @@ def test_every_verb_is_in_the_readme():
     assert set(Commands.modules) == table
 
 
+COMMANDS = "contracts.<name>.commands.<name>."
+
+
 def known_keys(tmp_path: Path) -> set[str]:
     """Every key that the settings know, as their own errors name them."""
     address = '"0x' + "11" * 20 + '"'
@@ -107,6 +110,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "redis": "",
         "chains.x": 'id = "eip155:1"\nrpc = "http://a"\nfinality = "ibft"',
         "contracts.y": f'abi = "y.json"\naddress = {address}',
+        "contracts.y.commands.c": 'role = "operator"\nsigner = "caller"',
         "signers.z": 'kind = "env"\nenv = "Z"',
         "limits": "",
         "wallets": "",
@@ -133,11 +137,16 @@ def known_keys(tmp_path: Path) -> set[str]:
         section = place.split(" ")[0].removesuffix("qqqqqq")
         known |= {section + name for name in names.split(", ")}
     own = {"chains.x": "chains.<name>", "contracts.y": "contracts.<name>"}
+    known = {k.replace("contracts.y.commands.c.", COMMANDS) for k in known}
     own["signers.z"] = "signers.<name>"
     own["auth.external.w"] = "auth.external.<name>"
     for name, shown in own.items():
         known = {key.replace(name, shown) for key in known}
-    return known - {"chains", "contracts", "signers", "tables", *sections}
+    return (
+        known
+        - {"chains", "contracts", "signers", "tables", "contracts.<name>.commands"}
+        - {*sections}
+    )
 
 
 def test_every_setting_is_in_the_reference(tmp_path):

@@ -17,7 +17,7 @@ with a parameter of a type that is not known.
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from eth_utils.crypto import keccak
@@ -115,11 +115,11 @@ def _declare(
 def _fields(abi: Mapping[str, Any]) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     for item in abi["inputs"]:
-        name = _free(column_name(item["name"]), fields)
+        name = free_name(column_name(item["name"]), fields)
         fields[name] = field_for_abi(
             item["type"], indexed=item["indexed"], param=item["name"]
         )
-    fields[_free("contract", fields)] = Address(emitter=True)
+    fields[free_name("contract", fields)] = Address(emitter=True)
     return fields
 
 
@@ -132,7 +132,8 @@ def column_name(param: str) -> str:
     return f"{name}_" if name in _SQL or name in RESERVED else name
 
 
-def _free(name: str, taken: Mapping[str, Field]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or the first like it with underscores that nothing has."""
     while name in taken:
         name = f"{name}_"
     return name

@@ -13,6 +13,7 @@ from ops.settings import abi_files, values
 from ops.settings.door import read_api, read_auth
 from ops.settings.model import (
     ChainSettings,
+    ContractCommand,
     ContractSettings,
     DatabaseSettings,
     Deployment,
@@ -236,8 +237,29 @@ def read_contract(
                 chain, f'where it is there; or leave "{chain}" out of chain'
             )
     starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
+    commands = tuple(
+        read_command(name, each) for name, each in table.section("commands").sections()
+    )
     table.finish()
-    return ContractSettings(name, on, abi or (), addresses, factories, starts)
+    return ContractSettings(name, on, abi or (), addresses, factories, starts, commands)
+
+
+def read_command(name: str, table: Table) -> ContractCommand:
+    """Read `[contracts.<name>.commands.<name>]`."""
+    roles = tuple(table.texts("role", least="role"))
+    signer = table.text("signer") or ""
+    table.missing("role", 'who may ask: "operator", or a list')
+    table.missing("signer", 'a name of [signers.<name>], or "caller"')
+    found = ContractCommand(
+        name=name,
+        function=table.text("function") or name,
+        roles=roles,
+        signer=signer,
+        proof=table.text("proof"),
+        doc=table.text("doc") or "",
+    )
+    table.finish()
+    return found
 
 
 def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
