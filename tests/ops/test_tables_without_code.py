@@ -20,6 +20,10 @@ from test_architecture import ROOT
 
 PAGE = (ROOT / "docs" / "tables-without-code.md").read_text()
 CHAIN = """
+[signers.treasurer]
+kind = "env"
+env = "TREASURER_KEY"
+
 [chains.local]
 id = "eip155:1"
 rpc = "http://127.0.0.1:1"
@@ -146,6 +150,13 @@ def test_the_error_of_the_page_is_the_real_one(place):
         read(place, text)
 
     assert shown.strip() == f"chainfold: {caught.value}"
+
+
+def test_the_command_of_the_page_is_there(place):
+    spec = read(place, examples()).commands["token-mint"].spec
+
+    assert "treasurer" == spec.signer
+    assert ["to_", "amount"] == list(spec.fields)
 
 
 def test_a_table_of_another_s_name_is_refused(place):
