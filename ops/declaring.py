@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterator
 
+import abis
 from db.declare import Command, DeclarationError, Event, Projection, Role
 from db.declare.bare_commands import PlainCall, declare_command
 from db.declare.signatures import names_of
@@ -25,6 +26,8 @@ def declare_tables(
 def declare_commands(settings: Settings, registry: Registry) -> Iterator[type[Command]]:
     """The commands of `[contracts.*.commands.*]`; raises DeclarationError."""
     for contract in settings.contracts.values():
+        if contract.commands:
+            abis.remember(contract.name, [dict(entry) for entry in contract.abi])
         for command in contract.commands:
             yield _command(contract, command, registry)
 

@@ -163,7 +163,8 @@ def test_a_token_is_minted_by_a_command_without_code(tmp_path):
     anvil, deployment = up()
     try:
         address = f'"{deployment.contracts["TestToken"].address}"'
-        write(tmp_path, MINT + tables, address=address, url=anvil.url)
+        burn = MINT.replace("mint]", "burn]")
+        write(tmp_path, MINT + burn + tables, address=address, url=anvil.url)
         holder = "0x" + "ab" * 20
 
         run(tmp_path, "migrate")
@@ -179,6 +180,10 @@ def test_a_token_is_minted_by_a_command_without_code(tmp_path):
             )  # fmt: skip
             assert "succeeded" in said
             assert "balances: 0 differences" in run(tmp_path, "verify")
+            refused = run(
+                tmp_path, "command", "submit", "token-burn", f"amount={10**40}", code=2
+            )
+            assert "token would refuse it: ERC20InsufficientBalance(" in refused
         finally:
             working.terminate()
             working.wait(30)
@@ -194,10 +199,10 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
-def run(folder, *arguments):
+def run(folder, *arguments, code=0):
     done = subprocess.run(
         [COMMAND, "--log-level", "warning", *arguments], cwd=folder, env=ENVIRONMENT,
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     return done.stdout + done.stderr

@@ -94,7 +94,8 @@ def test_the_examples_fold_what_they_say(place, engine):
     assert [first, first + DAY] == sorted(volumes)
     assert {
         "transfers": 2, "volume": 5999, "large": 1, "mean": 2999, "mean_sum": 5999,
-        "mean_count": 2, "greatest": 5000, "senders": 2, "three_greatest": ["5000", "999"],
+        "mean_count": 2, "greatest": 5000, "senders": 2,
+        "three_greatest": ["5000", "999"],
     } == volumes[first]  # fmt: skip
     positions = rows.of(registry.projections["pool_positions"])
     assert {(POOL, ALICE): False, (POOL, BOB): True} == {
