@@ -14,6 +14,7 @@ from typing import Any
 
 DIRECTORY = Path(__file__).resolve().parent
 _beside: dict[str, Path] = {}  # files of domains outside the product, by contract
+_given: dict[str, dict[str, Any]] = {}  # of contracts that the settings declare
 
 
 class UnknownContract(LookupError):
@@ -38,6 +39,8 @@ def load_abi(contract: str, beside: Path | None = None) -> list[dict[str, Any]]:
 
 def load_artifact(contract: str) -> dict[str, Any]:
     """Return the whole artifact of a contract. It is shared: do not change it."""
+    if contract in _given:
+        return _given[contract]
     own = _beside.get(contract)
     if own is not None:
         return _read(own)
@@ -51,9 +54,14 @@ def load_artifact(contract: str) -> dict[str, Any]:
     return _read(found[0])
 
 
+def remember(contract: str, abi: list[dict[str, Any]]) -> None:
+    """Let a contract's ABI be found by its name, so that its errors can be told."""
+    _given[contract] = {"contractName": contract, "abi": abi}
+
+
 def contract_names() -> list[str]:
     """List the names ``load_abi`` knows, in order."""
-    return sorted({*_beside, *(path.stem for path in _artifacts())})
+    return sorted({*_given, *_beside, *(path.stem for path in _artifacts())})
 
 
 @cache

@@ -42,6 +42,7 @@ from api.waiting import Hub
 from api.writes import write_blueprint
 from commands.documents import Documents
 from commands.submit import Intake
+from db.declare import DeclarationError
 from db.registry import Registry
 
 PAGE_SIZE_MAX = 200
@@ -111,7 +112,7 @@ def create_app(
     if intake is not None:
         _take_commands(app, api, service, intake)
     for name in registry.routes:
-        importlib.import_module(name).add_routes(api, service)
+        _add_domain_routes(name, api, service)
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, instance))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
@@ -155,6 +156,20 @@ def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> No
     api.register_blueprint(commands_blueprint(service, hub))
     for command in service.registry.commands.values():
         api.register_blueprint(write_blueprint(service, command))
+
+
+def _add_domain_routes(name: str, api: Api, service: Service) -> None:
+    """Let the `routes.py` of a domain add what it has; raises DeclarationError."""
+    module = importlib.import_module(name)
+    add = getattr(module, "add_routes", None)
+    if add is None:
+        raise DeclarationError(
+            name,
+            "it adds no routes",
+            "write def add_routes(api, service), or take the file out",
+            str(module.__file__),
+        )
+    add(api, service)
 
 
 def _describe(api: Api, service: Service) -> None:

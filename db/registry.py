@@ -76,22 +76,24 @@ class Registry:
         for projection in projections:
             _claim(tables, projection.spec.plural, projection)
             by_plural[projection.spec.plural] = projection
-            for event in projection.spec.events:
-                if event.spec.id not in by_id:
-                    _claim(tables, event.spec.table, event)
-                    by_id[event.spec.id] = event
+            _add(tables, by_id, projection.spec.events)
         said = [*SYSTEM_ROLES, *roles]
         timers = sorted(timers, key=lambda each: each.id)
         by_slug: dict[str, type[Command]] = {}
         for command in commands:
             said += command.spec.roles
+            if command.spec.record is not None:
+                _add(tables, by_id, [command.spec.record])
             _claim(tables, command.spec.slug, command)
             by_slug[command.spec.slug] = command
+        by_name = _reactions(reactions)
+        _add(tables, by_id, (each.event for each in by_name.values()))
+        _refuse_two_emitters(by_id.values())
         return cls(
             dict(sorted(by_id.items())),
             dict(sorted(by_plural.items())),
             dict(sorted(by_slug.items())),
-            dict(sorted((each.id, each) for each in reactions)),
+            dict(sorted(by_name.items())),
             _journal_print(by_id.values(), by_plural.values()),
             frozenset(untagged) | _untagged(e.spec.source for e in by_id.values()),
             {role: role for role in sorted(dict.fromkeys(said))},
@@ -234,6 +236,48 @@ def _claim(taken: dict[str, Declared], name: str, owner: Declared) -> None:
             _file_of(owner),
         )
     taken[name] = owner
+
+
+def _add(
+    tables: dict[str, Declared],
+    by_id: dict[str, type[Event]],
+    events: Iterable[type[Event]],
+) -> None:
+    """Add events that others read, whose domains were not chosen."""
+    for event in events:
+        if event.spec.id not in by_id:
+            _claim(tables, event.spec.table, event)
+            by_id[event.spec.id] = event
+
+
+def _reactions(reactions: Iterable[Reaction]) -> dict[str, Reaction]:
+    found: dict[str, Reaction] = {}
+    for each in reactions:
+        if found.setdefault(each.id, each) is not each:
+            raise DeclarationError(
+                each.id,
+                "two reactions have this name, and one of them would never run",
+                "rename one of them",
+                each.react.__code__.co_filename,
+            )
+    return found
+
+
+def _refuse_two_emitters(events: Iterable[type[Event]]) -> None:
+    """Refuse one name for contracts or programs that differ in their ABI or IDL."""
+    first: dict[str, type[Event]] = {}
+    for event in events:
+        if event.spec.in_journal:
+            continue
+        other = first.setdefault(event.spec.source.name, event)
+        if other.spec.source.interface != event.spec.source.interface:
+            raise DeclarationError(
+                f"{event.spec.domain}.{event.spec.name}",
+                f"its source {event.spec.source.name} has another ABI or IDL than that "
+                f"of {other.spec.domain}.{other.spec.name} ({_file_of(other)})",
+                "give one of the two another name",
+                _file_of(event),
+            )
 
 
 def _file_of(owner: Declared) -> str:

@@ -37,7 +37,7 @@ from ops.demo_cast import (
 )
 from ops.devnet.deploy import Deployment
 from ops.devnet.rpc import RpcError, UnreachableError
-from ops.devnet.run import up
+from ops.devnet.run import DOMAINS, up
 from ops.devnet.toolchain import ensure_toolchain
 from ops.devnet.traffic import Traffic
 from ops.embedded.supervisor import Home
@@ -311,6 +311,7 @@ def _settle(
     path = folder / "chainfold.toml"
     content = [
         f'data_dir = "{folder.resolve()}"',
+        DOMAINS,
         deployment.to_settings_toml(),
         _BARE.format(**addresses),
         f"[api]\nport = {port}",

@@ -13,7 +13,6 @@ from db.declare.evm.bare import declare_events
 from db.declare.evm.signatures import is_announcement, names_of
 from db.declare.naming import emitter_domain
 from db.declare.solana.bare import declare_program
-from db.declare.text import read_projection
 from db.engine import connect
 from db.registry import NAME_LENGTH_MAX, Registry
 from indexer.chain import Chain
@@ -22,6 +21,7 @@ from indexer.follow import check_genesis, stop_chain
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.chains import kind_of
+from ops.declaring import declare_commands, declare_tables
 from ops.errors import OperationError
 from ops.settings import (
     SOLANA,
@@ -37,7 +37,7 @@ from ops.settings import (
 
 
 def declared(settings: Settings) -> Registry:
-    """Everything declared: the domains, and what only has an ABI or an IDL."""
+    """Everything declared: the domains that are chosen, and what the settings say."""
     registry = Registry.load(settings.domains, settings.declarations)
     _check_names(settings, registry)
     events: list[type[Event]] = []
@@ -52,12 +52,10 @@ def declared(settings: Settings) -> Registry:
         makers = [_announcement(name, each, registry) for each in contract.factories]
         if name in contracts:
             contracts[name].make_by(makers)
-    public = [e for e in registry.events.values() if not e.spec.in_journal]
-    tables = [
-        read_projection(each.name, each.columns, public, index=each.index, doc=each.doc)
-        for each in settings.tables.values()
-    ]
-    return registry.with_events(projections=tables)
+    return registry.with_events(
+        projections=declare_tables(settings, registry),
+        commands=declare_commands(settings, registry),
+    )
 
 
 def _fitting(section: str, events: list[type[Event]]) -> list[type[Event]]:

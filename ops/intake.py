@@ -62,8 +62,7 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         at_once=at_once,
         registry=registry,
         lanes=tuple(
-            _open_lane(settings, chain, engine, at_once, registry)
-            for chain in chains
+            _open_lane(settings, chain, engine, at_once, registry) for chain in chains
         ),
         clock=now,
     )
@@ -85,13 +84,22 @@ def _open_lane(
         source=row.id,
         chain_id=evm_chain_number(chain),
         node=open_nodes(settings, chain, at_once, row.id),
-        addresses={name: each[0].address for name, each in chain.contracts.items()},
+        addresses=_addresses(settings, chain),
         signers=frozenset(
             each.name for each in settings.signers.values() if each.chain == chain.name
         ),
         untagged=registry.untagged,
         plan=streams(settings, registry)[chain.name][1],
     )
+
+
+def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
+    """The first address of each contract on a chain."""
+    found = {name: each[0].address for name, each in chain.contracts.items()}
+    for name, contract in settings.contracts.items():
+        if there := contract.addresses.get(chain.name):
+            found[name] = there[0]
+    return found
 
 
 def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:

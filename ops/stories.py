@@ -17,9 +17,10 @@
 
 Fields that a story does not name have the zero of their type. `tables` are the
 `db.declare.Tables` that rules are given, so a story asks rules too:
-`list(rule(Command(…), story.tables()))`. The first story of a process starts a Postgres
-of its own, which ends with the process; each story has a new database there. Whenever
-tables are read, every row is compared with all facts, as `chainfold verify` does.
+`list(rule(Command(…), story.tables()))`; `say` appends an entry to the journal. The
+first story of a process starts a Postgres of its own, which ends with the process; each
+story has a new database there. Whenever tables are read, every row is compared with all
+facts, as `chainfold verify` does.
 """
 
 import atexit
@@ -30,6 +31,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -42,10 +44,11 @@ from sqlalchemy import make_url
 from db import sources
 from db.blocks import Header
 from db.coverage import Stream
-from db.declare import Asker, DeclarationError, Event, Kind
+from db.declare import Asker, DeclarationError, Entry, Event, Kind
 from db.discovery import SYSTEM, read_domain
 from db.engine import connect
 from db.facts import Fact, columns_from_facts
+from db.journal.append import Actor, append
 from db.position import BlockRange, position
 from db.reads.tables import NOBODY, ReadTables
 from db.registry import Registry
@@ -150,6 +153,14 @@ class Story(Chain):
         trace: TracebackType | None,
     ) -> None:
         self._open.close()
+
+    def say(self, entry: Entry, by: str = "story") -> None:
+        """Append an entry to the journal, at the time of this block."""
+        with self._engine.begin() as connection:
+            append(
+                connection, self.registry, entry, actor=Actor(by),
+                now=datetime.fromtimestamp(self.now, UTC),
+            )  # fmt: skip
 
     def tables(self, asker: Asker = NOBODY) -> ReadTables:
         """Index what was emitted since, check every row, and open the tables."""

@@ -100,6 +100,9 @@ def test_every_verb_is_in_the_readme():
     assert set(Commands.modules) == table
 
 
+COMMANDS = "contracts.<name>.commands.<name>."
+
+
 def known_keys(tmp_path: Path) -> set[str]:
     """Every key that the settings know, as their own errors name them."""
     address = '"0x' + "11" * 20 + '"'
@@ -111,6 +114,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "contracts.y": f'abi = "y.json"\naddress = {address}',
         "chains.u": 'id = "solana:1"\nrpc = "http://a"\nfinality = "commitment"',
         "programs.v": 'idl = "v.json"\naddress = "' + "1" * 32 + '"',
+        "contracts.y.commands.c": 'role = "operator"\nsigner = "caller"',
         "signers.z": 'kind = "env"\nenv = "Z"',
         "limits": "",
         "wallets": "",
@@ -141,9 +145,14 @@ def known_keys(tmp_path: Path) -> set[str]:
     own |= {"contracts.y": "contracts.<name>"}
     own |= {"signers.z": "signers.<name>", "programs.v": "programs.<name>"}
     own["auth.external.w"] = "auth.external.<name>"
+    known = {k.replace("contracts.y.commands.c.", COMMANDS) for k in known}
     for name, shown in own.items():
         known = {key.replace(name, shown) for key in known}
-    return known - {"chains", "contracts", "programs", "signers", "tables", *sections}
+    return (
+        known
+        - {"chains", "contracts", "programs", "signers", "tables"}
+        - {"contracts.<name>.commands", *sections}
+    )
 
 
 def test_every_setting_is_in_the_reference(tmp_path):

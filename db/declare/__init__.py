@@ -42,6 +42,7 @@ from db.declare.folds import (
     Replay,
     Stage,
     Sum,
+    Top,
 )
 from db.declare.journal import EVERYONE, Entry, Personal
 from db.declare.projections import Bucket, Key, Projection
@@ -104,6 +105,7 @@ __all__ = [
     "Sum",
     "Tables",
     "Text",
+    "Top",
     "Uint",
     "Uuid",
     "due",

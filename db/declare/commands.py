@@ -68,6 +68,8 @@ CALLER = Caller()
 class Call:
     """A function of a contract, and the field that fills each of its parameters."""
 
+    abi: list[dict[str, Any]] | None = None  # of a contract of the settings
+
     def __init__(
         self,
         function: str,
@@ -191,7 +193,12 @@ class Command:
             once_per=_once_per(cls.__name__, body.get("once_per", ()), names),
             signer=_signer(cls.__name__, body.get("signer"), spec),
             call=spec,
-            proof=_proof(cls.__name__, body.get("proof"), spec),
+            proof=_proof(
+                cls.__name__,
+                body.get("proof"),
+                spec,
+                plain=isinstance(call, Call) and call.abi is not None,
+            ),
             record=record,
             route=_route(cls.__name__, body.get("route"), fields),
         )
@@ -284,8 +291,10 @@ def _signer(subject: str, given: Any, call: CallSpec | None) -> str | None:
     return given
 
 
-def _proof(subject: str, given: Any, call: CallSpec | None) -> type[Event] | None:
-    if call is None:
+def _proof(
+    subject: str, given: Any, call: CallSpec | None, *, plain: bool
+) -> type[Event] | None:
+    if call is None or (given is None and plain):
         return None
     if not (isinstance(given, type) and issubclass(given, Event)):
         raise DeclarationError(subject, "nothing proves it", "write `proof = <Event>`")
@@ -307,9 +316,10 @@ def _route(subject: str, given: Any, fields: Mapping[str, Field]) -> Route | Non
 
 
 def _find_function(subject: str, call: Call) -> Mapping[str, Any]:
+    abi = load_abi(call.contract) if call.abi is None else call.abi
     found = [
         item
-        for item in load_abi(call.contract)
+        for item in abi
         if item.get("type") == "function"
         and item["name"] == call.function
         and {part["name"] for part in item["inputs"]} == set(call.arguments)
@@ -318,7 +328,7 @@ def _find_function(subject: str, call: Call) -> Mapping[str, Any]:
         return found[0]
     there = [
         f"{item['name']}({', '.join(part['name'] for part in item['inputs'])})"
-        for item in load_abi(call.contract)
+        for item in abi
         if item.get("type") == "function" and item["name"] == call.function
     ]
     raise DeclarationError(

@@ -49,6 +49,11 @@ class Emitter(ABC):
     encoding: ClassVar[Encoding] = Encoding.HEX  # of addresses as text
 
     @property
+    @abstractmethod
+    def interface(self) -> Any:
+        """The ABI or IDL: equal for emitters that write the same events."""
+
+    @property
     def makers(self) -> "Mapping[str, FieldRef]":
         """The event fields that announce its addresses, by `<event>.<field>`."""
         return {}

@@ -10,6 +10,7 @@ position, for each key touched. Both give the same answer in any order of arriva
 | Count          | how many facts                                    | mergeable |
 | CountDistinct  | how many different values                         | mergeable |
 | Min, Max       | the least, the greatest value                     | mergeable |
+| Top            | the n greatest values, the greatest first         | mergeable |
 | First, Latest  | the value at the lowest, the highest position     | mergeable |
 | Stage          | the state of a machine moved by legal moves only  | replayed  |
 | Replay         | whatever a pure Python reducer returns            | replayed  |
@@ -35,6 +36,7 @@ from db.declare.expressions import Binary, Constant, Expression, as_expression
 from db.declare.fields import Field, Int, Json, Kind, Text, Uint
 from db.declare.values import common_field, value_field
 
+TOP_MOST = 100  # values of a Top, which every merge sorts
 Reducer = Callable[[Any, Any], Any]
 
 
@@ -178,6 +180,30 @@ class Min(Fold):
 
 class Max(Fold):
     """The greatest value."""
+
+
+class Top(Fold):
+    """The greatest values, the greatest first: `Top(5, e.Sold.price)`.
+
+    A JSON list of decimal strings; of equal values each counts.
+    """
+
+    def __init__(
+        self, number: int, *sources: Any, where: Expression | None = None
+    ) -> None:
+        if type(number) is not int or not 1 <= number <= TOP_MOST:
+            raise DeclarationError(
+                "Top", f"{number!r} is no number of values", f"write 1 to {TOP_MOST}"
+            )
+        self.number = number
+        super().__init__(*sources, where=where)
+
+    @property
+    def field(self) -> Field:
+        return Json()
+
+    def definition(self) -> list[Any]:
+        return [*super().definition(), self.number]
 
 
 class First(Fold):

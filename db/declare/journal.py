@@ -52,6 +52,11 @@ class Journal(Emitter):
 
     name: str = "journal"
 
+    @property
+    def interface(self) -> None:
+        """Nothing: entries are described by their class bodies alone."""
+        return None
+
     def find(self, subject: str, wanted: str) -> Mapping[str, Any]:
         """The schema of an entry whose fields are not tied to it yet."""
         return {"type": "entry", "name": wanted, "inputs": []}

@@ -1,10 +1,9 @@
 """Names fit for SQL, for the events of contracts and programs that have no code."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from db.declare.events import RESERVED
-from db.declare.fields import Field
 from db.declare.names import snake_case
 
 # Key words that Postgres reserves (its manual, appendix C), as column names.
@@ -45,7 +44,7 @@ def column_name(param: str) -> str:
     return f"{name}_" if name in _SQL or name in RESERVED else name
 
 
-def free_name(name: str, taken: Mapping[str, Field]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
     """The name, with a `_` behind it for each that is taken."""
     while name in taken:
         name = f"{name}_"

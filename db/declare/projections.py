@@ -44,6 +44,7 @@ from db.declare.folds import (
     Min,
     Stage,
     Sum,
+    Top,
 )
 from db.declare.names import domain_of, snake_case
 from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
@@ -337,7 +338,7 @@ def _check_values(subject: str, fold: Fold) -> None:
     if fold.replayed:
         return
     fields = [value_field(c.value) for c in fold.contributions]
-    wanted = NUMBERS if isinstance(fold, Sum) else None
+    wanted = NUMBERS if isinstance(fold, Sum | Top) else None
     if isinstance(fold, (Min, Max)):
         wanted = NUMBERS | {Kind.TEXT}
     for contribution, field in zip(fold.contributions, fields, strict=True):

@@ -35,6 +35,7 @@ from db.declare.folds import (
     Min,
     Stage,
     Sum,
+    Top,
 )
 from db.declare.projections import Bucket, Key, Projection
 
@@ -44,6 +45,7 @@ _WORDS: Mapping[str, type] = {
     each.__name__: each
     for each in (
         Average, Bucket, Count, CountDistinct, First, Key, Latest, Max, Min, Stage, Sum,
+        Top,
     )
 }  # fmt: skip
 _OPERATORS: Mapping[type[ast.AST], Callable[..., Any]] = {

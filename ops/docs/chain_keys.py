@@ -4,6 +4,7 @@ from db.proofs import Verify
 from ops.docs.section import ADDRESSES, AMOUNT, Key, Section, choices
 from ops.settings import (
     ChainSettings,
+    ContractCommand,
     ContractSettings,
     Fees,
     Finality,
@@ -104,23 +105,6 @@ CHAIN_SECTIONS = (
         },
     ),
     Section(
-        "tables.<name>",
-        "A table folded from the events of contracts, one line a column, in the "
-        "language of the declarations ([tables without code](../tables-without-code.md)"
-        ").",
-        TableSettings,
-        {
-            "doc": Key("text", "What a row is, for those who read the table."),
-            "index": Key("names, or a list", "Columns to sort and filter by."),
-            "<column>": Key(
-                "text",
-                "`Key()`, a fold such as `Sum(token.Transfer.value)`, or an "
-                "expression of columns above.",
-            ),
-        },
-        {"<column>": "columns"},
-    ),
-    Section(
         "contracts.<name>",
         "A contract declared by its ABI alone; its events become tables whose names "
         "begin with the name. `address` or `factory` is needed; with both, it is at "
@@ -187,6 +171,41 @@ CHAIN_SECTIONS = (
             ),
         },
         {"address": "addresses", "chain": "chains", "start": "starts"},
+    ),
+    Section(
+        "contracts.<name>.commands.<name>",
+        "A command that calls a function of the contract, without code: "
+        "`<contract>-<name>`. Its fields are the function's parameters, `wei` of a "
+        "payable one, and `contract` where there are several addresses.",
+        ContractCommand,
+        {
+            "role": Key("role, or a list", "Who may ask."),
+            "signer": Key("name", 'Who signs; `"caller"`: the client\'s own wallet.'),
+            "function": Key(
+                "name, or signature",
+                "The function; absent: that of the command's name.",
+            ),
+            "proof": Key("event", "The event that shows that it was done."),
+            "doc": Key("text", "What it is for, for those who may ask."),
+        },
+        {"role": "roles"},
+    ),
+    Section(
+        "tables.<name>",
+        "A table folded from the events of contracts, one line a column, in the "
+        "language of the declarations ([tables without code](../tables-without-code.md)"
+        ").",
+        TableSettings,
+        {
+            "doc": Key("text", "What a row is, for those who read the table."),
+            "index": Key("names, or a list", "Columns to sort and filter by."),
+            "<column>": Key(
+                "text",
+                "`Key()`, a fold such as `Sum(token.Transfer.value)`, or an "
+                "expression of columns above.",
+            ),
+        },
+        {"<column>": "columns"},
     ),
     Section(
         "signers.<name>",

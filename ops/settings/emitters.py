@@ -9,7 +9,13 @@ from typing import TypeVar
 
 from idl import Idl, parse_idl
 from ops.settings import abi_files, values
-from ops.settings.model import ContractSettings, Deployment, Factory, ProgramSettings
+from ops.settings.model import (
+    ContractCommand,
+    ContractSettings,
+    Deployment,
+    Factory,
+    ProgramSettings,
+)
 from ops.settings.table import Table
 
 T = TypeVar("T")
@@ -59,8 +65,29 @@ def read_contract(
                 chain, f'where it is there; or leave "{chain}" out of chain'
             )
     starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
+    commands = tuple(
+        read_command(name, each) for name, each in table.section("commands").sections()
+    )
     table.finish()
-    return ContractSettings(name, on, abi or (), addresses, factories, starts)
+    return ContractSettings(name, on, abi or (), addresses, factories, starts, commands)
+
+
+def read_command(name: str, table: Table) -> ContractCommand:
+    """Read `[contracts.<name>.commands.<name>]`."""
+    roles = tuple(table.texts("role", least="role"))
+    signer = table.text("signer") or ""
+    table.missing("role", 'who may ask: "operator", or a list')
+    table.missing("signer", 'a name of [signers.<name>], or "caller"')
+    found = ContractCommand(
+        name=name,
+        function=table.text("function") or name,
+        roles=roles,
+        signer=signer,
+        proof=table.text("proof"),
+        doc=table.text("doc") or "",
+    )
+    table.finish()
+    return found
 
 
 def read_program(

@@ -170,6 +170,18 @@ class ChainSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ContractCommand:
+    """A function of a contract that may be asked for: by whom, signed by whom."""
+
+    name: str
+    function: str
+    roles: tuple[str, ...]
+    signer: str
+    proof: str | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ContractSettings:
     """A contract declared by its ABI alone, with no code of ours.
 
@@ -182,6 +194,7 @@ class ContractSettings:
     addresses: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
     factories: tuple[Factory, ...] = ()
     starts: Mapping[str, int] = field(default_factory=_nothing)
+    commands: tuple[ContractCommand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

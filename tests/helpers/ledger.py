@@ -19,6 +19,7 @@ from db.declare import (
     Stage,
     Sum,
     Text,
+    Top,
     Uint,
 )
 from db.registry import Registry
@@ -124,6 +125,7 @@ class Deal(Projection):
     hands = CountDistinct(Paid.payer, Refunded.payer)
     least = Min(Paid.amount)
     most = Max(Paid.amount)
+    greatest = Top(3, Paid.amount // (Paid.kind - 1))
     first_kind = First(Paid.kind)
     last_payer = Latest(Paid.payer, Refunded.payer)
     last_paid_at = Max(Paid.block_time)
@@ -215,6 +217,7 @@ class Hourly(Projection):
     volume = Sum(Paid.amount)
     last = Latest(Paid.amount)
     price = Average(Paid.amount)
+    best = Top(2, Paid.amount, -Refunded.paid)
     ratio = Average(Paid.amount // (Paid.kind - 1), -Refunded.paid)
 
     above = price - ratio

@@ -22,6 +22,7 @@ from db.declare import (
     Replay,
     Stage,
     Sum,
+    Top,
 )
 from db.facts import Fact
 
@@ -90,6 +91,8 @@ def _comparable(value):
 def _folded(fold_, values):
     if isinstance(fold_, Sum):
         return sum(values)
+    if isinstance(fold_, Top):
+        return [str(value) for value in sorted(values, reverse=True)[: fold_.number]]
     if isinstance(fold_, Count):
         return len(values)
     if isinstance(fold_, CountDistinct):

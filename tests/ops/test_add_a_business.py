@@ -12,13 +12,20 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import db.domains.crowdfunding as crowdfunding
 from abis import load_artifact
-from db.registry import Registry
+from db.declare import Asker, DeclarationError
+from db.domains.crowdfunding import events as e
+from db.domains.crowdfunding.commands import DraftCampaign
+from db.domains.crowdfunding.entries import CampaignDrafted
+from db.domains.crowdfunding.projections import CampaignDraft, Issuer
+from db.domains.crowdfunding.rules import is_own_issuer
 from ops.cli.main import main
 from ops.devnet.deploy import dev_account, dev_key
 from ops.devnet.run import up
 from ops.ports import free_port
 from ops.scaffold import write_domain
+from ops.stories import Chain, Story
 from test_architecture import ROOT
 
 PAGE = (ROOT / "docs" / "add-a-business.md").read_text()
@@ -164,11 +171,8 @@ def test_new_refuses_what_cannot_be_a_domain(tmp_path, monkeypatch):
 
 
 def test_stories_refuse_what_a_chain_cannot_say():
-    from db.declare import DeclarationError
-    from ops.stories import Chain
-
     chain = Chain()
-    event = Registry.load().events["crowdfunding.IssuerRegistered"]
+    event = e.IssuerRegistered
 
     with pytest.raises(DeclarationError, match="it has no issuerr.*use issuer"):
         chain.emit(event, issuerr=b"")
@@ -177,3 +181,25 @@ def test_stories_refuse_what_a_chain_cannot_say():
     chain.written = 0
     with pytest.raises(ValueError, match=r"mine\(\) the next"):
         chain.emit(event)
+
+
+def test_a_story_says_entries_and_asks_rules():
+    draft = {
+        "draft": "01a2291f-2425-7269-9e93-99418a764582", "beneficiary": b"\xaa" * 20,
+        "campaign_id": "C-1", "company_name": "A", "description": "B",
+        "goal": 10**21, "duration": 60 * 86_400, "document_hash": "",
+    }  # fmt: skip
+    asker = Asker(wallets=frozenset({b"\xbb" * 20}))
+    with Story(crowdfunding) as story:
+        story.emit(e.IssuerRegistered, issuer=b"\xaa" * 20)
+        story.say(CampaignDrafted(**draft))
+        tables = story.tables(asker)
+
+        row = tables.row(CampaignDraft, draft=draft["draft"])
+        refusals = list(is_own_issuer(DraftCampaign(**draft), tables))
+
+        assert "pending" == row.stage
+        assert ["not_your_wallet", "not_your_draft"] == [r.code for r in refusals]
+        story.mine()
+        story.emit(e.IssuerDeactivated, issuer=b"\xaa" * 20)
+        assert not story.tables().row(Issuer, issuer=b"\xaa" * 20).active

@@ -20,6 +20,10 @@ from test_architecture import ROOT
 
 PAGE = (ROOT / "docs" / "tables-without-code.md").read_text()
 CHAIN = """
+[signers.treasurer]
+kind = "env"
+env = "TREASURER_KEY"
+
 [chains.local]
 id = "eip155:1"
 rpc = "http://127.0.0.1:1"
@@ -91,6 +95,7 @@ def test_the_examples_fold_what_they_say(place, engine):
     assert {
         "transfers": 2, "volume": 5999, "large": 1, "mean": 2999, "mean_sum": 5999,
         "mean_count": 2, "greatest": 5000, "senders": 2,
+        "three_greatest": ["5000", "999"],
     } == volumes[first]  # fmt: skip
     positions = rows.of(registry.projections["pool_positions"])
     assert {(POOL, ALICE): False, (POOL, BOB): True} == {
@@ -146,6 +151,13 @@ def test_the_error_of_the_page_is_the_real_one(place):
         read(place, text)
 
     assert shown.strip() == f"chainfold: {caught.value}"
+
+
+def test_the_command_of_the_page_is_there(place):
+    spec = read(place, examples()).commands["token-mint"].spec
+
+    assert "treasurer" == spec.signer
+    assert ["to_", "amount"] == list(spec.fields)
 
 
 def test_a_table_of_another_s_name_is_refused(place):

@@ -25,6 +25,7 @@ from db.sql.folds import ordered
 from db.sql.folds.numbers import MaxFold, SumFold
 from db.sql.folds.ordered import StageFold
 from db.sql.folds.positions import FirstFold, LatestFold
+from db.sql.folds.top import TopFold
 from helpers.history import History, cut
 from helpers.ledger import REGISTRY
 from helpers.tables import check, empty, fill_gaps, streams, write_both
@@ -301,7 +302,12 @@ def buckets_end_where_they_should_begin(patch):
     patch.setattr(fold, "key_column", wrong)
 
 
+def the_greatest_of_before_are_forgotten(patch):
+    combining(patch, TopFold, lambda right, f, old, new: {f.name: new[f.name]})
+
+
 BUGS = [
+    the_greatest_of_before_are_forgotten,
     buckets_end_where_they_should_begin,
     repeated_facts_are_merged_again,
     facts_that_were_there_are_left_out_of_the_rows,

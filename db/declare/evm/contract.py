@@ -41,6 +41,11 @@ class Contract(Emitter):
             object.__setattr__(self, "abi", load_abi(self.name))
 
     @property
+    def interface(self) -> Abi:
+        """The ABI."""
+        return self.abi
+
+    @property
     def makers(self) -> dict[str, FieldRef]:
         """The event fields that announce its instances, by `<event>.<field>`."""
         given = self.created_by

@@ -33,6 +33,11 @@ class Program(Emitter):
     def __post_init__(self, given: Idl | None) -> None:
         object.__setattr__(self, "idl", given or load_idl(self.name))
 
+    @property
+    def interface(self) -> Idl:
+        """The IDL."""
+        return self.idl
+
     def find(self, subject: str, wanted: str) -> Layout:
         """Find an event, or an instruction, by its name; see `Emitter`."""
         layouts: tuple[Layout, ...] = (*self.idl.events, *self.idl.instructions)

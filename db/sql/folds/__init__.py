@@ -18,6 +18,7 @@ from db.declare import (
     Replay,
     Stage,
     Sum,
+    Top,
 )
 from db.declare.projections import ProjectionSpec
 from db.sql.folds.base import SqlFold
@@ -25,6 +26,7 @@ from db.sql.folds.distinct import CountDistinctFold
 from db.sql.folds.numbers import CountFold, MaxFold, MinFold, SumFold
 from db.sql.folds.ordered import ReplayFold, StageFold
 from db.sql.folds.positions import FirstFold, LatestFold
+from db.sql.folds.top import TopFold
 
 _CLASSES: dict[type[Fold], type[SqlFold[Any]]] = {
     Count: CountFold,
@@ -36,6 +38,7 @@ _CLASSES: dict[type[Fold], type[SqlFold[Any]]] = {
     Replay: ReplayFold,
     Stage: StageFold,
     Sum: SumFold,
+    Top: TopFold,
 }
 
 

@@ -10,6 +10,7 @@ from db.declare import (
     Key,
     Projection,
     Sum,
+    Top,
 )
 from db.declare.fields import Kind
 from db.registry import Registry
@@ -87,6 +88,22 @@ def test_an_average_of_text_is_refused():
 
             deal = Key()
             who = Average(Paid.payer)
+
+
+@pytest.mark.parametrize("number", [0, 101, True, "3", Paid.amount])
+def test_a_top_of_no_number_is_refused(number):
+    with pytest.raises(DeclarationError, match="write 1 to 100"):
+        Top(number, Paid.amount)
+
+
+def test_a_top_of_text_is_refused():
+    with pytest.raises(DeclarationError, match="Top cannot work with bytea"):
+
+        class Odd(Projection):
+            """The greatest addresses."""
+
+            deal = Key()
+            who = Top(3, Paid.payer)
 
 
 def test_a_registry_takes_them():
