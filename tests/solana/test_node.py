@@ -23,6 +23,7 @@ from ops.devnet.solana.client import Devnet, TransactionFailedError
 from ops.devnet.solana.environment import ensure
 from ops.devnet.solana.ledger import Entry
 from ops.devnet.solana.run import NodeOptions, SolanaNode, SolanaNodeError
+from ops.ports import free_port, port_is_free
 from test_architecture import ROOT
 
 pytestmark = pytest.mark.chain
@@ -477,8 +478,9 @@ def test_a_taken_port_is_told():
 
 
 def test_the_verb_serves_until_a_signal():
-    with SolanaNode(NodeOptions(slot_ms=0)) as probe:
-        port = probe.port  # free again in a moment
+    port = free_port()
+    while not port_is_free(port + 1):
+        port = free_port()
     process = subprocess.Popen(
         [COMMAND, "devnet", "solana", "--port", str(port)],
         cwd=ROOT,
