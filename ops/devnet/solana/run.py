@@ -29,11 +29,13 @@ class NodeOptions:
     """The options of a node.
 
     With ``slot_ms`` 0 slots advance only by ``devnet_advance``, and the chain's time is
-    its own: the same requests give the same chain. ``programs`` maps addresses to
+    its own: the same requests give the same chain. Of the slots that a clock opens,
+    ``skip_share`` have no block. ``programs`` maps addresses to
     files; our own programs are always there, at the addresses of their IDLs.
     """
 
     slot_ms: int = 400
+    skip_share: float = 0.0
     seed: int = 0
     confirmed_after: int = 1
     finalized_after: int = 32
@@ -49,6 +51,7 @@ class NodeOptions:
             programs[build.interface(name)["address"]] = build.PACKAGE / f"{name}.so"
         named = {
             "--slot-ms": self.slot_ms,
+            "--skip-share": self.skip_share,
             "--seed": self.seed,
             "--confirmed-after": self.confirmed_after,
             "--finalized-after": self.finalized_after,
