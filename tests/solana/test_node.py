@@ -10,6 +10,7 @@ import subprocess
 import time
 
 import pytest
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
@@ -376,6 +377,14 @@ def test_a_program_can_be_put_there_at_once(chain):
     assert "does not load" in str(error)
 
 
+def test_memos_are_listed(chain):
+    memo = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
+    chain.send(Instruction(memo, "née".encode(), []), Instruction(memo, b"x", []))
+
+    [row] = chain.call("getSignaturesForAddress", str(memo), {**CONFIRMED, "limit": 1})
+    assert row["memo"] == "[4] née; [1] x"
+
+
 def test_fees_and_simulations_change_nothing(chain):
     sent = chain.sign([ledger.mark(1, 2)])
     message = base64.b64encode(to_bytes_versioned(sent.message)).decode()
@@ -385,6 +394,10 @@ def test_fees_and_simulations_change_nothing(chain):
     assert chain.call("getFeeForMessage", message, CONFIRMED)["value"] == 5000
     told = chain.call("simulateTransaction", text, config)["value"]
     assert (told["err"], told["fee"]) == (None, 5000)
+    # The payer, the program's account of 36 bytes, and its code.
+    code = len(program("ledger")) + 45
+    assert told["loadedAccountsDataSize"] == 3 * 64 + 36 + code
+    assert told["preBalances"][0] - told["postBalances"][0] == 5000
     assert status(chain, str(sent.signatures[0])) is None
     assert chain.call("getRecentPrioritizationFees")[-1]["prioritizationFee"] == 0
     assert chain.call("getEpochInfo", CONFIRMED)["epoch"] == 0
