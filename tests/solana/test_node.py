@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -448,6 +450,54 @@ def test_bad_requests_are_told(chain, method, params, code, words):
 
     assert error.code == code
     assert words in str(error)
+
+
+METHODS = (
+    "getBlock getBlocks getBlocksWithLimit getBlockTime getTransaction getSlot "
+    "getBalance getSignaturesForAddress getSignatureStatuses getEpochInfo getLatestBlockhash "
+    "isBlockhashValid getAccountInfo getMultipleAccounts getProgramAccounts "
+    "getTokenAccountBalance getTokenSupply getTokenAccountsByOwner getFeeForMessage "
+    "getMinimumBalanceForRentExemption getRecentPrioritizationFees sendTransaction "
+    "simulateTransaction requestAirdrop devnet_setAccount devnet_addProgram devnet_fork"
+).split()
+
+
+def test_no_question_is_left_without_an_answer(chain):
+    """Whatever the parameters are, the answer is JSON with a result or an error."""
+    chance = random.Random(11)
+    key, signature = str(chain.payer.pubkey()), "1" * 64
+
+    def value(depth: int = 0):
+        leaves = [None, True, -1, 0, 3, 2**70, 1.5, "", "x", key, signature, "base64"]
+        if depth > 2 or chance.random() < 0.6:
+            return chance.choice(leaves)
+        if chance.random() < 0.4:
+            return [value(depth + 1) for _ in range(chance.randint(0, 3))]
+        names = (
+            "commitment encoding limit before until filters dataSlice minContextSlot "
+            "memcmp dataSize offset bytes mint programId accounts addresses keep depth "
+            "maxSupportedTransactionVersion transactionDetails pubkey lamports data "
+            "owner"
+        ).split()
+        return {chance.choice(names): value(depth + 1) for _ in range(3)}
+
+    asked = [
+        {
+            "jsonrpc": "2.0",
+            "id": number,
+            "method": chance.choice(METHODS),
+            "params": [value() for _ in range(chance.randint(0, 3))],
+        }
+        for number in range(3_000)
+    ]
+    for start in range(0, len(asked), 50):
+        part = asked[start : start + 50]
+        # 2**70 is more than this client's JSON writes as a number.
+        answers = json.loads(chain.rpc._exchange(json.dumps(part).encode()))
+        assert [one["id"] for one in answers] == [one["id"] for one in part]
+        for one in answers:
+            assert ("result" in one) != ("error" in one)
+    assert chain.call("getHealth") == "ok"
 
 
 def test_transactions_have_a_largest_size(chain):
