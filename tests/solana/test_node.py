@@ -452,14 +452,15 @@ def test_bad_requests_are_told(chain, method, params, code, words):
     assert words in str(error)
 
 
-METHODS = (
-    "getBlock getBlocks getBlocksWithLimit getBlockTime getTransaction getSlot "
-    "getBalance getSignaturesForAddress getSignatureStatuses getEpochInfo getLatestBlockhash "
-    "isBlockhashValid getAccountInfo getMultipleAccounts getProgramAccounts "
-    "getTokenAccountBalance getTokenSupply getTokenAccountsByOwner getFeeForMessage "
-    "getMinimumBalanceForRentExemption getRecentPrioritizationFees sendTransaction "
-    "simulateTransaction requestAirdrop devnet_setAccount devnet_addProgram devnet_fork"
-).split()
+METHODS = """
+    getBlock getBlocks getBlocksWithLimit getBlockTime getTransaction getSlot
+    getBalance getSignaturesForAddress getSignatureStatuses getEpochInfo
+    getLatestBlockhash isBlockhashValid getAccountInfo getMultipleAccounts
+    getProgramAccounts getTokenAccountBalance getTokenSupply getTokenAccountsByOwner
+    getFeeForMessage getMinimumBalanceForRentExemption getRecentPrioritizationFees
+    sendTransaction simulateTransaction requestAirdrop devnet_setAccount
+    devnet_addProgram devnet_fork
+""".split()
 
 
 def test_no_question_is_left_without_an_answer(chain):
