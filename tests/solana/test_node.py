@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import random
 import re
 import signal
 import subprocess
 import time
 
 import pytest
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
@@ -23,6 +26,7 @@ from ops.devnet.solana.client import Devnet, TransactionFailedError
 from ops.devnet.solana.environment import ensure
 from ops.devnet.solana.ledger import Entry
 from ops.devnet.solana.run import NodeOptions, SolanaNode, SolanaNodeError
+from ops.ports import free_port, port_is_free
 from test_architecture import ROOT
 
 pytestmark = pytest.mark.chain
@@ -324,6 +328,28 @@ def test_a_fork_undoes_confirmed_slots(chain):
     assert refused(chain.call, "getBlock", base, CONFIRMED).code == -32004
 
 
+def test_a_share_of_a_fork_lands_again_in_another_order(chain):
+    chain.advance(40)
+    older = chain.blockhash("finalized")
+    names = []
+    for number in range(20):
+        call = ledger.mark(number, 77)
+        names.append(chain.post(chain.sign([call], blockhash=older)))
+        chain.advance(number % 2)
+    gone = chain.fork(11, keep=0.5, seed=4)
+    chain.advance()
+
+    assert len(gone) == 10
+    assert gone == [name for name in names if name in gone]
+    rows = chain.call(
+        "getSignaturesForAddress", str(chain.payer.pubkey()), {**CONFIRMED, "limit": 10}
+    )
+    kept = [row["signature"] for row in rows]
+    assert {*kept} == {*names} - {*gone}
+    assert kept != [name for name in reversed(names) if name in kept]
+    assert len({row["slot"] for row in rows}) == 1
+
+
 def test_nothing_final_is_undone(chain):
     signature = chain.send(ledger.mark(9, 9))
     chain.advance(FINAL_AFTER)
@@ -353,6 +379,14 @@ def test_a_program_can_be_put_there_at_once(chain):
     assert "does not load" in str(error)
 
 
+def test_memos_are_listed(chain):
+    memo = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
+    chain.send(Instruction(memo, "née".encode(), []), Instruction(memo, b"x", []))
+
+    [row] = chain.call("getSignaturesForAddress", str(memo), {**CONFIRMED, "limit": 1})
+    assert row["memo"] == "[4] née; [1] x"
+
+
 def test_fees_and_simulations_change_nothing(chain):
     sent = chain.sign([ledger.mark(1, 2)])
     message = base64.b64encode(to_bytes_versioned(sent.message)).decode()
@@ -362,6 +396,10 @@ def test_fees_and_simulations_change_nothing(chain):
     assert chain.call("getFeeForMessage", message, CONFIRMED)["value"] == 5000
     told = chain.call("simulateTransaction", text, config)["value"]
     assert (told["err"], told["fee"]) == (None, 5000)
+    # The payer, the program's account of 36 bytes, and its code.
+    code = len(program("ledger")) + 45
+    assert told["loadedAccountsDataSize"] == 3 * 64 + 36 + code
+    assert told["preBalances"][0] - told["postBalances"][0] == 5000
     assert status(chain, str(sent.signatures[0])) is None
     assert chain.call("getRecentPrioritizationFees")[-1]["prioritizationFee"] == 0
     assert chain.call("getEpochInfo", CONFIRMED)["epoch"] == 0
@@ -404,7 +442,7 @@ def test_large_requests_and_batches(chain):
         ("devnet_fork", [1], -32602, "one object"),
         ("devnet_fault", [{"kind": "flood"}], -32602, "no fault 'flood'"),
         ("devnet_fault", [{"kind": "hide"}], -32602, "needs a `slot`"),
-        ("devnet_fault", [{"share": 0.5, "kinds": ["fork"]}], -32602, "as a rule"),
+        ("devnet_fault", [{"share": 0.5, "kinds": ["hide"]}], -32602, "as a rule"),
     ],
 )  # fmt: skip
 def test_bad_requests_are_told(chain, method, params, code, words):
@@ -412,6 +450,55 @@ def test_bad_requests_are_told(chain, method, params, code, words):
 
     assert error.code == code
     assert words in str(error)
+
+
+METHODS = """
+    getBlock getBlocks getBlocksWithLimit getBlockTime getTransaction getSlot
+    getBalance getSignaturesForAddress getSignatureStatuses getEpochInfo
+    getLatestBlockhash isBlockhashValid getAccountInfo getMultipleAccounts
+    getProgramAccounts getTokenAccountBalance getTokenSupply getTokenAccountsByOwner
+    getFeeForMessage getMinimumBalanceForRentExemption getRecentPrioritizationFees
+    sendTransaction simulateTransaction requestAirdrop devnet_setAccount
+    devnet_addProgram devnet_fork
+""".split()
+
+
+def test_no_question_is_left_without_an_answer(chain):
+    """Whatever the parameters are, the answer is JSON with a result or an error."""
+    chance = random.Random(11)
+    key, signature = str(chain.payer.pubkey()), "1" * 64
+
+    def value(depth: int = 0):
+        leaves = [None, True, -1, 0, 3, 2**70, 1.5, "", "x", key, signature, "base64"]
+        if depth > 2 or chance.random() < 0.6:
+            return chance.choice(leaves)
+        if chance.random() < 0.4:
+            return [value(depth + 1) for _ in range(chance.randint(0, 3))]
+        names = (
+            "commitment encoding limit before until filters dataSlice minContextSlot "
+            "memcmp dataSize offset bytes mint programId accounts addresses keep depth "
+            "maxSupportedTransactionVersion transactionDetails pubkey lamports data "
+            "owner"
+        ).split()
+        return {chance.choice(names): value(depth + 1) for _ in range(3)}
+
+    asked = [
+        {
+            "jsonrpc": "2.0",
+            "id": number,
+            "method": chance.choice(METHODS),
+            "params": [value() for _ in range(chance.randint(0, 3))],
+        }
+        for number in range(3_000)
+    ]
+    for start in range(0, len(asked), 50):
+        part = asked[start : start + 50]
+        # 2**70 is more than this client's JSON writes as a number.
+        answers = json.loads(chain.rpc._exchange(json.dumps(part).encode()))
+        assert [one["id"] for one in answers] == [one["id"] for one in part]
+        for one in answers:
+            assert ("result" in one) != ("error" in one)
+    assert chain.call("getHealth") == "ok"
 
 
 def test_transactions_have_a_largest_size(chain):
@@ -467,6 +554,18 @@ def test_the_clock_moves_the_chain():
         assert abs(found["blockTime"] - time.time()) < 60
 
 
+def test_the_clock_leaves_slots_out():
+    with SolanaNode(NodeOptions(slot_ms=10, finalized_after=2, skip_share=0.5)) as node:
+        deadline = time.monotonic() + 20
+        while node.rpc("getSlot") < 40 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        top = node.rpc("getSlot")
+        there = node.rpc("getBlocks", 0, top)
+
+    assert top >= 40
+    assert 0.2 < len(there) / top < 0.8
+
+
 def test_a_taken_port_is_told():
     with SolanaNode(NodeOptions(slot_ms=0)) as node:
         with pytest.raises(SolanaNodeError, match=f"port {node.port} is in use"):
@@ -477,8 +576,9 @@ def test_a_taken_port_is_told():
 
 
 def test_the_verb_serves_until_a_signal():
-    with SolanaNode(NodeOptions(slot_ms=0)) as probe:
-        port = probe.port  # free again in a moment
+    port = free_port()
+    while not port_is_free(port + 1):
+        port = free_port()
     process = subprocess.Popen(
         [COMMAND, "devnet", "solana", "--port", str(port)],
         cwd=ROOT,

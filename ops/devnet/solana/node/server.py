@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from typing import Any
 
 import orjson
 from aiohttp import WSMsgType, web
 
 from .call import Call
-from .errors import INVALID_REQUEST, PARSE_ERROR, RpcError
+from .errors import INVALID_REQUEST, PARSE_ERROR, RpcError, invalid
 from .faults import CutError, Faults, TooManyError
 from .node import Node
 from .subscriptions import Subscriptions
 
 BODY_BYTES_MAX = 50 * 1024
 """The most that agave takes in one request, batches too."""
+
+MISTYPED = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
+"""Raised by parameters of another type than their method reads; agave's serde names it
+before the method is called."""
 
 
 class Client:
@@ -43,7 +48,7 @@ class Server:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.faults = Faults(node)
-        self.subscriptions = Subscriptions(node.chain)
+        self.subscriptions = Subscriptions(node.chain, self.faults.silent)
         self.clients: set[Client] = set()
         self.application = web.Application(client_max_size=BODY_BYTES_MAX)
         self.application.router.add_post("/", self.post)
@@ -52,11 +57,17 @@ class Server:
     async def tick(self, slot_ms: int) -> None:
         """Advance the chain by the clock, for ever."""
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        due, skipped = loop.time(), 0
+        settings = self.node.settings
+        chance = random.Random(settings.seed)  # noqa: S311 (which slots are skipped)
         while True:
             due += slot_ms / 1000
             await asyncio.sleep(max(0, due - loop.time()))
-            self.node.chain.advance()
+            if chance.random() < settings.skip_share:
+                skipped += 1
+                continue
+            self.node.chain.advance(skip=skipped)
+            skipped = 0
             self.subscriptions.publish()
 
     async def post(self, request: web.Request) -> web.StreamResponse:
@@ -102,6 +113,8 @@ class Server:
             result = self._answer(asked["method"], params or [])
         except RpcError as error:
             return _failure(number, error)
+        except MISTYPED as error:
+            return _failure(number, invalid(f"Invalid params: {error}"))
         if "id" not in asked:
             return None
         return {"jsonrpc": "2.0", "result": result, "id": number}
@@ -147,6 +160,8 @@ class Server:
             return _failure(None, RpcError(PARSE_ERROR, "Parse error"))
         except RpcError as error:
             return _failure(number, error)
+        except MISTYPED as error:
+            return _failure(number, invalid(f"Invalid params: {error}"))
         return {"jsonrpc": "2.0", "result": result, "id": number}
 
     def _cut_sockets(self) -> int:
