@@ -174,6 +174,26 @@ def mark_written(
         )  # fmt: skip
 
 
+def forget_unknown(
+    connection: Connection, source: int, blocks: BlockRange, programs: Collection[bytes]
+) -> None:
+    """Forget the bytes of some programs that no event explains, to be judged again.
+
+    Those are stored under the program's name alone. An IDL may know them by now.
+    """
+    connection.execute(
+        text(
+            "DELETE FROM control.undecodable_log WHERE source = :source"
+            " AND position BETWEEN :first AND :last AND emitter = ANY(:programs)"
+            " AND event NOT LIKE '%.%'"
+        ).bindparams(bindparam("programs", type_=ARRAY(LargeBinary))),
+        {
+            "source": source, "first": blocks.lowest, "last": blocks.highest,
+            "programs": sorted(programs),
+        },
+    )  # fmt: skip
+
+
 def provisional(
     connection: Connection, source: int, until: int
 ) -> list[tuple[int, bytes, bool]]:

@@ -31,7 +31,7 @@ EVENTS = {name: declare_program(f"{name}shop", idl) for name, idl in IDLS.items(
 PEOPLE = [from_base58(key(name), 32) for name in "abc"]
 VALUES = [
     b"\1" * 32, PEOPLE[0], 2**64 - 1, -(2**63), 255, -128, 65535, -(2**31), 2**128 - 1,
-    -(2**127), True, 0.5, "zero\0and é", b"\0\xff", None, [True, False], ["a", ""],
+    -(2**127), True, 0.5, "zero\0and é", b"\0\xff", None, [True, False], ["a", "\0"],
     [1, 2**32 - 1], "Sell", (("Fixed", (2**63, PEOPLE[1])), [(PEOPLE[2], 3)], None),
     [(PEOPLE[0], 2**64 - 1)], [None, 7],
 ]  # fmt: skip
@@ -93,7 +93,7 @@ EXPECTED = {
     "blob": b"\0\xff",
     "maybe": None,
     "bits": [True, False],
-    "names": ["a", ""],
+    "names": ["a", "\ufffd"],
     "pair": ["1", str(2**32 - 1)],
     "kind": "Sell",
     "terms": {

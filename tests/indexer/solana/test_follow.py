@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import subprocess
 import sys
 from contextlib import AsyncExitStack, suppress
@@ -12,19 +13,27 @@ from solders.keypair import Keypair
 from sqlalchemy import text
 
 import indexer.solana.listing as listing_module
+from db.declare.solana.bare import declare_program
 from db.position import BlockRange
+from db.registry import Registry
+from db.schema import migrate
 from helpers.solana_following import (
+    ADDRESS,
     AUTHOR,
     REGISTRY,
+    Author,
+    Recorded,
     Town,
     catch_up,
     following,
     stored,
 )
 from helpers.tables import problems
+from idl import parse_idl
 from indexer.errors import Late, Permanent
 from indexer.follow import CaughtUp, Reorged, Wrote
 from indexer.rpc.endpoint import Health
+from indexer.solana.assemble import FollowedProgram
 from ops.devnet.solana import ledger
 from ops.devnet.solana.client import Devnet
 from ops.devnet.solana.ledger import Entry
@@ -382,3 +391,30 @@ def test_any_schedule_of_faults_and_forks_ends_as_the_chain_is(engine, seed):
         follow(engine, node)
 
         check(engine, town)
+
+
+def test_what_an_idl_did_not_know_becomes_facts_when_it_does(engine, node, town):
+    raw = json.loads((ROOT / "idl/ledger.json").read_text())
+    without = {**raw, "events": [e for e in raw["events"] if e["name"] == "Marked"]}
+    old = declare_program("growing", parse_idl(without))
+    town.act(times=5)
+    town.pass_slots(3)
+
+    def read(events):
+        registry = Registry.of([*events, Recorded], [Author])
+        migrate(engine, registry)
+        programs = [
+            FollowedProgram(events[0].spec.source, {ADDRESS: 0}, events),
+        ]
+        follow(engine, node, registry=registry, programs=programs)
+        with engine.connect() as connection:
+            unknown = "SELECT count(*) FROM control.undecodable_log WHERE NOT kept"
+            return connection.execute(text(unknown)).scalar()
+
+    assert read(old) > 0
+    new = declare_program("growing", parse_idl(raw))
+    assert read(new) == 0
+    with engine.connect() as connection:
+        query = "SELECT amount FROM facts.growing_recorded ORDER BY position"
+        amounts = [int(each) for each in connection.execute(text(query)).scalars()]
+    assert amounts == [amount for _, amount in town.truth()[0]]
