@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
 from db.position import BlockRange
 from db.solana import listing as stored
@@ -67,20 +67,12 @@ class Listing:
     @contextmanager
     def alone(self, address: bytes) -> Iterator[None]:
         """Hold an address against other processes; raises Retryable when one walks."""
-        key = f"chainfold listing {self.source_id} {address.hex()}"
-        with self._engine.connect() as connection:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            binds = {"key": key}
-            take = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-            if not connection.execute(take, binds).scalar():
+        with stored.alone(self._engine, self.source_id, address) as given:
+            if not given:
                 raise Retryable(
                     f"another process lists {to_base58(address)}: waiting for it"
                 )
-            try:
-                yield
-            finally:
-                give = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
-                connection.execute(give, binds)
+            yield
 
 
 class Walker:
@@ -215,7 +207,7 @@ class Walker:
             raise error
 
     async def _lacks(self, endpoint: Endpoint, start: int, before: str | None) -> str:
-        """What an endpoint lacks of the history from a slot on, empty for nothing."""
+        """Say what an endpoint lacks of the history from a slot on; empty: nothing."""
         try:
             first = await self._client.ask(endpoint, FIRST_BLOCK)
         except RpcError as error:
