@@ -8,6 +8,7 @@ read, even of an event that nobody has begun to read. The app is an ordinary WSG
 application; granian with threads serves it best.
 """
 
+import importlib
 from pathlib import Path
 
 import orjson
@@ -15,7 +16,6 @@ from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
 from sqlalchemy import Engine
 
-from api.aliases import aliases_blueprint
 from api.auth.audit import keep_audit
 from api.auth.blueprint import auth_blueprint, auth_components
 from api.auth.gate import Gate
@@ -29,18 +29,20 @@ from api.command_answers import ANSWER, COMMAND, PAGE
 from api.commands import commands_blueprint
 from api.console.blueprint import console_blueprint
 from api.docs import docs_blueprint
-from api.documents import document_components, documents_blueprint
+from api.documents import document_components
 from api.errors import register_errors
 from api.health import health_blueprint
 from api.index import index_blueprint
 from api.journal import journal_blueprint
 from api.metrics import Metrics
 from api.reads import components, facts_blueprint, read_blueprint
+from api.schedules import schedules_blueprint
 from api.service import PREFIX, Service
 from api.waiting import Hub
 from api.writes import write_blueprint
 from commands.documents import Documents
 from commands.submit import Intake
+from db.declare import DeclarationError
 from db.registry import Registry
 
 PAGE_SIZE_MAX = 200
@@ -88,7 +90,7 @@ def create_app(
     service = Service(
         engine=engine, registry=registry, chains=Chains(engine, plans),
         page_size=page_size, page_size_max=max(page_size, page_size_max),
-        writer=writer, auth=auth, intake=intake,
+        writer=writer, auth=auth, intake=intake, documents=documents,
     )  # fmt: skip
     app = Flask("chainfold", static_folder=None)
     app.extensions["chainfold"] = service
@@ -109,8 +111,8 @@ def create_app(
     _show_tables(api, service)
     if intake is not None:
         _take_commands(app, api, service, intake)
-    if documents is not None:
-        _take_documents(api, service, documents)
+    for name in registry.routes:
+        _add_domain_routes(name, api, service)
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, instance))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
@@ -127,12 +129,14 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     keep_audit(app, service)
     use_tokens(app, service.auth)
     watch_for_reuse(app, service)
-    for name, schema in auth_components().items():
+    for name, schema in auth_components(service.registry).items():
         api.spec.components.schema(name, schema)
     gate = Gate(service, service.writer, service.auth)
     blueprint = auth_blueprint(gate)
     limit_sign_in(limiter, blueprint, web)
     api.register_blueprint(blueprint)
+    if service.registry.schedules:
+        api.register_blueprint(schedules_blueprint(gate))
     console = console_blueprint(gate, https=web.https)
     limit_sign_in(limiter, console, web)
     app.register_blueprint(console)
@@ -152,14 +156,20 @@ def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> No
     api.register_blueprint(commands_blueprint(service, hub))
     for command in service.registry.commands.values():
         api.register_blueprint(write_blueprint(service, command))
-    if {"investments", "certificates"} <= service.registry.projections.keys():
-        api.register_blueprint(aliases_blueprint(service))
 
 
-def _take_documents(api: Api, service: Service, documents: Documents) -> None:
-    for name, schema in document_components().items():
-        api.spec.components.schema(name, schema)
-    api.register_blueprint(documents_blueprint(service, documents))
+def _add_domain_routes(name: str, api: Api, service: Service) -> None:
+    """Let the `routes.py` of a domain add what it has; raises DeclarationError."""
+    module = importlib.import_module(name)
+    add = getattr(module, "add_routes", None)
+    if add is None:
+        raise DeclarationError(
+            name,
+            "it adds no routes",
+            "write def add_routes(api, service), or take the file out",
+            str(module.__file__),
+        )
+    add(api, service)
 
 
 def _describe(api: Api, service: Service) -> None:
@@ -167,6 +177,8 @@ def _describe(api: Api, service: Service) -> None:
         for name, scheme in SECURITY_SCHEMES.items():
             api.spec.components.security_scheme(name, scheme)
     schemas = components(service)
+    if service.documents is not None:
+        schemas |= document_components()
     if service.intake is not None:
         schemas |= {"Command": COMMAND, "CommandAnswer": ANSWER, "CommandPage": PAGE}
     for name, schema in schemas.items():

@@ -1,7 +1,7 @@
 """Choose the chain that a request is about, with the plan of what is read of it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -59,14 +59,29 @@ class Chains:
         known = self.all(fresh=True)
         return sorted(set(self._plans or ()) - set(known))
 
-    def choose(self, name: str | None, *, in_journal: bool = False) -> Chain:
-        """The chain of this name, or the only one; the journal for what it holds."""
+    def choose(
+        self,
+        name: str | None,
+        *,
+        in_journal: bool = False,
+        events: Collection[str] = (),
+        among: Collection[str] = (),
+    ) -> Chain:
+        """The chain of this name, or the only one; the journal for what it holds.
+
+        Of several, the only one on which any of some events is read, by the plans, or
+        the only one of some names.
+        """
         if in_journal:
             return self._journal(name)
         known = self.all()
         if name not in known and (name is not None or not known):
             known = self.all(fresh=True)
         choices = sorted({*known, *(self._plans or ())})
+        if name is None and len(choices) > 1:
+            fitting = [each for each in choices if self._has(each, events, among)]
+            if len(fitting) == 1:
+                name = fitting[0]
         if name is None and len(choices) > 1:
             raise Problem(
                 "chain_required",
@@ -92,6 +107,13 @@ class Chains:
                 choices=[NAME],
             )
         return Chain(SOURCE, NAME, CHAIN_ID, [STREAM])
+
+    def _has(self, name: str, events: Collection[str], among: Collection[str]) -> bool:
+        """Whether a chain is one of some names, or has some events to be read."""
+        if among:
+            return name in among
+        plan = (self._plans or {}).get(name, ())
+        return any(stream.event in events for stream in plan)
 
     def _plan(self, name: str) -> Sequence[Stream] | None:
         return None if self._plans is None else self._plans[name]

@@ -1,14 +1,15 @@
 """Documents over HTTP: handing in, deciding, reading, and anchoring what was verified.
 
-    POST /api/v1/issuers/kyc/upload        multipart/form-data: type, file, supersedes
-    GET  /api/v1/issuers/kyc               one's own
-    GET  /api/v1/issuers/kyc/<id>          the owner, compliance, auditors
-    GET  /api/v1/issuers/kyc/<id>/file     the same; every reading is in the journal
-    POST /api/v1/issuers/kyc/<id>/verify   compliance, and never the owner
-    POST /api/v1/issuers/kyc/<id>/reject   {"reason": "…"}
-    POST /api/v1/issuers/kyc/<id>/anchor   puts the salted hash on the chain
+    POST <path>/upload        multipart/form-data: type, file, supersedes
+    GET  <path>               one's own
+    GET  <path>/<id>          the owner, compliance, auditors
+    GET  <path>/<id>/file     the same; every reading is in the journal
+    POST <path>/<id>/verify   compliance, and never the owner
+    POST <path>/<id>/reject   {"reason": "…"}
+    POST <path>/<id>/anchor   puts the salted hash on the chain
 
-A file is answered as an attachment that no browser opens by itself or runs.
+The domain that wants them adds the routes (`routes.py`), under its path and for its
+roles. A file is answered as an attachment that no browser opens by itself or runs.
 """
 
 import io
@@ -48,7 +49,7 @@ from commands.storage import NoFile, StorageAway
 from commands.submit import Submission
 from db.declare.roles import Role
 from db.documents.kyc import Document
-from db.domains.anchoring.commands import AnchorHash
+from db.journal.anchoring.commands import AnchorHash
 from db.journal.append import Actor
 from db.journal.keys import Erased
 
@@ -79,30 +80,35 @@ class Rejection(Body, frozen=True):
     reason: str
 
 
-def documents_blueprint(service: Service, documents: Documents) -> Blueprint:
-    """The routes under `/issuers/kyc`."""
+def documents_blueprint(
+    service: Service, documents: Documents, *, path: str, owners: tuple[Role, ...]
+) -> Blueprint:
+    """The routes under a path, for accounts that have one of the owners' roles."""
     blueprint = Blueprint(
-        "documents", __name__, url_prefix=f"{PREFIX}/issuers/kyc",
-        description="Documents by which issuers and investors show who they are.",
+        "documents", __name__, url_prefix=f"{PREFIX}{path}",
+        description="Documents by which people and companies show who they are.",
     )  # fmt: skip
-    _add_own(blueprint, service, documents)
+    _add_own(blueprint, service, documents, owners)
     _add_file(blueprint, service, documents)
     _add_decisions(blueprint, service, documents)
     _add_anchor(blueprint, service, documents)
     return blueprint
 
 
-def _add_own(blueprint: Blueprint, service: Service, documents: Documents) -> None:
+def _add_own(
+    blueprint: Blueprint, service: Service, documents: Documents,
+    owners: tuple[Role, ...],
+) -> None:  # fmt: skip
     @takes(FORM, max_bytes=documents.max_bytes + PARTS_BYTES)
     def upload_document() -> Response:
         """Hand in a PDF, PNG, JPEG or WebP; the same file is kept once."""
         principal = current_principal(service)
-        require_role(principal, Role.ISSUER, Role.INVESTOR)
+        require_role(principal, *owners)
         with _told():
             given = _upload(documents, _account(principal))
             document, fresh = documents.upload(given, actor_of(principal))
             answer = _answer(*documents.find(document.id), status=201 if fresh else 200)
-        answer.headers["Location"] = f"{PREFIX}/issuers/kyc/{document.id}"
+        answer.headers["Location"] = f"{blueprint.url_prefix}/{document.id}"
         return answer
 
     def list_documents() -> Response:

@@ -123,7 +123,9 @@ class _Resource:
 
     def chain(self, query: Query) -> Chain:
         """Return the chain that the request is about, or the journal."""
-        return self.service.chains.choose(query.chain, in_journal=self.in_journal)
+        return self.service.chains.choose(
+            query.chain, in_journal=self.in_journal, events=self.events
+        )
 
     def parameters(self, *, many: bool) -> list[schemas.Schema]:
         """Return the query parameters of the routes, for the OpenAPI document."""

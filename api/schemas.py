@@ -72,7 +72,7 @@ PROBLEM: Schema = {
 }
 CHAIN_PARAMETER: Schema = {
     "in": "query", "name": "chain", "schema": {"type": "string"},
-    "description": "Required when several are followed.",
+    "description": "Required when several are followed that have it.",
 }  # fmt: skip
 NEXT: Schema = {
     "type": ["string", "null"],

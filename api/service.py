@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from api.auth.options import AuthOptions
 from api.chains import Chains
+from commands.documents import Documents
 from commands.submit import Intake
 from db.registry import Registry
 
@@ -17,7 +18,7 @@ class Service:
     """The database to read from, what is declared, and how long pages may be.
 
     Without `writer` and `auth` it only reads, and nobody can sign in; without `intake`
-    no commands are taken.
+    no commands are taken, without `documents` no files.
     """
 
     engine: Engine
@@ -28,3 +29,4 @@ class Service:
     writer: Engine | None = None
     auth: AuthOptions | None = None
     intake: Intake | None = None
+    documents: Documents | None = None

@@ -81,7 +81,8 @@ def require_intake(service: Service) -> Intake:
 def lane_asked(service: Service) -> Lane:
     """Return the lane of the chain that ?chain= names, or of the only one."""
     intake = require_intake(service)
-    chain = service.chains.choose(request.args.get("chain"))
+    names = [each.name for each in intake.lanes]
+    chain = service.chains.choose(request.args.get("chain"), among=names)
     with told():
         return intake.lane_of(chain.id)
 

@@ -8,17 +8,22 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from db import sources
+from commands.errors import CommandError
+from db import sources, timers
 from db.commands import accept
 from db.commands.accept import CommandRow
 from db.commands.evm import holding, memory
 from db.commands.evm.slots import find_signer, pause
 from db.commands.evm.wallets import settle_wallet_command
-from db.domains.audit.entries import ActionTaken
 from db.journal.append import Actor, append
+from db.journal.audit.entries import ActionTaken
 from db.registry import Registry
 
 EVERY = "every signer"
+
+
+class UnknownSchedule(CommandError):
+    """No schedule of that name is declared."""
 
 
 def cancel_command(
@@ -112,6 +117,25 @@ def go_on_from(
     """Have the guard of a key believe that all nonces below one were used."""
     memory.go_on_from(connection, chain, address, nonce)
     _note(connection, registry, "resume", name, f"from nonce {nonce}", actor, now)
+
+
+def run_schedule(
+    connection: Connection,
+    registry: Registry,
+    name: str,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """Ask for a run of a schedule besides its times; raises UnknownSchedule.
+
+    Whoever follows the chains runs it, within a second.
+    """
+    if name not in registry.schedules:
+        known = ", ".join(registry.schedules) or "none"
+        raise UnknownSchedule(f"there is no schedule {name!r}; there is {known}")
+    timers.request_run(connection, name, actor.name, now)
+    _note(connection, registry, "run", name, "asked for", actor, now)
 
 
 def _note(

@@ -25,6 +25,7 @@ from commands.files import Inspected
 from commands.storage import Storage
 from commands.submit import new_id
 from db.declare import Entry
+from db.documents.compliance import entries as e
 from db.documents.kyc import (
     Document,
     documents_of,
@@ -32,7 +33,6 @@ from db.documents.kyc import (
     held_by,
     same_document,
 )
-from db.domains.compliance import entries as e
 from db.engine import lock_file
 from db.journal.append import Actor, append
 from db.journal.head import lock_head

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from db.domains.audit.entries import CommandRefused
+from db.journal.audit.entries import CommandRefused
 
 VALUE_KEPT = 200  # characters; of longer ones the digest is kept
 REASON_KEPT = 1000

@@ -19,9 +19,9 @@ from db.commands.queue import Queues, check_room
 from db.commands.states import State
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CommandSpec, as_json
-from db.domains.audit.entries import CommandAccepted
 from db.folding import is_folded
 from db.journal.append import Actor, Appended, OtherDeclarations, append, saying
+from db.journal.audit.entries import CommandAccepted
 from db.journal.head import lock_head
 from db.reads import read
 from db.reads.tables import NOBODY, ReadTables

@@ -1,4 +1,8 @@
-"""Submit the commands that reactions ask for, each on the chain of its fact."""
+"""Submit the commands that reactions and timers ask for.
+
+What follows from a chain goes to that chain; what follows from the journal or from a
+schedule goes where its signer or its contract is.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -6,7 +10,7 @@ from datetime import timedelta
 
 from commands.arguments import BadArguments
 from commands.errors import NodeAway, Refused
-from commands.lane import Lane, NoContract, NoSigner, OtherChain
+from commands.lane import ChainRequired, Lane, NoContract, NoSigner, OtherChain
 from commands.submit import (
     Intake,
     NoWallet,
@@ -17,6 +21,7 @@ from db import outbox, sources
 from db.commands.accept import KeyReused
 from db.commands.queue import TooManyWaiting
 from db.journal.append import Actor
+from db.journal.head import SOURCE
 from db.outbox import Wish
 from db.reads import ReadError
 
@@ -33,20 +38,23 @@ def work_wishes(intake: Intake) -> Iterator[str]:
     the command and the note of it finds the command again.
     """
     for lane in intake.lanes:
-        yield from _work_chain(intake, lane)
+        yield from _work_source(intake, lane)
+    yield from _work_source(intake, None)
 
 
-def _work_chain(intake: Intake, lane: Lane) -> Iterator[str]:
-    """One pass over what the reactions to one chain's facts ask for."""
+def _work_source(intake: Intake, lane: Lane | None) -> Iterator[str]:
+    """One pass over what follows from one chain, or from the journal."""
+    source = SOURCE if lane is None else lane.source
     with intake.engine.connect() as connection:
-        waiting = outbox.due(connection, lane.source, intake.clock())
-        final = sources.by_id(connection, lane.source).final
-    if waiting and _lacks(lane, final):
+        waiting = outbox.due(connection, source, intake.clock())
+        if waiting and lane is not None:
+            final = sources.by_id(connection, source).final
+    if waiting and lane is not None and _lacks(lane, final):
         return
     for each in waiting:
         said = _answer(intake, lane, each)
         yield said
-        if said == "node away":
+        if said == "node away" and lane is not None:
             return  # it would be the same with each
 
 
@@ -62,7 +70,7 @@ def _lacks(lane: Lane, final: int) -> bool:
     return head < final
 
 
-def _answer(intake: Intake, lane: Lane, wish: Wish) -> str:
+def _answer(intake: Intake, lane: Lane | None, wish: Wish) -> str:
     commands = intake.registry.commands
     try:
         if wish.kind not in commands:
@@ -70,7 +78,7 @@ def _answer(intake: Intake, lane: Lane, wish: Wish) -> str:
         command = commands[wish.kind]
         asked = Submission(
             ACTOR, _key(intake, lane, wish), wish.arguments,
-            cause=wish.cause, chain=lane.name,
+            cause=wish.cause, chain=None if lane is None else lane.name,
         )  # fmt: skip
         row, _ = intake.submit(command, asked)
     except (
@@ -80,6 +88,7 @@ def _answer(intake: Intake, lane: Lane, wish: Wish) -> str:
         KeyReused,
         NoWallet,
         OtherChain,
+        ChainRequired,
     ) as error:
         log.warning("wish_refused key=%s cause=%s", wish.key, error)
         with intake.engine.begin() as connection:
@@ -96,10 +105,12 @@ def _answer(intake: Intake, lane: Lane, wish: Wish) -> str:
     return "granted"
 
 
-def _key(intake: Intake, lane: Lane, wish: Wish) -> str:
+def _key(intake: Intake, lane: Lane | None, wish: Wish) -> str:
     """Return the idempotency key of a wish: facts of two chains may ask for the same.
 
     That of the first chain is the wish's own, as it was when there was only one.
     """
+    if lane is None:
+        return f"journal:{wish.key}"
     first = min(each.source for each in intake.lanes)
     return wish.key if lane.source == first else f"{lane.name}:{wish.key}"

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, select, text
 
 from db.control import declaration
 from db.errors import UnfitDatabase
+from db.functions import outdated
 from db.registry import Registry, event_fingerprint, projection_fingerprint
 from db.sql.columns import STATE, state_name, state_table
 
@@ -93,7 +94,9 @@ def require(connection: Connection, registry: Registry) -> None:
 
 
 def differences(connection: Connection, registry: Registry) -> Iterator[str]:
-    """Describe the declarations that differ from those the tables were built from."""
+    """Describe the functions and declarations that differ from what is in it."""
+    if outdated(connection):
+        yield "its SQL functions are those of another version"
     known = built(connection)
     for kind, name, print_, _ in wanted(registry):
         found = known.get((kind, name))

@@ -1,19 +1,16 @@
 """Find the domains, and hold what they and the settings declare."""
 
 import hashlib
-import importlib
-import importlib.util
 import inspect
 import json
-import pkgutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-import db.domains
 from db.declare import (
     Command,
     Contract,
@@ -22,9 +19,14 @@ from db.declare import (
     FieldRef,
     Projection,
     Reaction,
+    Role,
 )
 from db.declare.emitters import Emitter
+from db.declare.names import PARTS
 from db.declare.projections import ProjectionSpec
+from db.declare.roles import SYSTEM_ROLES
+from db.declare.timers import Due, Schedule
+from db.discovery import Domain, find_domains
 
 NAME_LENGTH_MAX = 45  # of a table; what is made beside it has a longer one
 T = TypeVar("T")
@@ -35,7 +37,8 @@ Declared = type[Event] | type[Projection] | type[Command]
 class Registry:
     """All declarations, in order of name.
 
-    Events by id, projections by plural name, commands by slug, reactions by id.
+    Events by id, projections by plural name, commands by slug, reactions,
+    dues and schedules by id.
     """
 
     events: Mapping[str, type[Event]]
@@ -44,6 +47,10 @@ class Registry:
     reactions: Mapping[str, Reaction] = field(default_factory=dict)
     journal_print: str = ""  # changes with anything that an entry is folded to
     untagged: frozenset[str] = frozenset()  # contracts whose calls carry no id
+    roles: Mapping[str, Role] = field(default_factory=dict)
+    routes: tuple[str, ...] = ()  # modules that add routes to the API
+    dues: Mapping[str, Due] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -54,6 +61,9 @@ class Registry:
         reactions: Iterable[Reaction] = (),
         *,
         untagged: Iterable[str] = (),
+        roles: Iterable[Role] = (),
+        routes: Iterable[str] = (),
+        timers: Iterable[Due | Schedule] = (),
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
@@ -66,56 +76,83 @@ class Registry:
         for projection in projections:
             _claim(tables, projection.spec.plural, projection)
             by_plural[projection.spec.plural] = projection
-            for event in projection.spec.events:
-                if event.spec.id not in by_id:
-                    _claim(tables, event.spec.table, event)
-                    by_id[event.spec.id] = event
+            _add(tables, by_id, projection.spec.events)
+        said = [*SYSTEM_ROLES, *roles]
+        timers = sorted(timers, key=lambda each: each.id)
         by_slug: dict[str, type[Command]] = {}
         for command in commands:
+            said += command.spec.roles
+            if command.spec.record is not None:
+                _add(tables, by_id, [command.spec.record])
             _claim(tables, command.spec.slug, command)
             by_slug[command.spec.slug] = command
+        by_name = _reactions(reactions)
+        _add(tables, by_id, (each.event for each in by_name.values()))
+        _refuse_two_emitters(by_id.values())
         return cls(
             dict(sorted(by_id.items())),
             dict(sorted(by_plural.items())),
             dict(sorted(by_slug.items())),
-            dict(sorted((each.id, each) for each in reactions)),
+            dict(sorted(by_name.items())),
             _journal_print(by_id.values(), by_plural.values()),
             frozenset(untagged) | _untagged(e.spec.source for e in by_id.values()),
+            {role: role for role in sorted(dict.fromkeys(said))},
+            tuple(routes),
+            {each.id: each for each in timers if isinstance(each, Due)},
+            {each.id: each for each in timers if isinstance(each, Schedule)},
         )
 
     @classmethod
-    def load(cls) -> "Registry":
-        """Import every domain under `db.domains`."""
-        events: list[type[Event]] = []
-        projections: list[type[Projection]] = []
-        commands: list[type[Command]] = []
-        reactions: list[Reaction] = []
-        contracts: list[Contract] = []
-        for found in pkgutil.iter_modules(db.domains.__path__):
-            if not found.ispkg:
-                continue
-            for name in ("events", "entries", "projections", "commands", "reactions"):
-                path = f"db.domains.{found.name}.{name}"
-                if importlib.util.find_spec(path) is None:
-                    continue
-                module = importlib.import_module(path)
-                events += _declared(module, Event)
-                projections += _declared(module, Projection)
-                commands += _declared(module, Command)
-                values = vars(module).values()
-                reactions += [each for each in values if isinstance(each, Reaction)]
-                contracts += [each for each in values if isinstance(each, Contract)]
-        said = _untagged(contracts)
-        return cls.of(events, projections, commands, reactions, untagged=said)
+    def load(
+        cls,
+        domains: Sequence[str] | None = None,
+        declarations: Sequence[Path] = (),
+    ) -> "Registry":
+        """Import these domains, or all, and the product's own declarations.
 
-    def with_events(self, events: Iterable[type[Event]]) -> "Registry":
-        """The same registry with the events of contracts that have no code."""
+        `declarations` are folders and files of domains outside the product.
+        """
+        return cls.of_domains(find_domains(domains, declarations))
+
+    @classmethod
+    def of_domains(cls, domains: Iterable[Domain]) -> "Registry":
+        """A registry of all that domains declare; raises DeclarationError."""
+        found = list(domains)
+        modules = [module for domain in found for module in domain.modules]
+        values = [each for module in modules for each in vars(module).values()]
+        for domain in found:
+            for module in domain.modules:
+                _refuse_hidden(domain.name, module)
+        roles = [each for each in values if isinstance(each, Role)]
+        commands = _declared(modules, Command)
+        _refuse_unknown_roles(roles, commands)
+        return cls.of(
+            _declared(modules, Event),
+            _declared(modules, Projection),
+            commands,
+            [each for each in values if isinstance(each, Reaction)],
+            untagged=_untagged(each for each in values if isinstance(each, Contract)),
+            roles=roles,
+            routes=[each.routes for each in found if each.routes is not None],
+            timers=[each for each in values if isinstance(each, Due | Schedule)],
+        )
+
+    def with_events(
+        self,
+        events: Iterable[type[Event]] = (),
+        projections: Iterable[type[Projection]] = (),
+        commands: Iterable[type[Command]] = (),
+    ) -> "Registry":
+        """The same registry with what the settings declare: no code of ours."""
         return Registry.of(
             [*self.events.values(), *events],
-            self.projections.values(),
-            self.commands.values(),
+            [*self.projections.values(), *projections],
+            [*self.commands.values(), *commands],
             self.reactions.values(),
             untagged=self.untagged,
+            roles=self.roles.values(),
+            routes=self.routes,
+            timers=[*self.dues.values(), *self.schedules.values()],
         )
 
     @property
@@ -201,16 +238,92 @@ def _claim(taken: dict[str, Declared], name: str, owner: Declared) -> None:
     taken[name] = owner
 
 
+def _add(
+    tables: dict[str, Declared],
+    by_id: dict[str, type[Event]],
+    events: Iterable[type[Event]],
+) -> None:
+    """Add events that others read, whose domains were not chosen."""
+    for event in events:
+        if event.spec.id not in by_id:
+            _claim(tables, event.spec.table, event)
+            by_id[event.spec.id] = event
+
+
+def _reactions(reactions: Iterable[Reaction]) -> dict[str, Reaction]:
+    found: dict[str, Reaction] = {}
+    for each in reactions:
+        if found.setdefault(each.id, each) is not each:
+            raise DeclarationError(
+                each.id,
+                "two reactions have this name, and one of them would never run",
+                "rename one of them",
+                each.react.__code__.co_filename,
+            )
+    return found
+
+
+def _refuse_two_emitters(events: Iterable[type[Event]]) -> None:
+    """Refuse one name for contracts or programs that differ in their ABI or IDL."""
+    first: dict[str, type[Event]] = {}
+    for event in events:
+        if event.spec.in_journal:
+            continue
+        other = first.setdefault(event.spec.source.name, event)
+        if other.spec.source.interface != event.spec.source.interface:
+            raise DeclarationError(
+                f"{event.spec.domain}.{event.spec.name}",
+                f"its source {event.spec.source.name} has another ABI or IDL than that "
+                f"of {other.spec.domain}.{other.spec.name} ({_file_of(other)})",
+                "give one of the two another name",
+                _file_of(event),
+            )
+
+
 def _file_of(owner: Declared) -> str:
     module = sys.modules.get(owner.__module__)
     return getattr(module, "__file__", None) or owner.__module__
 
 
-def _declared(module: ModuleType, base: type[T]) -> list[type[T]]:
+def _declared(modules: Iterable[ModuleType], base: type[T]) -> list[type[T]]:
     return [
         item
+        for module in modules
         for _, item in inspect.getmembers(module, inspect.isclass)
         if issubclass(item, base)
         and item is not base
         and item.__module__ == module.__name__
     ]
+
+
+def _refuse_hidden(domain: str, module: ModuleType) -> None:
+    """Refuse declarations in modules that are only imported by those that are read."""
+    found: list[Declared] = [
+        *_declared([module], Event),
+        *_declared([module], Projection),
+        *_declared([module], Command),
+    ]
+    for item in found:
+        if item.spec.domain != domain:
+            raise DeclarationError(
+                f"{item.spec.domain}.{item.spec.name}",
+                f"the domain {domain} declares in {', '.join(PARTS)} only",
+                f"move the class to one of these modules of {domain}",
+                _file_of(item),
+            )
+
+
+def _refuse_unknown_roles(
+    roles: Collection[Role], commands: Iterable[type[Command]]
+) -> None:
+    known = {*roles, *SYSTEM_ROLES}
+    for command in commands:
+        for role in command.spec.roles:
+            if role not in known:
+                raise DeclarationError(
+                    f"{command.spec.domain}.{command.spec.name}",
+                    f"no domain declares the role {role!r}; known: "
+                    f"{', '.join(sorted(known))}",
+                    f'write <NAME> = Role("{role}") in roles.py, or correct it',
+                    _file_of(command),
+                )

@@ -30,6 +30,7 @@ from db.declare.projections import ProjectionSpec
 from db.engine import lock_declarations, lock_projection, sqlstate
 from db.errors import ChangedEvent, StaleDeclarations, TooManyTables, WouldDrop
 from db.fit import Built, built, losses, undeclared, wanted
+from db.functions import load_functions
 from db.incidents import release_stop
 from db.journal.entries import refill_facts
 from db.journal.head import begin_journal, declare_journal, lock_head
@@ -276,6 +277,7 @@ def _upgrade_control(connection: Connection, registry: Registry) -> None:
     config.attributes["connection"] = connection
     config.attributes["makers"] = registry.makers
     command.upgrade(config, "head")
+    load_functions(connection)
 
 
 def _record(

@@ -1,71 +1,121 @@
-"""Reactions: final facts in, wishes out, each exactly once.
+"""Reactions: final facts and entries in, what they ask for out, each exactly once.
 
 One transaction for each bundle of facts: the reaction's place is locked, the reaction
-is given each fact with the tables as of its block, and its wishes and its new place
-commit together. Killed anywhere, it begins again where it was.
+is given each fact with the tables as of its block, and what it asks for and its new
+place commit together. Killed anywhere, it begins again where it was.
 """
 
 import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from db import coverage, outbox, sources
-from db.declare import Reaction
+from db.coverage import Stream
+from db.declare import Command, Reaction
+from db.declare.timers import Asked
+from db.journal.append import Actor, append
+from db.journal.head import NAME, SOURCE, STREAM
 from db.outbox import FactSeen
 from db.position import BlockRange, height_of
 from db.reads.tables import ReadTables
-from indexer.chain import Chain
+from db.registry import Registry
 
 BUNDLE = 50
+ACTOR = Actor("reactions", tenant="reactions")
 
 log = logging.getLogger(__name__)
 
 
-def run_reactions(chain: Chain) -> int:
-    """Give every reaction the final facts that it has not seen; how many wishes.
+class Reacting(Protocol):
+    """A source whose facts are reacted to: a chain, or the journal."""
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that writes."""
+        ...
+
+    @property
+    def registry(self) -> Registry:
+        """All declarations."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """The name of the source."""
+        ...
+
+    @property
+    def id(self) -> int:
+        """The number of the source."""
+        ...
+
+    @property
+    def streams(self) -> Sequence[Stream]:
+        """The streams that are read of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal as a source whose entries are reacted to."""
+
+    engine: Engine
+    registry: Registry
+    name: str = NAME
+    id: int = SOURCE
+    streams: Sequence[Stream] = (STREAM,)
+
+
+def run_reactions(of: Reacting) -> int:
+    """Give every reaction the final facts that it has not seen; how much was asked for.
 
     Only facts below which nothing is missing are given, so that the tables as of
     their blocks are whole.
     """
     made = 0
-    for each in chain.registry.reactions.values():
+    for each in of.registry.reactions.values():
+        if each.event.spec.in_journal != (of.id == SOURCE):
+            continue
         while True:
-            seen, wishes = _run(chain, each)
-            made += wishes
+            seen, asked = _run(of, each)
+            made += asked
             if seen < BUNDLE:
                 break
     return made
 
 
-def _run(chain: Chain, reaction: Reaction) -> tuple[int, int]:
-    with chain.engine.begin() as connection:
-        final = _whole_and_final(connection, chain)
+def _run(of: Reacting, reaction: Reaction) -> tuple[int, int]:
+    with of.engine.begin() as connection:
+        final = whole_and_final(connection, of)
         if final is None:
             return 0, 0
-        reached = outbox.lock_reaction(connection, chain.id, reaction.id)
+        reached = outbox.lock_reaction(connection, of.id, reaction.id)
         facts = outbox.facts_between(
-            connection, reaction.event, chain.id,
+            connection, reaction.event, of.id,
             after=reached, until=final, limit=BUNDLE,
         )  # fmt: skip
-        wishes = sum(_react(connection, chain, reaction, fact) for fact in facts)
+        asked = sum(_react(connection, of, reaction, fact) for fact in facts)
         if facts:
             last = facts[-1].position
-            outbox.move_reaction(connection, chain.id, reaction.id, last)
+            outbox.move_reaction(connection, of.id, reaction.id, last)
             log.info(
-                "reacted chain=%s reaction=%s facts=%d wishes=%d",
-                chain.name, reaction.id, len(facts), wishes,
+                "reacted chain=%s reaction=%s facts=%d asked=%d",
+                of.name, reaction.id, len(facts), asked,
             )  # fmt: skip
-    return len(facts), wishes
+    return len(facts), asked
 
 
-def _whole_and_final(connection: Connection, chain: Chain) -> int | None:
+def whole_and_final(connection: Connection, of: Reacting) -> int | None:
     """The last final block below which no block of any stream is missing."""
-    row = sources.by_id(connection, chain.id)
+    row = sources.by_id(connection, of.id)
     if row.final < 0:
         return None
     gaps = coverage.first_missing(
-        connection, chain.id, chain.streams, BlockRange(0, row.final)
+        connection, of.id, of.streams, BlockRange(0, row.final)
     )
     holes = [gap.first for ranges in gaps.values() for gap in ranges]
     lowest = min(holes, default=row.final + 1)
@@ -73,26 +123,49 @@ def _whole_and_final(connection: Connection, chain: Chain) -> int | None:
 
 
 def _react(
-    connection: Connection, chain: Chain, reaction: Reaction, fact: FactSeen
+    connection: Connection, of: Reacting, reaction: Reaction, fact: FactSeen
 ) -> int:
     tables = ReadTables(
         connection,
-        chain.id,
+        of.id,
         time=fact.row.block_time,
         as_of=height_of(fact.position),
-        plan=chain.streams,
+        plan=of.streams,
     )
-    made = 0
-    for command in reaction.react(fact.row, tables):
-        names = command.spec.once_per or tuple(command.values)
-        key = [command.values[name] for name in names]
-        made += outbox.wish(
-            connection,
-            chain.id,
-            key=outbox.wish_key(command.spec.slug, key),
-            kind=command.spec.slug,
-            arguments=command.as_json(),
-            cause=f"{reaction.id}@{fact.position}",
-            now=datetime.now(UTC),
-        )
-    return made
+    cause = f"{reaction.id}@{fact.position}"
+    return sum(
+        ask(connection, of.registry, of.id, item, key=once_key, cause=cause)
+        for item in reaction.react(fact.row, tables)
+    )
+
+
+def once_key(command: Command) -> str:
+    """The key of what its declaration says is asked for once."""
+    names = command.spec.once_per or tuple(command.values)
+    return outbox.wish_key(command.spec.slug, [command.values[n] for n in names])
+
+
+def ask(
+    connection: Connection,
+    registry: Registry,
+    source: int,
+    item: Asked,
+    *,
+    key: Callable[[Command], str],
+    cause: str,
+    actor: Actor = ACTOR,
+) -> bool:
+    """Ask for a command, once for each key, or append an entry; whether it is new."""
+    now = datetime.now(UTC)
+    if not isinstance(item, Command):
+        append(connection, registry, item, actor=actor, now=now)
+        return True
+    return outbox.wish(
+        connection,
+        source,
+        key=key(item),
+        kind=item.spec.slug,
+        arguments=item.as_json(),
+        cause=cause,
+        now=now,
+    )

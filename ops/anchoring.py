@@ -8,9 +8,9 @@ from datetime import date
 from commands.errors import CommandError
 from commands.submit import Intake, Submission
 from db.commands.accept import CommandRow
-from db.domains.anchoring.commands import AnchorHash
 from db.errors import DatabaseError
 from db.journal import root
+from db.journal.anchoring.commands import AnchorHash
 from db.journal.append import Actor
 
 TENANT = "journal"  # so that a day is asked for once, whoever asks

@@ -15,8 +15,9 @@ from db.engine import Unavailable
 from db.listen import Listener
 from db.reads import ReadError
 from ops import doorbell
+from ops.chains.evm import evm_chain_number, ordinals
 from ops.errors import OperationError
-from ops.indexing import declared, evm_chain_number, ordinals
+from ops.indexing import declared
 from ops.nodes import open_nodes
 from ops.settings import Fees, Settings
 from ops.signing import chain_of, open_signer

@@ -37,7 +37,7 @@ from ops.demo_cast import (
 )
 from ops.devnet.deploy import Deployment
 from ops.devnet.rpc import RpcError, UnreachableError
-from ops.devnet.run import up
+from ops.devnet.run import DOMAINS, up
 from ops.devnet.toolchain import ensure_toolchain
 from ops.devnet.traffic import Traffic
 from ops.embedded.supervisor import Home
@@ -216,8 +216,8 @@ def do_business(
     begins anew from what is on the chain.
     """
     while not stop.is_set():
-        # What the reactions certify would be certified twice.
-        traffic = Traffic(deployment, seed=seed, certify=False)
+        # What reactions and timers do would be done twice.
+        traffic = Traffic(deployment, seed=seed, automated=True)
         seed += 1
         try:
             with contextlib.closing(traffic.stream()) as steps:
@@ -311,6 +311,7 @@ def _settle(
     path = folder / "chainfold.toml"
     content = [
         f'data_dir = "{folder.resolve()}"',
+        DOMAINS,
         deployment.to_settings_toml(),
         _BARE.format(**addresses),
         f"[api]\nport = {port}",

@@ -8,7 +8,6 @@ from importlib.metadata import packages_distributions
 
 from sqlalchemy import Engine, text
 
-from abis import load_abi
 from commands.errors import CommandError
 from commands.storage import try_out
 from db import blocks, sources
@@ -18,18 +17,17 @@ from db.fit import examine as fit_of
 from db.registry import Registry
 from db.status import chain_status, describe_proof, mixed_positions
 from indexer.errors import IndexerError
-from indexer.evm.client import RpcClient
+from ops.chains import kind_of
 from ops.documents import open_storage
 from ops.embedded.postgres import has_data
 from ops.embedded.supervisor import EmbeddedError
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number, evm_client, streams, wanted
-from ops.node_checks import code_at, final_block, head_of
+from ops.indexing import streams, wanted
 from ops.services import read_only_engine
 from ops.settings import (
     FILE,
+    SOLANA,
     ChainSettings,
-    Finality,
     Settings,
     SignerKind,
     SignerSettings,
@@ -38,7 +36,6 @@ from ops.signing import open_key, rules_of
 
 PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
 OLDEST_POSTGRES = 140000
-ATTEMPTS = 3  # at each endpoint: somebody waits for the answer
 LAG_BLOCKS = 3  # heads that differ by so little are of the same moment
 
 
@@ -120,16 +117,20 @@ def _chain(
     yield from judge_heads(name, chain, heads, reached)
     if engine is not None:
         yield from _followed(settings, chain, engine, registry)
+    kind = kind_of(chain)
     for number, head in enumerate(heads, 1):
-        if chain.finality is Finality.TAG and isinstance(head, int):
-            asked = partial(final_block, _client(settings, chain, number - 1), head)
-            yield _checked(f"{name} endpoint {number} finality", asked)
+        if isinstance(head, int):
+            alone = _alone(chain, number - 1)
+            for check, asked in kind.endpoint_checks(settings, alone, head):
+                yield _checked(f"{name} endpoint {number} {check}", asked)
     best = _best(heads)
     if best is not None:
         addresses = wanted(settings, chain, registry).addresses
-        client = _client(settings, chain, best)
-        code = partial(code_at, client, chain.name, addresses, engine, registry)
-        yield _checked(f"{name} code", code)
+        found = kind.address_checks(
+            settings, _alone(chain, best), addresses, engine, registry
+        )
+        for check, asked in found:
+            yield _checked(f"{name} {check}", asked)
 
 
 def _checked(name: str, check: Callable[[], str]) -> Finding:
@@ -217,13 +218,13 @@ def _documents(settings: Settings) -> str:
 def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> str:
     addresses = wanted(settings, chain, registry).addresses
     if not any(addresses.values()):
+        what, file = "contract", "abi"
+        if chain.namespace == SOLANA:
+            what, file = "program", "idl"
         raise OperationError(
-            f"no contract has an address: write [chains.{chain.name}.contracts], or "
-            "[contracts.<name>] with abi and address"
+            f"no {what} has an address: write [chains.{chain.name}.{what}s], or "
+            f"[{what}s.<name>] with {file} and address"
         )
-    for name in addresses:
-        if name not in settings.contracts:
-            load_abi(name)
     return ", ".join(sorted(name for name, found in addresses.items() if found))
 
 
@@ -243,7 +244,7 @@ def judge_heads(
         if isinstance(head, str) or best is None:
             yield Finding(check, False, str(head))
             continue
-        seen = f"answers for chain {evm_chain_number(chain)}, head {head}"
+        seen = f"answers for chain {chain.id.partition(':')[2]}, head {head}"
         ahead = int(heads[best]) - head
         if ahead > LAG_BLOCKS:
             yield Finding(
@@ -308,14 +309,13 @@ def _reached(chain: ChainSettings, engine: Engine, registry: Registry) -> int | 
     return None if tip is None else tip.height
 
 
-def _client(settings: Settings, chain: ChainSettings, at: int) -> RpcClient:
-    """A client of one endpoint, which does not ask for long."""
-    alone = replace(chain, rpc=(chain.rpc[at],))
-    return evm_client(settings, alone, None, ATTEMPTS)
+def _alone(chain: ChainSettings, at: int) -> ChainSettings:
+    """The chain with one of its endpoints alone."""
+    return replace(chain, rpc=(chain.rpc[at],))
 
 
 def _ask_head(settings: Settings, chain: ChainSettings, at: int) -> Head:
     try:
-        return head_of(_client(settings, chain, at))
+        return kind_of(chain).head_of(settings, _alone(chain, at))
     except (IndexerError, OperationError) as error:
         return str(error)

@@ -1,126 +1,148 @@
 """From settings to chains that can be followed: declarations, sources, places."""
 
-import asyncio
-import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
 
 from sqlalchemy import Engine
 
 from commands.evm.signers import signer_from_key
-from db import sources, validators
+from db import sources
 from db.coverage import Stream
 from db.declare import Event, EventView, FieldRef
 from db.declare.evm.bare import declare_events
 from db.declare.evm.signatures import is_announcement, names_of
-from db.declare.naming import domain_of
+from db.declare.naming import emitter_domain
+from db.declare.solana.bare import declare_program
 from db.engine import connect
-from db.limits import load_limits, save_limits
 from db.registry import NAME_LENGTH_MAX, Registry
-from db.validators import ValidatorSet
 from indexer.chain import Chain
-from indexer.errors import IndexerError, Permanent
-from indexer.evm.client import RpcClient
-from indexer.evm.filters import FollowedContract
-from indexer.evm.finality import Depth, Ibft, Tag
-from indexer.evm.finality import Finality as EvmFinality
-from indexer.evm.ibft import Validator, ValidatorState
-from indexer.evm.proofs import Policy
-from indexer.evm.sealing import PINNED
-from indexer.evm.source import EvmSource
+from indexer.errors import Permanent
 from indexer.follow import check_genesis, stop_chain
-from indexer.renumber import MIXED, POSITIONS, sample_positions
-from indexer.rpc.client import ATTEMPTS
-from indexer.rpc.limits import Limits
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
+from ops.chains import kind_of
+from ops.declaring import declare_commands, declare_tables
 from ops.errors import OperationError
 from ops.settings import (
+    SOLANA,
     ChainSettings,
+    ContractSettings,
+    Deployment,
     Factory,
-    Finality,
-    Logs,
+    ProgramSettings,
     Settings,
     SignerKind,
     load_settings,
 )
 
-log = logging.getLogger(__name__)
-REFETCH = "chainfold migrate --refetch"
-
 
 def declared(settings: Settings) -> Registry:
-    """Everything declared: the domains, and the contracts that only have an ABI."""
-    registry = Registry.load()
+    """Everything declared: the domains that are chosen, and what the settings say."""
+    registry = Registry.load(settings.domains, settings.declarations)
     _check_names(settings, registry)
     events: list[type[Event]] = []
     for contract in settings.contracts.values():
-        found = declare_events(contract.name, contract.abi)
-        longest = max((len(event.spec.table) for event in found), default=0)
-        if longest > NAME_LENGTH_MAX:
-            raise OperationError(
-                f"[contracts.{contract.name}]: the name is too long for the tables of "
-                "its events, which begin with it: give it one that is "
-                f"{longest - NAME_LENGTH_MAX} characters shorter"
-            )
-        events += found
+        events += _fitting("contracts", declare_events(contract.name, contract.abi))
+    for program in settings.programs.values():
+        if program.idl is not None:
+            events += _fitting("programs", declare_program(program.name, program.idl))
     registry = registry.with_events(events)
     contracts = registry.contracts
     for name, contract in settings.contracts.items():
         makers = [_announcement(name, each, registry) for each in contract.factories]
         if name in contracts:
             contracts[name].make_by(makers)
-    return registry
+    return registry.with_events(
+        projections=declare_tables(settings, registry),
+        commands=declare_commands(settings, registry),
+    )
+
+
+def _fitting(section: str, events: list[type[Event]]) -> list[type[Event]]:
+    """The events; raises when the name of what emits them is too long for tables."""
+    longest = max((len(event.spec.table) for event in events), default=0)
+    if longest > NAME_LENGTH_MAX:
+        raise OperationError(
+            f"[{section}.{events[0].spec.source.name}]: the name is too long for the "
+            "tables of its events, which begin with it: give it one that is "
+            f"{longest - NAME_LENGTH_MAX} characters shorter"
+        )
+    return events
 
 
 def _check_names(settings: Settings, registry: Registry) -> None:
-    """Raise when the name of a contract in the settings stands for another thing too.
+    """Raise when the name of a section in the settings stands for another thing too.
 
     Its events would be read in the place of declared ones, or share their tables.
     """
     domains = {event.spec.domain for event in registry.events.values()}
     taken: dict[str, str] = {}
-    for name in settings.contracts:
-        domain = domain_of(name)
-        other = taken.setdefault(domain, name)
-        if name in registry.contracts:
-            what = f"there is a declared contract {name}"
+    for section, emitter in _own(settings):
+        name, domain = emitter.name, emitter_domain(emitter.name)
+        place = f"[{section}.{name}]"
+        other = taken.setdefault(domain, place)
+        if name in registry.emitters:
+            what = f"there is a declared {section[:-1]} {name}"
         elif domain in domains:
             what = f"there is a domain {domain}, whose tables begin like its own"
-        elif other != name:
-            what = f"its tables would be those of [contracts.{other}]"
+        elif other != place:
+            what = f"its tables would be those of {other}"
         else:
             continue
-        raise OperationError(f"[contracts.{name}]: {what}: give it another name")
+        raise OperationError(f"{place}: {what}: give it another name")
+
+
+def _own(
+    settings: Settings,
+) -> Iterator[tuple[str, ContractSettings | ProgramSettings]]:
+    """The emitters that the settings declare, each with the name of its section."""
+    for contract in settings.contracts.values():
+        yield "contracts", contract
+    for program in settings.programs.values():
+        yield "programs", program
 
 
 def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Wanted:
-    """Return what to read from a chain; raises when a contract is unknown."""
+    """The part of the settings about one chain; raises for unknown names."""
     addresses: dict[str, dict[bytes, int]] = {}
-    known = registry.contracts
-    for name, deployments in chain.contracts.items():
-        if name not in known:
-            there = ", ".join(sorted(known))
-            raise OperationError(
-                f"[chains.{chain.name}.contracts] {name}: no such contract is declared."
-                f" There is {there}. To follow it by its ABI alone write "
-                f"[contracts.{name}] with abi and address."
-            )
+    for name, deployments in _deployed(chain, registry):
         addresses[name] = {
             each.address: chain.start_block if each.start is None else each.start
             for each in deployments
         }
     absent = set()
-    for contract in settings.contracts.values():
-        if chain.name in contract.chains:
-            start = max(contract.starts.get(chain.name, 0), chain.start_block)
-            found = contract.addresses.get(chain.name, ())
-            addresses[contract.name] = dict.fromkeys(found, start)
+    for _, emitter in _own(settings):
+        if chain.name in emitter.chains:
+            start = max(emitter.starts.get(chain.name, 0), chain.start_block)
+            found = emitter.addresses.get(chain.name, ())
+            addresses[emitter.name] = dict.fromkeys(found, start)
         else:
-            absent.add(contract.name)
-    watched = frozenset(chain.watch_senders) | _signer_addresses(settings)
+            absent.add(emitter.name)
+    watched = frozenset(chain.watch_senders)
+    if chain.namespace != SOLANA:
+        watched |= _signer_addresses(settings)
     return Wanted(chain.start_block, addresses, watched, frozenset(absent))
+
+
+def _deployed(
+    chain: ChainSettings, registry: Registry
+) -> Iterator[tuple[str, tuple[Deployment, ...]]]:
+    """The addresses of declared contracts or programs; raises for another name."""
+    section, file = "contracts", "abi"
+    known = set(registry.contracts)
+    if chain.namespace == SOLANA:
+        section, file = "programs", "idl"
+        known = registry.emitters.keys() - known
+    there = chain.programs if chain.namespace == SOLANA else chain.contracts
+    for name, deployments in there.items():
+        if name not in known:
+            raise OperationError(
+                f"[chains.{chain.name}.{section}] {name}: no such {section[:-1]} is "
+                f"declared. There is {', '.join(sorted(known)) or 'none'}. To follow "
+                f"it by its {file.upper()} alone write [{section}.{name}] with {file} "
+                "and address."
+            )
+        yield name, deployments
 
 
 def _signer_addresses(settings: Settings) -> frozenset[bytes]:
@@ -142,59 +164,11 @@ def _signer_addresses(settings: Settings) -> frozenset[bytes]:
 def streams(
     settings: Settings, registry: Registry
 ) -> dict[str, tuple[ChainSettings, list[Stream]]]:
-    """The streams of every EVM chain, by its name."""
+    """The streams of every chain, by its name."""
     return {
         name: (chain, plan_streams(registry, wanted(settings, chain, registry)))
         for name, chain in settings.chains.items()
     }
-
-
-@dataclass(frozen=True, slots=True)
-class PostgresLimits:
-    """Learnt limits kept in the database; a `LimitsStore`."""
-
-    engine: Engine
-
-    async def load(self, endpoint: str) -> Limits:
-        """Return what was learnt before."""
-        return Limits(**await asyncio.to_thread(load_limits, self.engine, endpoint))
-
-    async def save(self, endpoint: str, limits: Limits) -> None:
-        """Keep what was learnt."""
-        await asyncio.to_thread(save_limits, self.engine, endpoint, asdict(limits))
-
-
-def evm_client(
-    settings: Settings,
-    chain: ChainSettings,
-    engine: Engine | None,
-    attempts: int = ATTEMPTS,
-) -> RpcClient:
-    """A client of a chain's endpoints; with an engine their limits are remembered."""
-    return RpcClient(
-        [str(url) for url in chain.rpc],
-        evm_chain_number(chain),
-        limits_store=None if engine is None else PostgresLimits(engine),
-        request_timeout_seconds=settings.limits.request_timeout_seconds,
-        max_inflight=settings.limits.max_inflight_requests,
-        attempts=attempts,
-    )
-
-
-def evm_chain_number(chain: ChainSettings) -> int:
-    """The number of an `eip155:` chain."""
-    namespace, _, number = chain.id.partition(":")
-    if namespace != "eip155":
-        raise OperationError(
-            f"[chains.{chain.name}] id = {chain.id!r}: only EVM chains (eip155:…) can "
-            "be followed by this version. Remove the chain from the settings."
-        )
-    return int(number)
-
-
-def ordinals(chain: ChainSettings) -> str:
-    """Return how a chain's facts are numbered inside a block."""
-    return "rank" if chain.logs is Logs.ALL else "log_index"
 
 
 @asynccontextmanager
@@ -203,34 +177,14 @@ async def open_chain(
 ) -> AsyncIterator[Chain]:
     """Open a chain on a migrated database: registered, its block 0 the one we know."""
     chain = settings.chains[name]
+    kind = kind_of(chain)
     plan = wanted(settings, chain, registry)
-    number = evm_chain_number(chain)
     with engine.begin() as connection:
         row = sources.register(
-            connection, name=name, chain_id=chain.id, ordinals=ordinals(chain)
+            connection, name=name, chain_id=chain.id, ordinals=kind.ordinals(chain)
         )
         known = [Child(*each) for each in sources.children(connection, row.id)]
-        proved = validators.load(connection, row.id)
-    followed = [
-        FollowedContract(
-            contract, plan.addresses.get(contract.name, {}), registry.events_of(name_)
-        )
-        for name_, contract in registry.contracts.items()
-        if name_ not in plan.absent
-    ]
-    source = EvmSource(
-        name,
-        f"eip155:{number}",
-        evm_client(settings, chain, engine),
-        followed,
-        _finality(chain),
-        mode="all" if chain.logs is Logs.ALL else "filtered",
-        policy=Policy(chain.verify_bloom, chain.verify_receipts, chain.require),
-        traits=row.traits,
-        validators=_validators(chain, proved),
-        watch_senders=plan.watch_senders,
-        known_children=known,
-    )
+    source = kind.open_source(settings, chain, engine, registry, plan, row, known)
     opened = Chain(
         engine, registry, source, row.id, plan_streams(registry, plan),
         range_blocks=settings.limits.range_blocks,
@@ -242,24 +196,11 @@ async def open_chain(
         except Permanent as error:
             await stop_chain(opened, error)
             raise
-        if chain.logs is Logs.FILTERED and POSITIONS not in row.traits:
-            await _look_at_positions(opened)
+        await kind.begin(opened, chain, row)
         yield opened
     finally:
         opened.drop_ahead()
         await source.close()
-
-
-async def _look_at_positions(chain: Chain) -> None:
-    """See once whether facts were numbered before the chain kept one way of counting.
-
-    When no node tells it is left to the next start.
-    """
-    try:
-        if await sample_positions(chain) == MIXED:
-            log.warning("positions_mixed chain=%s remedy=%s", chain.name, REFETCH)
-    except IndexerError as error:
-        log.warning("positions_unknown chain=%s cause=%s", chain.name, error)
 
 
 @asynccontextmanager
@@ -272,35 +213,6 @@ async def reopen_chain(path: str | None, url: str, name: str) -> AsyncIterator[C
             yield chain
     finally:
         engine.dispose()
-
-
-def _validators(
-    chain: ChainSettings, proved: ValidatorSet | None
-) -> ValidatorState | None:
-    """The validators to go on from: the pinned set, or the proved one if it is later.
-
-    Where block 0 is read and nothing is pinned, the source finds its anchor there.
-    """
-    pinned = chain.validators_block
-    if pinned is not None and (proved is None or proved.height < pinned):
-        due = tuple(Validator(key.address, key.bls_key) for key in chain.validators)
-        return ValidatorState(pinned, PINNED, due)
-    if proved is None:
-        return None
-    return ValidatorState.from_json(proved.height, proved.hash, proved.state)
-
-
-def _finality(chain: ChainSettings) -> EvmFinality:
-    if chain.finality is Finality.IBFT:
-        return Ibft()
-    if chain.finality is Finality.TAG:
-        return Tag()
-    if chain.finality is Finality.DEPTH and chain.finality_depth is not None:
-        return Depth(chain.finality_depth)
-    raise OperationError(
-        f'[chains.{chain.name}] finality = "{chain.finality.value}" is not for EVM '
-        'chains: write "ibft", "tag" or "depth"'
-    )
 
 
 def _announcement(name: str, factory: Factory, registry: Registry) -> FieldRef:

@@ -19,12 +19,13 @@ from db.reads import ReadError
 from db.registry import Registry
 from ops import doorbell
 from ops.anchoring import NOTARY, Daily
+from ops.chains.evm import evm_chain_number, ordinals
 from ops.commanding import work_until
 from ops.doorbell import Ringer
 from ops.errors import OperationError
-from ops.indexing import declared, evm_chain_number, ordinals, streams
+from ops.indexing import declared, streams
 from ops.nodes import open_nodes
-from ops.settings import ChainSettings, Settings
+from ops.settings import SOLANA, ChainSettings, Settings
 
 WORK_SECONDS = 0.5
 
@@ -41,9 +42,10 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
 
     Raises OperationError without a chain.
     """
-    if not settings.chains:
+    chains = [each for each in settings.chains.values() if each.namespace != SOLANA]
+    if not chains:
         raise OperationError(
-            "commands go to chains, and none is configured: write [chains.<name>]"
+            "commands go to EVM chains, and none is configured: write [chains.<name>]"
         )
     registry = declared(settings)
     redis, said = settings.redis.url, settings.wallets
@@ -60,8 +62,7 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         at_once=at_once,
         registry=registry,
         lanes=tuple(
-            _open_lane(settings, chain, engine, at_once, registry)
-            for chain in settings.chains.values()
+            _open_lane(settings, chain, engine, at_once, registry) for chain in chains
         ),
         clock=now,
     )
@@ -83,13 +84,22 @@ def _open_lane(
         source=row.id,
         chain_id=evm_chain_number(chain),
         node=open_nodes(settings, chain, at_once, row.id),
-        addresses={name: each[0].address for name, each in chain.contracts.items()},
+        addresses=_addresses(settings, chain),
         signers=frozenset(
             each.name for each in settings.signers.values() if each.chain == chain.name
         ),
         untagged=registry.untagged,
         plan=streams(settings, registry)[chain.name][1],
     )
+
+
+def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
+    """The first address of each contract on a chain."""
+    found = {name: each[0].address for name, each in chain.contracts.items()}
+    for name, contract in settings.contracts.items():
+        if there := contract.addresses.get(chain.name):
+            found[name] = there[0]
+    return found
 
 
 def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:

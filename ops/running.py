@@ -22,7 +22,7 @@ from db.places import (
     release_leases_of_the_dead,
     take_follower_place,
 )
-from db.reads import ReadError
+from db.position import MAX_HEIGHT
 from db.registry import Registry
 from db.schema import cancel_statement, ensure_key_indexes
 from indexer.chain import Chain
@@ -32,15 +32,18 @@ from indexer.follow import (
     Behind,
     CaughtUp,
     Leased,
+    Wrote,
     backoff,
     first_line,
     follow,
     step,
     stop_chain,
 )
-from indexer.react import run_reactions
+from indexer.planning import first_gap
+from indexer.react import Journal
 from ops.errors import OperationError
 from ops.indexing import open_chain
+from ops.reacting import react, schedules, sleep
 from ops.settings import ChainSettings, Settings
 
 HANGING_SECONDS = 600  # a step that takes longer hangs: another may take over
@@ -99,7 +102,11 @@ async def follow_chains(
         )
         for chain in chains
     ]
-    results = await asyncio.gather(*loops, return_exceptions=True)
+    journal = Journal(engine, registry)
+    async with _beside(
+        react(journal, stop, partial(schedules, settings, engine, registry))
+    ):
+        results = await asyncio.gather(*loops, return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     for failure in failed:
         log.error("chain_given_up cause=%s", failure)
@@ -119,20 +126,27 @@ def _serve_metrics(port: int) -> None:
 async def catch_up(
     settings: Settings, chain: ChainSettings, engine: Engine, registry: Registry
 ) -> int | None:
-    """Read a chain up to its head, once; the first block that is left to others.
+    """Read a chain up to the head that it has now; the first block left to others.
 
-    What live workers have leased is theirs, and is not waited for.
+    What live workers have leased is theirs, and is not waited for; nor is what the
+    chain grows by meanwhile.
     """
     async with open_chain(settings, chain.name, engine, registry) as opened:
         place = await _take_place(opened, asyncio.Event(), wait=False)
         assert place is not None
         opened.guard = place.guard
-        failures = 0
+        failures, until = 0, MAX_HEIGHT
         try:
             while True:
                 try:
                     outcome = await step(opened)
                     failures = 0
+                    if isinstance(outcome, Wrote):
+                        until = min(until, outcome.head.height)
+                        if outcome.written.blocks.last >= until:
+                            left = await asyncio.to_thread(first_gap, opened, until)
+                            if left is None:
+                                outcome = CaughtUp(outcome.head)
                     if isinstance(outcome, CaughtUp):
                         await asyncio.to_thread(_record_caught_up, opened)
                         return None
@@ -184,7 +198,7 @@ async def _follow_released(
             )  # fmt: skip
             stopped = True
             while stopped:
-                await _sleep(stop, RELEASED_SECONDS)
+                await sleep(stop, RELEASED_SECONDS)
                 if stop.is_set():
                     raise
                 stopped = await asyncio.to_thread(_is_stopped, engine, name)
@@ -219,7 +233,7 @@ async def _follow_chain(
                     return
                 opened.guard = place.guard
                 async with _beside(
-                    _index_keys(opened, stop), _keep_place(opened), _react(opened, stop)
+                    _index_keys(opened, stop), _keep_place(opened), react(opened, stop)
                 ):
                     try:
                         await follow(
@@ -242,7 +256,7 @@ async def _follow_chain(
             log.warning(
                 "chain_not_open chain=%s cause=%s", chain.name, first_line(error)
             )
-            await _sleep(stop, backoff(failures))
+            await sleep(stop, backoff(failures))
 
 
 @asynccontextmanager
@@ -267,21 +281,6 @@ async def _keep_place(chain: Chain) -> None:
                 await asyncio.to_thread(_renew_place, chain)
                 if taken > FOLLOWER_SECONDS / 2:
                     await asyncio.to_thread(_tell_long_step, chain, taken)
-
-
-async def _react(chain: Chain, stop: asyncio.Event) -> None:
-    """Give final facts to the reactions as they come."""
-    while chain.registry.reactions and not stop.is_set():
-        await _sleep(stop, REACT_SECONDS)
-        try:
-            await asyncio.to_thread(run_reactions, chain)
-        except (Refused, ReadError) as error:
-            log.warning(
-                "reactions_retried chain=%s cause=%s", chain.name, first_line(error)
-            )
-        except Exception:
-            # Without this nothing would be reacted to any more, and nobody hear of it.
-            log.exception("reactions_failed chain=%s", chain.name)
 
 
 def _tell_long_step(chain: Chain, seconds: float) -> None:
@@ -333,7 +332,7 @@ async def _take_place(
         if not told:
             log.warning("chain_waiting chain=%s followed_by=%s", chain.name, place)
             told = True
-        await _sleep(stop, 1.0)
+        await sleep(stop, 1.0)
     return None
 
 
@@ -357,7 +356,7 @@ async def _index_keys(chain: Chain, stop: asyncio.Event) -> None:
             log.warning(
                 "indexes_not_made chain=%s cause=%s", chain.name, first_line(error)
             )
-            await _sleep(stop, INDEX_AGAIN_SECONDS)
+            await sleep(stop, INDEX_AGAIN_SECONDS)
             continue
         except asyncio.CancelledError:
             ending = True  # or the process could not end before the index is made
@@ -367,11 +366,4 @@ async def _index_keys(chain: Chain, stop: asyncio.Event) -> None:
             raise
         if made:
             log.info("indexes_made chain=%s count=%d", chain.name, len(made))
-        return
-
-
-async def _sleep(stop: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
         return

@@ -19,8 +19,8 @@ from commands.evm.signing.remote import RemoteSigner
 from db.commands.evm.memory import Limits
 from db.declare.evm.signatures import canonical_type
 from db.registry import Registry
+from ops.chains.evm import evm_chain_number
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number
 from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
 
 

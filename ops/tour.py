@@ -237,10 +237,9 @@ class Tour:
         self.rpc.call("evm_setNextBlockTimestamp", later)
         self.rpc.call("evm_mine")
         yield "  41 days go by on the chain"
-        yield self._line(
-            self.operator, self._patiently(f"/campaigns/{campaign}/release")
-        )
-        for command in self._minted(2):
+        (ended,) = self._asked_for("finalise-campaign", campaign, 1)
+        yield self._line(self.operator, ended)
+        for command in self._asked_for("mint-certificate", campaign, 2):
             yield self._line(self.operator, command)
         found = self.operator.get(f"/certificates?campaign={campaign}")["data"]
         shares = ", ".join(
@@ -248,28 +247,18 @@ class Tour:
         )
         yield f"  certificates: {shares}"
 
-    def _patiently(self, path: str) -> Json:
-        """Ask until the index has seen that the time has gone by."""
+    def _asked_for(self, kind: str, campaign: str, count: int) -> list[Json]:
+        """The commands of a kind that a reaction or timer asked for, oldest first."""
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
-            try:
-                return self.operator.ask(path)
-            except OperationError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.2)
-
-    def _minted(self, count: int) -> list[Json]:
-        """The commands that the reaction asked for."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            found: list[Json] = self.operator.get("/commands?kind=mint-certificate")[
+            page: list[Json] = self.operator.get(f"/commands?kind={kind}&limit=100")[
                 "data"
             ]
+            found = [each for each in page if each["arguments"]["campaign"] == campaign]
             if len(found) >= count:
                 return found[::-1]
             if time.monotonic() > deadline:
-                raise OperationError("no certificates were asked for in time")
+                raise OperationError(f"no {kind} was asked for in time")
             time.sleep(0.2)
 
     def _line(self, person: Person, command: Json) -> str:

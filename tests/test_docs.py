@@ -30,6 +30,7 @@ MANUAL = (
     "commands",
     "journal",
     "reactions",
+    "timers",
     "rules",
     "fields",
     "events",
@@ -99,6 +100,9 @@ def test_every_verb_is_in_the_readme():
     assert set(Commands.modules) == table
 
 
+COMMANDS = "contracts.<name>.commands.<name>."
+
+
 def known_keys(tmp_path: Path) -> set[str]:
     """Every key that the settings know, as their own errors name them."""
     address = '"0x' + "11" * 20 + '"'
@@ -108,6 +112,9 @@ def known_keys(tmp_path: Path) -> set[str]:
         "redis": "",
         "chains.x": 'id = "eip155:1"\nrpc = "http://a"\nfinality = "ibft"',
         "contracts.y": f'abi = "y.json"\naddress = {address}',
+        "chains.u": 'id = "solana:1"\nrpc = "http://a"\nfinality = "commitment"',
+        "programs.v": 'idl = "v.json"\naddress = "' + "1" * 32 + '"',
+        "contracts.y.commands.c": 'role = "operator"\nsigner = "caller"',
         "signers.z": 'kind = "env"\nenv = "Z"',
         "limits": "",
         "wallets": "",
@@ -118,6 +125,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
     (tmp_path / "y.json").write_text("[]")
+    (tmp_path / "v.json").write_text('{"name": "v"}')
     path = tmp_path / "chainfold.toml"
     path.write_text(
         "".join(
@@ -133,17 +141,24 @@ def known_keys(tmp_path: Path) -> set[str]:
         assert names, problem
         section = place.split(" ")[0].removesuffix("qqqqqq")
         known |= {section + name for name in names.split(", ")}
-    own = {"chains.x": "chains.<name>", "contracts.y": "contracts.<name>"}
-    own["signers.z"] = "signers.<name>"
+    own = {f"chains.{name}": "chains.<name>" for name in "xu"}
+    own |= {"contracts.y": "contracts.<name>"}
+    own |= {"signers.z": "signers.<name>", "programs.v": "programs.<name>"}
     own["auth.external.w"] = "auth.external.<name>"
+    known = {k.replace("contracts.y.commands.c.", COMMANDS) for k in known}
     for name, shown in own.items():
         known = {key.replace(name, shown) for key in known}
-    return known - {"chains", "contracts", "signers", *sections}
+    return (
+        known
+        - {"chains", "contracts", "programs", "signers", "tables"}
+        - {"contracts.<name>.commands", *sections}
+    )
 
 
 def test_every_setting_is_in_the_reference(tmp_path):
     named_by_the_operator = {
         "chains.<name>.contracts.<contract>", "chains.<name>.programs.<program>",
+        *(f"tables.<name>.{key}" for key in ("doc", "index", "<column>")),
     }  # fmt: skip
 
     written = set(documented()) - named_by_the_operator

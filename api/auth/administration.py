@@ -27,7 +27,7 @@ from db.declare.roles import Role
 ACCOUNT = shape(
     account={"type": "string", "format": "uuid"},
     login="string",
-    roles={"type": "array", "items": {"type": "string", "enum": [*Role]}},
+    roles={"type": "array", "items": {"type": "string"}},
     created_at="integer",
     disabled_at={"type": ["integer", "null"]},
 )
@@ -39,7 +39,7 @@ ACCOUNTS = shape(
 class Roles(Body, frozen=True):
     """All the roles that an account shall have."""
 
-    roles: Annotated[list[Role], Meta(max_length=len(Role))]
+    roles: Annotated[list[str], Meta(max_length=50)]
 
 
 BODIES = (Roles,)
@@ -106,9 +106,18 @@ def _list(gate: Gate) -> dict[str, object]:
 
 def _set_roles(gate: Gate, account: str, body: Roles) -> dict[str, object]:
     principal, account_id = _operator_of_another(gate, account)
+    declared = gate.service.registry.roles
+    unknown = sorted({*body.roles} - declared.keys())
+    if unknown:
+        raise Problem(
+            "bad_body",
+            f"roles: there is no {', '.join(unknown)}. Choose of "
+            f"{', '.join(declared)}.",
+        )
+    roles = {declared[role] for role in body.roles}
     with gate.begin() as connection:
         try:
-            changed = accounts.set_roles(connection, account_id, set(body.roles))
+            changed = accounts.set_roles(connection, account_id, roles)
         except accounts.NoSuchAccount as error:
             raise Problem("no_such_row", f"Not done: {error}") from None
     audit("roles_set", principal=principal, account=account_id, roles=changed.roles)

@@ -17,9 +17,9 @@ from sqlalchemy import Engine
 from api.auth.gate import client_address
 from api.auth.principal import Principal
 from api.service import Service
-from db.domains.audit.entries import SecurityEvent
 from db.engine import Unavailable
 from db.journal.append import Actor, append
+from db.journal.audit.entries import SecurityEvent
 
 Pairs = dict[str, Any]
 AGENT_LENGTH = 200

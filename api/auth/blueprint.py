@@ -8,6 +8,7 @@ from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from api.auth import administration, external, keys, sign_in, wallets
 from api.auth.gate import Gate
 from api.service import PREFIX
+from db.registry import Registry
 
 _PARTS = (sign_in, wallets, external, keys, administration)
 
@@ -24,10 +25,14 @@ def auth_blueprint(gate: Gate) -> Blueprint:
     return blueprint
 
 
-def auth_components() -> dict[str, Any]:
-    """The schemas of the bodies, by name."""
+def auth_components(registry: Registry) -> dict[str, Any]:
+    """The schemas of the bodies, by name, with the roles that are declared."""
     bodies = [body for part in _PARTS for body in part.BODIES]
     _, found = msgspec.json.schema_components(
         bodies, ref_template="#/components/schemas/{name}"
     )
+    found["Roles"]["properties"]["roles"]["items"]["enum"] = [*registry.roles]
+    open_to_all = [name for name, role in registry.roles.items() if role.self_service]
+    if open_to_all:
+        found["Registration"]["properties"]["role"] = {"enum": [*open_to_all, None]}
     return dict(found)

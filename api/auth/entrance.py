@@ -16,7 +16,6 @@ from api.auth.tokens import new_access_token
 from api.errors import Problem
 from commands.submit import new_id
 from db.accounts import accounts, attempts, sessions
-from db.declare.roles import Role
 
 _TEXT = {"type": "string"}
 TOKENS = shape(
@@ -157,5 +156,5 @@ def _create(
 ) -> accounts.Account:
     return accounts.create_account(
         connection, login,
-        account_id=account_id, roles=[Role.INVESTOR], now=gate.now(),
+        account_id=account_id, roles=gate.newcomer_roles, now=gate.now(),
     )  # fmt: skip

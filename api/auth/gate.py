@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine
 from api.auth.options import AuthOptions
 from api.auth.principal import Principal, current_principal
 from api.service import Service
+from db.declare.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,11 @@ class Gate:
     service: Service
     writer: Engine
     options: AuthOptions
+
+    @property
+    def newcomer_roles(self) -> list[Role]:
+        """The roles of an account whose owner has chosen none."""
+        return [each for each in self.service.registry.roles.values() if each.newcomer]
 
     def now(self) -> datetime:
         """The time."""

@@ -31,10 +31,7 @@ from api.auth.routes import (
 from api.errors import Problem
 from commands.submit import new_id
 from db.accounts import accounts, sessions
-from db.declare.roles import Role
 
-# Who may have which role without anybody else's say.
-SELF_SERVICE = (Role.INVESTOR, Role.ISSUER)
 _LOGIN = re.compile(r"(?=.{3})[a-zA-Z0-9._%+-]{1,64}(@[a-zA-Z0-9.-]{1,189})?")
 
 Login = Annotated[str, Meta(min_length=1, max_length=254)]
@@ -46,7 +43,7 @@ class Registration(Body, frozen=True):
 
     login: Login
     password: Password
-    role: Role = Role.INVESTOR
+    role: str | None = None
 
 
 class SignIn(Body, frozen=True):
@@ -82,7 +79,7 @@ def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
     """`register`, `token`, `token/refresh`."""
 
     def register() -> Response:
-        """Opens an account. Only `investor` and `issuer` can be chosen."""
+        """Opens an account, with a role that is open to everybody, or none."""
         return answer(_register(gate, read_body(Registration)), 201)
 
     def sign_in() -> Response:
@@ -159,17 +156,25 @@ def _register(gate: Gate, body: Registration) -> dict[str, object]:
             "registration_closed",
             "Accounts are not opened here. Ask an operator for one.",
         )
-    if body.role not in SELF_SERVICE:
+    roles = gate.newcomer_roles if body.role is None else [body.role]
+    declared = gate.service.registry.roles
+    if any(role not in declared for role in roles):
+        raise Problem(
+            "bad_body", f"role: there is no {body.role}, but {', '.join(declared)}."
+        )
+    if not all(declared[role].self_service for role in roles):
+        choices = [name for name, role in declared.items() if role.self_service]
         raise Problem(
             "not_allowed",
             f"Nobody can give themselves the role {body.role}. Open an account as "
-            f"{' or '.join(SELF_SERVICE)} and ask an operator.",
+            f"{' or '.join(choices) or 'nobody yet'} and ask an operator.",
         )
     login, hashed = check_login(body.login), hash_password(body.password)
     with gate.begin() as connection:
         try:
             made = accounts.create_account(
-                connection, login, account_id=new_id(), roles=[body.role],
+                connection, login, account_id=new_id(),
+                roles=[declared[role] for role in roles],
                 now=gate.now(), password_hash=hashed,
             )  # fmt: skip
         except accounts.LoginTaken as error:

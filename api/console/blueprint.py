@@ -14,6 +14,7 @@ from api.auth.principal import require_role
 from api.command_problems import told
 from api.console import pages, visitors
 from api.errors import PROBLEMS, Problem
+from api.schedules import states_of
 from api.writes import actor_of
 from commands import actions
 from db import reads
@@ -40,6 +41,7 @@ def console_blueprint(gate: Gate, *, https: bool) -> Blueprint:
     _add_entrance(blueprint, gate, https=https)
     _add_pages(blueprint, gate)
     _add_forms(blueprint, gate)
+    _add_command_forms(blueprint, gate)
     blueprint.after_request(_headers)
     blueprint.register_error_handler(visitors.NotSignedIn, _to_sign_in)
     blueprint.register_error_handler(Problem, _problem)
@@ -102,21 +104,18 @@ def _add_pages(blueprint: Blueprint, gate: Gate) -> None:
         found = visitors.visitor(gate)
         return _show("signers.html", found, signers=pages.signers(gate))
 
+    def schedules() -> Response:
+        found = visitors.visitor(gate)
+        return _show("schedules.html", found, schedules=states_of(gate.service))
+
     blueprint.add_url_rule("/", view_func=commands)
+    blueprint.add_url_rule("/schedules", view_func=schedules)
     blueprint.add_url_rule("/commands/<uuid:command_id>", view_func=command)
     blueprint.add_url_rule("/held", view_func=held)
     blueprint.add_url_rule("/signers", view_func=signers)
 
 
 def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
-    @takes(FORM)
-    def release_command(command_id: uuid.UUID) -> Response:
-        return _act(command_id, actions.release_command)
-
-    @takes(FORM)
-    def cancel_command(command_id: uuid.UUID) -> Response:
-        return _act(command_id, actions.cancel_command)
-
     @takes(FORM)
     def resume(name: str) -> Response:
         found = visitors.check_form(gate)
@@ -131,6 +130,36 @@ def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
                 actor=actor_of(found.principal), now=gate.now(),
             )  # fmt: skip
         return _see_other(f"{visitors.PATH}/signers")
+
+    @takes(FORM)
+    def run(name: str) -> Response:
+        found = visitors.check_form(gate)
+        require_role(found.principal, Role.OPERATOR)
+        try:
+            with gate.begin() as connection:
+                actions.run_schedule(
+                    connection, gate.service.registry, name,
+                    actor=actor_of(found.principal), now=gate.now(),
+                )  # fmt: skip
+        except actions.UnknownSchedule as error:
+            raise Problem("no_such_row", f"{error}.") from None
+        return _see_other(f"{visitors.PATH}/schedules")
+
+    for rule, view in (
+        ("/signers/<name>/resume", resume),
+        ("/schedules/<name>/run", run),
+    ):
+        blueprint.add_url_rule(rule, view_func=view, methods=["POST"])
+
+
+def _add_command_forms(blueprint: Blueprint, gate: Gate) -> None:
+    @takes(FORM)
+    def release_command(command_id: uuid.UUID) -> Response:
+        return _act(command_id, actions.release_command)
+
+    @takes(FORM)
+    def cancel_command(command_id: uuid.UUID) -> Response:
+        return _act(command_id, actions.cancel_command)
 
     def _act(command_id: uuid.UUID, act: Callable[..., CommandRow]) -> Response:
         found = visitors.check_form(gate)
@@ -147,7 +176,6 @@ def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
     for rule, view in (
         (f"{one}/release", release_command),
         (f"{one}/cancel", cancel_command),
-        ("/signers/<name>/resume", resume),
     ):
         blueprint.add_url_rule(rule, view_func=view, methods=["POST"])
 

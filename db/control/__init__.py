@@ -21,6 +21,7 @@ from db.control.indexing import (
     declaration,
     endpoint_limit,
     follower,
+    function,
     incident,
     lease,
     proof,
@@ -33,6 +34,7 @@ from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import signed, signing_day, signing_from, signing_stop
 from db.control.solana import failed_transaction, listing, signature
+from db.control.timers import due_done, schedule, schedule_request, schedule_run
 
 __all__ = [
     "account",
@@ -44,9 +46,11 @@ __all__ = [
     "command_event",
     "coverage",
     "declaration",
+    "due_done",
     "endpoint_limit",
     "failed_transaction",
     "follower",
+    "function",
     "incident",
     "journal_entry",
     "journal_head",
@@ -58,6 +62,9 @@ __all__ = [
     "reaction",
     "refresh_token",
     "relay",
+    "schedule",
+    "schedule_request",
+    "schedule_run",
     "sender_transaction",
     "session",
     "sign_in_attempt",

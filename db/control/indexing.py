@@ -149,6 +149,14 @@ declaration = Table(
     UniqueConstraint("kind", "relation"),
 )
 
+# The SQL functions that were loaded, with the digests of their files.
+function = Table(
+    "function",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+)
+
 # Logs of followed contracts that are not what their ABI says. `kept`: the log is among
 # the facts all the same, with values that were mended; here are its raw bytes.
 undecodable_log = Table(

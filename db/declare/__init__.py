@@ -3,9 +3,9 @@
 `fields` say what a value is, `events` what a chain can say, `folds` how facts become
 one value, `projections` which table they make, `commands` what may be asked and by
 which `roles`, `rules` what speaks against it, `reactions` what follows from a fact,
-`journal` what we say ourselves and do not tell everyone. Each module's docstring is its
-part of the manual; a mistake raises `DeclarationError` at import, with file, name and
-remedy.
+`timers` what time asks for, `journal` what we say ourselves and do not tell everyone.
+Each module's docstring is its part of the manual; a mistake raises `DeclarationError`
+at import, with file, name and remedy.
 """
 
 from db.declare.commands import CALLER, Call, Command, Route
@@ -31,6 +31,7 @@ from db.declare.fields import (
     Uuid,
 )
 from db.declare.folds import (
+    Average,
     Count,
     CountDistinct,
     First,
@@ -41,14 +42,16 @@ from db.declare.folds import (
     Replay,
     Stage,
     Sum,
+    Top,
 )
 from db.declare.journal import EVERYONE, Entry, Personal
-from db.declare.projections import Key, Projection
+from db.declare.projections import Bucket, Key, Projection
 from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
 from db.declare.roles import Role
 from db.declare.rules import Asker, Refusal, RowOf, Tables
 from db.declare.solana import Program
+from db.declare.timers import Due, Schedule, due, schedule
 
 __all__ = [
     "CALLER",
@@ -56,8 +59,10 @@ __all__ = [
     "STAFF",
     "Address",
     "Asker",
+    "Average",
     "Blob",
     "Bool",
+    "Bucket",
     "Bytes32",
     "Call",
     "Command",
@@ -65,6 +70,7 @@ __all__ = [
     "Count",
     "CountDistinct",
     "DeclarationError",
+    "Due",
     "Entry",
     "Event",
     "EventView",
@@ -93,12 +99,16 @@ __all__ = [
     "Role",
     "Route",
     "RowOf",
+    "Schedule",
     "Signature",
     "Stage",
     "Sum",
     "Tables",
     "Text",
+    "Top",
     "Uint",
     "Uuid",
+    "due",
     "reaction",
+    "schedule",
 ]  # fmt: skip

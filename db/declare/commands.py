@@ -17,10 +17,12 @@
 
 `call` names a contract and a function of its ABI, which are checked at import, as are
 the arguments; `at=` gives the field that holds the contract's address when a factory
-makes many, `value=` the field with the wei to send. `signer` is a name in the settings,
-or `CALLER`: the client's own wallet signs. `proof` is the event that shows that it was
-done. `role` is who may ask, one or several. `rules` are generators of refusals
-(`db.declare.rules`). `once_per` names the fields that make a reaction's wish the same.
+makes many, `value=` the field with the wei to send. Parameters whose names Python or
+`Call` reserve stand in a mapping: `Call("Token.approve", {"value": amount}, …)`.
+`signer` is a name in the settings, or `CALLER`: the client's own wallet signs. `proof`
+is the event that shows that it was done. `role` is who may ask, one or several. `rules`
+are generators of refusals (`db.declare.rules`). `once_per` names the fields that make a
+reaction's wish the same.
 
 `route` is its path in the API besides `/commands/<slug>`. What is in angle brackets
 fills a field: `"campaigns/<campaign>/pause"`. With a projection, as in
@@ -36,15 +38,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from abis import load_abi
+from db.declare.artifacts import load_abi
+from db.declare.bodies import refuse_bases, refuse_unknown
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, domain_of, snake_case
+from db.declare.events import Event
 from db.declare.evm.signatures import canonical_type
 from db.declare.evm.types import holds
 from db.declare.fields import Field
+from db.declare.names import domain_of, snake_case
 from db.declare.projections import Projection
 from db.declare.roles import Role
-from db.declare.rules import Rule
+from db.declare.rules import Rule, check_rules
+
+WORDS = frozenset(
+    {"role", "signer", "call", "record", "proof", "rules", "once_per", "route"}
+)
 
 
 class Caller:
@@ -60,11 +68,21 @@ CALLER = Caller()
 class Call:
     """A function of a contract, and the field that fills each of its parameters."""
 
+    abi: list[dict[str, Any]] | None = None  # of a contract of the settings
+
     def __init__(
-        self, function: str, *, at: Any = None, value: Any = None, **arguments: Any
+        self,
+        function: str,
+        arguments: Mapping[str, Any] | None = None,
+        /,
+        *,
+        at: Any = None,
+        value: Any = None,
+        **named: Any,
     ) -> None:
         self.contract, _, self.function = function.partition(".")
-        self.at, self.value, self.arguments = at, value, arguments
+        self.at, self.value = at, value
+        self.arguments = {**(arguments or {}), **named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +166,10 @@ class Command:
 
     def __init_subclass__(cls) -> None:
         body = cls.__dict__
+        refuse_bases(cls.__name__, cls.__bases__, Command)
+        refuse_unknown(
+            cls.__name__, body, WORDS, "fields", lambda v: isinstance(v, Field)
+        )
         fields = {name: item for name, item in body.items() if isinstance(item, Field)}
         names = {id(item): name for name, item in fields.items()}
         call, record = body.get("call"), body.get("record")
@@ -167,11 +189,16 @@ class Command:
             doc=(cls.__doc__ or "").strip(),
             fields=fields,
             roles=_roles(cls.__name__, body.get("role")),
-            rules=tuple(body.get("rules", ())),
+            rules=check_rules(cls.__name__, body.get("rules", ())),
             once_per=_once_per(cls.__name__, body.get("once_per", ()), names),
             signer=_signer(cls.__name__, body.get("signer"), spec),
             call=spec,
-            proof=_proof(cls.__name__, body.get("proof"), spec),
+            proof=_proof(
+                cls.__name__,
+                body.get("proof"),
+                spec,
+                plain=isinstance(call, Call) and call.abi is not None,
+            ),
             record=record,
             route=_route(cls.__name__, body.get("route"), fields),
         )
@@ -264,8 +291,10 @@ def _signer(subject: str, given: Any, call: CallSpec | None) -> str | None:
     return given
 
 
-def _proof(subject: str, given: Any, call: CallSpec | None) -> type[Event] | None:
-    if call is None:
+def _proof(
+    subject: str, given: Any, call: CallSpec | None, *, plain: bool
+) -> type[Event] | None:
+    if call is None or (given is None and plain):
         return None
     if not (isinstance(given, type) and issubclass(given, Event)):
         raise DeclarationError(subject, "nothing proves it", "write `proof = <Event>`")
@@ -287,9 +316,10 @@ def _route(subject: str, given: Any, fields: Mapping[str, Field]) -> Route | Non
 
 
 def _find_function(subject: str, call: Call) -> Mapping[str, Any]:
+    abi = load_abi(call.contract) if call.abi is None else call.abi
     found = [
         item
-        for item in load_abi(call.contract)
+        for item in abi
         if item.get("type") == "function"
         and item["name"] == call.function
         and {part["name"] for part in item["inputs"]} == set(call.arguments)
@@ -298,7 +328,7 @@ def _find_function(subject: str, call: Call) -> Mapping[str, Any]:
         return found[0]
     there = [
         f"{item['name']}({', '.join(part['name'] for part in item['inputs'])})"
-        for item in load_abi(call.contract)
+        for item in abi
         if item.get("type") == "function" and item["name"] == call.function
     ]
     raise DeclarationError(

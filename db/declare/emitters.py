@@ -40,13 +40,18 @@ def implicit(transaction: Field) -> dict[str, Field]:
 
 
 class Emitter(ABC):
-    """What writes events: a contract, a program, or the journal."""
+    """A contract, a program or the journal: it writes events."""
 
     __slots__ = ()
 
     name: str  # in the settings, and in declarations
     implicit: ClassVar[Mapping[str, Field]]  # values that no schema names
     encoding: ClassVar[Encoding] = Encoding.HEX  # of addresses as text
+
+    @property
+    @abstractmethod
+    def interface(self) -> Any:
+        """The ABI or IDL: equal for emitters that write the same events."""
 
     @property
     def makers(self) -> "Mapping[str, FieldRef]":

@@ -16,22 +16,29 @@ Every event also has `block_time` (seconds since the epoch), `height`, `position
 signature, for an overloaded event) on the chain when it is not the class's;
 `where = {param: value}` takes only the logs with those values, so one event on the
 chain may be several here.
+
+The source may be a `Program` of Solana, `Program("ledger")` of `idl/ledger.json`. Its
+events and its instructions are declared alike; the accounts that an instruction names
+are fields too, `Pubkey()`, and the transaction's id is its signature.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, cast
 
+from db.declare.bodies import refuse_bases, refuse_unknown, text_word
+from db.declare.buckets import bucket_named
 from db.declare.emitters import PLACE, Emitter, Schema
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
 from db.declare.fields import Field, Kind
+from db.declare.names import domain_of, snake_case
 from db.declare.readers import Readers
 from db.declare.values import value_field
 
 KEYS = frozenset({"position", "transaction"})  # those that may be a projection's key
+WORDS = frozenset({"source", "name", "where"})  # of an event's class body
 RESERVED = frozenset(
     {*PLACE, "transaction", "chain", "source", "name", "where", "spec", "as_of"}
     | {"keyed", "only", "event", "keys", "condition", "identity", "field_for_key"}
@@ -96,6 +103,7 @@ class EventMeta(type):
     ) -> "EventMeta":
         if not bases:
             return super().__new__(mcs, name, bases, body)
+        refuse_bases(name, bases, mcs.base())
         fields = {key: item for key, item in body.items() if isinstance(item, Field)}
         cls = super().__new__(
             mcs, name, bases, {k: v for k, v in body.items() if k not in fields}
@@ -104,6 +112,11 @@ class EventMeta(type):
             item.name = key
         cls.spec = cls.read_spec(name, body, fields)
         return cls
+
+    @staticmethod
+    def base() -> type:
+        """The class that declarations of this kind name as their base."""
+        return Event
 
     def read_spec(
         cls, name: str, body: dict[str, Any], fields: dict[str, Field]
@@ -184,7 +197,7 @@ class EventView:
         found = self.event.spec.fields.get(name)
         if found is None and name in KEYS:
             return self.event.spec.source.implicit[name]
-        return found
+        return bucket_named(name) if found is None else found
 
     def identity(self) -> tuple[Any, ...]:
         """Equal for two views that select the same facts under the same keys."""
@@ -220,21 +233,15 @@ class FieldRef(Expression):
         return f"{self.view.event.spec.id}.{self.field.name}"
 
 
-@cache
-def snake_case(name: str) -> str:
-    """`CampaignCreated` to `campaign_created`, `NFTMinted` to `nft_minted`."""
-    name = re.sub(r"([A-Z]+)([A-Z][a-z])", r"\1_\2", name)
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
-
-
-def camel_case(name: str) -> str:
-    """`funding_goal` to `fundingGoal`."""
-    head, *rest = name.split("_")
-    return head + "".join(word.capitalize() for word in rest)
-
-
 def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> EventSpec:
+    refuse_unknown(name, body, WORDS, "fields", lambda v: isinstance(v, Field))
     source = body.get("source")
+    if isinstance(source, Field):
+        raise DeclarationError(
+            name,
+            f"its source is its own field {source.name!r}, which hides the contract",
+            "give the contract another name than the field",
+        )
     if not isinstance(source, Emitter):
         raise DeclarationError(
             name,
@@ -242,10 +249,15 @@ def _read_spec(name: str, body: dict[str, Any], fields: dict[str, Field]) -> Eve
             "write `source = Contract(…)` or `source = Program(…)` in its body",
         )
     check_names(name, fields)
-    schema = source.find(name, str(body.get("name", name)))
+    schema = source.find(name, text_word(name, body, "name", name))
     for item in fields.values():
         source.bind(name, item, schema)
-    where = dict(body.get("where", {}))
+    where = body.get("where", {})
+    if not isinstance(where, Mapping):
+        raise DeclarationError(
+            f"{name}.where", f"{where!r} gives no values", 'write where = {"param": 3}'
+        )
+    where = dict(where)
     source.check_where(name, where, schema)
     domain, doc = domain_and_doc(body)
     return EventSpec(name, domain, doc, source, schema, fields, where)
@@ -272,11 +284,3 @@ def domain_and_doc(body: Mapping[str, Any]) -> tuple[str, str]:
     """The domain that a class body belongs to, and its docstring."""
     domain = str(body.get("__domain__", domain_of(str(body.get("__module__", "")))))
     return domain, (body.get("__doc__") or "").strip()
-
-
-def domain_of(module: str) -> str:
-    """`crowdfunding` for `db.domains.crowdfunding.events`, else the last name."""
-    parts = module.split(".")
-    if parts[:2] == ["db", "domains"] and len(parts) > 2:
-        return parts[2]
-    return parts[-1]

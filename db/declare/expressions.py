@@ -9,7 +9,9 @@ division by zero gives None.
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
+
+from db.declare.errors import DeclarationError
 
 Lookup = Callable[["Expression"], Any]
 
@@ -40,6 +42,15 @@ class Expression:
 
     def __floordiv__(self, other: Any) -> "Binary":
         return Binary("//", self, as_expression(other))
+
+    def __truediv__(self, other: Any) -> NoReturn:
+        raise DeclarationError(
+            f"{self.describe()} / …",
+            "values are whole numbers, which have no exact quotient",
+            "write // for division that leaves the rest out",
+        )
+
+    __rtruediv__ = __truediv__
 
     def __neg__(self) -> "Binary":
         return Binary("-", Constant(0), self)

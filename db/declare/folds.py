@@ -10,15 +10,18 @@ position, for each key touched. Both give the same answer in any order of arriva
 | Count          | how many facts                                    | mergeable |
 | CountDistinct  | how many different values                         | mergeable |
 | Min, Max       | the least, the greatest value                     | mergeable |
+| Top            | the n greatest values, the greatest first         | mergeable |
 | First, Latest  | the value at the lowest, the highest position     | mergeable |
 | Stage          | the state of a machine moved by legal moves only  | replayed  |
 | Replay         | whatever a pure Python reducer returns            | replayed  |
+| Average        | the sum by the number of facts, rounded to zero   | of both   |
 
 A value may come from several events: `Latest(a.x, b.y)`, and may be a constant or an
 expression: `Latest({Registered: True, Deactivated: False})`, `Sum(a.x, -b.y)`.
 `where=` narrows the facts that count. Of two values that one fact brings (an event read
 under two keys), `First` keeps the least and `Latest` the greatest; a `Stage` takes its
-moves in the order they are written.
+moves in the order they are written. `price = Average(e.Sold.price)` keeps the exact sum
+and number beside it, as `price_sum` and `price_count`.
 """
 
 import hashlib
@@ -29,10 +32,11 @@ from typing import Any
 
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView, FieldRef
-from db.declare.expressions import Constant, Expression, as_expression
+from db.declare.expressions import Binary, Constant, Expression, as_expression
 from db.declare.fields import Field, Int, Json, Kind, Text, Uint
 from db.declare.values import common_field, value_field
 
+TOP_MOST = 100  # values of a Top, which every merge sorts
 Reducer = Callable[[Any, Any], Any]
 
 
@@ -134,6 +138,25 @@ class Count(Fold):
         return Constant(1)
 
 
+class Average(Binary):
+    """The sum divided by the number of facts: a row expression over both.
+
+    Their columns are `<name>_sum` and `<name>_count`, exact and of any size. Without
+    facts it has no value.
+    """
+
+    def __init__(self, *sources: Any, where: Expression | None = None) -> None:
+        total = Sum(*sources, where=where)
+        views = [_with_value(each) for each in total.contributions]
+        super().__init__("//", total, Count(*views))
+
+    def name_folds(self, name: str) -> dict[str, Fold]:
+        """Name the folds that it is made of; by name."""
+        assert isinstance(self.left, Fold) and isinstance(self.right, Fold)  # noqa: PT018
+        self.left.name, self.right.name = f"{name}_sum", f"{name}_count"
+        return {self.left.name: self.left, self.right.name: self.right}
+
+
 class CountDistinct(Fold):
     """The number of different values, which are kept in a table beside the rows."""
 
@@ -157,6 +180,30 @@ class Min(Fold):
 
 class Max(Fold):
     """The greatest value."""
+
+
+class Top(Fold):
+    """The greatest values, the greatest first: `Top(5, e.Sold.price)`.
+
+    A JSON list of decimal strings; of equal values each counts.
+    """
+
+    def __init__(
+        self, number: int, *sources: Any, where: Expression | None = None
+    ) -> None:
+        if type(number) is not int or not 1 <= number <= TOP_MOST:
+            raise DeclarationError(
+                "Top", f"{number!r} is no number of values", f"write 1 to {TOP_MOST}"
+            )
+        self.number = number
+        super().__init__(*sources, where=where)
+
+    @property
+    def field(self) -> Field:
+        return Json()
+
+    def definition(self) -> list[Any]:
+        return [*super().definition(), self.number]
 
 
 class First(Fold):
@@ -235,6 +282,14 @@ class Replay(Fold):
     def definition(self) -> list[Any]:
         source = inspect.getsource(self.reducer)
         return [*super().definition(), hashlib.sha256(source.encode()).hexdigest()]
+
+
+def _with_value(contribution: Contribution) -> EventView:
+    """The view without the facts that bring no value: a division by zero has none."""
+    value = contribution.value
+    if "//" in value.describe():
+        return contribution.view.only(value == value)
+    return contribution.view
 
 
 def _check_origins(moves: tuple[tuple[list[str], Any, str], ...]) -> None:

@@ -30,6 +30,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, cast
 
+from db.declare.bodies import refuse_unknown
 from db.declare.emitters import Emitter, implicit
 from db.declare.errors import DeclarationError
 from db.declare.events import (
@@ -45,11 +46,16 @@ from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Journal(Emitter):
-    """What writes entries: us. Nothing but its class body describes an entry."""
+    """The emitter of entries, which nothing but their class bodies describe."""
 
     implicit: ClassVar[Mapping[str, Field]] = implicit(Bytes32())  # of entries: hashes
 
     name: str = "journal"
+
+    @property
+    def interface(self) -> None:
+        """Nothing: entries are described by their class bodies alone."""
+        return None
 
     def find(self, subject: str, wanted: str) -> Mapping[str, Any]:
         """The schema of an entry whose fields are not tied to it yet."""
@@ -119,6 +125,10 @@ class EntryMeta(EventMeta):
         cls.spec = _with_personal(cast(EntrySpec, cls.spec), kept)
         return cls
 
+    @staticmethod
+    def base() -> type:
+        return Entry
+
     def read_spec(
         self, name: str, body: dict[str, Any], fields: dict[str, Field]
     ) -> EventSpec:
@@ -132,6 +142,9 @@ class EntryMeta(EventMeta):
             raise DeclarationError(
                 name, "it says nothing", "give it a field that is not personal"
             )
+        refuse_unknown(
+            name, body, {"readable_by"}, "fields", lambda v: isinstance(v, Field)
+        )
         check_names(name, fields)
         domain, doc = domain_and_doc(body)
         schema = JOURNAL.find(name, name)

@@ -1,10 +1,10 @@
 """Names fit for SQL, for the events of contracts and programs that have no code."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 
-from db.declare.events import RESERVED, snake_case
-from db.declare.fields import Field
+from db.declare.events import RESERVED
+from db.declare.names import snake_case
 
 # Key words that Postgres reserves (its manual, appendix C), as column names.
 _SQL = frozenset(
@@ -24,7 +24,7 @@ _SQL = frozenset(
 )
 
 
-def domain_of(emitter: str) -> str:
+def emitter_domain(emitter: str) -> str:
     """The domain of a contract or program in the settings: its tables begin with it."""
     return snake_case(clean_name(emitter))
 
@@ -44,7 +44,7 @@ def column_name(param: str) -> str:
     return f"{name}_" if name in _SQL or name in RESERVED else name
 
 
-def free_name(name: str, taken: Mapping[str, Field]) -> str:
+def free_name(name: str, taken: Collection[str]) -> str:
     """The name, with a `_` behind it for each that is taken."""
     while name in taken:
         name = f"{name}_"

@@ -12,11 +12,12 @@
         invested = paid_in - paid_back
 
 Every event a projection reads has a field with each key's name, or is `keyed`. A row
-exists for a key as soon as one fact of any of its events has that key. Arithmetic and
-comparisons of folds are row expressions: computed on read, never stored. `plural`
-overrides the name of the view and the route; `index` names the stored columns that
-readers sort and filter by. A projection of journal entries may say `readable_by`, as
-entries do.
+exists for a key as soon as one fact of any of its events has that key. A key may be a
+time: `day = Bucket("1 day")` is the beginning of the day (UTC) of the fact's block.
+Arithmetic and comparisons of folds are row expressions: computed on read, never stored.
+`plural` overrides the name of the view and the route; `index` names the stored columns
+that readers sort and filter by. A projection of journal entries may say `readable_by`,
+as entries do.
 """
 
 import hashlib
@@ -27,11 +28,25 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from db.declare.bodies import names_word, refuse_bases, refuse_unknown
+from db.declare.buckets import TimeBucket, seconds_of
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, EventView, domain_of, snake_case
+from db.declare.events import Event, EventView
 from db.declare.expressions import Expression
 from db.declare.fields import Field, Kind
-from db.declare.folds import First, Fold, Latest, Max, Min, Stage, Sum
+from db.declare.folds import (
+    Average,
+    Contribution,
+    First,
+    Fold,
+    Latest,
+    Max,
+    Min,
+    Stage,
+    Sum,
+    Top,
+)
+from db.declare.names import domain_of, snake_case
 from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
 from db.declare.values import NUMBERS, alike, type_name, value_field
 
@@ -41,8 +56,21 @@ _RESERVED = frozenset(
 )
 
 
+_WORDS = frozenset({"plural", "index", "readable_by"})
+
+
 class Key:
     """A column that names the row; its type comes from the events' fields."""
+
+
+class Bucket(Key):
+    """A key made from the time of a fact's block: the beginning of its bucket.
+
+    Buckets are counted from 1970-01-01 UTC, in seconds: "1 day", "15 minutes".
+    """
+
+    def __init__(self, length: str) -> None:
+        self.field = TimeBucket(seconds_of(length))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +142,11 @@ class Projection:
 
     def __init_subclass__(cls) -> None:
         body = cls.__dict__
+        refuse_bases(cls.__name__, cls.__bases__, Projection)
+        refuse_unknown(
+            cls.__name__, body, {*_WORDS, "spec"}, "keys, folds, row expressions",
+            lambda value: isinstance(value, Key | Expression),
+        )  # fmt: skip
         keys = [name for name, item in body.items() if isinstance(item, Key)]
         folds = {name: item for name, item in body.items() if isinstance(item, Fold)}
         expressions = {
@@ -121,6 +154,8 @@ class Projection:
             for name, item in body.items()
             if isinstance(item, Expression) and name not in folds
         }
+        folds |= _made_of_folds(cls.__name__, body)
+        _fill_buckets(body, folds)
         _check_names(cls.__name__, keys, folds, expressions)
         key_fields = _key_fields(cls.__name__, keys, folds)
         said = body.get("readable_by")
@@ -132,7 +167,7 @@ class Projection:
             keys=key_fields,
             folds=folds,
             expressions=expressions,
-            index=tuple(body.get("index", ())),
+            index=names_word(cls.__name__, body, "index"),
             readable_by=_readers(cls.__name__, folds, said),
             owned_by=owner_of(cls.__name__, said, {**key_fields, **_stored(folds)}),
         )
@@ -150,6 +185,39 @@ class Projection:
                     f"{name!r} is not a key or a fold",
                     "only stored columns can be indexed",
                 )
+
+
+def _made_of_folds(subject: str, body: Mapping[str, Any]) -> dict[str, Fold]:
+    """The folds of each average, named after it."""
+    found: dict[str, Fold] = {}
+    for name, item in body.items():
+        if isinstance(item, Average):
+            found |= item.name_folds(name)
+    for name in found:
+        if name in body:
+            raise DeclarationError(
+                f"{subject}.{name}",
+                "the name is taken by a part of an average",
+                "choose another name",
+            )
+    return found
+
+
+def _fill_buckets(body: Mapping[str, Any], folds: Mapping[str, Fold]) -> None:
+    """Let every view fill the buckets of a projection from its facts' times."""
+    buckets = [(k, b.field.name) for k, b in body.items() if isinstance(b, Bucket)]
+    if not buckets:
+        return
+    for fold in folds.values():
+        fold.contributions = tuple(
+            Contribution(
+                EventView(
+                    each.view.event, (*each.view.keys, *buckets), each.view.condition
+                ),
+                each.value,
+            )
+            for each in fold.contributions
+        )
 
 
 def _stored(folds: Mapping[str, Fold]) -> dict[str, Field]:
@@ -237,6 +305,13 @@ def _key_fields(
     found: dict[str, Field] = {}
     for fold in folds.values():
         for contribution in fold.contributions:
+            for name, _ in contribution.view.keys:
+                if name not in keys:
+                    raise DeclarationError(
+                        f"{subject}.{fold.name}",
+                        f"keyed({name}=…) names no key of the table",
+                        f"name one of {', '.join(keys)}",
+                    )
             for key in keys:
                 field = contribution.view.field_for_key(key)
                 event = contribution.view.event.spec.name
@@ -263,7 +338,7 @@ def _check_values(subject: str, fold: Fold) -> None:
     if fold.replayed:
         return
     fields = [value_field(c.value) for c in fold.contributions]
-    wanted = NUMBERS if isinstance(fold, Sum) else None
+    wanted = NUMBERS if isinstance(fold, Sum | Top) else None
     if isinstance(fold, (Min, Max)):
         wanted = NUMBERS | {Kind.TEXT}
     for contribution, field in zip(fold.contributions, fields, strict=True):

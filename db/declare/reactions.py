@@ -8,19 +8,26 @@
 
 A reaction is a pure generator: a final fact and the tables as of its block in, commands
 out. It has no database, no clock and no randomness. What it asks for is named by the
-command's `once_per`, so that running it again asks for nothing new.
+command's `once_per`, so that running it again asks for nothing new. It may yield
+entries of the journal too, which are appended with the note that it ran.
+
+A reaction to an `Entry` is given each entry in their order, with the tables folded from
+the journal as of it; what the chain says of it is for the rules of its commands.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from db.declare.commands import Command
 from db.declare.errors import DeclarationError
-from db.declare.events import Event, domain_of
-from db.declare.rules import Tables
+from db.declare.events import Event
+from db.declare.journal import Entry
+from db.declare.names import domain_of
+from db.declare.rules import Tables, takes_two
 
-React = Callable[[Any, Tables], Iterator[Command]]
+React = Callable[[Any, Tables], Iterator[Command | Entry]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,7 @@ def reaction(*, to: type[Event]) -> Callable[[React], Reaction]:
             raise DeclarationError(
                 function.__name__, f"{to!r} is not an event", "react to an Event"
             )
+        _check(function, to)
         return Reaction(
             function.__name__,
             domain_of(function.__module__),
@@ -56,3 +64,13 @@ def reaction(*, to: type[Event]) -> Callable[[React], Reaction]:
         )
 
     return declare
+
+
+def _check(function: React, to: type[Event]) -> None:
+    """Refuse a reaction that could never run."""
+    if not inspect.isgeneratorfunction(function) or not takes_two(function):
+        raise DeclarationError(
+            function.__name__,
+            "it is not a generator of commands and entries",
+            "write def <reaction>(event, tables) and `yield` each command",
+        )

@@ -45,7 +45,7 @@ def owner_of(subject: str, said: Any, fields: Mapping[str, Field]) -> str | None
 
 def _flat(said: Any) -> list[Any]:
     """Return the readers without nested tuples, such as STAFF."""
-    if isinstance(said, Role | str) or not isinstance(said, Iterable):
+    if isinstance(said, str) or not isinstance(said, Iterable):
         return [said]
     return [item for each in said for item in _flat(each)]
 
@@ -62,7 +62,7 @@ def readers_of(subject: str, said: Any) -> Readers:
             f"{subject}.readable_by",
             f"{said!r} is not a list of roles",
             "write (Role.AUDITOR, …), (STAFF, Own(…)) or EVERYONE; roles are "
-            f"{', '.join(Role)}",
+            f"{', '.join(STAFF)}",
         )
     return roles
 

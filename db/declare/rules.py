@@ -11,10 +11,12 @@ against it out. It has no database and no clock: `tables.time` is the time of th
 that the tables are true for, `tables.asker` the `Asker` with roles and wallets.
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from db.declare.errors import DeclarationError
 from db.declare.projections import Projection
 from db.declare.roles import Role
 
@@ -77,3 +79,36 @@ class Tables(Protocol):
 
 
 Rule = Callable[[Any, Tables], Iterator[Refusal]]
+
+
+def check_rules(subject: str, given: Any) -> tuple[Rule, ...]:
+    """The rules that a command's body lists; refuses what could not be asked."""
+    if not isinstance(given, tuple | list):
+        raise DeclarationError(
+            f"{subject}.rules",
+            f"{given!r} is not a list of rules",
+            "write rules = (<rule>,), with a comma behind one rule",
+        )
+    for rule in given:
+        if not callable(rule):
+            raise DeclarationError(
+                f"{subject}.rules",
+                f"{rule!r} cannot be called",
+                "name a function (command, tables) that yields refusals",
+            )
+        if not takes_two(rule):
+            raise DeclarationError(
+                f"{subject}.rules",
+                f"{getattr(rule, '__name__', rule)!r} does not take two arguments",
+                "write def <rule>(command, tables)",
+            )
+    return tuple(given)
+
+
+def takes_two(function: Callable[..., Any]) -> bool:
+    """Whether a function can be called with two arguments by place."""
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    return True

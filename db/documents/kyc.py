@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from db.domains.compliance.projections import KycDocument
+from db.documents.compliance.projections import KycDocument
 from db.sql.columns import state_table
 
 CURRENT = ("pending", "verified")

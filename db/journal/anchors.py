@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
-from db.domains.anchoring.projections import Anchor
+from db.journal.anchoring.projections import Anchor
 from db.journal.root import KIND, DayRoot, closed_days, day_root, subject
 from db.sql.columns import state_table
 

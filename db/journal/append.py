@@ -9,7 +9,7 @@ commit, so it is best done last; a transaction that is undone leaves no gap. Fac
 in order and one at a time, so rows are always gone on from and never recomputed.
 
 The entry gets its place, its hash and its fact in one call of a function in Postgres
-(`db/migrations/versions/0007_append.py`): a statement that appends at its end, in
+(`db/sql/functions/append_entry.sql`): a statement that appends at its end, in
 autocommit, holds the journal for no round trip at all.
 """
 
@@ -153,7 +153,9 @@ def _as_fact(entry: Entry, body: Mapping[str, Any]) -> dict[str, Any]:
     """The values as Postgres reads them from JSON into the columns of the fact."""
     fields = entry.spec.fields
     return {
-        name: "\\x" + value[2:] if fields[name].kind is Kind.BYTES else value
+        name: "\\x" + entry.values[name].hex()
+        if fields[name].kind is Kind.BYTES
+        else value
         for name, value in body.items()
     }
 

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from db.control import journal_entry, subject_key
-from db.domains.audit.entries import SubjectErased
 from db.journal.append import Actor, Appended, append
+from db.journal.audit.entries import SubjectErased
 from db.journal.entries import entry_row, read_entry
 from db.journal.head import lock_head
 from db.journal.keys import decrypt, delete_key, find_key, is_erased

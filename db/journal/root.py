@@ -15,10 +15,10 @@ from sqlalchemy import Connection, Date, func, select
 
 from db.control import journal_entry
 from db.control import source as source_table
-from db.domains.audit.entries import DayClosed
 from db.errors import DatabaseError
 from db.journal import merkle
 from db.journal.append import Actor, append
+from db.journal.audit.entries import DayClosed
 from db.journal.entries import read_entry
 from db.journal.head import SOURCE, lock_head
 from db.registry import Registry

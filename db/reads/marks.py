@@ -28,7 +28,6 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Connection,
-    LargeBinary,
     Text,
     bindparam,
     text,
@@ -48,7 +47,7 @@ class Block:
 
     chain: str
     height: int
-    hash: bytes | None
+    hash: str | None  # as the chain writes it
     time: int | None  # seconds since the epoch
     final: bool
     exact: bool
@@ -59,7 +58,7 @@ class Block:
         return {
             "chain": self.chain,
             "height": self.height,
-            "hash": None if self.hash is None else "0x" + self.hash.hex(),
+            "hash": self.hash,
             "time": self.time,
             "final": self.final,
             "exact": self.exact,
@@ -81,7 +80,7 @@ class Mark:
 
 
 # Postgres plans a function once in a session, and this would be most of the planning of
-# a small read (`db/migrations/versions/0009_mark.py`). What it reads is in the snapshot
+# a small read (`db/sql/functions/mark.sql`). What it reads is in the snapshot
 # of the statement that calls it; that it locks its tables later does no harm, as no
 # migration puts others in their place.
 _MARK = (
@@ -97,7 +96,7 @@ _MARK = (
     .columns(
         chain=Text,
         checkpoint=BigInteger,
-        block_hash=LargeBinary,
+        block_hash=Text,
         block_time=BigInteger,
         final=Boolean,
         exact=Boolean,
@@ -148,7 +147,7 @@ def mark_of(row: Sequence[Any], as_of: int | None) -> Mark:
         block = Block(
             chain=chain,
             height=checkpoint if as_of is None else as_of,
-            hash=None if hash_ is None else bytes(hash_),
+            hash=hash_,
             time=time,
             final=final,
             exact=exact or as_of is not None,

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy import Column as TableColumn
 
 from db.coverage import Stream
-from db.declare import EventView, Stage
+from db.declare import EventView
 from db.declare.projections import ProjectionSpec
 from db.position import MAX_HEIGHT, BlockRange
 from db.reads.cursor import decode_cursor, query_digest
@@ -53,9 +53,11 @@ from db.reads.values import (
 )
 from db.sql import replay
 from db.sql.as_of import as_of_select
-from db.sql.columns import STATE, fact_table, field_type, fold_columns
+from db.sql.columns import STATE, fact_table
 from db.sql.ddl import projection_columns
 from db.sql.fold import Restrict, fold_select, key_columns, view_condition
+from db.sql.folds import sql_folds
+from db.sql.types import field_type
 
 _SHAPES = 1000  # statements kept: a query string may combine filters as it likes
 
@@ -281,8 +283,8 @@ def _among(spec: ProjectionSpec, chosen: CTE) -> Restrict:
 def _live(spec: ProjectionSpec) -> Table:
     """The view of the live table, by the name that a rebuild does not change."""
     columns = [TableColumn(key, field_type(field)) for key, field in spec.keys.items()]
-    for fold in spec.folds.values():
-        columns += fold_columns(fold)
+    for fold in sql_folds(spec):
+        columns += fold.columns()
     return Table(
         spec.plural,
         MetaData(schema=STATE),
@@ -298,10 +300,8 @@ def _visible(
     found = [
         (columns[name], value) for name, _, value in projection_columns(spec, origin)
     ]
-    for name, fold in spec.folds.items():
-        if isinstance(fold, Stage):
-            found.append((columns[f"{name}_refused"], origin.c[f"{name}_refused"]))
-    return found
+    beside = [name for fold in sql_folds(spec) for name in fold.beside()]
+    return found + [(columns[name], origin.c[name]) for name in beside]
 
 
 def _conditions(origin: Any, where: Sequence[str]) -> list[ColumnElement[bool]]:

@@ -24,6 +24,7 @@ class ReadTables:
     """The tables of one source, as of a block or as they are; a `db.declare.Tables`.
 
     `time` is that of the block; of the head it is looked up when a rule asks for it.
+    With `journal` those folded from the journal are read as they are besides.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class ReadTables:
         as_of: int | None = None,
         plan: Sequence[Stream] | None = None,
         asker: Asker = NOBODY,
+        journal: bool = False,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -42,6 +44,7 @@ class ReadTables:
         self._plan = plan
         self._time = time
         self._asker = asker
+        self._journal = journal
 
     @property
     def asker(self) -> Asker:
@@ -61,10 +64,10 @@ class ReadTables:
     def row(self, projection: type[Projection], **keys: Any) -> RowOf | None:
         """The row with these keys; raises a ReadError, as while nothing is indexed."""
         spec = projection.spec
-        source, plan = self._place(spec)
+        source, plan, as_of = self._place(spec)
         found = select_row(
             self._connection, spec, source, _checked(spec, keys),
-            as_of=self._as_of, plan=plan,
+            as_of=as_of, plan=plan,
         )  # fmt: skip
         _check_whole(found.block)
         return None if found.data is None else _row_of(spec, json.loads(found.data))
@@ -72,13 +75,13 @@ class ReadTables:
     def rows(self, projection: type[Projection], **where: Any) -> list[RowOf]:
         """All rows with these values, by key; raises a ReadError."""
         spec = projection.spec
-        source, plan = self._place(spec)
+        source, plan, as_of = self._place(spec)
         found: list[RowOf] = []
         after = None
         while True:
             page = select_rows(
                 self._connection, spec, source, where=_checked(spec, where),
-                after=after, limit=PAGE, as_of=self._as_of, plan=plan,
+                after=after, limit=PAGE, as_of=as_of, plan=plan,
             )  # fmt: skip
             _check_whole(page.block)
             found += [_row_of(spec, row) for row in json.loads(page.data)]
@@ -86,16 +89,30 @@ class ReadTables:
             if after is None:
                 return found
 
-    def _place(self, spec: ProjectionSpec) -> tuple[int, Sequence[Stream] | None]:
-        """The source that a projection reads; the journal has no state at a block."""
+    def _place(
+        self, spec: ProjectionSpec
+    ) -> tuple[int, Sequence[Stream] | None, int | None]:
+        """The source that a projection reads, its streams, and as of which block.
+
+        The journal has no state as of a block of a chain, nor a chain one as of an
+        entry.
+        """
         if not spec.in_journal:
-            return self._source, self._plan
-        if self._as_of is not None:
-            raise BadQuery(
-                f"{spec.plural} are folded from the journal, which has no state as of "
-                "a block of the chain: a reaction reads tables of its chain only"
-            )
-        return SOURCE, [STREAM]
+            if self._source == SOURCE:
+                raise BadQuery(
+                    f"{spec.plural} are folded from a chain, and it is not said of "
+                    "which, or as of which block of it: leave the question to the "
+                    "rules of a command"
+                )
+            return self._source, self._plan, self._as_of
+        if self._source == SOURCE or self._as_of is None:
+            return SOURCE, [STREAM], self._as_of if self._source == SOURCE else None
+        if self._journal:
+            return SOURCE, [STREAM], None
+        raise BadQuery(
+            f"{spec.plural} are folded from the journal, which has no state as of "
+            "a block of the chain: a reaction reads tables of its chain only"
+        )
 
 
 def _check_whole(block: Block) -> None:

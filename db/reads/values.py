@@ -10,25 +10,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast
 
-from db.declare import (
-    Count,
-    CountDistinct,
-    Event,
-    Expression,
-    Field,
-    Fold,
-    Kind,
-    Replay,
-    Stage,
-    Sum,
-)
+from db.declare import Event, Field, Fold, Kind
+from db.declare.buckets import TimeBucket
 from db.declare.emitters import PLACE
-from db.declare.expressions import Constant
-from db.declare.folds import Contribution
 from db.declare.projections import ProjectionSpec
 from db.reads.errors import BadQuery
 from db.registry import event_fingerprint
-from db.sql.columns import readable
+from db.sql.folds import sql_fold, sql_folds
+from db.sql.types import readable
 
 MAX_DIGITS = 200  # more than any sum of uint256 will have
 
@@ -63,20 +52,22 @@ def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
         Column(name, field, form_of(field), False, "key")
         for name, field in spec.keys.items()
     ]
-    for name, fold in spec.folds.items():
-        counted = isinstance(fold, (Count, CountDistinct))
-        form = Form.NUMBER if counted else form_of(fold.field)
-        found.append(Column(name, fold.field, form, _nullable(fold), _meaning(fold)))
-    for name, fold in spec.folds.items():
-        if isinstance(fold, Stage):
-            meaning = f"how many moves of {name} were not legal"
-            refused = PLACE["height"]
-            column = Column(f"{name}_refused", refused, Form.NUMBER, False, meaning)
-            found.append(column)
+    folds = {fold.name: fold for fold in sql_folds(spec)}
+    for name, fold in folds.items():
+        form = Form.NUMBER if fold.number else form_of(fold.field)
+        found.append(Column(name, fold.field, form, fold.nullable, fold.meaning()))
+    for fold in folds.values():
+        for name, meaning in fold.beside().items():
+            count = PLACE["height"]
+            found.append(Column(name, count, Form.NUMBER, False, meaning))
     for name, expression in spec.expressions.items():
         field = spec.column_field(name)
         meaning = expression.describe()
-        nullable = "//" in meaning or any(map(_nullable, expression.leaves()))
+        nullable = "//" in meaning or any(
+            sql_fold(leaf).nullable
+            for leaf in expression.leaves()
+            if isinstance(leaf, Fold)
+        )
         found.append(Column(name, field, form_of(field), nullable, meaning))
     return {column.name: column for column in found}
 
@@ -120,7 +111,8 @@ def fact_filters(
             if view.event is event:
                 field = view.field_for_key(next(iter(spec.keys)))
                 assert field is not None  # the declaration was checked at import
-                found[field.name] = columns[field.name]
+                if field.name in columns:  # a bucket is none
+                    found[field.name] = columns[field.name]
     found["height__gte"] = found["height__lte"] = columns["height"]
     return found
 
@@ -161,7 +153,7 @@ def split_filter(name: str) -> tuple[str, str]:
 
 def form_of(field: Field) -> Form:
     """The JSON form of a field's values."""
-    if field is PLACE["height"] or field is PLACE["block_time"]:
+    if field in (PLACE["height"], PLACE["block_time"]) or isinstance(field, TimeBucket):
         return Form.NUMBER
     if field.kind is Kind.BYTES:
         return Form(field.encoding.value)
@@ -217,33 +209,6 @@ def _size(field: Field) -> str:
 def _shown(given: Any) -> str:
     text = repr(given)
     return text if len(text) <= 80 else f"{text[:77]}…"
-
-
-def _nullable(leaf: Expression) -> bool:
-    return not isinstance(leaf, (Sum, Count, CountDistinct, Stage))
-
-
-def _meaning(fold: Fold) -> str:
-    """`Sum(InvestmentMade.amount)`, and what narrows it."""
-    if isinstance(fold, Stage):
-        states = dict.fromkeys(target for _, _, target in fold.moves)
-        events = dict.fromkeys(c.view.event.spec.name for c in fold.contributions)
-        return f"one of {', '.join(states)}; moved by {', '.join(events)}"
-    parts = [_contribution(fold, each) for each in fold.contributions]
-    return f"{type(fold).__name__}({', '.join(dict.fromkeys(parts))})"
-
-
-def _contribution(fold: Fold, contribution: Contribution) -> str:
-    view, value = contribution.view, contribution.value
-    part = view.event.spec.name
-    if isinstance(value, Constant) and not isinstance(fold, Count | Replay):
-        part = f"{part}: {value.describe()}"
-    elif not isinstance(fold, Count | Replay):
-        part = value.describe()
-    if view.condition is not None:
-        part += f" where {view.condition.describe()}"
-    part = part.replace(f"{view.event.spec.id}.", f"{view.event.spec.name}.")
-    return part.replace("\\x00", "")  # a bytes32 that holds a word
 
 
 def _origin(field: Field) -> str:

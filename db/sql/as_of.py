@@ -7,6 +7,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, Table, bindparam
 
 from db.declare.events import EventView
 from db.declare.projections import ProjectionSpec
+from db.sql.columns import key_column
 from db.sql.fold import fold_select
 
 
@@ -27,7 +28,7 @@ def as_of_select(
         for key, value in (keys or {}).items():
             field = view.field_for_key(key)
             assert field is not None
-            conditions.append(table.c[field.name] == value)
+            conditions.append(key_column(table, field) == value)
         return conditions
 
     return fold_select(spec, restrict)

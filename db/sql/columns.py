@@ -1,4 +1,4 @@
-"""Postgres types of declared kinds, and the shape of fact and state tables.
+"""The shape of fact and state tables.
 
 facts.<domain>_<event>   source, position, block_time, transaction, <fields>
 state.<name>_<print>     source, <keys>, <folds>, <fold>_at, <fold>_refused
@@ -11,62 +11,28 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
     Column,
     ColumnElement,
     Index,
     LargeBinary,
     MetaData,
-    Numeric,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
-    Text,
     func,
     literal_column,
 )
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.types import TypeEngine
 
-from db.declare import (
-    Count,
-    CountDistinct,
-    Event,
-    Field,
-    First,
-    Fold,
-    Kind,
-    Latest,
-    Replay,
-    Stage,
-    Sum,
-)
-from db.declare.fields import Encoding
+from db.declare import CountDistinct, Event, Field
+from db.declare.buckets import TimeBucket
 from db.declare.projections import ProjectionSpec
+from db.sql.folds import sql_folds
+from db.sql.folds.distinct import is_digested
+from db.sql.types import field_type
 
 FACTS = "facts"
 STATE = "state"
 VALUE = "_value"  # no column of a declaration begins with an underscore
-
-
-@cache
-def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[Any]:
-    """The column type of a kind; a uint256 is numeric(78,0), sums are unbounded."""
-    if kind is Kind.NUMERIC:
-        return Numeric(78, 0) if bits == 256 else Numeric()
-    types: dict[Kind, TypeEngine[Any]] = {
-        Kind.BYTES: LargeBinary(),
-        Kind.BIGINT: BigInteger(),
-        Kind.BOOLEAN: Boolean(),
-        Kind.TEXT: Text(),
-        Kind.JSON: JSONB(none_as_null=True),
-    }
-    return types[kind]
-
-
-def field_type(field: Field) -> TypeEngine[Any]:
-    """The column type of an event's field."""
-    return sql_type(field.kind, 256 if field.kind is Kind.NUMERIC else None)
 
 
 @cache
@@ -89,6 +55,15 @@ def fact_table(event: type[Event]) -> Table:
     )
 
 
+def key_column(table: Table, field: Field) -> ColumnElement[Any]:
+    """The column of facts that fills a key, or the beginning of their time's bucket."""
+    if not isinstance(field, TimeBucket):
+        return table.c[field.name]
+    seconds: ColumnElement[int] = literal_column(str(field.seconds))
+    rest = func.mod(table.c.block_time, seconds, type_=BigInteger)
+    return table.c.block_time - rest
+
+
 @cache
 def state_name(spec: ProjectionSpec) -> str:
     """The name of the table that holds this version of a projection."""
@@ -105,8 +80,8 @@ def _state_table(spec: ProjectionSpec, name: str) -> Table:
     columns: list[Column[Any]] = []
     for key, field in spec.keys.items():
         columns.append(Column(key, field_type(field), nullable=False))
-    for fold in spec.folds.values():
-        columns.extend(fold_columns(fold))
+    for fold in sql_folds(spec):
+        columns.extend(fold.columns())
     table = Table(
         name,
         MetaData(schema=STATE),
@@ -141,36 +116,9 @@ def member_table(spec: ProjectionSpec, fold: CountDistinct) -> Table:
     )
 
 
-def is_digested(fold: CountDistinct) -> bool:
-    """Whether its values may be longer than an index takes: their SHA-256 is kept."""
-    field = fold.member
-    return field.kind in (Kind.TEXT, Kind.JSON) or (
-        field.kind is Kind.BYTES and field.size is None
-    )
-
-
 def member_folds(spec: ProjectionSpec) -> list[CountDistinct]:
     """The folds of a projection that keep a table of values."""
     return [fold for fold in spec.folds.values() if isinstance(fold, CountDistinct)]
-
-
-def fold_columns(fold: Fold) -> list[Column[Any]]:
-    """The stored columns of a fold, the visible one first."""
-    name = fold.name
-    if isinstance(fold, (Count, CountDistinct)):
-        return [Column(name, BigInteger, nullable=False, server_default="0")]
-    if isinstance(fold, Sum):
-        return [Column(name, Numeric(), nullable=False, server_default="0")]
-    if isinstance(fold, Stage):
-        return [
-            Column(name, Text, nullable=False, server_default=""),
-            Column(f"{name}_refused", BigInteger, nullable=False, server_default="0"),
-            Column(f"{name}_at", BigInteger),
-        ]
-    columns: list[Column[Any]] = [Column(name, sql_type(fold.kind))]
-    if isinstance(fold, (First, Latest, Replay)):
-        columns.append(Column(f"{name}_at", BigInteger))
-    return columns
 
 
 def fit(name: str, most: int = 63) -> str:
@@ -184,21 +132,3 @@ def fit(name: str, most: int = 63) -> str:
 def first_line(doc: str) -> str:
     """The summary of a docstring."""
     return doc.split("\n", 1)[0].strip()
-
-
-def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A stored value as people read it: bytes as text, the rest as it is."""
-    if field.kind is not Kind.BYTES:
-        return column
-    if field.encoding is Encoding.BASE58:
-        return func.control.base58(column, type_=Text())
-    return literal_column("'0x'").op("||")(func.encode(column, "hex"))
-
-
-def readable_text(field: Field, column: str) -> str:
-    """The same as text of SQL."""
-    if field.kind is not Kind.BYTES:
-        return column
-    if field.encoding is Encoding.BASE58:
-        return f"control.base58({column})"
-    return f"'0x' || encode({column}, 'hex')"

@@ -23,12 +23,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable, SetTableComment
 
 from db.control import source as source_table
-from db.declare import Event, Field, Stage
+from db.declare import Event, Field
 from db.declare.expressions import Expression
 from db.declare.folds import Fold
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import FACTS, fact_table, fit, readable, readable_text, state_table
+from db.sql.columns import FACTS, fact_table, fit, key_column, state_table
 from db.sql.expressions import to_sql
+from db.sql.folds import sql_folds
+from db.sql.types import readable, readable_text
 
 # Renders statements without parameters, and so without doubling each `%`.
 DDL_DIALECT = PGDialect(paramstyle="named")  # type: ignore[no-untyped-call]
@@ -59,9 +61,8 @@ def projection_view(spec: ProjectionSpec) -> Select[Any]:
     columns: list[Label[Any]] = [source_table.c.name.label("chain")]
     for name, field, column in projection_columns(spec, table):
         columns.append(readable(field, column).label(name))
-    for name, fold in spec.folds.items():
-        if isinstance(fold, Stage):
-            columns.append(table.c[f"{name}_refused"].label(f"{name}_refused"))
+    beside = [name for fold in sql_folds(spec) for name in fold.beside()]
+    columns += [table.c[name].label(name) for name in beside]
     joined = table.join(source_table, source_table.c.id == table.c.source)
     return select(*columns).select_from(joined)
 
@@ -120,10 +121,11 @@ def key_indexes(specs: Iterable[ProjectionSpec]) -> list[Index]:
         for view in spec.views:
             # A copy: an index belongs to its table, which others create.
             table = fact_table(view.event).to_metadata(MetaData())
-            fields = [view.field_for_key(key) for key in spec.keys]
-            names = [field.name for field in fields if field is not None]
+            keys = [view.field_for_key(key) for key in spec.keys]
+            fields = [field for field in keys if field is not None]
+            names = [field.name for field in fields]
             name = fit(f"{view.event.spec.table}_by_{'_'.join(names)}")
             if names != ["position"] and name not in found:
-                columns = [table.c.source, *(table.c[n] for n in names)]
+                columns = [table.c.source, *(key_column(table, f) for f in fields)]
                 found[name] = Index(name, *columns, table.c.position)
     return list(found.values())

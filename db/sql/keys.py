@@ -32,9 +32,10 @@ from sqlalchemy import (
 
 from db.declare.events import EventView
 from db.declare.projections import ProjectionSpec
-from db.sql.columns import field_type, state_table
+from db.sql.columns import state_table
 from db.sql.fold import Restrict, branches, facts_union, key_columns, within_range
 from db.sql.statements import cached_by_events, create_temporary, fill_statement
+from db.sql.types import field_type
 
 FIRST = "_first"  # no column of a declaration begins with an underscore
 

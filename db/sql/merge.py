@@ -10,20 +10,10 @@ holds the projection's lock (`db.locks`): shared, or alone for a replayed projec
 
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    Table,
-    and_,
-    case,
-    func,
-    or_,
-    select,
-)
+from sqlalchemy import ColumnElement, Connection, Select, Table, func, select
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from db.declare import Count, CountDistinct, First, Fold, Latest, Max, Min, Stage, Sum
+from db.declare import CountDistinct
 from db.declare.projections import ProjectionSpec
 from db.position import BlockRange
 from db.sql import keys, repair, replay
@@ -34,10 +24,10 @@ from db.sql.fold import (
     facts_union,
     fold_select,
     just_written,
-    member_value,
-    ordered,
     within_range,
 )
+from db.sql.folds import sql_folds
+from db.sql.folds.distinct import member_value
 from db.sql.statements import cached_by_events
 
 
@@ -101,13 +91,8 @@ def _upsert(spec: ProjectionSpec, rows: Select[Any]) -> Insert:
     names = ["source", *spec.keys]
     # Planned apart, so that grouping needs no sort of all facts, only one of the rows.
     folded = rows.cte("folded").prefix_with("MATERIALIZED")
-    counted = {fold.name for fold in member_folds(spec)}
-    replays = {fold.name for fold in replay.replays(spec)}
-    taken = [
-        column.name
-        for column in table.columns
-        if column.name not in counted and column.name not in replays
-    ]
+    folds = sql_folds(spec)
+    taken = [*names, *(name for fold in folds for name in fold.merged)]
     statement = insert(table).from_select(
         taken,
         select(*(folded.c[name] for name in taken)).order_by(
@@ -115,16 +100,11 @@ def _upsert(spec: ProjectionSpec, rows: Select[Any]) -> Insert:
         ),
     )
     changes: dict[str, ColumnElement[Any]] = {}
-    for fold in spec.folds.values():
-        if fold.name in replays:
-            changes[f"{fold.name}_at"] = func.greatest(
-                table.c[f"{fold.name}_at"], statement.excluded[f"{fold.name}_at"]
-            )
-        elif fold.name not in counted:
-            changes.update(_combine(fold, table, statement))
+    for fold in folds:
+        changes.update(fold.combine(table.c, statement.excluded))
     if not changes:
         # Even when only values are counted, the row must exist and be locked.
-        first = next(iter(counted))
+        first = folds[0].name
         changes = {first: table.c[first]}
     return statement.on_conflict_do_update(index_elements=names, set_=changes)
 
@@ -194,35 +174,3 @@ def _go_on_statement(
     restrict = keys.outside(spec, late, just_written)
     rows = fold_select(spec, restrict, events=events, stored=state_table(spec))
     return _upsert(spec, rows)
-
-
-def _combine(
-    fold: Fold, table: Table, statement: Insert
-) -> dict[str, ColumnElement[Any]]:
-    """Return the SQL that combines a stored value with a new one."""
-    name = fold.name
-    old: Any = table.c[name]
-    new: Any = statement.excluded[name]
-    if isinstance(fold, (Sum, Count)):
-        return {name: old + new}
-    if isinstance(fold, Min):
-        return {name: func.least(ordered(fold, old), new)}
-    if isinstance(fold, Max):
-        return {name: func.greatest(ordered(fold, old), new)}
-    old_at: Any = table.c[f"{name}_at"]
-    new_at: Any = statement.excluded[f"{name}_at"]
-    if isinstance(fold, Stage):
-        refused = f"{name}_refused"
-        return {
-            name: case((new_at.is_not(None), new), else_=old),
-            refused: table.c[refused] + statement.excluded[refused],
-            f"{name}_at": func.greatest(old_at, new_at),
-        }
-    assert isinstance(fold, (First, Latest))
-    earlier = or_(new_at < old_at, and_(new_at == old_at, new < old))
-    later = or_(new_at > old_at, and_(new_at == old_at, new > old))
-    wins = or_(old_at.is_(None), earlier if isinstance(fold, First) else later)
-    return {
-        name: case((wins, new), else_=old),
-        f"{name}_at": case((wins, new_at), else_=old_at),
-    }

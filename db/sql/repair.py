@@ -28,8 +28,8 @@ from db.sql.fold import (
     everything,
     facts_union,
     fold_select,
-    member_value,
 )
+from db.sql.folds.distinct import member_value
 from db.sql.keys import FIRST, among
 
 

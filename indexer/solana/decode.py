@@ -180,7 +180,10 @@ class LayoutDecoder:
         if param not in self._plain:
             self._plain[param] = plainer(type_, self._types)
         plain = self._plain[param]
-        return [_JSON + msgspec.json.encode(plain(value)) for value in values]
+        # A text that was mended is of a class of its own.
+        return [
+            _JSON + msgspec.json.encode(plain(value), enc_hook=str) for value in values
+        ]
 
     def _accounts(self, item: Field, param: str, found: Sequence[Occurrence]) -> Column:
         at, ref = self._refs[param]

@@ -1,6 +1,7 @@
 """`account`: the first operator, and what operators do without the API."""
 
 import sys
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,15 +19,11 @@ from commands.submit import new_id
 from db.accounts import accounts, keys
 from db.accounts.sessions import revoke_sessions
 from db.declare.roles import Role
-from db.domains.audit.entries import SecurityEvent
 from db.journal.append import append
+from db.journal.audit.entries import SecurityEvent
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
-
-ROLES = [role.value for role in Role]
-ROLE = click.Choice(ROLES)
-SCOPE = click.Choice([READ_SCOPE, *ROLES])
 
 
 @click.group()
@@ -36,7 +33,7 @@ def account() -> None:
 
 @account.command(name="create")
 @click.option("--email", "login", required=True, help="E-mail address or name.")
-@click.option("--role", "roles", multiple=True, type=ROLE, required=True)
+@click.option("--role", "roles", multiple=True, required=True)
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
 @click.option("--no-password", is_flag=True, help="For a program that uses keys.")
 @pass_state
@@ -48,7 +45,7 @@ def account_create(
     no_password: bool,
 ) -> None:
     """Open an account; the first operator is made so."""
-    hashed = None
+    hashed, given = None, _roles(state, roles)
     try:
         check_login(login)
         if not no_password:
@@ -58,7 +55,7 @@ def account_create(
     with state.database() as engine, engine.begin() as connection:
         made = accounts.create_account(
             connection, login, account_id=new_id(), now=now(), password_hash=hashed,
-            roles={Role(role) for role in roles},
+            roles=given,
         )  # fmt: skip
         _note(state, connection, "account_created", made.id, roles=sorted(made.roles))
     click.echo(f"{made.id} {login}: {', '.join(sorted(made.roles))}")
@@ -81,13 +78,14 @@ def account_list(state: State) -> None:
 
 @account.command(name="set-roles")
 @click.argument("login")
-@click.argument("roles", nargs=-1, type=ROLE)
+@click.argument("roles", nargs=-1)
 @pass_state
 def account_set_roles(state: State, login: str, roles: tuple[str, ...]) -> None:
     """Give an account these ROLES and no others, from its next request on."""
+    given = _roles(state, roles)
     with state.database() as engine, engine.begin() as connection:
         found = _find(connection, login)
-        made = accounts.set_roles(connection, found.id, {Role(role) for role in roles})
+        made = accounts.set_roles(connection, found.id, given)
         _note(state, connection, "roles_set", made.id, roles=sorted(made.roles))
     click.echo(f"{made.login}: {', '.join(sorted(made.roles)) or 'no role'}")
 
@@ -136,7 +134,7 @@ def account_key() -> None:
 @account_key.command(name="create")
 @click.argument("login")
 @click.option("--name", required=True, help="What to know it by.")
-@click.option("--scope", "scopes", multiple=True, type=SCOPE, required=True)
+@click.option("--scope", "scopes", multiple=True, required=True)
 @click.option(
     "--days", type=click.IntRange(1, DAYS_MAX), default=DAYS, show_default=True
 )
@@ -145,6 +143,7 @@ def account_key_create(
     state: State, login: str, name: str, scopes: tuple[str, ...], days: int
 ) -> None:
     """Make a key and print it, this once."""
+    _roles(state, [scope for scope in scopes if scope != READ_SCOPE])
     key, prefix = secrets.new_api_key()
     with state.database() as engine, engine.begin() as connection:
         found = _find(connection, login)
@@ -188,6 +187,18 @@ def account_key_revoke(state: State, prefix: str) -> None:
             raise OperationError(f"no key {prefix}: look at `account key list`")
         _note(state, connection, "key_revoked", found.account, key=prefix)
     click.echo(f"{prefix} revoked")
+
+
+def _roles(state: State, names: Iterable[str]) -> set[Role]:
+    """The declared roles of these names; raises OperationError for one unknown."""
+    declared = state.registry.roles
+    unknown = sorted({*names} - declared.keys())
+    if unknown:
+        raise OperationError(
+            f"no domain declares the role {', '.join(unknown)}: use "
+            f"{', '.join(declared)}"
+        )
+    return {declared[name] for name in names}
 
 
 def _set_disabled(state: State, login: str, *, disabled: bool) -> None:

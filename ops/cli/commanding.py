@@ -16,7 +16,7 @@ from commands.actions import cancel_command, release_command
 from commands.submit import Submission
 from db.commands.accept import CommandRow, find, history
 from db.commands.states import TERMINAL
-from db.declare import Asker, Role
+from db.declare import Asker
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now, open_signer_context
 from ops.doorbell import attend
@@ -81,7 +81,7 @@ def command_submit(
         until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
         asked = Submission(
             at_terminal(), key or str(uuid.uuid4()), _pairs(arguments), until,
-            asker=Asker(frozenset(Role)), chain=chain,
+            asker=Asker(frozenset(state.registry.roles.values())), chain=chain,
         )  # fmt: skip
         intake = open_intake(state.settings, engine)
         accepted, fresh = intake.submit(known[kind], asked)

@@ -137,7 +137,7 @@ def devnet_fakenode(
 )
 @click.option(
     "--finalized-after",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 400),
     default=32,
     show_default=True,
     help="Slots until a block is final.",

@@ -4,9 +4,9 @@ import click
 from sqlalchemy import Connection
 
 from db.commands.health import signer_health
-from db.domains.audit.entries import ActionTaken
 from db.incidents import Incident, list_incidents, resolve
 from db.journal.append import append
+from db.journal.audit.entries import ActionTaken
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 

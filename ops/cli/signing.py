@@ -14,10 +14,10 @@ from db.commands.evm.memory import stopped
 from db.commands.evm.slots import find_signer
 from db.commands.health import signer_health
 from db.incidents import list_incidents
+from ops.chains.evm import evm_chain_number
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
-from ops.indexing import evm_chain_number
 from ops.signing import chain_of, open_key, open_keys
 
 

@@ -15,6 +15,7 @@ from db.diagnosis import Ailment, diagnose
 from db.fit import examine
 from db.journal.head import read_head
 from db.status import ChainStatus, chain_status, describe_proof, mixed_positions
+from db.timers import ScheduleState, schedule_states
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
 
@@ -35,6 +36,11 @@ def status(state: State, as_json: bool) -> None:
         with engine.connect() as connection:
             head = read_head(connection)
             differs = examine(connection, state.registry).told
+            schedules = (
+                []
+                if differs
+                else schedule_states(connection, state.registry.schedules.values())
+            )
     for each in found:
         if as_json:
             click.echo(json.dumps(_plain(each), default=str))
@@ -44,12 +50,21 @@ def status(state: State, as_json: bool) -> None:
         click.secho("journal", bold=True)
         when = f"{head.at:%Y-%m-%d %H:%M:%S}"
         click.echo(f"  entries   {head.seq:,}, the last at {when}")
+    for each_schedule in schedules:
+        click.echo(f"schedule {each_schedule.id}: {_times(each_schedule)}")
     if not found:
         click.echo("no chain has been followed yet: run `chainfold index`")
     if differs:
         click.secho(differs, fg="red", err=True)
     well = found and not differs and all(is_well(each) for each in found)
     sys.exit(0 if well else 1)
+
+
+def _times(each: ScheduleState) -> str:
+    """The next and the last run of a schedule."""
+    times = [("next", each.next_at), ("last", each.last_at)]
+    told = [f"{word} run {at:%Y-%m-%d %H:%M} UTC" for word, at in times if at]
+    return ", ".join(told) or "not run yet"
 
 
 def collect(state: State, engine: Engine) -> list[ChainStatus]:

@@ -66,8 +66,12 @@ class Business:
         """The number of campaigns, if nobody else has made one."""
         return self._campaign_count
 
-    def choices(self, *, certify: bool = True) -> Choices:
-        """List what may be done, by weight."""
+    def choices(self, *, automated: bool = False) -> Choices:
+        """List what may be done, by weight.
+
+        `automated`: Chainfold ends campaigns, pays refunds and certifies.
+        """
+        routine = 0.0 if automated else 8.0
         return [
             (2.0, self.register),
             (2.0, self.update_memorandum),
@@ -80,10 +84,10 @@ class Business:
             (0.4, self.pause),
             (1.5, self.resume),
             (0.2, self.cancel),
-            (8.0, self.finalize),
-            (8.0, self.refund),
+            (routine, self.finalize),
+            (routine, self.refund),
             (4.0, self.settle),
-            (8.0 if certify else 0.0, self.certify),
+            (routine, self.certify),
             (3.0, self.transfer_certificate),
             (0.4, self.revoke_certificate),
             (0.5, self.withdraw_fees),

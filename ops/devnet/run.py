@@ -9,6 +9,7 @@ from ops.devnet.deploy import Deployment, deploy
 
 DEPLOYMENT = "devnet.json"
 SETTINGS = "chainfold.toml"
+DOMAINS = 'domains = ["crowdfunding"]'
 
 
 def up(
@@ -34,7 +35,7 @@ def up(
             anvil.url, path=out_dir / DEPLOYMENT if out_dir is not None else None
         )
         if out_dir is not None:
-            settings = deployment.to_settings_toml()
+            settings = f"{DOMAINS}\n\n{deployment.to_settings_toml()}"
             (out_dir / SETTINGS).write_text(settings, encoding="utf-8")
     except BaseException:
         anvil.stop()

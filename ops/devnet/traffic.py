@@ -79,7 +79,7 @@ class Traffic:
         seed: int = 0,
         *,
         transactions_max: int = TRANSACTIONS_MAX,
-        certify: bool = True,
+        automated: bool = False,
     ) -> None:
         self._chain = Chain(Rpc(deployment.url))
         block = self._latest()
@@ -104,8 +104,8 @@ class Traffic:
         tokens = TokenBusiness(
             deployment, self._people, self._dice, self._pair(deployment)
         )
-        # Who else certifies, as Chainfold's own reaction does, would come first.
-        issuing = crowdfunding.choices(certify=certify)
+        # What Chainfold's own reactions and timers do would come first.
+        issuing = crowdfunding.choices(automated=automated)
         offered = issuing + escrow.choices() + tokens.choices()
         self._moves = [move for _, move in offered]
         self._weights = list(accumulate(weight for weight, _ in offered))

@@ -4,12 +4,15 @@ from db.proofs import Verify
 from ops.docs.section import ADDRESSES, AMOUNT, Key, Section, choices
 from ops.settings import (
     ChainSettings,
+    ContractCommand,
     ContractSettings,
     Fees,
     Finality,
     Logs,
+    ProgramSettings,
     SignerKind,
     SignerSettings,
+    TableSettings,
 )
 
 CHAIN_SECTIONS = (
@@ -94,7 +97,12 @@ CHAIN_SECTIONS = (
         "chains.<name>.programs",
         "The programs of a Solana chain, by the name of their declaration.",
         None,
-        {"<program>": Key("address in base58", "The program's address.")},
+        {
+            "<program>": Key(
+                "address in base58, or a list; or `{ address, start }`",
+                "The program's address, and the first slot worth reading for it.",
+            )
+        },
     ),
     Section(
         "contracts.<name>",
@@ -137,6 +145,67 @@ CHAIN_SECTIONS = (
             "chain": "chains",
             "start": "starts",
         },
+    ),
+    Section(
+        "programs.<name>",
+        "A Solana program declared by its IDL alone; its events and instructions "
+        "become tables whose names begin with the name.",
+        ProgramSettings,
+        {
+            "idl": Key(
+                "path",
+                "The IDL, as Anchor writes it (`target/idl/<program>.json`), of any "
+                "version; relative to the file.",
+            ),
+            "address": Key(
+                "address in base58, or a list; or a table by chain",
+                "Where it is; not needed when the IDL says.",
+            ),
+            "chain": Key(
+                "text, or a list",
+                "The chains it is on; not needed when there is only one Solana chain.",
+            ),
+            "start": Key(
+                "integer; or a table by chain",
+                "The first slot worth reading for it; 0 if not said.",
+            ),
+        },
+        {"address": "addresses", "chain": "chains", "start": "starts"},
+    ),
+    Section(
+        "contracts.<name>.commands.<name>",
+        "A command that calls a function of the contract, without code: "
+        "`<contract>-<name>`. Its fields are the function's parameters, `wei` of a "
+        "payable one, and `contract` where there are several addresses.",
+        ContractCommand,
+        {
+            "role": Key("role, or a list", "Who may ask."),
+            "signer": Key("name", 'Who signs; `"caller"`: the client\'s own wallet.'),
+            "function": Key(
+                "name, or signature",
+                "The function; absent: that of the command's name.",
+            ),
+            "proof": Key("event", "The event that shows that it was done."),
+            "doc": Key("text", "What it is for, for those who may ask."),
+        },
+        {"role": "roles"},
+    ),
+    Section(
+        "tables.<name>",
+        "A table folded from the events of contracts, one line a column, in the "
+        "language of the declarations ([tables without code](../tables-without-code.md)"
+        ").",
+        TableSettings,
+        {
+            "doc": Key("text", "What a row is, for those who read the table."),
+            "index": Key("names, or a list", "Columns to sort and filter by."),
+            "<column>": Key(
+                "text",
+                "`Key()`, a fold such as `Sum(token.Transfer.value)`, or an "
+                "expression of columns above.",
+            ),
+        },
+        {"<column>": "columns"},
     ),
     Section(
         "signers.<name>",

@@ -25,7 +25,17 @@ SECTIONS = (
                 "path",
                 "Where the embedded Postgres and Redis keep their data; relative to "
                 "the file.",
-            )
+            ),
+            "domains": Key(
+                "names, or a list",
+                "The businesses of this deployment: of the product, installed, or in "
+                "`declarations`. Absent: all that there are; `[]`: none.",
+            ),
+            "declarations": Key(
+                "paths, or a list",
+                "Folders or `.py` files of domains that are not installed "
+                "([add a business](../add-a-business.md)); relative to the file.",
+            ),
         },
     ),
     Section(

@@ -16,9 +16,11 @@ from pathlib import Path
 
 from ops.settings.check import check
 from ops.settings.model import (
+    SOLANA,
     ApiSettings,
     AuthSettings,
     ChainSettings,
+    ContractCommand,
     ContractSettings,
     DatabaseSettings,
     Deployment,
@@ -30,12 +32,14 @@ from ops.settings.model import (
     LimitSettings,
     Logs,
     MetricsSettings,
+    ProgramSettings,
     RedisSettings,
     Secret,
     SecretUrl,
     Settings,
     SignerKind,
     SignerSettings,
+    TableSettings,
     WalletSettings,
 )
 from ops.settings.read import read_settings
@@ -44,9 +48,11 @@ from ops.settings.tree import NOT_READ, Tree, lay_environment, plant
 
 __all__ = [
     "FILE",
+    "SOLANA",
     "ApiSettings",
     "AuthSettings",
     "ChainSettings",
+    "ContractCommand",
     "ContractSettings",
     "DatabaseSettings",
     "Deployment",
@@ -58,6 +64,7 @@ __all__ = [
     "LimitSettings",
     "Logs",
     "MetricsSettings",
+    "ProgramSettings",
     "RedisSettings",
     "Secret",
     "SecretUrl",
@@ -65,6 +72,7 @@ __all__ = [
     "SettingsError",
     "SignerKind",
     "SignerSettings",
+    "TableSettings",
     "WalletSettings",
     "load_settings",
 ]

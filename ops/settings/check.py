@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from db.declare.evm.bare import with_names
+from db.declare.evm.bare_commands import CALLER_NAME
 from db.declare.evm.signatures import identity, is_announcement, names_of
 from db.journal.head import NAME
 from ops.settings.model import ContractSettings, Factory, Settings
+from ops.settings.tree import nearest
 
 
 def check(settings: Settings) -> Iterator[str]:
@@ -17,6 +19,7 @@ def check(settings: Settings) -> Iterator[str]:
     for contract in settings.contracts.values():
         yield from _bad_factories(settings, contract)
     yield from _made_by_nobody(settings)
+    yield from _signed_by_nobody(settings)
 
 
 def _repeated_chains(settings: Settings) -> Iterator[str]:
@@ -46,11 +49,21 @@ def _repeated_addresses(settings: Settings) -> Iterator[str]:
                 for name, contract in settings.contracts.items()
                 for address in contract.addresses.get(chain_name, ())
             ),
+            *(
+                (f"chains.{chain_name}.programs.{name}", deployment.address)
+                for name, deployments in chain.programs.items()
+                for deployment in deployments
+            ),
+            *(
+                (f"programs.{name}", address)
+                for name, program in settings.programs.items()
+                for address in program.addresses.get(chain_name, ())
+            ),
         ]:
             if address in first:
                 yield (
-                    f"{place}: 0x{address.hex()} is already {first[address]}: an "
-                    f"address on a chain is one contract"
+                    f"{place}: {chain.encoding.text(address)} is already "
+                    f"{first[address]}: an address on a chain is one contract"
                 )
             first.setdefault(address, place)
 
@@ -79,6 +92,18 @@ def _bad_factories(settings: Settings, contract: ContractSettings) -> Iterator[s
                 )
         if named is not None and named.abi:
             yield from _bad_announcement(place, factory, named)
+
+
+def _signed_by_nobody(settings: Settings) -> Iterator[str]:
+    """Find commands of contracts whose signer is not among the signers."""
+    known = sorted([*settings.signers, CALLER_NAME])
+    for contract in settings.contracts.values():
+        for command in contract.commands:
+            if command.signer and command.signer not in known:
+                yield (
+                    f"contracts.{contract.name}.commands.{command.name}.signer: no "
+                    f"signer {command.signer!r}; {nearest(command.signer, known)}"
+                )
 
 
 def _made_by_nobody(settings: Settings) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """The settings, as immutable values.
 
-Addresses are 20 raw bytes. Anything that may hold a secret hides it in its repr.
+Addresses are raw bytes: 20 of a contract, 32 of a Solana program. Anything that may
+hold a secret hides it in its repr.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from db.declare.fields import Encoding
 from db.proofs import UNPROVED, Proof, Verify
+from idl import Idl
 from ops.settings.redact import redact_url
+
+SOLANA = "solana"  # the namespace of its chains in CAIP-2
 
 
 def _nothing() -> Mapping[str, Any]:
@@ -72,13 +77,15 @@ class SignerKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """One address of a contract, and the first block worth reading for it."""
+    """One address of a contract or program, and the first block worth reading."""
 
     address: bytes
     start: int | None = None
 
     def __repr__(self) -> str:
-        return f"Deployment(0x{self.address.hex()}, start={self.start})"
+        solana = len(self.address) == 32
+        text = (Encoding.BASE58 if solana else Encoding.HEX).text(self.address)
+        return f"Deployment({text}, start={self.start})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +156,29 @@ class ChainSettings:
     validators_block: int | None = None
     audit_blocks: int = 20
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
-    programs: Mapping[str, bytes] = field(default_factory=_nothing)
+    programs: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
+
+    @property
+    def namespace(self) -> str:
+        """The kind of the chain, as CAIP-2 has it: `eip155` or `solana`."""
+        return self.id.partition(":")[0]
+
+    @property
+    def encoding(self) -> Encoding:
+        """The text form of its addresses and hashes."""
+        return Encoding.BASE58 if self.namespace == SOLANA else Encoding.HEX
+
+
+@dataclass(frozen=True, slots=True)
+class ContractCommand:
+    """A function of a contract that may be asked for: by whom, signed by whom."""
+
+    name: str
+    function: str
+    roles: tuple[str, ...]
+    signer: str
+    proof: str | None = None
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +194,28 @@ class ContractSettings:
     addresses: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
     factories: tuple[Factory, ...] = ()
     starts: Mapping[str, int] = field(default_factory=_nothing)
+    commands: tuple[ContractCommand, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSettings:
+    """A Solana program declared by its IDL alone; addresses and slots are by chain."""
+
+    name: str
+    chains: tuple[str, ...]
+    idl: Idl | None = field(repr=False)  # None: it could not be read
+    addresses: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
+    starts: Mapping[str, int] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """A projection declared as text: one line a column (`db.declare.text`)."""
+
+    name: str
+    columns: Mapping[str, str]
+    index: tuple[str, ...] = ()
+    doc: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,10 +333,14 @@ class Settings:
 
     path: Path | None = None
     data_dir: Path = Path(".chainfold")
+    domains: tuple[str, ...] | None = None  # None: all that there are
+    declarations: tuple[Path, ...] = ()
     database: DatabaseSettings = DatabaseSettings()
     redis: RedisSettings = RedisSettings()
     chains: Mapping[str, ChainSettings] = field(default_factory=_nothing)
     contracts: Mapping[str, ContractSettings] = field(default_factory=_nothing)
+    programs: Mapping[str, ProgramSettings] = field(default_factory=_nothing)
+    tables: Mapping[str, TableSettings] = field(default_factory=_nothing)
     signers: Mapping[str, SignerSettings] = field(default_factory=_nothing)
     limits: LimitSettings = LimitSettings()
     wallets: WalletSettings = WalletSettings()

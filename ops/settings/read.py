@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
-from typing import TypeVar
 
 from db.proofs import UNPROVED, HeaderProof, LogsProof, Proof, Verify
-from ops.settings import abi_files, values
+from ops.settings import values
 from ops.settings.door import read_api, read_auth
+from ops.settings.emitters import read_contract, read_deployments, read_program
 from ops.settings.model import (
+    SOLANA,
     ChainSettings,
-    ContractSettings,
     DatabaseSettings,
-    Deployment,
     DocumentSettings,
-    Factory,
     Fees,
     Finality,
     LimitSettings,
@@ -26,13 +24,16 @@ from ops.settings.model import (
     RedisSettings,
     SecretUrl,
     Settings,
+    TableSettings,
     WalletSettings,
 )
 from ops.settings.signers import read_signer
 from ops.settings.table import Table
 
-SOLANA = "solana:"
-T = TypeVar("T")
+EVM_ALONE = (
+    "contracts", "logs", "genesis", "watch_senders", "fees", "verify_bloom",
+    "verify_receipts", "require", "validators", "validators_block", "audit_blocks",
+)  # fmt: skip
 
 
 def read_settings(
@@ -41,22 +42,36 @@ def read_settings(
     """Read every section; problems are noted in the table."""
     data_dir = root.text("data_dir") or str(Settings().data_dir)
     chains = {name: read_chain(name, table) for name, table in _named(root, "chains")}
+    solana = [name for name, chain in chains.items() if chain.namespace == SOLANA]
+    evm = [name for name in chains if name not in solana]
     contracts = {
-        name: read_contract(name, table, base=base, chains=list(chains))
+        name: read_contract(name, table, base=base, chains=evm)
         for name, table in _named(root, "contracts")
     }
+    programs = {
+        name: read_program(name, table, base=base, chains=solana)
+        for name, table in _named(root, "programs")
+    }
+    domains = tuple(root.texts("domains"))
     settings = Settings(
         path=path,
         data_dir=base / Path(data_dir).expanduser(),
+        domains=domains if "domains" in root else None,
+        declarations=tuple(
+            (base / Path(each).expanduser()).resolve()
+            for each in root.texts("declarations")
+        ),
         database=read_database(root.section("database")),
         redis=read_redis(root.section("redis")),
         chains=MappingProxyType(chains),
         contracts=MappingProxyType(contracts),
+        programs=MappingProxyType(programs),
+        tables=MappingProxyType(
+            {name: read_table(name, table) for name, table in _named(root, "tables")}
+        ),
         signers=MappingProxyType(
             {
-                name: read_signer(
-                    name, table, chains=list(chains), base=base, environ=environ
-                )
+                name: read_signer(name, table, chains=evm, base=base, environ=environ)
                 for name, table in _named(root, "signers")
             }
         ),
@@ -121,10 +136,11 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         validators=table.parsed_list("validators", values.validator),
         validators_block=None if pinned < 0 else pinned,
         audit_blocks=table.number("audit_blocks", default.audit_blocks, int),
-        contracts=read_deployments(table.section("contracts")),
-        programs=read_programs(table.section("programs"), chain_id),
+        contracts=read_deployments(table.section("contracts"), values.address),
+        programs=read_deployments(table.section("programs"), values.pubkey),
     )
     read_proofs(table, chain)
+    refuse_other_kinds(table, chain)
     table.finish()
     return chain
 
@@ -156,9 +172,18 @@ def read_proofs(table: Table, chain: ChainSettings) -> None:
         )
 
 
+def refuse_other_kinds(table: Table, chain: ChainSettings) -> None:
+    """Note the keys that are for chains of another kind."""
+    solana = chain.namespace == SOLANA
+    for key in EVM_ALONE if solana else ("programs",):
+        if key in table:
+            kind = "EVM" if solana else "Solana"
+            table.problem(key, f"is for {kind} chains, and {chain.id} is none")
+
+
 def read_finality(table: Table, chain_id: str | None) -> tuple[Finality, int | None]:
     """Read how blocks become final; nothing is assumed about an unknown chain."""
-    solana = (chain_id or "").startswith(SOLANA)
+    solana = (chain_id or "").startswith(f"{SOLANA}:")
     finality = table.choice("finality", Finality)
     table.missing(
         "finality",
@@ -178,102 +203,16 @@ def read_finality(table: Table, chain_id: str | None) -> tuple[Finality, int | N
     return finality or Finality.IBFT, depth
 
 
-def read_deployments(table: Table) -> Mapping[str, tuple[Deployment, ...]]:
-    """Read `[chains.<name>.contracts]`: an address, a list, or a table with a start."""
-    found: dict[str, tuple[Deployment, ...]] = {}
-    for name in table.names():
-        if table.is_section(name):
-            entry = table.section(name)
-            block = entry.number("start", 0, int)
-            start = block if "start" in entry else None
-            addresses = entry.parsed_list("address", values.address)
-            entry.missing("address", "where the contract is")
-            entry.finish()
-        else:
-            start, addresses = None, table.parsed_list(name, values.address)
-        found[name] = tuple(Deployment(address, start) for address in addresses)
-    return MappingProxyType(found)
-
-
-def read_programs(table: Table, chain_id: str | None) -> Mapping[str, bytes]:
-    """Read `[chains.<name>.programs]` of a Solana chain."""
-    names = table.names()
-    if names and chain_id and not chain_id.startswith(SOLANA):
-        table.problem(names[0], "programs are for Solana chains: say contracts")
-    parsed = {name: table.parsed(name, values.pubkey) for name in names}
-    return MappingProxyType({name: key for name, key in parsed.items() if key})
-
-
-def read_contract(
-    name: str, table: Table, *, base: Path, chains: list[str]
-) -> ContractSettings:
-    """Read `[contracts.<name>]`."""
-    files = table.texts("abi", commas=False, least="JSON file")
-    table.missing("abi", "a JSON file, or a list of them, relative to this one")
-    abi: abi_files.Abi | None = None
-    if files:
-        abi = table.attempt("abi", lambda _: abi_files.read_union(base, files), "")
-    on = read_chains(table, chains)
-    addresses = _by_chain(
-        table, "address", on, lambda t, key: t.parsed_list(key, values.address)
-    )
-    factories = read_factories(table)
-    if "address" not in table and "factory" not in table:
-        table.problem("address", "say address, or factory, or both")
-    elif "factory" not in table and table.is_section("address"):
-        for chain in on:
-            table.section("address").missing(
-                chain, f'where it is there; or leave "{chain}" out of chain'
-            )
-    starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
+def read_table(name: str, table: Table) -> TableSettings:
+    """Read `[tables.<name>]`: every other key is a column."""
+    doc, index = table.text("doc") or "", tuple(table.texts("index"))
+    columns = {
+        column: table.text(column) or ""
+        for column in table.names()
+        if column not in ("doc", "index")
+    }
     table.finish()
-    return ContractSettings(name, on, abi or (), addresses, factories, starts)
-
-
-def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
-    """Read which chains a contract is on; not needed where there is only one."""
-    known = ", ".join(chains) or "none"
-    said = table.texts("chain", least=f"of {known}")
-    if "chain" not in table:
-        if len(chains) != 1:
-            table.missing("chain", f"one of {known}, or a list of them")
-        return tuple(chains[:1])
-    for name in said:
-        if name not in chains:
-            table.problem("chain", f"no such chain {name!r}; known: {known}")
-    if len({*said}) < len(said):
-        table.problem("chain", "names a chain twice: once is enough")
-    return tuple(dict.fromkeys(said))
-
-
-def _by_chain(
-    table: Table, key: str, chains: tuple[str, ...], read: Callable[[Table, str], T]
-) -> Mapping[str, T]:
-    """Read what is said once for all chains, or in a section for each of them."""
-    if table.is_section(key):
-        entry = table.section(key)
-        found = {name: read(entry, name) for name in chains}
-        entry.finish()
-        return MappingProxyType(found)
-    value = read(table, key)
-    return MappingProxyType(dict.fromkeys(chains, value))
-
-
-def read_factories(table: Table) -> tuple[Factory, ...]:
-    """Read which parameters of which contracts' events announce this one's addresses.
-
-    One table or a list of them, each with one parameter or a list of them.
-    """
-    found: list[Factory] = []
-    for entry in table.entries("factory"):
-        contract, event = entry.text("contract"), entry.text("event")
-        params = entry.texts("param", least="parameter's name")
-        for key in ("contract", "event", "param"):
-            entry.missing(key, 'as in { contract = "dex", event = "…", param = "…" }')
-        entry.finish()
-        if contract and event:
-            found += [Factory(contract, event, param) for param in params]
-    return tuple(dict.fromkeys(found))
+    return TableSettings(name, MappingProxyType(columns), index, doc)
 
 
 def read_limits(table: Table) -> LimitSettings:

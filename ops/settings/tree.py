@@ -18,6 +18,8 @@ SHORT_NAMES = {
     "CHAINFOLD_DATABASE_URL": ("database", "url"),
     "CHAINFOLD_REDIS_URL": ("redis", "url"),
     "CHAINFOLD_DATA_DIR": ("data_dir",),
+    "CHAINFOLD_DOMAINS": ("domains",),
+    "CHAINFOLD_DECLARATIONS": ("declarations",),
     "CHAINFOLD_CONFIG": (),
 }
 OBSOLETE_NAMES = {

@@ -4,8 +4,8 @@ import pytest
 
 from commands.errors import NodeAway
 from db.accounts.accounts import link_wallet
-from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
+from db.domains.crowdfunding.roles import INVESTOR
 from helpers.office import CONTRACTS, Office
 
 A, B = b"\xaa" * 20, b"\xbb" * 20
@@ -38,13 +38,13 @@ def test_other_names_lead_to_the_one_route(office):
 
 
 def test_one_s_own_investments_are_those_of_the_wallet(office):
-    token = office.by(Role.INVESTOR)
+    token = office.by(INVESTOR)
     office.get("/api/v1/investments/my", 401)
     office.get("/api/v1/investments/my", 400, token=token)
     with office.writer.begin() as connection:
         for wallet in (A, B):
             link_wallet(
-                connection, office.people[Role.INVESTOR], wallet, kind="evm",
+                connection, office.people[INVESTOR], wallet, kind="evm",
                 now=office.clock(),
             )  # fmt: skip
     several = office.get("/api/v1/investments/my", 400, token=token)

@@ -13,6 +13,7 @@ from db.commands.evm.slots import take_slot
 from db.commands.evm.watching import watched
 from db.commands.states import State
 from db.declare.roles import Role
+from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from db.journal.entries import read_entries
 from helpers.investing import (
     ETB,
@@ -77,7 +78,7 @@ def test_a_command_to_a_chain_that_it_cannot_go_to_is_refused(office):
 def test_others_do_not_see_a_command_and_the_staff_does(office):
     command = registered(office)
 
-    shown(office, command, status=404, by=Role.INVESTOR)
+    shown(office, command, status=404, by=INVESTOR)
     shown(office, command, by=Role.AUDITOR)
     shown(office, uuid.uuid4(), status=404)
     office.get(f"/api/v1/commands/{command}", 401)
@@ -101,7 +102,7 @@ def test_the_list_has_filters_and_pages(office):
     assert [str(made[0])] == [c["id"] for c in listed("state=cancelled")["data"]]
     assert 4 == len(listed("state=accepted&state=held&kind=register-issuer")["data"])
     assert [] == listed("signer=operator")["data"]
-    assert [] == listed("", by=Role.ISSUER)["data"]
+    assert [] == listed("", by=ISSUER)["data"]
     for wrong in ("state=lost", "limit=0", "limit=x", "after=1", "colour=red"):
         listed(wrong, status=400)
 
@@ -263,9 +264,7 @@ def test_a_wallet_gets_the_transaction_to_sign(office):
     assert unsigned["to"] == hexed(B)
     assert unsigned["chainId"] == hex(CHAIN_ID)
     assert int(unsigned["value"], 16) == 200 * ETB
-    assert (
-        shown(office, data["id"], by=Role.INVESTOR)["transaction_to_sign"] == unsigned
-    )
+    assert shown(office, data["id"], by=INVESTOR)["transaction_to_sign"] == unsigned
     with office.writer.connect() as connection:
         assert {WALLET: 1} == watched(connection, office.source)
 
@@ -372,7 +371,7 @@ def test_a_signed_command_is_not_ours_to_cancel(office):
     give(office, data["id"], sign(data["transaction_to_sign"]))
 
     answer = office.post(
-        f"/api/v1/commands/{data['id']}/cancel", {}, 409, token=office.by(Role.INVESTOR)
+        f"/api/v1/commands/{data['id']}/cancel", {}, 409, token=office.by(INVESTOR)
     )
 
     assert "only that wallet" in answer.json["detail"]
@@ -478,7 +477,7 @@ def test_a_command_is_shown_while_the_node_is_away(office):
     data = invested(office)
     office.node.away = NodeAway("no answer")
 
-    told = shown(office, data["id"], by=Role.INVESTOR)
+    told = shown(office, data["id"], by=INVESTOR)
 
     assert "accepted" == told["state"]
     assert "transaction_to_sign" not in told
@@ -501,7 +500,7 @@ def test_a_wallet_is_watched_from_the_last_final_block_on(office):
     with office.writer.begin() as connection:
         connection.exec_driver_sql("UPDATE control.source SET final = 2")
     other = office.ask(
-        "", path=f"/api/v1/campaigns/{hexed(B)}/invest", by=Role.INVESTOR,
+        "", path=f"/api/v1/campaigns/{hexed(B)}/invest", by=INVESTOR,
         amount=str(200 * ETB),
     ).json["data"]["id"]  # fmt: skip
 

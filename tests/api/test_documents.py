@@ -19,6 +19,7 @@ from commands.storage import FolderStorage
 from commands.sweeping import sweep
 from db.commands.evm.slots import register_signer
 from db.declare.roles import Role
+from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from db.journal.append import Actor
 from db.journal.personal import erase
 from db.journal.verify import faults
@@ -65,7 +66,7 @@ class SignerContext(Office):
             )  # fmt: skip
         self.open(intake=self.intake, documents=self.documents)
 
-    def upload(self, content, status=201, *, by=Role.ISSUER, name=NAME,
+    def upload(self, content, status=201, *, by=ISSUER, name=NAME,
                kind="application/pdf", type_="passport", **fields):  # fmt: skip
         form = {"type": type_, "file": (io.BytesIO(content), name, kind), **fields}
         token = self.by(by) if isinstance(by, Role) else by
@@ -83,7 +84,7 @@ class SignerContext(Office):
             f"{BASE}/{document['id']}/{what}", body or {}, status, token=token
         )
 
-    def state(self, document, by=Role.ISSUER):
+    def state(self, document, by=ISSUER):
         path = f"{BASE}/{document['id']}"
         return self.get(path, token=self.by(by)).json["data"]
 
@@ -175,7 +176,7 @@ def test_a_rejected_document_says_why_to_its_owner(desk):
 
 
 def test_nobody_decides_about_their_own(desk):
-    both = desk.token(desk.account(Role.ISSUER, Role.COMPLIANCE))
+    both = desk.token(desk.account(ISSUER, Role.COMPLIANCE))
     made = desk.upload(fresh(), by=both).json["data"]
 
     refused = desk.decide(made, "verify", 403, by=both)
@@ -184,9 +185,9 @@ def test_nobody_decides_about_their_own(desk):
     desk.decide(made, "verify")
 
 
-@pytest.mark.parametrize("role", [Role.ISSUER, Role.AUDITOR, Role.OPERATOR])
+@pytest.mark.parametrize("role", [ISSUER, Role.AUDITOR, Role.OPERATOR])
 def test_only_compliance_decides(desk, role):
-    made = desk.new(by=Role.INVESTOR)
+    made = desk.new(by=INVESTOR)
 
     for what in ("verify", "reject", "anchor"):
         desk.decide(made, what, 403, by=role, body={"reason": "No."})
@@ -201,15 +202,15 @@ def test_who_may_hand_in_and_who_may_look(desk):
     desk.get(path, 401)
     desk.get(f"{path}/file", 401)
     desk.get(BASE, 401)
-    for role in (Role.INVESTOR, Role.OPERATOR):
+    for role in (INVESTOR, Role.OPERATOR):
         token = desk.by(role)
         assert "no_such_document" in desk.get(path, 404, token=token).json["type"]
         desk.get(f"{path}/file", 404, token=token)
-    for role in (Role.ISSUER, Role.COMPLIANCE, Role.AUDITOR):
+    for role in (ISSUER, Role.COMPLIANCE, Role.AUDITOR):
         desk.get(path, token=desk.by(role))
     desk.get(f"{BASE}/{uuid.uuid4()}", 404, token=desk.by(Role.COMPLIANCE))
     desk.get(f"{BASE}/../../etc", 404, token=desk.by(Role.COMPLIANCE))
-    mine = desk.get(BASE, token=desk.by(Role.ISSUER)).json["data"]
+    mine = desk.get(BASE, token=desk.by(ISSUER)).json["data"]
     assert made["id"] in [each["id"] for each in mine]
     theirs = desk.get(BASE, token=desk.by(Role.OPERATOR)).json["data"]
     assert [] == theirs
@@ -220,7 +221,7 @@ def test_every_reading_is_in_the_journal(desk):
     made = desk.upload(content).json["data"]
     path = f"{BASE}/{made['id']}/file"
 
-    mine = desk.get(path, token=desk.by(Role.ISSUER))
+    mine = desk.get(path, token=desk.by(ISSUER))
     desk.get(path, token=desk.by(Role.AUDITOR))
 
     assert content == mine.data
@@ -242,7 +243,7 @@ def test_every_reading_is_in_the_journal(desk):
             ),
             {"id": made["id"]},
         ).all()
-    wanted = [f"account:{desk.people[r]}" for r in (Role.ISSUER, Role.AUDITOR)]
+    wanted = [f"account:{desk.people[r]}" for r in (ISSUER, Role.AUDITOR)]
     assert [(who, who) for who in wanted] == [tuple(row) for row in readers]
 
 
@@ -255,7 +256,7 @@ def test_the_same_file_is_kept_once(desk):
     assert (first["content_hash"], True) == (
         other["content_hash"], first["id"] != other["id"]
     )  # fmt: skip
-    foreign = desk.upload(content, by=Role.INVESTOR).json["data"]
+    foreign = desk.upload(content, by=INVESTOR).json["data"]
     assert foreign["sha256"] == first["sha256"]
     assert foreign["content_hash"] != first["content_hash"], "a salt for each person"
     desk.decide(first, "reject", body={"reason": "Blurred."})
@@ -263,7 +264,7 @@ def test_the_same_file_is_kept_once(desk):
 
 
 def test_the_same_file_at_the_same_moment_is_kept_once(desk):
-    content, account = fresh(), desk.people[Role.ISSUER]
+    content, account = fresh(), desk.people[ISSUER]
     seen = inspect(content, name=NAME, media_type="application/pdf")
     given = Upload(account, DocumentType.PASSPORT, content, seen)
     start = threading.Barrier(4)
@@ -287,7 +288,7 @@ def test_a_document_takes_the_place_of_another(desk):
     assert ("superseded", second["id"]) == (state["status"], state["superseded_by"])
     desk.decide(first, "verify", 409)
     desk.upload(fresh(), 409, supersedes=first["id"])
-    desk.upload(fresh(), 404, by=Role.INVESTOR, supersedes=second["id"])
+    desk.upload(fresh(), 404, by=INVESTOR, supersedes=second["id"])
     desk.upload(fresh(), 404, supersedes=str(uuid.uuid4()))
     assert "pending" == desk.state(second)["status"]
 
@@ -335,7 +336,7 @@ def test_files_as_they_are_are_taken_in_every_size(otherwise, size):
         content = pdf(noise(size))
         made = desk.upload(content).json["data"]
         path = f"{BASE}/{made['id']}/file"
-        assert content == desk.get(path, token=desk.by(Role.ISSUER)).data
+        assert content == desk.get(path, token=desk.by(ISSUER)).data
 
 
 def files(desk):
@@ -344,7 +345,7 @@ def files(desk):
 
 def test_an_account_has_so_many_documents_and_bytes_of_them(otherwise):
     desk = otherwise(quota=Quota(documents=2, total_bytes=2000))
-    who = desk.token(desk.account(Role.ISSUER))
+    who = desk.token(desk.account(ISSUER))
     first = pdf(noise(500))
     desk.upload(first, by=who)
     before = files(desk)
@@ -356,12 +357,12 @@ def test_an_account_has_so_many_documents_and_bytes_of_them(otherwise):
     desk.upload(pdf(noise(300)), by=who)
     desk.upload(fresh(), 409, by=who)
     desk.upload(first, 200, by=who)  # the same is no more
-    other = desk.token(desk.account(Role.ISSUER))
+    other = desk.token(desk.account(ISSUER))
     desk.upload(fresh(), by=other)  # others have their own
 
 
 def test_rows_of_documents_are_their_owner_s_and_compliance_s(desk):
-    anna, ben = (desk.token(desk.account(Role.INVESTOR)) for _ in range(2))
+    anna, ben = (desk.token(desk.account(INVESTOR)) for _ in range(2))
     made = desk.upload(fresh(), by=anna).json["data"]
 
     for path in ("kyc_documents", "events/compliance_document_uploaded"):
@@ -422,7 +423,7 @@ def test_a_file_that_was_swept_while_it_was_handed_in_again_is_there(desk, other
     made = desk.new()
 
     assert [made["content_hash"][2:]] == vanished
-    desk.get(f"{BASE}/{made['id']}/file", token=desk.by(Role.ISSUER))
+    desk.get(f"{BASE}/{made['id']}/file", token=desk.by(ISSUER))
 
 
 def test_names_never_become_paths(desk):
@@ -435,7 +436,7 @@ def test_names_never_become_paths(desk):
 
 
 def test_other_bodies_and_two_files_are_refused(desk):
-    token = desk.by(Role.ISSUER)
+    token = desk.by(ISSUER)
     desk.post(f"{BASE}/upload", {"type": "passport"}, 415, token=token)
     two = {"type": "passport", "file": [
         (io.BytesIO(pdf()), "a.pdf", "application/pdf"),
@@ -462,7 +463,7 @@ def test_files_are_not_kept_in_clear(own_desk):
 
 def test_an_erased_owner_takes_the_files_along(own_desk):
     made = own_desk.upload(pdf(SECRET)).json["data"]
-    owner = str(own_desk.people[Role.ISSUER])
+    owner = str(own_desk.people[ISSUER])
     with own_desk.writer.begin() as connection:
         erase(connection, REGISTRY, owner, actor=Actor("t"), now=own_desk.clock())
 
@@ -486,10 +487,10 @@ def test_a_file_that_was_changed_or_lost_is_not_given_out(own_desk):
 
     file.write_bytes(content)
     assert "not the one" in own_desk.get(
-        path, 410, token=own_desk.by(Role.ISSUER)
+        path, 410, token=own_desk.by(ISSUER)
     ).json["detail"]  # fmt: skip
     file.unlink()
-    own_desk.get(path, 410, token=own_desk.by(Role.ISSUER))
+    own_desk.get(path, 410, token=own_desk.by(ISSUER))
     assert 0 == own_desk.state(made)["reads"]
 
 
@@ -525,16 +526,16 @@ def test_a_document_in_a_bucket_from_its_upload_to_its_loss(distant, server):
     assert 1 == distant.state(made)["reads"]
 
     server.client.put_object(Bucket=BUCKET, Key=key, Body=server.read(key)[:-1] + b"?")
-    told = distant.get(path, 410, token=distant.by(Role.ISSUER)).json["detail"]
+    told = distant.get(path, 410, token=distant.by(ISSUER)).json["detail"]
     assert "not the one" in told
     server.client.delete_object(Bucket=BUCKET, Key=key)
-    distant.get(path, 410, token=distant.by(Role.ISSUER))
+    distant.get(path, 410, token=distant.by(ISSUER))
     assert 1 == distant.state(made)["reads"]
 
 
 def test_a_bucket_that_is_away_takes_nothing_and_loses_nothing(distant, server):
     made = distant.new()
-    path, token = f"{BASE}/{made['id']}/file", distant.by(Role.ISSUER)
+    path, token = f"{BASE}/{made['id']}/file", distant.by(ISSUER)
     [key] = server.listed()
     kept = server.read(key)
     server.client.delete_object(Bucket=BUCKET, Key=key)

@@ -4,7 +4,8 @@ import pytest
 
 from db import sources
 from db.declare.roles import Role
-from db.domains.compliance.entries import DocumentRead
+from db.documents.compliance.entries import DocumentRead
+from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from db.journal import merkle
 from db.journal.append import append
 from db.position import BlockRange
@@ -52,7 +53,7 @@ def auditor(door):
 
 @pytest.fixture(scope="module")
 def stranger(door):
-    return door.token(door.account(Role.INVESTOR, Role.ISSUER))
+    return door.token(door.account(INVESTOR, ISSUER))
 
 
 RESTRICTED = [

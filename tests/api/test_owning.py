@@ -5,6 +5,7 @@ from sqlalchemy import text
 
 from db.accounts.accounts import link_wallet
 from db.declare.roles import Role
+from db.domains.crowdfunding.roles import ISSUER
 from helpers.office import Office
 
 ANNA, BEN, OTHER = b"\xa1" * 20, b"\xa2" * 20, b"\xb1" * 20
@@ -20,7 +21,7 @@ def office(migrated_url):
     found.close()
 
 
-def person(office, *wallets, role=Role.ISSUER):
+def person(office, *wallets, role=ISSUER):
     account = office.account(role)
     with office.writer.begin() as connection:
         for wallet in wallets:

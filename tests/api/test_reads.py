@@ -51,6 +51,11 @@ def same(expected, shown):
     return expected == shown or (type(expected) is int and str(expected) == shown)
 
 
+def shown_key(part):
+    """A part of a key as JSON has it."""
+    return "0x" + part.hex() if isinstance(part, bytes) else part
+
+
 @pytest.mark.parametrize("spec", PROJECTIONS, ids=lambda s: s.plural)
 @pytest.mark.parametrize("as_of", [None, 0, 17])
 def test_lists_are_the_reference(ledger, history, spec, as_of):
@@ -61,10 +66,10 @@ def test_lists_are_the_reference(ledger, history, spec, as_of):
 
     expected = reference.fold(projection, history.all_facts(), as_of=as_of)
     by_key = {tuple(row[key] for key in spec.keys): row for row in found}
-    assert {tuple("0x" + part.hex() for part in key) for key in expected} == set(by_key)
+    assert {tuple(shown_key(part) for part in key) for key in expected} == set(by_key)
     assert len(found) == len(by_key)
     for key, row in expected.items():
-        shown = by_key[tuple("0x" + part.hex() for part in key)]
+        shown = by_key[tuple(shown_key(part) for part in key)]
         row = plain(row, spec)
         assert {*row, *spec.keys} == set(shown)
         assert all(same(row[name], shown[name]) for name in row), (row, shown)
@@ -284,6 +289,16 @@ class TestSeveralChains:
         assert refused["choices"] == ["one", "two"]
         first = own_ledger.data("/api/v1/deals?chain=one")
         assert first != own_ledger.data("/api/v1/deals?chain=two")
+
+    def test_the_only_chain_that_has_it_need_not_be_named(self, own_ledger, ledger_on):
+        for name in ("one", "two"):
+            own_ledger.write(own_ledger.register(name))
+        everything = streams(business.REGISTRY)
+        blocks = [each for each in everything if each.event == "chain.blocks"]
+        known = ledger_on(own_ledger.url, plans={"one": blocks, "two": everything})
+
+        assert known.get("/api/v1/deals").json["block"]["chain"] == "two"
+        assert known.get("/api/v1/deals?chain=one").json["block"]["chain"] == "one"
 
     def test_a_cursor_stays_on_its_chain(self, own_ledger):
         own_ledger.write(own_ledger.register("one"))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from db.commands.evm.tags import command_id_of
-from db.declare.roles import Role
+from db.domains.crowdfunding.roles import INVESTOR
 from helpers import office as offices
 from helpers.investing import ETB, B, give, hexed, invested, settled, sign
 
@@ -44,7 +44,7 @@ def test_a_command_is_known_by_what_was_relayed(office):
 def test_one_transaction_is_signed_for_one_command(office):
     first = invested(office)
     body = {"amount": str(200 * ETB)}
-    second = office.ask("", path=PATH, by=Role.INVESTOR, **body).json["data"]
+    second = office.ask("", path=PATH, by=INVESTOR, **body).json["data"]
     unsigned = second["transaction_to_sign"]
     give(office, first["id"], sign(unsigned))
 

@@ -11,7 +11,7 @@ from db.commands.accept import find
 from db.commands.evm.watching import watched
 from db.commands.health import standing
 from db.commands.states import State
-from db.declare.roles import Role
+from db.domains.crowdfunding.roles import INVESTOR
 from helpers.investing import (
     ETB,
     B,
@@ -47,7 +47,7 @@ def sent_by_itself(office, data, **changes):
 def cancelled(office):
     data = invested(office)
     path = f"/api/v1/commands/{data['id']}/cancel"
-    answer = office.post(path, {}, token=office.by(Role.INVESTOR)).json["data"]
+    answer = office.post(path, {}, token=office.by(INVESTOR)).json["data"]
     assert "its wallet can still send it" in answer["reason"]
     return data
 
@@ -89,7 +89,7 @@ def test_what_is_on_the_chain_already_is_not_cancelled(office, final, state):
     path = f"/api/v1/commands/{data['id']}/cancel"
 
     office.post(
-        path, {}, 200 if state == "succeeded" else 409, token=office.by(Role.INVESTOR)
+        path, {}, 200 if state == "succeeded" else 409, token=office.by(INVESTOR)
     )
 
     work(office)
@@ -105,7 +105,7 @@ def test_a_stream_tells_what_ran_after_the_end_too(office):
     work(office)
 
     path = f"/api/v1/commands/{data['id']}/events"
-    text = office.get(path, token=office.by(Role.INVESTOR)).text
+    text = office.get(path, token=office.by(INVESTOR)).text
     events = [
         orjson.loads(line[6:]) for line in text.splitlines() if line[:6] == "data: "
     ]
@@ -122,7 +122,7 @@ def test_what_ran_after_its_end_is_not_asked_for_again(office):
 
     path = f"/api/v1/commands/{data['id']}/retry"
     headers = {"Idempotency-Key": "again"}
-    answer = office.post(path, {}, 409, token=office.by(Role.INVESTOR), headers=headers)
+    answer = office.post(path, {}, 409, token=office.by(INVESTOR), headers=headers)
 
     assert "ran all the same" in answer.json["detail"]
 
@@ -288,13 +288,11 @@ def test_only_so_many_wait_for_wallets(office, terms, whose):
     relayed(office, any_call(to=hexed(CONTRACTS["FundEscrow"])))
 
     answer = office.ask(
-        "", 429, path=f"/api/v1/campaigns/{hexed(B)}/invest", by=Role.INVESTOR,
+        "", 429, path=f"/api/v1/campaigns/{hexed(B)}/invest", by=INVESTOR,
         amount=str(200 * ETB),
     )  # fmt: skip
     told = relayed(office, any_call(nonce="0xa"), 429, key="other")
-    office.post(
-        f"/api/v1/commands/{data['id']}/cancel", {}, token=office.by(Role.INVESTOR)
-    )
+    office.post(f"/api/v1/commands/{data['id']}/cancel", {}, token=office.by(INVESTOR))
     relayed(office, any_call(nonce="0xa"), key="other")
 
     assert answer.headers["Retry-After"]

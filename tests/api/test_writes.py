@@ -13,6 +13,7 @@ from db.commands.evm.tags import command_id_of
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
 from db.domains.crowdfunding.entries import CampaignApproved, CampaignDrafted
+from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from db.journal.append import Actor, append
 from helpers.office import CONTRACTS, REGISTRY, SIGNERS, Office
 
@@ -101,7 +102,7 @@ def test_a_key_in_quotes_is_the_same_key(office):
 
 
 def test_only_some_roles_may_ask(office):
-    office.ask("register-issuer", 403, by=Role.INVESTOR, **registration())
+    office.ask("register-issuer", 403, by=INVESTOR, **registration())
     office.ask("register-issuer", 403, by=Role.AUDITOR, **registration())
     nobody = office.post("/api/v1/commands/register-issuer", registration(), 401)
 
@@ -254,14 +255,14 @@ def test_a_rejected_draft_may_be_written_anew(office):
 
 
 def test_an_issuer_drafts_only_for_its_own_wallet(office):
-    stranger = office.ask("draft-campaign", 422, by=Role.ISSUER, **terms())
+    stranger = office.ask("draft-campaign", 422, by=ISSUER, **terms())
     with office.writer.begin() as connection:
         link_wallet(
-            connection, office.people[Role.ISSUER], A, kind="evm", now=office.clock()
+            connection, office.people[ISSUER], A, kind="evm", now=office.clock()
         )
 
     assert ["not_your_wallet"] == codes(stranger)
-    office.ask("draft-campaign", by=Role.ISSUER, **terms())
+    office.ask("draft-campaign", by=ISSUER, **terms())
 
 
 def test_everything_asked_and_refused_is_in_the_journal(office):
@@ -284,9 +285,7 @@ def test_everything_asked_and_refused_is_in_the_journal(office):
     assert [DRAFT] == [
         each["draft"] for each in entries("crowdfunding_campaign_drafted")
     ]
-    office.get(
-        "/api/v1/events/audit_command_refused", 403, token=office.by(Role.INVESTOR)
-    )
+    office.get("/api/v1/events/audit_command_refused", 403, token=office.by(INVESTOR))
     actor = "SELECT actor || ' ' || address FROM control.journal_entry WHERE seq = 1"
     assert f"account:{office.people[Role.OPERATOR]} 127.0.0.1" == office.scalar(actor)
 
@@ -315,7 +314,7 @@ def journal_bytes(office):
 def test_a_refusal_keeps_the_digest_of_what_is_long(office):
     noise = random.Random(5).randbytes(7000).hex()  # Postgres cannot compress it
     office.ask(
-        "draft-campaign", 422, by=Role.ISSUER,
+        "draft-campaign", 422, by=ISSUER,
         **terms(beneficiary=hexed(B), description=noise, goal="1"),
     )  # fmt: skip
 
@@ -488,12 +487,10 @@ def test_an_issuer_writes_over_no_draft_of_another(office):
     drafted(office, approved=False)
     with office.writer.begin() as connection:
         link_wallet(
-            connection, office.people[Role.ISSUER], B, kind="evm", now=office.clock()
+            connection, office.people[ISSUER], B, kind="evm", now=office.clock()
         )
 
-    answer = office.ask(
-        "draft-campaign", 422, by=Role.ISSUER, **terms(beneficiary=hexed(B))
-    )
+    answer = office.ask("draft-campaign", 422, by=ISSUER, **terms(beneficiary=hexed(B)))
 
     assert ["not_your_draft"] == codes(answer)
 

@@ -9,10 +9,10 @@ from sqlalchemy import event, text
 from commands.lane import ChainRequired, NoSigner, OtherChain
 from commands.submit import Submission
 from db.declare import Count, Key, Projection
-from db.domains.audit.entries import CommandAccepted
 from db.domains.crowdfunding.commands import DepositEscrow, Invest, RegisterIssuer
 from db.errors import StaleDeclarations
 from db.journal.append import Actor
+from db.journal.audit.entries import CommandAccepted
 from db.journal.verify import faults
 from db.registry import Registry
 from db.schema import migrate

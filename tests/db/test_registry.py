@@ -1,6 +1,8 @@
 """What is declared is found by itself."""
 
-from db.declare import Contract, Event, Uint
+import pytest
+
+from db.declare import Contract, DeclarationError, Event, Uint, reaction
 from db.declare.evm.bare import declare_events
 from db.registry import Registry, event_fingerprint
 from helpers.ledger import EVENTS, PROJECTIONS, REGISTRY, abi_event
@@ -58,3 +60,40 @@ def test_contracts_that_take_no_id_are_known():
         "Calls of it carry no id" in line for line in describe_event(Rung, sql=False)
     )
     assert "Calls of it carry no id" in events_page(registry)
+
+
+def test_two_reactions_of_one_name_are_refused():
+    def twice(event, tables):
+        """Nothing."""
+        yield from ()
+
+    one, other = reaction(to=EVENTS[0])(twice), reaction(to=EVENTS[1])(twice)
+
+    with pytest.raises(DeclarationError, match="one of them would never run") as caught:
+        Registry.of([], [], [], [one, other])
+
+    assert __file__ in str(caught.value)
+    assert {one.id} == set(Registry.of([], [], [], [one, one]).reactions)
+
+
+def test_what_a_reaction_is_given_is_indexed():
+    def once(event, tables):
+        """Nothing."""
+        yield from ()
+
+    registry = Registry.of([], [], [], [reaction(to=EVENTS[0])(once)])
+
+    assert {EVENTS[0].spec.id} == set(registry.events)
+
+
+def test_two_contracts_of_one_name_are_refused():
+    class Rung(Event):
+        """A bell of another shop rang."""
+
+        source = Contract("Shop", abi=[abi_event("Rung", times="uint8")])
+        times = Uint(8)
+
+    with pytest.raises(
+        DeclarationError, match="has another ABI or IDL than that of.*ledger"
+    ):
+        Registry.of([*EVENTS, Rung])

@@ -22,6 +22,7 @@ from db.commands.evm.attempts import attempts_of
 from db.commands.states import State
 from db.declare import Role
 from db.domains.crowdfunding.commands import DeactivateIssuer, RegisterIssuer
+from db.domains.crowdfunding.roles import INVESTOR
 from db.journal.append import Actor
 from db.schema import migrate
 from helpers.edge import CHAIN_ID, Sender, receipts_of, send_all, wait_until
@@ -118,7 +119,7 @@ def test_a_campaign_is_funded_by_the_api_alone(house, network, keys, tmp_path):
     settings, engine = house
     hashed = hash_password(PASSWORD)
     people = {"operator": {Role.OPERATOR}, "compliance": {Role.COMPLIANCE}}
-    people["investor"] = {Role.INVESTOR}
+    people["investor"] = {INVESTOR}
     with engine.begin() as connection:
         for name, roles in people.items():
             create_account(

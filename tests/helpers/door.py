@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from flask import Blueprint, jsonify, request
@@ -17,11 +18,13 @@ from commands.submit import new_id
 from db import reads
 from db.accounts import accounts, keys, sessions
 from db.declare.roles import Role
+from db.registry import Registry
 from db.schema import migrate
 from helpers.ledger import REGISTRY
 
 SECRET = b"a well-known secret, for tests only"
 PASSWORD = "correct horse battery staple"
+ROLES = tuple(Registry.load().roles.values())
 
 
 class Clock:
@@ -40,8 +43,9 @@ class Clock:
 class Door:
     """An app that knows who asks, with a route that tells and one that is guarded."""
 
-    def __init__(self, url, registry=REGISTRY, **options):
-        self.url, self.registry = url, registry
+    def __init__(self, url, registry=REGISTRY, roles=ROLES, **options):
+        said = registry.roles | {role: role for role in roles}
+        self.url, self.registry = url, replace(registry, roles=said)
         self.clock = Clock()
         self.writer = create_engine(url)
         self.reader = reads.read_engine(url)

@@ -8,6 +8,7 @@ from eth_utils.address import to_checksum_address
 from db.commands.evm.wallets import settle_wallet_command
 from db.declare.roles import Role
 from db.domains.crowdfunding import events as e
+from db.domains.crowdfunding.roles import INVESTOR
 from helpers.office import CHAIN_ID, CONTRACTS, KEY, WALLET
 
 A, B = b"\xaa" * 20, b"\xbb" * 20
@@ -36,11 +37,11 @@ def invested(office, status=202, **changes):
         connection.exec_driver_sql(
             "INSERT INTO control.wallet (kind, address, account, linked_at)"
             " VALUES ('evm', %s, %s, now())",
-            (WALLET, office.people[Role.INVESTOR]),
+            (WALLET, office.people[INVESTOR]),
         )
     body = {"amount": str(200 * ETB), **changes}
     path = f"/api/v1/campaigns/{hexed(B)}/invest"
-    return office.ask("", status, path=path, by=Role.INVESTOR, **body).json.get("data")
+    return office.ask("", status, path=path, by=INVESTOR, **body).json.get("data")
 
 
 def sign(unsigned, by=KEY, **changes):
@@ -52,7 +53,7 @@ def sign(unsigned, by=KEY, **changes):
 
 def give(office, command, raw, status=202):
     path = f"/api/v1/commands/{command}/signed"
-    return office.post(path, {"raw": raw}, status, token=office.by(Role.INVESTOR)).json
+    return office.post(path, {"raw": raw}, status, token=office.by(INVESTOR)).json
 
 
 def settled(office, command, *, final):
@@ -64,7 +65,7 @@ def settled(office, command, *, final):
 
 def relayed(office, raw, status=202, key="relay"):
     return office.post(
-        "/api/v1/relay", {"raw": raw}, status, token=office.by(Role.INVESTOR),
+        "/api/v1/relay", {"raw": raw}, status, token=office.by(INVESTOR),
         headers={"Idempotency-Key": key},
     ).json  # fmt: skip
 

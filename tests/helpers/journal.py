@@ -22,8 +22,8 @@ from db.declare import (
     Uint,
     Uuid,
 )
-from db.domains.audit.entries import SubjectErased
 from db.journal.append import Actor
+from db.journal.audit.entries import SubjectErased
 from db.journal.entries import fact_of, read_entries
 from db.registry import Registry
 

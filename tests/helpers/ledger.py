@@ -2,7 +2,9 @@
 
 from db.declare import (
     Address,
+    Average,
     Bool,
+    Bucket,
     Contract,
     Count,
     CountDistinct,
@@ -17,6 +19,7 @@ from db.declare import (
     Stage,
     Sum,
     Text,
+    Top,
     Uint,
 )
 from db.registry import Registry
@@ -122,6 +125,7 @@ class Deal(Projection):
     hands = CountDistinct(Paid.payer, Refunded.payer)
     least = Min(Paid.amount)
     most = Max(Paid.amount)
+    greatest = Top(3, Paid.amount // (Paid.kind - 1))
     first_kind = First(Paid.kind)
     last_payer = Latest(Paid.payer, Refunded.payer)
     last_paid_at = Max(Paid.block_time)
@@ -204,5 +208,20 @@ class Tally(Projection):
     tally = Replay(running_tally, Paid, Refunded, Opened)
 
 
-PROJECTIONS = [Deal, Balance, Stake, Payer, Progress, Tally]
+class Hourly(Projection):
+    """Time as a key, and averages."""
+
+    tick = Bucket("10 seconds")
+    deal = Key()
+
+    volume = Sum(Paid.amount)
+    last = Latest(Paid.amount)
+    price = Average(Paid.amount)
+    best = Top(2, Paid.amount, -Refunded.paid)
+    ratio = Average(Paid.amount // (Paid.kind - 1), -Refunded.paid)
+
+    above = price - ratio
+
+
+PROJECTIONS = [Deal, Balance, Stake, Payer, Progress, Tally, Hourly]
 REGISTRY = Registry.of(EVENTS, PROJECTIONS)

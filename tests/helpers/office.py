@@ -22,7 +22,7 @@ from db.declare.roles import Role
 from db.engine import connect_at_once
 from db.registry import Registry
 from helpers import stories
-from helpers.door import Door
+from helpers.door import ROLES, Door
 from helpers.tables import streams
 
 REGISTRY = Registry.load()
@@ -87,7 +87,7 @@ class Office(Door):
         self.node, self.story = Node(), stories.Chain()
         self.intake = None
         super().__init__(url, REGISTRY)
-        self.people = {role: self.account(role) for role in Role}
+        self.people = {role: self.account(role) for role in ROLES}
         with self.writer.begin() as connection:
             row = sources.register(
                 connection, name="devnet", chain_id=f"eip155:{CHAIN_ID}",

@@ -1,10 +1,12 @@
 """An IDL with one of each kind of part, for tests that need no program."""
 
+import json
+
 from idl import parse_idl
 
 ADDRESS = "Vote111111111111111111111111111111111111111"
 
-SHOP = parse_idl(
+SHOP_TEXT = json.dumps(
     {
         "address": ADDRESS,
         "metadata": {"name": "shop", "version": "0.1.0", "spec": "0.1.0"},
@@ -61,3 +63,4 @@ SHOP = parse_idl(
         ],
     }
 )
+SHOP = parse_idl(SHOP_TEXT.encode())

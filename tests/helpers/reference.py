@@ -5,6 +5,7 @@ give what this gives, on any history.
 """
 
 import json
+import re
 import types
 from collections.abc import Iterable
 from typing import Any
@@ -21,6 +22,7 @@ from db.declare import (
     Replay,
     Stage,
     Sum,
+    Top,
 )
 from db.facts import Fact
 
@@ -89,6 +91,8 @@ def _comparable(value):
 def _folded(fold_, values):
     if isinstance(fold_, Sum):
         return sum(values)
+    if isinstance(fold_, Top):
+        return [str(value) for value in sorted(values, reverse=True)[: fold_.number]]
     if isinstance(fold_, Count):
         return len(values)
     if isinstance(fold_, CountDistinct):
@@ -143,6 +147,8 @@ def _named(name, fact):
         return fact.position
     if name == "height":
         return fact.position >> 32
+    if re.fullmatch(r"block_time_\d+", name):
+        return fact.block_time // int(name[11:]) * int(name[11:])
     if name in ("block_time", "transaction"):
         return getattr(fact, name)
     return fact.values[name]

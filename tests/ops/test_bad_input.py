@@ -14,8 +14,8 @@ from helpers import servers
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from indexer.evm.client import RpcClient
 from ops import commanding
+from ops.chains.evm.checks import ATTEMPTS
 from ops.cli.main import main
-from ops.doctor import ATTEMPTS
 from ops.settings import load_settings
 
 KEY = "0x" + "11" * 32  # nobody's: for tests only

@@ -79,7 +79,7 @@ def test_business_goes_on_when_a_visitor_deploys_a_campaign():
             wait_until(lambda above=height: anvil.height > above + 5 or failed)
             # Whatever else is on the chain: issuers, campaigns, investments.
             before = Traffic(deployment, seed=100 + visit)._before(deployment).campaigns
-            visitor = Traffic(deployment, seed=200 + visit, certify=False)
+            visitor = Traffic(deployment, seed=200 + visit, automated=True)
             while visitor._before(deployment).campaigns == before and not failed:
                 play_quietly(visitor)
         height = anvil.height

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from db.domains.audit.entries import SecurityEvent
 from db.engine import connect
 from db.journal.append import Actor, append
+from db.journal.audit.entries import SecurityEvent
 from db.registry import Registry
 from ops.devnet.deploy import dev_account, dev_key
 from ops.devnet.run import up

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from db.declare import Pubkey
 from db.declare.evm.signatures import identity
+from helpers.programs import ADDRESS, SHOP_TEXT
 from ops.indexing import declared
 from ops.settings import (
     Deployment,
@@ -20,6 +22,7 @@ from ops.settings import (
 )
 
 ONE = "0x" + "11" * 20
+KEY = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
 TWO = "0x" + "22" * 20
 CHECKSUMMED = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
 
@@ -146,7 +149,62 @@ def test_a_solana_chain_names_programs(load):
         """
     )
 
-    assert {"settlement": bytes(32)} == settings.chains["settlement"].programs
+    assert settings.chains["settlement"].programs == {
+        "settlement": (Deployment(bytes(32)),)
+    }
+
+
+SOLANA = """
+[chains.main]
+id = "solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp"
+rpc = "http://127.0.0.1:8899"
+finality = "commitment"
+"""
+
+
+def test_a_program_is_its_idl_and_the_address_that_the_idl_says(load, tmp_path):
+    (tmp_path / "shop.json").write_text(SHOP_TEXT)
+
+    one = load(DEVNET + SOLANA + '[programs.shop]\nidl = "shop.json"\nstart = 7\n')
+    other = load(SOLANA + f'[programs.shop]\nidl = "shop.json"\naddress = ["{KEY}"]\n')
+
+    shop = one.programs["shop"]
+    assert shop.chains == ("main",)
+    assert shop.starts == {"main": 7}
+    assert [Pubkey().text(each) for each in shop.addresses["main"]] == [ADDRESS]
+    assert [each.name for each in shop.idl.events] == ["Sold", "Deposit"]
+    assert [Pubkey().text(e) for e in other.programs["shop"].addresses["main"]] == [KEY]
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ('idl = "none.json"', "programs.x.idl (in chainfold.toml): none.json can't be"),
+        ('idl = "bad.json"', "bad.json: it is not JSON"),
+        ('idl = "old.json"', "programs.x.address: is required"),
+        ('idl = "shop.json"\nchain = "devnet"', "no such chain 'devnet'; known: main"),
+        ('idl = "shop.json"\naddress = "0x11"', "is not a Solana address"),
+        ('idl = "shop.json"\nstart = -1', "programs.x.start"),
+        ("", "programs.x.idl: is required"),
+    ],
+)
+def test_a_program_that_cannot_be_followed_is_refused(
+    problems, tmp_path, section, problem
+):
+    (tmp_path / "shop.json").write_text(SHOP_TEXT)
+    (tmp_path / "bad.json").write_text("{")
+    (tmp_path / "old.json").write_text('{"version": "0.1.0", "name": "old"}')
+
+    assert problem in problems(DEVNET + SOLANA + f"[programs.x]\n{section}\n")
+
+
+def test_keys_of_the_other_kind_of_chain_are_refused(problems):
+    assert "chains.main.logs (in chainfold.toml): is for EVM chains" in problems(
+        SOLANA + 'logs = "all"\n'
+    )
+    assert "chains.devnet.programs" in problems(
+        DEVNET + f'[chains.devnet.programs]\nx = "{KEY}"\n'
+    )
 
 
 def test_a_contract_is_its_abi_and_address(load, tmp_path):
@@ -615,3 +673,15 @@ def test_an_ambiguous_announcement_names_the_choices(problems, tmp_path):
     text = problems(factory_of(tmp_path, both, "Made", "p0"))
 
     assert "write event = 'Made(address)' or 'Made(address,uint256)'" in text
+
+
+def test_domains_are_chosen_by_name_and_declared_beside_the_file(tmp_path):
+    path = tmp_path / "chainfold.toml"
+    path.write_text('domains = ["lending"]\ndeclarations = ["./lending"]\n')
+
+    found = load_settings(path, {})
+
+    assert ("lending",) == found.domains
+    assert (tmp_path / "lending",) == found.declarations
+    assert None is load_settings(None, {}).domains
+    assert ("a", "b") == load_settings(path, {"CHAINFOLD_DOMAINS": "a,b"}).domains

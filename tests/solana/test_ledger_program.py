@@ -231,6 +231,7 @@ def test_spam_cuts_the_log_but_not_the_call(world):
     assert [recorded(world.key, entry, whom)] == self_calls(done, sent)
 
 
+@pytest.mark.slow
 def test_the_program_is_what_its_source_gives():
     assert program("ledger") == build("ledger")
 
@@ -246,6 +247,7 @@ def test_a_changed_program_is_not_used(monkeypatch, tmp_path):
         program("ledger")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -268,6 +270,7 @@ def test_what_is_no_object_is_not_linked():
         link(program("ledger")[:4] + bytes(100))
 
 
+@pytest.mark.slow
 def test_c_that_does_not_compile_is_told(monkeypatch, tmp_path):
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "ledger.c").write_text("int entrypoint(")

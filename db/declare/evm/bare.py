@@ -21,12 +21,13 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from db.declare.events import Event, EventMeta, snake_case
+from db.declare.events import Event, EventMeta
 from db.declare.evm.contract import Contract
 from db.declare.evm.signatures import identity, long_type, signature
 from db.declare.evm.types import field_for_abi
 from db.declare.fields import Address, Field
-from db.declare.naming import clean_name, column_name, domain_of, free_name
+from db.declare.names import snake_case
+from db.declare.naming import clean_name, column_name, emitter_domain, free_name
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ def _declare(
         topic += f"_{sum(item['indexed'] for item in abi['inputs'])}"
     if overloaded:
         name = f"{name}_{topic}"
-    domain = domain_of(contract.name)
+    domain = emitter_domain(contract.name)
     if len(domain) + len(snake_case(name)) > 43:
         # Each letter may be a word, and get an underscore in front of it.
         name = f"{name[: max(1, (35 - len(domain)) // 2)].rstrip('_')}_{topic}"

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from abis import load_abi
+from db.declare.artifacts import load_abi
 from db.declare.emitters import Emitter, implicit
 from db.declare.errors import DeclarationError
-from db.declare.events import FieldRef, camel_case
+from db.declare.events import FieldRef
 from db.declare.evm.signatures import identity, names_of, signature
 from db.declare.evm.types import holds, is_reference_type
 from db.declare.fields import Bytes32, Field
+from db.declare.names import camel_case
 
 Abi = list[dict[str, Any]]
 
@@ -38,6 +39,11 @@ class Contract(Emitter):
     def __post_init__(self) -> None:
         if not self.abi:
             object.__setattr__(self, "abi", load_abi(self.name))
+
+    @property
+    def interface(self) -> Abi:
+        """The ABI."""
+        return self.abi
 
     @property
     def makers(self) -> dict[str, FieldRef]:

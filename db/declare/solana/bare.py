@@ -10,9 +10,10 @@ Chainfold reserves get a `_` behind them.
 import hashlib
 from typing import Any
 
-from db.declare.events import Event, EventMeta, snake_case
+from db.declare.events import Event, EventMeta
 from db.declare.fields import Field, Pubkey
-from db.declare.naming import clean_name, column_name, domain_of, free_name
+from db.declare.names import snake_case
+from db.declare.naming import clean_name, column_name, emitter_domain, free_name
 from db.declare.solana.program import ACCOUNT, Layout, Program, parts_of
 from db.declare.solana.types import field_for_idl
 from idl import Idl
@@ -30,7 +31,7 @@ def declare_program(name: str, idl: Idl) -> list[type[Event]]:
 
 def _declare(program: Program, layout: Layout) -> type[Event]:
     is_call = isinstance(layout, InstructionLayout)
-    domain = domain_of(program.name)
+    domain = emitter_domain(program.name)
     name = "".join(part[:1].upper() + part[1:] for part in layout.name.split("_"))
     name = clean_name(name) + ("Instruction" if is_call else "")
     if len(domain) + len(snake_case(name)) > TABLE_LENGTH_MAX:

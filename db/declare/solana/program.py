@@ -33,6 +33,11 @@ class Program(Emitter):
     def __post_init__(self, given: Idl | None) -> None:
         object.__setattr__(self, "idl", given or load_idl(self.name))
 
+    @property
+    def interface(self) -> Idl:
+        """The IDL."""
+        return self.idl
+
     def find(self, subject: str, wanted: str) -> Layout:
         """Find an event, or an instruction, by its name; see `Emitter`."""
         layouts: tuple[Layout, ...] = (*self.idl.events, *self.idl.instructions)
@@ -89,7 +94,7 @@ class Program(Emitter):
 
 
 def parts_of(layout: Layout) -> dict[str, Part]:
-    """What an event or instruction holds, by the name that binds a field to it."""
+    """The parts of an event or instruction, by the name that binds a field to each."""
     parts: dict[str, Part] = {each.name: each.type for each in layout.fields}
     if isinstance(layout, InstructionLayout):
         parts |= {ACCOUNT + ref.name: ref for ref in layout.accounts}

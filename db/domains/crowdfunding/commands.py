@@ -15,6 +15,7 @@ from db.declare import (
 from db.domains.crowdfunding import entries, rules
 from db.domains.crowdfunding import events as e
 from db.domains.crowdfunding.projections import CampaignDraft, Investment
+from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 
 
 class RegisterIssuer(Command):
@@ -94,7 +95,7 @@ class DraftCampaign(Command):
     document_hash = Text()
 
     route = "campaigns"
-    role = (Role.ISSUER, Role.OPERATOR)
+    role = (ISSUER, Role.OPERATOR)
     rules = (rules.is_own_issuer, rules.draft_is_open, rules.terms_are_legal)
     record = entries.CampaignDrafted
 
@@ -189,7 +190,7 @@ class Invest(Command):
     amount = Uint()
 
     route = "campaigns/<campaign>/invest"
-    role = Role.INVESTOR
+    role = INVESTOR
     rules = (rules.campaign_takes_money,)
     signer = CALLER
     call = Call("CampaignImplementation.investCrypto", at=campaign, value=amount)
@@ -226,7 +227,7 @@ class FinaliseCampaign(Command):
     campaign = Address()
 
     route = "campaigns/<campaign>/release"
-    role = (Role.ISSUER, Role.OPERATOR)
+    role = (ISSUER, Role.OPERATOR)
     rules = (rules.campaign_can_end,)
     signer = "operator"
     call = Call("CampaignImplementation.finalize", at=campaign)
@@ -239,7 +240,7 @@ class RequestRefund(Command):
     campaign = Address()
 
     route = "campaigns/<campaign>/request-refund"
-    role = Role.INVESTOR
+    role = INVESTOR
     rules = (rules.campaign_refunds,)
     signer = CALLER
     call = Call("CampaignImplementation.requestRefund", at=campaign)
@@ -328,7 +329,7 @@ class DepositEscrow(Command):
     amount = Uint()
 
     route = "escrow/deposit"
-    role = Role.INVESTOR
+    role = INVESTOR
     signer = CALLER
     call = Call(
         "FundEscrow.depositFunds",

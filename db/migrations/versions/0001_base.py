@@ -109,29 +109,6 @@ CREATE TABLE control.incident (
 );
 """
 
-# Runs the moves of a Stage: `moves` is {state: {tag: next state}}, `tags` the facts in
-# order. Returns the state and how many moves were not legal.
-_STAGE_FOLD = """
-CREATE FUNCTION control.stage_fold(tags text[], start text, moves jsonb)
-RETURNS text[] LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
-DECLARE
-    state text := start;
-    refused bigint := 0;
-    tag text;
-    target text;
-BEGIN
-    FOREACH tag IN ARRAY coalesce(tags, '{}') LOOP
-        target := moves -> state ->> tag;
-        IF target IS NULL THEN
-            refused := refused + 1;
-        ELSE
-            state := target;
-        END IF;
-    END LOOP;
-    RETURN ARRAY[state, refused::text];
-END $$
-"""
-
 # Roles belong to the whole server: another database may have made it, and a managed
 # server may not allow it, in which case the operator grants reads as they see fit.
 _READER = """
@@ -155,5 +132,4 @@ def upgrade() -> None:
     op.execute("CREATE SCHEMA IF NOT EXISTS state")
     for statement in filter(str.strip, _TABLES.split(";\n")):
         op.execute(statement)
-    op.execute(_STAGE_FOLD)
     op.execute(_READER)

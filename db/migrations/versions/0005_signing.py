@@ -51,15 +51,6 @@ ALTER TABLE control.slot ALTER COLUMN next_action_at SET NOT NULL;
 ALTER TABLE control.attempt
     ADD COLUMN priority_fee numeric(78,0),
     ADD COLUMN node_hash bytea;
-CREATE FUNCTION control.sender_reach(of_source smallint, sender bytea) RETURNS bigint
-    LANGUAGE sql STABLE PARALLEL SAFE AS $$
-        SELECT upper((SELECT r FROM unnest(c.blocks) r ORDER BY r LIMIT 1)) - 1
-        FROM control.coverage c
-        WHERE c.source = of_source AND c.event = 'chain.transactions'
-            AND c.filter = '0x' || encode(sender, 'hex')
-    $$;
-COMMENT ON FUNCTION control.sender_reach IS
-    'The last block up to which a sender''s transactions are read without a gap.';
 """
 
 

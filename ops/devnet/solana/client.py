@@ -76,7 +76,7 @@ class Client:
         )
         return VersionedTransaction(message, [self.payer, *signers])
 
-    def post(self, transaction: VersionedTransaction, **config: Any) -> str:
+    def post(self, transaction: VersionedTransaction | bytes, **config: Any) -> str:
         """Send a transaction and return its signature, landed or not."""
         config = {
             "encoding": "base64", "preflightCommitment": "confirmed", **config

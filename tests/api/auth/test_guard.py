@@ -7,7 +7,7 @@ import pytest
 
 from api.auth.guard import takes
 from api.auth.options import WebOptions
-from db.declare.roles import Role
+from db.domains.crowdfunding.roles import ISSUER
 
 TOKEN = "/api/v1/auth/token"
 SITE = "https://app.example"
@@ -218,7 +218,7 @@ class TestDatabaseAway:
     def test_it_is_said(self, own_door, caplog):
         own_door.get("/probe", 401)
         own_door.writer.dispose()
-        account = own_door.account(Role.ISSUER)
+        account = own_door.account(ISSUER)
         token = own_door.token(account)
         from sqlalchemy import create_engine
 

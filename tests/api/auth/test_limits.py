@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 
 from api.auth.options import WebOptions
-from db.declare.roles import Role
+from db.domains.crowdfunding.roles import ISSUER
 from helpers import servers
 from helpers.door import Door
 
@@ -75,7 +75,7 @@ def test_addresses_count_apart_and_a_proxy_is_believed_only_where_it_is_said(lim
 
 def test_an_account_counts_wherever_it_is_and_however_it_asks(limited):
     door = limited(limit="3/minute")
-    account = door.account(Role.ISSUER)
+    account = door.account(ISSUER)
     token, (key, _) = door.token(account), door.key(account, "read")
 
     found = [
@@ -84,7 +84,7 @@ def test_an_account_counts_wherever_it_is_and_however_it_asks(limited):
     ]
 
     assert [200, 200, 200, 429] == found
-    other = door.token(door.account(Role.ISSUER))
+    other = door.token(door.account(ISSUER))
     assert [200] == statuses(door, 1, token=other)
 
 
@@ -113,7 +113,7 @@ def test_signing_in_is_limited_more(limited):
 
     assert [201, 400, 201, 429] == found
     # One address for all accounts; reading is as elsewhere.
-    token = door.token(door.account(Role.ISSUER))
+    token = door.token(door.account(ISSUER))
     assert [429] == statuses(door, 1, NONCE, "POST", token=token)
     assert [200] == statuses(door, 1, "/api/v1/auth/me", token=token)
     assert [201] == statuses(door, 1, NONCE, "POST", **FROM)

@@ -10,6 +10,7 @@ from sqlalchemy import text
 from api.auth.secrets import new_api_key
 from db.accounts import accounts, keys, sessions
 from db.declare.roles import Role
+from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from helpers.door import SECRET
 
 
@@ -31,7 +32,7 @@ def claims(token):
 
 
 def test_a_token_tells_the_account_and_nothing_else(door):
-    account = door.account(Role.ISSUER, Role.INVESTOR)
+    account = door.account(ISSUER, INVESTOR)
     token = door.token(account)
 
     found = door.get("/probe", token=token).json
@@ -49,7 +50,7 @@ def test_without_a_credential_nobody_asks(door):
 
 
 def test_two_credentials_are_one_too_many(door):
-    account = door.account(Role.ISSUER)
+    account = door.account(ISSUER)
 
     refused(door, token=door.token(account), key=door.key(account, "read")[0])
 
@@ -99,13 +100,13 @@ def test_a_forged_token_is_refused(door, changes):
 def test_an_expired_token_is_refused(own_door):
     own_door.open(auth={"access_lifetime": timedelta(seconds=-31)})
 
-    refused(own_door, token=own_door.token(own_door.account(Role.ISSUER)))
+    refused(own_door, token=own_door.token(own_door.account(ISSUER)))
 
 
 def test_the_clock_of_another_host_of_ours_may_differ_by_half_a_minute(own_door):
     own_door.open(auth={"access_lifetime": timedelta(seconds=-20)})
 
-    own_door.get("/probe", token=own_door.token(own_door.account(Role.ISSUER)))
+    own_door.get("/probe", token=own_door.token(own_door.account(ISSUER)))
 
 
 def test_a_role_taken_away_is_gone_at_once(door):
@@ -115,7 +116,7 @@ def test_a_role_taken_away_is_gone_at_once(door):
     door.post("/operate", key=key)
 
     with door.writer.begin() as connection:
-        accounts.set_roles(connection, account, [Role.ISSUER])
+        accounts.set_roles(connection, account, [ISSUER])
 
     for credential in ({"token": token}, {"key": key}):
         found = problem(door.post("/operate", status=403, **credential), "not_allowed")
@@ -124,7 +125,7 @@ def test_a_role_taken_away_is_gone_at_once(door):
 
 
 def test_a_disabled_account_is_out_at_once_and_may_come_back(door):
-    account = door.account(Role.ISSUER)
+    account = door.account(ISSUER)
     token, key = door.token(account), door.key(account, "read")[0]
     found = []
 
@@ -141,7 +142,7 @@ def test_a_disabled_account_is_out_at_once_and_may_come_back(door):
 
 
 def test_an_ended_session_is_refused(door):
-    token = door.token(door.account(Role.ISSUER))
+    token = door.token(door.account(ISSUER))
     session = uuid.UUID(claims(token)["sid"])
     door.get("/probe", token=token)
 
@@ -152,7 +153,7 @@ def test_an_ended_session_is_refused(door):
 
 
 def test_wallets_are_told(door):
-    account = door.account(Role.INVESTOR)
+    account = door.account(INVESTOR)
     with door.writer.begin() as connection:
         accounts.link_wallet(
             connection, account, b"\7" * 20, kind="evm", now=door.clock()
@@ -163,7 +164,7 @@ def test_wallets_are_told(door):
 
 class TestKeys:
     def test_a_key_acts_for_its_account_with_its_scopes(self, door):
-        account = door.account(Role.ISSUER, Role.OPERATOR)
+        account = door.account(ISSUER, Role.OPERATOR)
         key, prefix = door.key(account, "issuer")
 
         found = door.post("/probe", key=key).json
@@ -174,7 +175,7 @@ class TestKeys:
         problem(door.post("/operate", status=403, key=key), "not_allowed")
 
     def test_a_scope_that_the_account_has_not_gives_nothing(self, door):
-        key, _ = door.key(door.account(Role.ISSUER), "operator", "issuer")
+        key, _ = door.key(door.account(ISSUER), "operator", "issuer")
 
         assert door.post("/probe", key=key).json["roles"] == ["issuer"]
 
@@ -186,7 +187,7 @@ class TestKeys:
             problem(door.post(path, status=403, key=key), "not_allowed")
 
     def test_an_expired_key_is_refused(self, own_door):
-        key, _ = own_door.key(own_door.account(Role.ISSUER), "read", days=1)
+        key, _ = own_door.key(own_door.account(ISSUER), "read", days=1)
         own_door.get("/probe", key=key)
 
         own_door.clock.forward(days=1)
@@ -194,7 +195,7 @@ class TestKeys:
         refused(own_door, key=key)
 
     def test_a_revoked_key_is_refused(self, door):
-        account = door.account(Role.ISSUER)
+        account = door.account(ISSUER)
         key, prefix = door.key(account, "read")
         with door.writer.begin() as connection:
             keys.revoke_key(
@@ -204,14 +205,14 @@ class TestKeys:
         refused(door, key=key)
 
     def test_a_key_of_nobody_is_refused(self, door):
-        account = door.account(Role.ISSUER)
+        account = door.account(ISSUER)
         key, _ = door.key(account, "read")
 
         for wrong in (new_api_key()[0], key[:-1], key + "A", "", "cfk_", key.upper()):
             refused(door, key=wrong)
 
     def test_its_use_is_noted_to_the_minute(self, own_door):
-        key, _ = own_door.key(own_door.account(Role.ISSUER), "read")
+        key, _ = own_door.key(own_door.account(ISSUER), "read")
         seen = []
         for seconds in (0, 30, 31):
             own_door.clock.forward(seconds=seconds)

@@ -12,7 +12,7 @@ from api.auth.keys import NewKey
 from api.auth.options import ExternalIssuer
 from api.auth.sign_in import PasswordChange, Refresh, Registration, SignIn
 from db.accounts import accounts
-from db.declare.roles import Role
+from db.domains.crowdfunding.roles import ISSUER
 from db.registry import Registry
 from helpers.door import SECRET, Door
 from helpers.issuer import Issuer
@@ -253,7 +253,7 @@ def test_no_repr_shows_one(door):
         repr(NewKey(secret, [])), repr(door.options), repr(door.service),
         str(SignIn(secret, secret)), f"{Refresh(secret)!r}",
     ]  # fmt: skip
-    account = door.account(Role.ISSUER)
+    account = door.account(ISSUER)
     with door.writer.begin() as connection:
         accounts.set_password(connection, account, secret)
         shown.append(repr(accounts.find_account(connection, account)))

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from api.auth import passwords, secrets
 from api.auth.passwords import outdated
 from db.accounts import accounts
-from db.declare.roles import Role
-from helpers.door import NUMBERS, PASSWORD
+from db.domains.crowdfunding.roles import INVESTOR
+from helpers.door import NUMBERS, PASSWORD, ROLES
 
 REGISTER, TOKEN = "/api/v1/auth/register", "/api/v1/auth/token"
 REFRESH, LOGOUT, ME = f"{TOKEN}/refresh", "/api/v1/auth/logout", "/api/v1/auth/me"
@@ -56,7 +56,7 @@ class TestRegistration:
         }  # fmt: skip
         assert sign_in(door, login).json["account"] == opened["account"]
 
-    @pytest.mark.parametrize("role", [*Role])
+    @pytest.mark.parametrize("role", ROLES)
     def test_a_role_of_trust_cannot_be_taken(self, door, role):
         status = 201 if role in ("investor", "issuer") else 403
 
@@ -108,7 +108,7 @@ class TestPasswords:
     def test_what_is_wrong_is_not_said(self, door):
         login = new_login()
         register(door, login)
-        wallet_only = door.account(Role.INVESTOR)
+        wallet_only = door.account(INVESTOR)
         with door.writer.connect() as connection:
             no_password = accounts.find_account(connection, wallet_only).login
 
@@ -161,7 +161,7 @@ class TestPasswords:
 
     def test_an_old_hash_is_replaced_when_it_can_be(self, door):
         login = new_login()
-        account = door.account(Role.INVESTOR, login=login)
+        account = door.account(INVESTOR, login=login)
         old = PasswordHasher(time_cost=1, memory_cost=64).hash(PASSWORD)
         with door.writer.begin() as connection:
             accounts.set_password(connection, account, old)

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from api.auth import siwe
 from api.auth.options import AuthOptions
 from commands.errors import NodeAway
-from db.declare.roles import Role
+from db.domains.crowdfunding.roles import ISSUER
 from helpers.door import SECRET, Door
 
 NONCE, SIWE = "/api/v1/auth/siwe/nonce", "/api/v1/auth/siwe"
@@ -325,7 +325,7 @@ class TestNonce:
 class TestLinking:
     @pytest.fixture
     def account(self, door):
-        account = door.account(Role.ISSUER)
+        account = door.account(ISSUER)
         return account, door.token(account)
 
     def link(self, door, token, text, account, status=201):
@@ -354,7 +354,7 @@ class TestLinking:
         refused(sign_in(door, for_linking, wallet, status=None), "Nonce")
 
     def test_a_nonce_of_another_account_does_not_link(self, door, account):
-        wallet, other = Account.create(), door.token(door.account(Role.ISSUER))
+        wallet, other = Account.create(), door.token(door.account(ISSUER))
         text = message(door, wallet, Nonce=nonce(door, token=other))
 
         refused(self.link(door, account[1], text, wallet, None), "Nonce")

@@ -13,12 +13,12 @@ from api.auth.options import WebOptions
 from db.commands.accept import find
 from db.declare.roles import Role
 from helpers import servers
-from helpers.door import PASSWORD, Door
+from helpers.door import PASSWORD, ROLES, Door
 from helpers.ledger_of_commands import fill
 from ops.cli.accounts import hash_password
 
 HOST = "http://localhost"
-PAGES = ("/console/", "/console/held", "/console/signers")
+PAGES = ("/console/", "/console/held", "/console/signers", "/console/schedules")
 
 
 class Browser:
@@ -66,7 +66,7 @@ def logins(door):
     """One login for each role, all with the same password."""
     hashed = hash_password(PASSWORD)
     found = {}
-    for role in Role:
+    for role in ROLES:
         found[role] = f"{role}@example.org"
         account = door.account(role, login=found[role])
         with door.writer.begin() as connection:
@@ -118,7 +118,7 @@ class TestSigningIn:
 
         assert answer.headers["Location"] == "/console/"
 
-    @pytest.mark.parametrize("role", [*Role])
+    @pytest.mark.parametrize("role", ROLES)
     def test_it_is_for_the_staff(self, door, logins, role):
         staff = role in ("operator", "compliance_officer", "auditor")
         browser = Browser(door)

@@ -18,7 +18,7 @@ from db.accounts.sessions import (
     revoke_session,
     rotate,
 )
-from db.declare.roles import Role
+from db.domains.crowdfunding.roles import ISSUER
 from helpers import servers
 
 LIFETIME = timedelta(days=7)
@@ -41,7 +41,7 @@ class Family:
     def __init__(self, connection):
         self.connection, self.now, self.id = connection, START, new_id()
         self.account = create_account(
-            connection, str(self.id), account_id=new_id(), roles=[Role.ISSUER],
+            connection, str(self.id), account_id=new_id(), roles=[ISSUER],
             now=START,
         ).id  # fmt: skip
         open_session(

@@ -1,9 +1,9 @@
 """Events bind the chain's names and types to ours."""
 
 from db.declare import Address, Bool, Bytes32, Contract, Event, Hash, Json, Text, Uint
-from db.declare.events import camel_case, domain_of, snake_case
 from db.declare.evm.signatures import signature
 from db.declare.fields import Kind
+from db.declare.names import camel_case, domain_of, snake_case
 from db.registry import Registry, event_fingerprint
 from helpers.ledger import abi_event
 
@@ -93,9 +93,10 @@ def test_snake_and_camel_case():
     assert "amount" == camel_case("amount")
 
 
-def test_the_domain_is_the_folder_under_domains():
+def test_the_domain_is_the_folder_or_the_module():
     assert "crowdfunding" == domain_of("db.domains.crowdfunding.events")
-    assert "events" == domain_of("somewhere.events")
+    assert "somewhere" == domain_of("somewhere.events") == domain_of("somewhere")
+    assert "events" == domain_of("events")
 
 
 def test_the_signature_writes_structs_out():

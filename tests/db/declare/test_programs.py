@@ -17,7 +17,7 @@ from db.declare import (
 )
 from db.declare.fields import Kind
 from db.declare.solana.bare import declare_program
-from tests.helpers.programs import SHOP
+from helpers.programs import SHOP
 
 shop = Program("shop", SHOP)
 

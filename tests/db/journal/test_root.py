@@ -9,14 +9,14 @@ from sqlalchemy import text
 
 from db import sources
 from db.blocks import Header
-from db.domains.anchoring.events import HashAnchored
-from db.domains.anchoring.projections import Anchor
-from db.domains.audit.entries import DayClosed
-from db.domains.audit.projections import JournalDay
 from db.facts import Fact, columns_from_facts
 from db.journal import merkle
+from db.journal.anchoring.events import HashAnchored
+from db.journal.anchoring.projections import Anchor
 from db.journal.anchors import Standing, check_days
 from db.journal.append import append
+from db.journal.audit.entries import DayClosed
+from db.journal.audit.projections import JournalDay
 from db.journal.rebuild import rebuild_facts
 from db.journal.root import (
     KIND,

@@ -190,7 +190,7 @@ def test_second_play_goes_on_from_the_first(busy: World) -> None:
 def test_certificates_may_be_left_to_somebody_else() -> None:
     """As beside workers whose reaction mints them: who comes second is refused."""
     with Anvil() as anvil:
-        tally = Traffic(deploy(anvil.url), 2, certify=False).play(120)
+        tally = Traffic(deploy(anvil.url), 2, automated=True).play(120)
 
     assert tally.actions["finalize"] > 0
     assert not tally.actions["issueCertificate"]

@@ -116,7 +116,6 @@ CALLED u64 write_receipt(const Input *input, const u8 *event, u64 len) {
     at[89] = bump;
     Slice terms = {event + 8, len - 8};
     sol_sha256(&terms, 1, at + 90);
-    sol_set_return_data(id, 32);
     return 0;
 }
 
@@ -128,7 +127,9 @@ CALLED u64 record(const Input *input) {
     if (!error) error = write_receipt(input, event, len);
     if (error) return error;
     emit_line(event, len);
-    return emit_call(input, &input->accounts[RECORD_AUTHORITY], HEAP, len);
+    error = emit_call(input, &input->accounts[RECORD_AUTHORITY], HEAP, len);
+    if (!error) sol_set_return_data(input->data + 8, 32); /* a call would clear it */
+    return error;
 }
 
 /* Say two numbers; the shortest event. */
@@ -189,7 +190,7 @@ u64 entrypoint(u8 *raw) {
     if (name == INSTRUCTION_EMIT) { LOG("Instruction: Emit"); return emit(&input); }
     if (name == INSTRUCTION_EMIT_BY_CALL) { LOG("Instruction: EmitByCall"); return emit_by_call(&input); }
     if (name == INSTRUCTION_RECORD) { LOG("Instruction: Record"); return record(&input); }
-    if (name == INSTRUCTION_MARK) { LOG("Instruction: Mark"); return mark(&reader); }
+    if (name == INSTRUCTION_MARK) return mark(&reader); /* and no other line */
     if (name == INSTRUCTION_FAIL) { LOG("Instruction: Fail"); return fail(&reader); }
     if (name == INSTRUCTION_SPAM) { LOG("Instruction: Spam"); return spam(&reader); }
     if (name == INSTRUCTION_RELAY) { LOG("Instruction: Relay"); return relay(&input, &reader); }

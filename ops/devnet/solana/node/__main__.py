@@ -18,6 +18,9 @@ from .call import Options
 from .node import Node, Settings
 from .server import run
 
+FINALIZED_AFTER_MAX = 400
+"""Within the blocks whose accounts the chain remembers as they were."""
+
 
 def arguments() -> argparse.Namespace:
     """Read the command line."""
@@ -32,7 +35,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--no-transaction-index", action="store_true")
     parser.add_argument("--forgiving-cursors", action="store_true")
     parser.add_argument("--program", action="append", default=[], help="ADDRESS=FILE")
-    return parser.parse_args()
+    asked = parser.parse_args()
+    if not 0 < asked.confirmed_after <= asked.finalized_after <= FINALIZED_AFTER_MAX:
+        parser.error(
+            "--confirmed-after must be at least 1, and --finalized-after no less, at "
+            f"most {FINALIZED_AFTER_MAX}"
+        )
+    return asked
 
 
 async def serve(asked: argparse.Namespace) -> None:

@@ -26,6 +26,7 @@ BLOCKHASH_BLOCKS = 150
 RECENT_SLOTS = 300
 """Slots in which a status is found without searching history."""
 UNDO_BLOCKS = 512
+SLOT_HASHES = 512
 FAUCET_LAMPORTS = 10**18
 
 
@@ -248,7 +249,11 @@ class Chain:
 
     def _open(self, slot: int, parent: int, height: int, previous: Hash) -> None:
         time = self.clock(slot)
-        self.machine.at(slot, time)
+        recent = [
+            (one, self.blocks[one].blockhash)
+            for one in self.slots[: -SLOT_HASHES - 1 : -1]
+        ]
+        self.machine.at(slot, time, recent)
         self.blocks[slot] = Block(slot, parent, height, time, previous, Hash.default())
         self.slots.append(slot)
         if len(self.slots) > UNDO_BLOCKS:

@@ -42,8 +42,9 @@ def check_version(record: Record, newest: int | None) -> int | str | None:
 
 
 def encode_record(
-    record: Record, encoding: str, newest: int | None, details: str = "full"
-) -> dict[str, Any]:
+    record: Record, encoding: str, newest: int | None, details: str = "full",
+    *, rewards: bool = True,
+) -> dict[str, Any]:  # fmt: skip
     """Return a transaction with its metadata, and its version if that was asked for."""
     version = check_version(record, newest)
     if details == "accounts":
@@ -63,6 +64,8 @@ def encode_record(
             "transaction": _transaction(record, encoding),
             "meta": meta(record, parsed=encoding == "jsonParsed"),
         }
+        if not rewards:
+            body["meta"] = {**body["meta"], "rewards": None}
     return body if version is None else {**body, "version": version}
 
 

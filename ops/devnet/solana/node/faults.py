@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -72,6 +73,17 @@ class Rule:
     skip: int
     times: int
     seen: int = 0
+    recent: deque[float] = field(default_factory=deque)
+
+    def within(self, rate: int) -> bool:
+        """Count a request, and say whether no more than ``rate`` came in a second."""
+        now = time.monotonic()
+        while self.recent and self.recent[0] <= now - 1:
+            self.recent.popleft()
+        if len(self.recent) >= rate:
+            return False
+        self.recent.append(now)
+        return True
 
     def meets(self, method: str, text: str) -> bool:
         """Count a request that matches, and say whether the fault is its."""
@@ -161,7 +173,8 @@ class Faults:
     def _before(self, fault: Rule, method: str, params: list[Any]) -> int:
         """Do what a fault does before the node is asked; return how far that lags."""
         values = fault.values
-        if fault.kind == "limit":
+        rate = values.get("perSecond")
+        if fault.kind == "limit" and not (rate and fault.within(rate)):
             raise TooManyError(values.get("retryAfter", 1))
         if fault.kind == "cut":
             raise CutError(values.get("bytes", 0))

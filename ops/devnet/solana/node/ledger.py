@@ -41,8 +41,9 @@ def get_block(call: Call) -> Any:
     if details == "signatures":
         body["signatures"] = [record.signature for record in block.records]
     elif details != "none":
+        rewards = config.get("rewards", True)
         body["transactions"] = [
-            encode_record(record, _encoding(config), newest, details)
+            encode_record(record, _encoding(config), newest, details, rewards=rewards)
             for record in block.records
         ]
     if config.get("rewards", True):

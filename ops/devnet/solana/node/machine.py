@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 from solders.account import Account
 from solders.clock import Clock
+from solders.hash import Hash
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -78,11 +79,19 @@ class Machine:
         vm = LiteSVM().with_blockhash_check(False).with_sigverify(False)
         vm = vm.with_transaction_history(0).with_log_bytes_limit(LOG_BYTES)
         self.vm: Any = vm._inner
+        self._hashes: list[tuple[int, Hash]] | None = None
 
-    def at(self, slot: int, unix_time: int) -> None:
-        """Set the clock that programs read."""
+    def at(self, slot: int, unix_time: int, hashes: list[tuple[int, Hash]]) -> None:
+        """Set the clock and the recent blocks that programs read, the newest first."""
         epoch = slot // EPOCH_SLOTS
         self.vm.set_clock(Clock(slot, unix_time, epoch, epoch + 1, unix_time))
+        self._hashes = hashes
+
+    def _write_hashes(self) -> None:
+        """Hand the recent blocks over: it costs much, and most slots are empty."""
+        if self._hashes is not None:
+            self.vm.set_slot_hashes(self._hashes)
+            self._hashes = None
 
     def account(self, key: Pubkey) -> Account | None:
         """Return an account as it is now."""
@@ -114,6 +123,7 @@ class Machine:
 
     def execute(self, transaction: VersionedTransaction) -> Done:
         """Execute a transaction; whether it lands is in ``told.error``."""
+        self._write_hashes()
         message: Any = transaction.message
         loaded = self.loaded(transaction)
         keys = [*message.account_keys, *loaded[0], *loaded[1]]
@@ -143,9 +153,11 @@ class Machine:
         self, transaction: VersionedTransaction
     ) -> tuple[Told, dict[Pubkey, Account]]:
         """Return what a transaction would say, and the accounts that it would leave."""
+        self._write_hashes()
         result = self.vm.simulate_transaction(transaction)
         posted = getattr(result, "post_accounts", None)
-        told = told_by(result.meta() if posted else result, 0)
+        extra = _priority_fee(transaction.message)
+        told = told_by(result.meta() if posted else result, extra)
         return told, dict(posted()) if posted else {}
 
     def _refused(

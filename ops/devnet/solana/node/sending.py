@@ -190,7 +190,16 @@ def _binary(text: str, encoding: str, kind: str) -> bytes:
             return base64.b64decode(text, validate=True)
         return b58decode(text)
     except (ValueError, binascii.Error) as error:
-        raise invalid(f"invalid {encoding} encoding: {error}") from None
+        words = _base64_words(text) if encoding == "base64" else str(error)
+        raise invalid(f"invalid {encoding} encoding: {words}") from None
+
+
+def _base64_words(text: str) -> str:
+    """Say what is wrong in the words of agave's decoder."""
+    for place, letter in enumerate(text):
+        if not (letter.isascii() and (letter.isalnum() or letter in "+/=")):
+            return f"InvalidByte({place}, {ord(letter)})"
+    return "InvalidPadding"
 
 
 METHODS: dict[str, Callable[[Call], Any]] = {

@@ -22,8 +22,10 @@ BODY_BYTES_MAX = 50 * 1024
 class Client:
     """A WebSocket; messages wait in a queue for the task that writes them."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
-        self.socket = socket
+    def __init__(
+        self, socket: web.WebSocketResponse, transport: asyncio.Transport | None
+    ) -> None:
+        self.socket, self.transport = socket, transport
         self.queue: asyncio.Queue[bytes] = asyncio.Queue()
 
     def tell(self, message: dict[str, Any]) -> None:
@@ -86,12 +88,16 @@ class Server:
 
     def reply(self, asked: Any) -> dict[str, Any] | None:
         """Answer one request of JSON-RPC; None for a notification."""
-        if not isinstance(asked, dict) or not isinstance(asked.get("method"), str):
+        if not isinstance(asked, dict):
             return _failure(None, RpcError(INVALID_REQUEST, "Invalid request"))
         params = asked.get("params")
         number = asked.get("id")
         try:
-            if asked.get("jsonrpc") != "2.0" or not isinstance(params, list | None):
+            if (
+                asked.get("jsonrpc") != "2.0"
+                or not isinstance(asked.get("method"), str)
+                or not isinstance(params, list | None)
+            ):
                 raise RpcError(INVALID_REQUEST, "Invalid request")
             result = self._answer(asked["method"], params or [])
         except RpcError as error:
@@ -112,7 +118,7 @@ class Server:
         """Serve a WebSocket until its client goes."""
         socket = web.WebSocketResponse(heartbeat=None)
         await socket.prepare(request)
-        client = Client(socket)
+        client = Client(socket, request.transport)
         self.clients.add(client)
         writer = asyncio.create_task(client.write())
         try:
@@ -147,10 +153,8 @@ class Server:
         """End all WebSockets without a word."""
         cut = list(self.clients)
         for client in cut:
-            transport = client.socket.get_extra_info("socket_transport", None)
-            transport = transport or getattr(client.socket._req, "transport", None)
-            if transport is not None:
-                transport.abort()
+            if client.transport is not None:
+                client.transport.abort()
         return len(cut)
 
 

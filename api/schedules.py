@@ -1,0 +1,118 @@
+"""Schedules over HTTP: when each runs next and ran last, and running one by hand.
+
+GET /api/v1/schedules
+POST /api/v1/schedules/<name>/run
+"""
+
+from typing import Any
+
+import orjson
+from flask import Response
+from flask_smorest import Blueprint  # type: ignore[import-untyped]
+
+from api.auth.gate import Gate
+from api.auth.principal import current_principal, require_role
+from api.auth.routes import SIGNED_IN, add_route
+from api.errors import Problem
+from api.schemas import Schema
+from api.service import PREFIX, Service
+from api.writes import actor_of
+from commands.actions import UnknownSchedule, run_schedule
+from db.declare.readers import STAFF
+from db.declare.roles import Role
+from db.reads import read
+from db.timers import ScheduleState, schedule_states
+
+_TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
+_SCHEDULE: Schema = {
+    "type": "object",
+    "required": ["name", "about", "rule", "zone", "next_at", "last_at", "last_run_by"],
+    "properties": {
+        "name": {"type": "string"},
+        "about": {"type": "string"},
+        "rule": {"type": "string", "description": "Its times, as crontab(5) has them."},
+        "zone": {"type": "string"},
+        "next_at": _TIME,
+        "last_at": _TIME,
+        "last_run_by": {
+            "type": ["string", "null"],
+            "description": "Who asked for the last run; null: its time had come.",
+        },
+    },
+}
+_LIST: Schema = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {"data": {"type": "array", "items": _SCHEDULE}},
+}
+_ASKED: Schema = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "data": {"type": "object", "properties": {"name": {"type": "string"}}}
+    },
+}
+
+
+def schedules_blueprint(gate: Gate) -> Blueprint:
+    """`GET /schedules` and `POST /schedules/<name>/run`."""
+    service = gate.service
+    blueprint = Blueprint(
+        "schedules", __name__, url_prefix=f"{PREFIX}/schedules",
+        description="What is done at fixed times.",
+    )  # fmt: skip
+
+    def list_schedules() -> Response:
+        """Each schedule with its rule, its next time and its last run."""
+        require_role(current_principal(service), *STAFF)
+        return _json({"data": [_shown(each) for each in states_of(service)]})
+
+    def run_schedule_now(name: str) -> Response:
+        """Have a schedule run now, besides its times; the audit log keeps who asked."""
+        principal = current_principal(service)
+        require_role(principal, Role.OPERATOR)
+        try:
+            with gate.begin() as connection:
+                run_schedule(
+                    connection, service.registry, name,
+                    actor=actor_of(principal), now=gate.now(),
+                )  # fmt: skip
+        except UnknownSchedule as error:
+            raise Problem("no_such_row", f"{error}.") from None
+        return _json({"data": {"name": name}}, status=202)
+
+    add_route(
+        blueprint, "", list_schedules, method="GET",
+        summary="The schedules", returns=_LIST, security=SIGNED_IN,
+    )  # fmt: skip
+    add_route(
+        blueprint, "/<name>/run", run_schedule_now,
+        summary="Run a schedule now", returns=_ASKED, status=202, security=SIGNED_IN,
+        path=[{"in": "path", "name": "name", "required": True,
+               "schema": {"type": "string"}}],
+    )  # fmt: skip
+    return blueprint
+
+
+def states_of(service: Service) -> list[ScheduleState]:
+    """The declared schedules as they stand."""
+    declared = service.registry.schedules.values()
+    return read(service.engine, lambda c: schedule_states(c, declared))
+
+
+def _shown(each: ScheduleState) -> dict[str, Any]:
+    return {
+        "name": each.id,
+        "about": each.doc,
+        "rule": each.rule,
+        "zone": each.zone,
+        "next_at": each.next_at,
+        "last_at": each.last_at,
+        "last_run_by": each.last_asked_by or None,
+    }
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    answer = Response(orjson.dumps(content), status=status, mimetype="application/json")
+    answer.headers["Cache-Control"] = "no-store"
+    return answer

@@ -1,0 +1,108 @@
+"""Commands of contracts without code: the plain call of a function of their ABI.
+
+Its fields are the function's parameters, named as columns of events are (`bare`); a
+payable function has `wei` besides, and where the contract has several addresses, or a
+factory makes them, `contract` says which is called.
+"""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db.declare.commands import CALLER, WORDS, Call, Command
+from db.declare.errors import DeclarationError
+from db.declare.events import Event
+from db.declare.evm.bare import with_names
+from db.declare.evm.signatures import signature
+from db.declare.evm.types import field_for_abi
+from db.declare.fields import Address, Field, Uint
+from db.declare.naming import column_name, emitter_domain, free_name
+from db.declare.roles import Role
+
+CALLER_NAME = "caller"  # in the place of a signer's name
+_TAKEN = {*WORDS, "values", "spec", "as_json"}  # names that no field may have
+
+
+@dataclass(frozen=True, slots=True)
+class PlainCall:
+    """A command of a contract: its name, whom it takes, and the function it calls."""
+
+    contract: str
+    name: str
+    function: str
+    roles: tuple[Role, ...]
+    signer: str
+    proof: type[Event] | None = None
+    doc: str = ""
+    one_address: bool = True  # where the contract has no other
+
+    @property
+    def place(self) -> str:
+        """The section that declares it."""
+        return f"[contracts.{self.contract}.commands.{self.name}]"
+
+
+def declare_command(said: PlainCall, abi: Sequence[Mapping[str, Any]]) -> type[Command]:
+    """The command of a contract's function; raises DeclarationError."""
+    item = _function(said, abi)
+    fields: dict[str, Field] = {}
+    arguments: dict[str, Field] = {}
+    for part in item["inputs"]:
+        name = free_name(column_name(part["name"]), {*fields, *_TAKEN})
+        try:
+            field = field_for_abi(part["type"], indexed=False, param="")
+        except ValueError as error:
+            raise _wrong(said, f"{error}", "call another function") from None
+        fields[name] = arguments[part["name"]] = field
+    value = at = None
+    if item.get("stateMutability") == "payable":
+        value = fields[free_name("wei", fields)] = Uint()
+    if not said.one_address:
+        at = fields[free_name("contract", fields)] = Address()
+    call = Call(f"{said.contract}.{item['name']}", arguments, at=at, value=value)
+    call.abi = [item]
+    domain = emitter_domain(said.contract)
+    words = f"{domain}_{said.name}".replace("-", "_").split("_")
+    body = {
+        **fields,
+        "role": said.roles,
+        "signer": CALLER if said.signer == CALLER_NAME else said.signer,
+        "call": call,
+        "proof": said.proof,
+        "__doc__": said.doc or f"Call {signature(item)} of {said.contract}.",
+        "__domain__": domain,
+        "__module__": __name__,
+    }
+    return type("".join(word.capitalize() for word in words), (Command,), body)
+
+
+def _function(said: PlainCall, abi: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The one function of the ABI that is meant, its parameters named."""
+    named = [with_names(item) for item in abi if item.get("type") == "function"]
+    changing = [i for i in named if i.get("stateMutability") not in ("view", "pure")]
+    found = [i for i in named if said.function in (i["name"], signature(i))]
+    if not found:
+        known = [str(item["name"]) for item in changing]
+        close = difflib.get_close_matches(said.function, known, n=1)
+        raise _wrong(
+            said,
+            f"{said.contract} has no function {said.function}",
+            f'write function = "{close[0]}"'
+            if close
+            else f"call one of {', '.join(sorted(set(known))) or 'another contract'}",
+        )
+    if len(found) > 1:
+        choices = " or ".join(f'"{signature(item)}"' for item in found)
+        raise _wrong(
+            said,
+            f"{said.contract} has {len(found)} functions {said.function}",
+            f"write function = {choices}",
+        )
+    if found[0] not in changing:
+        raise _wrong(said, f"{said.function} changes nothing", "read it from a node")
+    return found[0]
+
+
+def _wrong(said: PlainCall, problem: str, remedy: str) -> DeclarationError:
+    return DeclarationError(said.name, problem, remedy, said.place)

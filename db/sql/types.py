@@ -1,0 +1,58 @@
+"""Postgres types of declared kinds, and stored values as people read them."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    LargeBinary,
+    Numeric,
+    Text,
+    func,
+    literal_column,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import TypeEngine
+
+from db.declare import Field, Kind
+from db.declare.fields import Encoding
+
+
+@cache
+def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[Any]:
+    """The column type of a kind; a uint256 is numeric(78,0), sums are unbounded."""
+    if kind is Kind.NUMERIC:
+        return Numeric(78, 0) if bits == 256 else Numeric()
+    types: dict[Kind, TypeEngine[Any]] = {
+        Kind.BYTES: LargeBinary(),
+        Kind.BIGINT: BigInteger(),
+        Kind.BOOLEAN: Boolean(),
+        Kind.TEXT: Text(),
+        Kind.JSON: JSONB(none_as_null=True),
+    }
+    return types[kind]
+
+
+def field_type(field: Field) -> TypeEngine[Any]:
+    """The column type of an event's field."""
+    return sql_type(field.kind, 256 if field.kind is Kind.NUMERIC else None)
+
+
+def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored value as people read it: bytes as text, the rest as it is."""
+    if field.kind is not Kind.BYTES:
+        return column
+    if field.encoding is Encoding.BASE58:
+        return func.control.base58(column, type_=Text())
+    return literal_column("'0x'").op("||")(func.encode(column, "hex"))
+
+
+def readable_text(field: Field, column: str) -> str:
+    """The same as text of SQL."""
+    if field.kind is not Kind.BYTES:
+        return column
+    if field.encoding is Encoding.BASE58:
+        return f"control.base58({column})"
+    return f"'0x' || encode({column}, 'hex')"

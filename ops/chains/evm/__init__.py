@@ -1,0 +1,10 @@
+"""EVM chains: their sources and their checks, as the settings describe them."""
+
+from ops.chains.evm.checks import address_checks, endpoint_checks, head_of
+from ops.chains.evm.client import evm_chain_number, evm_client
+from ops.chains.evm.source import begin, open_source, ordinals
+
+__all__ = [
+    "address_checks", "begin", "endpoint_checks", "evm_chain_number", "evm_client",
+    "head_of", "open_source", "ordinals",
+]  # fmt: skip

@@ -1,0 +1,24 @@
+"""Limits of endpoints that were learnt, kept in the database."""
+
+import asyncio
+from dataclasses import asdict, dataclass
+
+from sqlalchemy import Engine
+
+from db.limits import load_limits, save_limits
+from indexer.rpc.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresLimits:
+    """Learnt limits kept in the database; a `LimitsStore`."""
+
+    engine: Engine
+
+    async def load(self, endpoint: str) -> Limits:
+        """Return what was learnt before."""
+        return Limits(**await asyncio.to_thread(load_limits, self.engine, endpoint))
+
+    async def save(self, endpoint: str, limits: Limits) -> None:
+        """Keep what was learnt."""
+        await asyncio.to_thread(save_limits, self.engine, endpoint, asdict(limits))

@@ -1,0 +1,45 @@
+"""Solana clusters: their sources, as the settings describe them."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Engine
+
+from db.declare import Program
+from db.registry import Registry
+from db.sources import SourceRow
+from indexer.chain import Chain
+from indexer.solana.assemble import FollowedProgram
+from indexer.solana.listing import Listing
+from indexer.solana.source import SolanaSource
+from indexer.source import Child
+from indexer.streams import Wanted
+from ops.chains.solana.client import solana_client
+from ops.settings import ChainSettings, Settings
+
+
+def ordinals(chain: ChainSettings) -> str:
+    """Return the way in which facts are numbered: by transaction, then inside it."""
+    return "transaction"
+
+
+def open_source(
+    settings: Settings,
+    chain: ChainSettings,
+    engine: Engine,
+    registry: Registry,
+    plan: Wanted,
+    row: SourceRow,
+    children: Sequence[Child],
+) -> SolanaSource:
+    """The source of a cluster that is registered as `row`."""
+    followed = [
+        FollowedProgram(emitter, plan.addresses.get(name, {}), registry.events_of(name))
+        for name, emitter in registry.emitters.items()
+        if isinstance(emitter, Program) and name not in plan.absent
+    ]
+    client = solana_client(settings, chain, engine)
+    return SolanaSource(chain.name, client, followed, Listing(engine, row.id))
+
+
+async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
+    """Do nothing: a cluster's positions never need to be looked at."""

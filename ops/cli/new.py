@@ -1,0 +1,28 @@
+"""`new`: the folder of a domain of one's own."""
+
+from pathlib import Path
+
+import click
+
+from ops.cli.context import State, pass_state
+from ops.scaffold import write_domain
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--abi",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Of the contract whose events and functions it begins with.",
+)
+@pass_state
+def new(state: State, name: str, abi: Path | None) -> None:
+    """Write a domain that loads into the folder NAME, to delete and rename in."""
+    folder = Path(name).absolute()
+    contract = write_domain(folder, abi)
+    click.echo(
+        f"{name}/ is a domain. Try its story with `python -m pytest {name}`, then put "
+        f'into chainfold.toml, at the top:\n\n    domains = ["{name}"]\n'
+        f'    declarations = ["./{name}"]\n\nand the address of its contract under the '
+        f'chain:\n\n    [chains.<chain>.contracts]\n    {contract} = "0x…"'
+    )

@@ -1,0 +1,49 @@
+"""`schedule`: what is done at fixed times, and doing it by hand."""
+
+import click
+
+from commands.actions import run_schedule
+from db.timers import schedule_states
+from ops.cli.context import State, at_terminal, pass_state
+from ops.commanding import now
+
+
+@click.group()
+def schedule() -> None:
+    """Show what is done at fixed times, and have it done now."""
+
+
+@schedule.command(name="list")
+@pass_state
+def schedule_list(state: State) -> None:
+    """List the schedules: name, times, next and last run."""
+    declared = state.registry.schedules.values()
+    with state.reading() as engine, engine.connect() as connection:
+        found = schedule_states(connection, declared)
+    for each in found:
+        click.secho(each.id, bold=True)
+        click.echo(f"  {each.doc.splitlines()[0] if each.doc else ''}")
+        click.echo(f"  times     {each.rule} ({each.zone})")
+        next_at = "when chains are followed (chainfold run)"
+        if each.next_at is not None:
+            next_at = f"{each.next_at:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"  next run  {next_at}")
+        if each.last_at is not None:
+            by = f", asked for by {each.last_asked_by}" if each.last_asked_by else ""
+            click.echo(f"  last run  {each.last_at:%Y-%m-%d %H:%M} UTC{by}")
+    if not found:
+        click.echo("no domain here declares a schedule")
+
+
+@schedule.command(name="run")
+@click.argument("name")
+@pass_state
+def schedule_run(state: State, name: str) -> None:
+    """Have schedule NAME run now, besides its times.
+
+    Whoever follows the chains (`chainfold run`, `chainfold index`) runs it within a
+    second; the journal keeps who asked.
+    """
+    with state.database() as engine, engine.begin() as connection:
+        run_schedule(connection, state.registry, name, actor=at_terminal(), now=now())
+    click.echo(f"{name} runs as soon as the chains are followed")

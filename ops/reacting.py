@@ -1,0 +1,67 @@
+"""Run reactions, timers and schedules beside the loops that follow chains."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
+
+from sqlalchemy import Engine
+
+from db import sources
+from db.engine import Refused
+from db.reads import ReadError
+from db.registry import Registry
+from indexer.follow import first_line
+from indexer.react import Reacting, run_reactions
+from indexer.timers import run_due, run_schedules
+from ops.indexing import streams
+from ops.settings import Settings
+
+REACT_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+async def react(of: Reacting, stop: asyncio.Event, *more: Callable[[], int]) -> None:
+    """Run reactions and timers of a chain, or of the journal, again and again.
+
+    `more` are run besides. Each is tried though another fails.
+    """
+    work: list[Callable[[], int]] = [
+        partial(run_reactions, of),
+        lambda: run_due(of, datetime.now(UTC)),
+        *more,
+    ]
+    registry = of.registry
+    while (registry.reactions or registry.dues or registry.schedules) and (
+        not stop.is_set()
+    ):
+        await sleep(stop, REACT_SECONDS)
+        for each in work:
+            try:
+                await asyncio.to_thread(each)
+            except (Refused, ReadError) as error:
+                log.warning(
+                    "reactions_retried chain=%s cause=%s", of.name, first_line(error)
+                )
+            except Exception:
+                # Without this nothing would be done any more, and nobody hear of it.
+                log.exception("reactions_failed chain=%s", of.name)
+
+
+def schedules(settings: Settings, engine: Engine, registry: Registry) -> int:
+    """Run the schedules whose times have come."""
+    planned = streams(settings, registry)
+    with engine.connect() as connection:
+        rows = sources.all_sources(connection)
+    chains = [(row.id, planned[row.name][1]) for row in rows if row.name in planned]
+    return run_schedules(engine, registry, chains, datetime.now(UTC))
+
+
+async def sleep(stop: asyncio.Event, seconds: float) -> None:
+    """Wait so long, or until `stop` is set."""
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,170 @@
+"""Reads contracts and programs: their ABIs and IDLs, their chains and addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from idl import Idl, parse_idl
+from ops.settings import abi_files, values
+from ops.settings.model import (
+    ContractCommand,
+    ContractSettings,
+    Deployment,
+    Factory,
+    ProgramSettings,
+)
+from ops.settings.table import Table
+
+T = TypeVar("T")
+
+
+def read_deployments(
+    table: Table, parse: Callable[[str], bytes]
+) -> Mapping[str, tuple[Deployment, ...]]:
+    """Read `[chains.<name>.contracts]` or `programs`.
+
+    Each is an address, a list, or a table with a start.
+    """
+    found: dict[str, tuple[Deployment, ...]] = {}
+    for name in table.names():
+        if table.is_section(name):
+            entry = table.section(name)
+            block = entry.number("start", 0, int)
+            start = block if "start" in entry else None
+            addresses = entry.parsed_list("address", parse)
+            entry.missing("address", "where it is")
+            entry.finish()
+        else:
+            start, addresses = None, table.parsed_list(name, parse)
+        found[name] = tuple(Deployment(address, start) for address in addresses)
+    return MappingProxyType(found)
+
+
+def read_contract(
+    name: str, table: Table, *, base: Path, chains: list[str]
+) -> ContractSettings:
+    """Read `[contracts.<name>]`."""
+    files = table.texts("abi", commas=False, least="JSON file")
+    table.missing("abi", "a JSON file, or a list of them, relative to this one")
+    abi: abi_files.Abi | None = None
+    if files:
+        abi = table.attempt("abi", lambda _: abi_files.read_union(base, files), "")
+    on = read_chains(table, chains)
+    addresses = _by_chain(
+        table, "address", on, lambda t, key: t.parsed_list(key, values.address)
+    )
+    factories = read_factories(table)
+    if "address" not in table and "factory" not in table:
+        table.problem("address", "say address, or factory, or both")
+    elif "factory" not in table and table.is_section("address"):
+        for chain in on:
+            table.section("address").missing(
+                chain, f'where it is there; or leave "{chain}" out of chain'
+            )
+    starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
+    commands = tuple(
+        read_command(name, each) for name, each in table.section("commands").sections()
+    )
+    table.finish()
+    return ContractSettings(name, on, abi or (), addresses, factories, starts, commands)
+
+
+def read_command(name: str, table: Table) -> ContractCommand:
+    """Read `[contracts.<name>.commands.<name>]`."""
+    roles = tuple(table.texts("role", least="role"))
+    signer = table.text("signer") or ""
+    table.missing("role", 'who may ask: "operator", or a list')
+    table.missing("signer", 'a name of [signers.<name>], or "caller"')
+    found = ContractCommand(
+        name=name,
+        function=table.text("function") or name,
+        roles=roles,
+        signer=signer,
+        proof=table.text("proof"),
+        doc=table.text("doc") or "",
+    )
+    table.finish()
+    return found
+
+
+def read_program(
+    name: str, table: Table, *, base: Path, chains: list[str]
+) -> ProgramSettings:
+    """Read `[programs.<name>]`."""
+    path = table.text("idl")
+    table.missing("idl", "a JSON file, relative to this one")
+    idl: Idl | None = None
+    if path is not None:
+        idl = table.attempt("idl", lambda text: read_idl(base, text), path)
+    on = read_chains(table, chains)
+    addresses = _by_chain(
+        table, "address", on, lambda t, key: t.parsed_list(key, values.pubkey)
+    )
+    if "address" not in table and idl is not None and idl.address is not None:
+        addresses = MappingProxyType(dict.fromkeys(on, (idl.address,)))
+    elif idl is not None:
+        table.missing("address", "where the program is: the IDL does not say")
+    starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
+    table.finish()
+    return ProgramSettings(name, on, idl, addresses, starts)
+
+
+def read_idl(base: Path, path: str) -> Idl:
+    """Read an IDL's file; raises ValueError when it is none."""
+    try:
+        content = (base / Path(path).expanduser()).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} can't be read: {error.strerror}") from None
+    return parse_idl(content, place=path)
+
+
+def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
+    """Read which chains of its kind a contract or program is on.
+
+    Not needed where there is only one.
+    """
+    known = ", ".join(chains) or "none"
+    said = table.texts("chain", least=f"of {known}")
+    if "chain" not in table:
+        if len(chains) != 1:
+            table.missing("chain", f"one of {known}, or a list of them")
+        return tuple(chains[:1])
+    for name in said:
+        if name not in chains:
+            table.problem("chain", f"no such chain {name!r}; known: {known}")
+    if len({*said}) < len(said):
+        table.problem("chain", "names a chain twice: once is enough")
+    return tuple(dict.fromkeys(said))
+
+
+def _by_chain(
+    table: Table, key: str, chains: tuple[str, ...], read: Callable[[Table, str], T]
+) -> Mapping[str, T]:
+    """Read what is said once for all chains, or in a section for each of them."""
+    if table.is_section(key):
+        entry = table.section(key)
+        found = {name: read(entry, name) for name in chains}
+        entry.finish()
+        return MappingProxyType(found)
+    value = read(table, key)
+    return MappingProxyType(dict.fromkeys(chains, value))
+
+
+def read_factories(table: Table) -> tuple[Factory, ...]:
+    """Read which parameters of which contracts' events announce this one's addresses.
+
+    One table or a list of them, each with one parameter or a list of them.
+    """
+    found: list[Factory] = []
+    for entry in table.entries("factory"):
+        contract, event = entry.text("contract"), entry.text("event")
+        params = entry.texts("param", least="parameter's name")
+        for key in ("contract", "event", "param"):
+            entry.missing(key, 'as in { contract = "dex", event = "…", param = "…" }')
+        entry.finish()
+        if contract and event:
+            found += [Factory(contract, event, param) for param in params]
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,116 @@
+"""A program of a Solana chain, followed by its IDL in the settings alone."""
+
+import asyncio
+import shutil
+
+import pytest
+from solders.keypair import Keypair
+
+from api.app import create_app
+from db import reads
+from db.schema import migrate
+from db.sql.verify import differences
+from helpers.bare import settings_of
+from idl.parse import DIRECTORY
+from ops.devnet.solana import ledger
+from ops.devnet.solana.client import Client, TransactionFailedError
+from ops.devnet.solana.ledger import Entry
+from ops.devnet.solana.run import NodeOptions, SolanaNode
+from ops.indexing import declared, streams
+from ops.running import catch_up
+
+pytestmark = pytest.mark.chain
+AUTHORS = """
+domains = []
+
+[chains.local]
+id = "solana:{genesis}"
+rpc = "{url}"
+finality = "commitment"
+
+[programs.ledger]
+idl = "ledger.json"
+
+[tables.authors]
+doc = "What each author recorded."
+index = ["total"]
+author = "Key()"
+total = "Sum(ledger.Recorded.amount)"
+entries = "Count(ledger.Recorded)"
+last = "Latest(ledger.Recorded.note)"
+last_in = "Latest(ledger.Recorded.transaction)"
+"""
+
+
+@pytest.fixture
+def node():
+    with SolanaNode(NodeOptions(slot_ms=50, finalized_after=3)) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(node, tmp_path):
+    genesis = Client(node.url).call("getGenesisHash")
+    shutil.copy(DIRECTORY / "ledger.json", tmp_path)
+    return settings_of(tmp_path, AUTHORS.format(genesis=genesis[:32], url=node.url))
+
+
+def test_events_instructions_tables_and_api_of_a_program(node, settings, db_engine):
+    client = Client(node.url)
+    client.fund()
+    author = client.payer.pubkey()
+    people = [Keypair().pubkey() for _ in range(3)]
+    wide = Entry((12, 5, 700), 3, True, "héllo\0 wörld", 2**63 + 9, (1, 77, True))
+    signature = client.send(
+        ledger.emit(author, b"\1" * 32, wide, people),
+        ledger.emit_by_call(author, b"\2" * 32, Entry((1,)), people[:1]),
+        ledger.mark(1, 2**64 - 1),
+    )
+    with pytest.raises(TransactionFailedError):
+        client.send(ledger.fail(6001), skipPreflight=True)
+    client.wait(signature, "finalized")
+    registry = declared(settings)
+    migrate(db_engine, registry)
+
+    asyncio.run(catch_up(settings, settings.chains["local"], db_engine, registry))
+
+    reader = reads.read_engine(db_engine.url.render_as_string(hide_password=False))
+    plan = {name: each for name, (_, each) in streams(settings, registry).items()}
+    app = create_app(reader, registry, plans=plan)
+    http = app.test_client()
+
+    def get(path):
+        answer = http.get(f"/api/v1/{path}")
+        assert answer.status_code == 200, answer.text
+        return answer.json
+
+    page = get("authors")
+    assert page["data"] == [
+        {
+            "author": str(author), "total": "718", "entries": 2, "last": "",
+            "last_in": signature,
+        }
+    ]  # fmt: skip
+    assert len(page["block"]["hash"]) in (43, 44)
+    [first] = get(f"events/ledger_recorded?author={author}&limit=1")["data"]
+    assert first["transaction"] == signature
+    by_id = {each["id"]: each for each in get("events/ledger_recorded")["data"]}
+    told = by_id["0x" + "01" * 32]
+    assert told["note"] == "héllo\ufffd wörld"
+    assert told["limit_"] == str(2**63 + 9)
+    assert told["kind"] == {"Paid": {"fee": "77", "last": True}}
+    assert [mark["second"] for mark in get("events/ledger_marked")["data"]] == [
+        str(2**64 - 1)
+    ]
+    [call] = get("events/ledger_emit_instruction")["data"]
+    assert call["author"] == str(author)
+    assert call["referrer"] is None
+    assert call["entry"]["note"] == "héllo\ufffd wörld"
+    assert call["program"] == str(ledger.PROGRAM)
+    assert get("events/ledger_fail_instruction")["data"] == []
+    bad = http.get("/api/v1/events/ledger_recorded?author=0x11")
+    assert (bad.status_code, "32 bytes in base58" in bad.json["detail"]) == (400, True)
+    with db_engine.connect() as connection:
+        for projection in registry.projections.values():
+            assert list(differences(connection, projection.spec)) == []
+    reader.dispose()
