@@ -28,7 +28,7 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 
 devchain: $(STAMP)  ## install the development chains' nodes and compilers
 	@$(BIN)/python -c "from ops.devnet.toolchain import ensure_toolchain; ensure_toolchain()"
-	@$(BIN)/python -c "from ops.devnet.solana.environment import ensure_all; ensure_all()"
+	@$(BIN)/python -c "from ops.devnet.solana.environment import ensure; ensure('node')"
 
 demo: devchain  ## run the whole thing on a chain of your own
 	$(BIN)/chainfold demo

@@ -40,7 +40,7 @@ STRANGER = "1" * 64  # a well-formed signature of nothing
 SIGNATURE = re.compile(r"[1-9A-HJ-NP-Za-km-z]{80,90}")
 NUMBERS = {
     "slot", "blockTime", "blockHeight", "lastValidBlockHeight", "parentSlot",
-    "contextSlot", "confirmations", "absoluteSlot", "slotIndex", "transactionCount",
+    "contextSlot", "absoluteSlot", "slotIndex", "transactionCount",
 }  # fmt: skip
 HASHES = {"blockhash", "previousBlockhash", "recentBlockhash"}
 
@@ -359,6 +359,8 @@ def _plain(value: Any, name: str, names: dict[str, str]) -> Any:
         if name == "data" and value[1:] == ["base64"]:
             return _account(base64.b64decode(value[0]))
         return [_plain(one, name, names) for one in value]
+    if name == "confirmations" or value == "finalized":
+        return "a number" if name == "confirmations" else "confirmed"
     if isinstance(value, int) and name in NUMBERS and not isinstance(value, bool):
         return "a number" if value < 10**9 or name != "blockTime" else "seconds"
     if isinstance(value, str):

@@ -43,6 +43,13 @@ def test_many_at_once_make_it_once(home, monkeypatch):
     assert made == ["", "other==1"]
 
 
+def test_a_package_that_cannot_be_written_has_them_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "PACKAGE", tmp_path / "installed")
+    monkeypatch.chdir(tmp_path)
+
+    assert environment._home() == tmp_path / ".chainfold" / "devnet" / "environments"
+
+
 @pytest.mark.slow
 def test_what_cannot_be_installed_is_told(home):
     (home / "requirements.txt").write_text("./nowhere\n")

@@ -231,6 +231,17 @@ def test_every_fault_by_seed_is_survived_by_asking_again(told):
     assert found >= {*sent}
 
 
+def test_forks_come_by_seed(told):
+    chain, _ = told
+    before = chain.call("devnet_state")["forks"]
+    chain.fault(seed=1, share=0.3, kinds=["fork"])
+    for _ in range(30):
+        listed(chain)
+        chain.advance()
+
+    assert 3 < chain.call("devnet_state")["forks"] - before < 20
+
+
 def test_a_fault_concerns_no_steering(told):
     chain, _ = told
     chain.fault(kind="cut", times=0)

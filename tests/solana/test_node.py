@@ -23,6 +23,7 @@ from ops.devnet.solana.client import Devnet, TransactionFailedError
 from ops.devnet.solana.environment import ensure
 from ops.devnet.solana.ledger import Entry
 from ops.devnet.solana.run import NodeOptions, SolanaNode, SolanaNodeError
+from ops.ports import free_port, port_is_free
 from test_architecture import ROOT
 
 pytestmark = pytest.mark.chain
@@ -324,6 +325,28 @@ def test_a_fork_undoes_confirmed_slots(chain):
     assert refused(chain.call, "getBlock", base, CONFIRMED).code == -32004
 
 
+def test_a_share_of_a_fork_lands_again_in_another_order(chain):
+    chain.advance(40)
+    older = chain.blockhash("finalized")
+    names = []
+    for number in range(20):
+        call = ledger.mark(number, 77)
+        names.append(chain.post(chain.sign([call], blockhash=older)))
+        chain.advance(number % 2)
+    gone = chain.fork(11, keep=0.5, seed=4)
+    chain.advance()
+
+    assert len(gone) == 10
+    assert gone == [name for name in names if name in gone]
+    rows = chain.call(
+        "getSignaturesForAddress", str(chain.payer.pubkey()), {**CONFIRMED, "limit": 10}
+    )
+    kept = [row["signature"] for row in rows]
+    assert {*kept} == {*names} - {*gone}
+    assert kept != [name for name in reversed(names) if name in kept]
+    assert len({row["slot"] for row in rows}) == 1
+
+
 def test_nothing_final_is_undone(chain):
     signature = chain.send(ledger.mark(9, 9))
     chain.advance(FINAL_AFTER)
@@ -404,7 +427,7 @@ def test_large_requests_and_batches(chain):
         ("devnet_fork", [1], -32602, "one object"),
         ("devnet_fault", [{"kind": "flood"}], -32602, "no fault 'flood'"),
         ("devnet_fault", [{"kind": "hide"}], -32602, "needs a `slot`"),
-        ("devnet_fault", [{"share": 0.5, "kinds": ["fork"]}], -32602, "as a rule"),
+        ("devnet_fault", [{"share": 0.5, "kinds": ["hide"]}], -32602, "as a rule"),
     ],
 )  # fmt: skip
 def test_bad_requests_are_told(chain, method, params, code, words):
@@ -467,6 +490,18 @@ def test_the_clock_moves_the_chain():
         assert abs(found["blockTime"] - time.time()) < 60
 
 
+def test_the_clock_leaves_slots_out():
+    with SolanaNode(NodeOptions(slot_ms=10, finalized_after=2, skip_share=0.5)) as node:
+        deadline = time.monotonic() + 20
+        while node.rpc("getSlot") < 40 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        top = node.rpc("getSlot")
+        there = node.rpc("getBlocks", 0, top)
+
+    assert top >= 40
+    assert 0.2 < len(there) / top < 0.8
+
+
 def test_a_taken_port_is_told():
     with SolanaNode(NodeOptions(slot_ms=0)) as node:
         with pytest.raises(SolanaNodeError, match=f"port {node.port} is in use"):
@@ -477,8 +512,9 @@ def test_a_taken_port_is_told():
 
 
 def test_the_verb_serves_until_a_signal():
-    with SolanaNode(NodeOptions(slot_ms=0)) as probe:
-        port = probe.port  # free again in a moment
+    port = free_port()
+    while not port_is_free(port + 1):
+        port = free_port()
     process = subprocess.Popen(
         [COMMAND, "devnet", "solana", "--port", str(port)],
         cwd=ROOT,

@@ -131,6 +131,19 @@ def test_a_signature_that_is_there_is_told(solana_node, chain):
     listen(solana_node, story)
 
 
+def test_notifications_are_lost(solana_node, chain):
+    async def story(listener: Listener) -> None:
+        await listener.ask("slotSubscribe")
+        chain.fault(kind="mute", skip=1, times=2)
+        first = chain.advance()
+        chain.advance(2)
+        last = chain.advance()
+        assert [one["slot"] for one in await listener.news(2)] == [first, last]
+        assert await listener.silence()
+
+    listen(solana_node, story)
+
+
 def test_a_cut_is_no_replay(solana_node, chain):
     """What happens while nobody listens is told to nobody."""
     author = chain.payer.pubkey()

@@ -7,10 +7,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import pytest
+from solders.keypair import Keypair
 
 from helpers import solana_story
 from helpers.surfpool import SurfpoolUnavailable, surfpool
 from helpers.surfpool_differences import DIFFERENCES
+from ops.devnet.programs.build import program
+from ops.devnet.solana import ledger
 from ops.devnet.solana.client import Client, Devnet
 from ops.devnet.solana.run import NodeOptions, SolanaNode
 
@@ -24,12 +27,17 @@ def ours() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> Iterator[dict[str, Any]]:
+def surfpool_url() -> Iterator[str]:
     try:
         with surfpool() as url:
-            yield solana_story.plain(solana_story.play(Client(url)))
+            yield url
     except SurfpoolUnavailable as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def theirs(surfpool_url) -> dict[str, Any]:
+    return solana_story.plain(solana_story.play(Client(surfpool_url)))
 
 
 def test_every_difference_from_surfpool_is_known(ours, theirs):
@@ -54,6 +62,18 @@ def test_every_known_difference_is_there(ours, theirs):
         if not any(fnmatchcase(place, pattern) for place in places)
     ]
     assert not gone
+
+
+def test_surfpool_s_loader_takes_the_program(surfpool_url):
+    """Its loader is agave's, and verifies what is deployed."""
+    client, key = Client(surfpool_url), Keypair()
+    client.fund(lamports=10**11)
+    client.deploy(program("ledger"), key)
+
+    meta = client.transaction(client.send(ledger.mark(1, 2, program=key.pubkey())))[
+        "meta"
+    ]
+    assert f"Program {key.pubkey()} success" in meta["logMessages"]
 
 
 def matches(place: str, patterns: tuple[str, ...]) -> bool:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ops.devnet.programs.link import link
 from ops.devnet.solana.environment import ensure
@@ -65,9 +66,15 @@ def build(name: str) -> bytes:
         return link(target.read_bytes())
 
 
+def interface(name: str) -> dict[str, Any]:
+    """Return the IDL of a program."""
+    found: dict[str, Any] = json.loads((IDL / f"{name}.json").read_text())
+    return found
+
+
 def discriminators(name: str) -> list[str]:
     """Return the IDL's discriminators as definitions: ``EVENT_RECORDED`` and others."""
-    idl = json.loads((IDL / f"{name}.json").read_text(encoding="utf-8"))
+    idl = interface(name)
     return [
         f"-D{prefix}_{_upper(item['name'])}="
         f"0x{int.from_bytes(bytes(item['discriminator']), 'little'):016x}ULL"

@@ -198,9 +198,17 @@ class Devnet(Client):
         """Go on by slots, leaving some out, and return the open slot."""
         return int(self.call("devnet_advance", {"slots": slots, "skip": skip}))
 
-    def fork(self, depth: int, keep: Sequence[str] = ()) -> list[str]:
-        """Drop the last blocks; return the signatures that are gone."""
-        gone: list[str] = self.call("devnet_fork", {"depth": depth, "keep": list(keep)})
+    def fork(
+        self, depth: int, keep: Sequence[str] | float = (), seed: int = 0
+    ) -> list[str]:
+        """Drop the last blocks; return the signatures that are gone.
+
+        Those kept, by name or a share by seed, land again, in another slot and order.
+        """
+        asked = keep if isinstance(keep, float | int) else list(keep)
+        gone: list[str] = self.call(
+            "devnet_fork", {"depth": depth, "keep": asked, "seed": seed}
+        )
         return gone
 
     def fault(self, **rule: Any) -> None:

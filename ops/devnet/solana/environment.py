@@ -44,12 +44,6 @@ def ensure(name: str) -> Path:
     return home / "bin" / "python"
 
 
-def ensure_all() -> None:
-    """Make every environment."""
-    for name in REQUIREMENTS:
-        ensure(name)
-
-
 def _home() -> Path:
     """Beside this file; where that is read-only, under the working directory."""
     beside = PACKAGE / ".environments"

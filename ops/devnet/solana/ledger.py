@@ -6,7 +6,6 @@ is written out, so that a codec can be held against it.
 
 from __future__ import annotations
 
-import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
 
-from ops.devnet.programs.build import IDL
+from ops.devnet.programs.build import interface
 
 KEYPAIR = Keypair.from_seed(sha256(b"chainfold development program: ledger").digest())
 """The program's key on a development chain: public, worth nothing."""
@@ -65,7 +64,7 @@ class Entry:
 @cache
 def discriminator(name: str) -> bytes:
     """Return the eight bytes before an instruction, an event or an account."""
-    idl = json.loads((IDL / "ledger.json").read_text(encoding="utf-8"))
+    idl = interface("ledger")
     for space in ("instructions", "events", "accounts"):
         for item in idl[space]:
             if item["name"] == name:

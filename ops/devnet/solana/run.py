@@ -12,7 +12,6 @@ from typing import Any, Self
 from ops.devnet.process import Process
 from ops.devnet.programs import build
 from ops.devnet.rpc import Rpc, UnreachableError
-from ops.devnet.solana import ledger
 from ops.devnet.solana.environment import PACKAGE, ensure
 from ops.errors import OperationError
 from ops.ports import HOST, free_port, port_is_free
@@ -30,11 +29,13 @@ class NodeOptions:
     """The options of a node.
 
     With ``slot_ms`` 0 slots advance only by ``devnet_advance``, and the chain's time is
-    its own: the same requests give the same chain. ``programs`` maps addresses to
-    files; the program `ledger` is always there.
+    its own: the same requests give the same chain. Of the slots that a clock opens,
+    ``skip_share`` have no block. ``programs`` maps addresses to
+    files; our own programs are always there, at the addresses of their IDLs.
     """
 
     slot_ms: int = 400
+    skip_share: float = 0.0
     seed: int = 0
     confirmed_after: int = 1
     finalized_after: int = 32
@@ -44,13 +45,13 @@ class NodeOptions:
 
     def arguments(self) -> list[str]:
         """Return the command line, without the ports."""
-        build.program("ledger")  # refuses a file that is not what its hash says
-        programs = {
-            str(ledger.PROGRAM): build.PACKAGE / "ledger.so",
-            **self.programs,
-        }
+        programs = dict(self.programs)
+        for name in build.PROGRAMS:
+            build.program(name)  # refuses a file that is not what its hash says
+            programs[build.interface(name)["address"]] = build.PACKAGE / f"{name}.so"
         named = {
             "--slot-ms": self.slot_ms,
+            "--skip-share": self.skip_share,
             "--seed": self.seed,
             "--confirmed-after": self.confirmed_after,
             "--finalized-after": self.finalized_after,

@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=8899)
     parser.add_argument("--ws-port", type=int, help="default: one above --port")
     parser.add_argument("--slot-ms", type=int, default=400, help="0: only when told")
+    parser.add_argument("--skip-share", type=float, default=0.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--confirmed-after", type=int, default=1)
     parser.add_argument("--finalized-after", type=int, default=32)
@@ -49,6 +50,7 @@ async def serve(asked: argparse.Namespace) -> None:
     node = Node(
         Settings(
             slot_ms=asked.slot_ms or None,
+            skip_share=asked.skip_share,
             seed=asked.seed,
             confirmed_after=asked.confirmed_after,
             finalized_after=asked.finalized_after,

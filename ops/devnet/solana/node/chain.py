@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,11 +135,12 @@ class Chain:
             self._open(slot, sealed.slot, sealed.height + 1, sealed.blockhash)
         return self.tip.slot
 
-    def fork(self, depth: int, keep: Iterable[str] = ()) -> list[str]:
+    def fork(self, depth: int, keep: Callable[[list[str]], list[str]]) -> list[str]:
         """Drop the last blocks above the finalized one, and go on beside them.
 
-        The transactions named in ``keep`` are executed again in the next slot, in that
-        order; the signatures of those that are dropped are returned.
+        ``keep`` is given the signatures in them, the oldest first, and returns those
+        that are executed again in the next slot, in that order; they land if their
+        blockhash is of this fork. The signatures of the others are returned.
         """
         ladder = self.ladder()
         place = max(0, len(self.slots) - 1 - depth)
@@ -157,14 +158,12 @@ class Chain:
         self.forks += 1
         base = self.tip
         self._open(old_tip + 1, base.slot, base.height + 1, base.blockhash)
-        for signature in keep:
-            if signature in dropped:
-                again = dropped[signature].transaction
-                if self.blockhash_is_valid(
-                    again.message.recent_blockhash, self.tip.slot
-                ):
-                    self.execute(again)
-        return [name for name in reversed(dropped) if name not in self.by_signature]
+        names = list(reversed(dropped))
+        for signature in keep(names):
+            again = dropped[signature].transaction
+            if self.blockhash_is_valid(again.message.recent_blockhash, self.tip.slot):
+                self.execute(again)
+        return [name for name in names if name not in self.by_signature]
 
     def execute(self, transaction: VersionedTransaction) -> Record | None:
         """Put a transaction into the open slot; None when it cannot land."""

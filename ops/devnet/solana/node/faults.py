@@ -35,6 +35,9 @@ KINDS: dict[str, tuple[str, ...]] = {
     "error": (),
     "lose": ("sendTransaction",),
     "fork": (),
+    "mute": tuple(
+        f"{kind}Notification" for kind in ("logs", "slot", "signature", "account")
+    ),
 }
 
 
@@ -125,6 +128,8 @@ class Seeded:
             "seed": chance.getrandbits(32),
             "lag": chance.randint(1, self.lag),
             "bytes": chance.randint(0, 2000),
+            "depth": chance.randint(1, 12),
+            "keep": chance.random(),
         }
         return Rule(kind, values, (), "", 0, 0)
 
@@ -162,6 +167,14 @@ class Faults:
             result = _AFTER.get(fault.kind, _unchanged)(method, result, fault.values)
         return result
 
+    def silent(self, method: str) -> bool:
+        """Say whether a notification over WebSocket is lost."""
+        lost = any(
+            rule.kind == "mute" and rule.meets(method, "") for rule in self.rules
+        )
+        self.met["mute"] += lost
+        return lost
+
     def _meeting(self, method: str, params: list[Any]) -> list[Rule]:
         if not self.rules and self.seeded is None:
             return []
@@ -181,7 +194,8 @@ class Faults:
         if fault.kind == "error":
             raise RpcError(values["code"], values.get("message", "an error"))
         if fault.kind == "fork":
-            asked = {name: values[name] for name in ("depth", "keep") if name in values}
+            known = ("depth", "keep", "seed")
+            asked = {name: values[name] for name in known if name in values}
             self.backend.answer("devnet_fork", [asked])
         return unsigned_or(values.get("lag"), 8) if fault.kind == "stale" else 0
 
@@ -234,7 +248,7 @@ def _rule(asked: dict[str, Any]) -> Rule:
 def _seeded(asked: dict[str, Any]) -> Seeded:
     kinds = tuple(asked.get("kinds") or ("null", "shuffle", "empty", "stale", "limit"))
     for kind in kinds:
-        if kind not in KINDS or kind in ("hide", "error", "fork"):
+        if kind not in KINDS or kind in ("hide", "error", "mute"):
             raise invalid(f"the fault {kind!r} cannot come by seed: give it as a rule")
     return Seeded(
         int(asked.get("seed", 0)), float(asked["share"]), kinds, asked.get("lag", 40)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -28,9 +29,13 @@ LAG_MAX = 256
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Choices of a chain. Without ``slot_ms`` its slots advance only when told."""
+    """Choices of a chain. Without ``slot_ms`` its slots advance only when told.
+
+    Of the slots that the clock opens, ``skip_share`` have no block.
+    """
 
     slot_ms: int | None = 400
+    skip_share: float = 0.0
     seed: int = 0
     confirmed_after: int = 1
     finalized_after: int = 32
@@ -87,7 +92,17 @@ class Node:
 
     def _fork(self, params: list[Any]) -> Any:
         asked = _object(params)
-        return self.chain.fork(unsigned(asked.get("depth", 1)), asked.get("keep", ()))
+        keep = asked.get("keep", [])
+        if not isinstance(keep, list | float | int):
+            raise invalid("`keep` is a list of signatures, or a share of 0 to 1")
+        chance = random.Random(asked.get("seed", 0))  # noqa: S311 (a schedule)
+
+        def kept(names: list[str]) -> list[str]:
+            if isinstance(keep, list):
+                return [name for name in keep if name in names]
+            return chance.sample(names, round(len(names) * min(keep, 1)))
+
+        return self.chain.fork(unsigned(asked.get("depth", 1)), kept)
 
     def _set_account(self, params: list[Any]) -> Any:
         asked = _object(params)

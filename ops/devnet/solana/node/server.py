@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 from typing import Any
 
 import orjson
@@ -43,7 +44,7 @@ class Server:
     def __init__(self, node: Node) -> None:
         self.node = node
         self.faults = Faults(node)
-        self.subscriptions = Subscriptions(node.chain)
+        self.subscriptions = Subscriptions(node.chain, self.faults.silent)
         self.clients: set[Client] = set()
         self.application = web.Application(client_max_size=BODY_BYTES_MAX)
         self.application.router.add_post("/", self.post)
@@ -52,11 +53,17 @@ class Server:
     async def tick(self, slot_ms: int) -> None:
         """Advance the chain by the clock, for ever."""
         loop = asyncio.get_running_loop()
-        due = loop.time()
+        due, skipped = loop.time(), 0
+        settings = self.node.settings
+        chance = random.Random(settings.seed)  # noqa: S311 (which slots are skipped)
         while True:
             due += slot_ms / 1000
             await asyncio.sleep(max(0, due - loop.time()))
-            self.node.chain.advance()
+            if chance.random() < settings.skip_share:
+                skipped += 1
+                continue
+            self.node.chain.advance(skip=skipped)
+            skipped = 0
             self.subscriptions.publish()
 
     async def post(self, request: web.Request) -> web.StreamResponse:

@@ -42,10 +42,13 @@ class Subscription:
 
 
 class Subscriptions:
-    """All subscriptions to a chain; ``publish`` after each advance."""
+    """All subscriptions to a chain; ``publish`` after each advance.
 
-    def __init__(self, chain: Chain) -> None:
-        self.chain = chain
+    ``silent`` says of a notification's method whether that one is lost.
+    """
+
+    def __init__(self, chain: Chain, silent: Callable[[str], bool]) -> None:
+        self.chain, self.silent = chain, silent
         self.live: dict[int, Subscription] = {}
         self._numbers = count(1)
         self._told = chain.tip.slot
@@ -100,13 +103,10 @@ class Subscriptions:
         return min(ladder.of(commitment), self.chain.tip.parent)
 
     def _tell(self, made: Subscription, result: Any) -> None:
-        made.socket.tell(
-            {
-                "jsonrpc": "2.0",
-                "method": f"{made.kind}Notification",
-                "params": {"result": result, "subscription": made.number},
-            }
-        )
+        method = f"{made.kind}Notification"
+        if not self.silent(method):
+            params = {"result": result, "subscription": made.number}
+            made.socket.tell({"jsonrpc": "2.0", "method": method, "params": params})
 
     def _slot_news(self, block: Block) -> dict[str, int]:
         root = self.chain.ladder().finalized
