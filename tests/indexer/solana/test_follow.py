@@ -34,6 +34,7 @@ from indexer.errors import Late, Permanent
 from indexer.follow import CaughtUp, Reorged, Wrote
 from indexer.rpc.endpoint import Health
 from indexer.solana.assemble import FollowedProgram
+from ops.devnet.programs import build
 from ops.devnet.solana import ledger
 from ops.devnet.solana.client import Devnet
 from ops.devnet.solana.ledger import Entry
@@ -418,3 +419,39 @@ def test_what_an_idl_did_not_know_becomes_facts_when_it_does(engine, node, town)
         query = "SELECT amount FROM facts.growing_recorded ORDER BY position"
         amounts = [int(each) for each in connection.execute(text(query)).scalars()]
     assert amounts == [amount for _, amount in town.truth()[0]]
+
+
+def test_several_addresses_are_followed_each_from_its_first_slot(engine):
+    other = Keypair.from_seed(b"\7" * 32).pubkey()
+    binary = {str(other): build.PACKAGE / "ledger.so"}
+    with SolanaNode(NodeOptions(slot_ms=0, programs=binary)) as node:
+        town = Town(Devnet(node.url))
+        key, people = AUTHOR.pubkey(), [Keypair().pubkey()]
+
+        def both(number):
+            """One transaction in which both programs speak, one through the other."""
+            identity = bytes([number]) * 32
+            first = ledger.emit(key, identity, Entry((number,)), people)
+            second = ledger.emit_by_call(
+                key, identity, Entry((100 + number,)), people, program=other
+            )
+            calls = [first, ledger.relay(second), ledger.relay(first, program=other)]
+            town.devnet.post(town.devnet.sign(calls), skipPreflight=True)
+
+        both(1)
+        late = town.pass_slots(30)
+        both(2)
+        town.pass_slots(5)
+        both(3)
+        town.pass_slots(3)
+        addresses = {ADDRESS: 0, bytes(other): late}
+        programs = [FollowedProgram(Recorded.spec.source, addresses, [Recorded])]
+
+        follow(engine, node, programs=programs, range_blocks=10)
+
+        amounts = [amount for _, amount in stored(engine)[0]]
+        assert amounts == [1, 1, 2, 102, 2, 3, 103, 3]
+        with engine.connect() as connection:
+            assert problems(connection, REGISTRY) == []
+            again = "SELECT count(*) FROM control.signature WHERE NOT written"
+            assert connection.execute(text(again)).scalar() == 0
