@@ -199,6 +199,9 @@ def cover(
 
 def store_oddities(connection: Connection, source: int, batch: Batch) -> None:
     """Store what a range has beside facts: what could not be read, what failed."""
+    if batch.listed:
+        programs = {address for address, _ in batch.listed}
+        listing.forget_unknown(connection, source, batch.range, programs)
     undecodable = [
         {**asdict(log), "topics": list(log.topics)} for log in batch.undecodable
     ]

@@ -29,6 +29,9 @@ signature = Table(
     Column("final", Boolean, nullable=False, server_default="false"),
     PrimaryKeyConstraint("source", "address", "slot", "signature"),
     Index("signature_open", "source", "slot", postgresql_where=text("NOT final")),
+    Index(
+        "signature_unwritten", "source", "slot", postgresql_where=text("NOT written")
+    ),
 )
 
 # The slots that a listing of an address has crossed whole.

@@ -6,13 +6,41 @@ them whole. A signature that turns up in a slot that was read already opens that
 again: its coverage is taken back, and it is read once more.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import BigInteger, Boolean, Connection, LargeBinary, bindparam, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Connection,
+    Engine,
+    LargeBinary,
+    bindparam,
+    text,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.position import BlockRange
+
+
+@contextmanager
+def alone(engine: Engine, source: int, address: bytes) -> Iterator[bool]:
+    """Hold an address of a listing against other processes; whether that was given.
+
+    Postgres takes it back when the process dies.
+    """
+    binds = {"key": f"chainfold listing {source} {address.hex()}"}
+    with engine.connect() as connection:
+        connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        take = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+        given = bool(connection.execute(take, binds).scalar())
+        try:
+            yield given
+        finally:
+            if given:
+                give = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
+                connection.execute(give, binds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +200,26 @@ def mark_written(
                 "last": blocks.last, "signatures": by_address[address],
             },
         )  # fmt: skip
+
+
+def forget_unknown(
+    connection: Connection, source: int, blocks: BlockRange, programs: Collection[bytes]
+) -> None:
+    """Forget the bytes of some programs that no event explains, to be judged again.
+
+    Those are stored under the program's name alone. An IDL may know them by now.
+    """
+    connection.execute(
+        text(
+            "DELETE FROM control.undecodable_log WHERE source = :source"
+            " AND position BETWEEN :first AND :last AND emitter = ANY(:programs)"
+            " AND event NOT LIKE '%.%'"
+        ).bindparams(bindparam("programs", type_=ARRAY(LargeBinary))),
+        {
+            "source": source, "first": blocks.lowest, "last": blocks.highest,
+            "programs": sorted(programs),
+        },
+    )  # fmt: skip
 
 
 def provisional(

@@ -38,7 +38,7 @@ from indexer.rpc.endpoint import (
     Unreachable,
 )
 from indexer.rpc.limits import Limits, LimitsStore, MemoryLimitsStore
-from indexer.rpc.refusals import Classify, Refusal, classify
+from indexer.rpc.refusals import LASTING, Classify, Refusal, classify
 from indexer.rpc.tasks import gather
 
 DEFAULT_BATCH = 100
@@ -263,11 +263,7 @@ class Client:
         failure = failures[-1]
         kind = type(failure).__name__
         self.counters.failures[kind] = self.counters.failures.get(kind, 0) + 1
-        if isinstance(failure, RpcError) and failure.refusal in (
-            Refusal.REVERTED,
-            Refusal.METHOD,
-            Refusal.VERSION,
-        ):
+        if isinstance(failure, RpcError) and failure.refusal in LASTING:
             raise failure
         health = Health.DOWN
         if isinstance(failure, Limited):

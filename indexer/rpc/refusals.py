@@ -33,6 +33,10 @@ class Refusal(enum.Enum):
     OTHER = "other"
 
 
+# Those that asking again, or another endpoint, does not change.
+LASTING = frozenset({Refusal.REVERTED, Refusal.METHOD, Refusal.VERSION})
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A refusal and the limit it names, if it names one."""

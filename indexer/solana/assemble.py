@@ -138,7 +138,7 @@ class Assembler:
                 groups.setdefault(id(decoder), (decoder, []))[1].append(found)
 
     def _failed(self, each: Placed) -> FailedTransaction:
-        """What is kept of a transaction that changed nothing."""
+        """Keep what is known of a transaction that changed nothing."""
         meta = each.transaction.meta
         assert meta is not None
         program = None

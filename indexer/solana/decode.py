@@ -42,7 +42,7 @@ class Occurrence:
 
 @dataclass(slots=True)
 class Decoded:
-    """What became of some occurrences."""
+    """Facts made of some occurrences, and bytes that are none."""
 
     facts: list[FactColumns] = field(default_factory=list)
     undecodable: list[UndecodableLog] = field(default_factory=list)
@@ -114,7 +114,7 @@ class LayoutDecoder:
     def refuse(
         self, found: Occurrence, reason: str, *, kept: bool = False
     ) -> UndecodableLog:
-        """What is stored of bytes that are no fact, or not as they are."""
+        """Keep the bytes of what is no fact, or not as it is."""
         return undecodable(found, self.name, reason, kept=kept)
 
     def _with_accounts(
@@ -227,7 +227,7 @@ class ProgramDecoder:
 def undecodable(
     found: Occurrence, name: str, reason: str, *, kept: bool = False
 ) -> UndecodableLog:
-    """What is stored of an occurrence that is no fact, or not as it is."""
+    """Keep the bytes of an occurrence that is no fact, or not as it is."""
     return UndecodableLog(
         found.position, found.program, found.signature, [found.body[:8]], found.body,
         name, reason, kept,

@@ -15,13 +15,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine
 
+from db.diagnosis import Ailment
 from db.position import BlockRange
 from db.solana import listing as stored
 from db.solana.listing import Listed
 from idl.base58 import to_base58
-from indexer.errors import Contradiction, Retryable
+from indexer.errors import Contradiction, Late, Retryable
 from indexer.rpc.answers import RpcError
 from indexer.rpc.endpoint import Endpoint, Health
 from indexer.rpc.messages import Malformed
@@ -45,8 +46,14 @@ T = TypeVar("T")
 _Lines = tuple[list[RpcSignature], str | None, Listed | None]  # page, before, known
 
 
-class Unproved(Retryable):
+class Unproved(Late):
     """No endpoint can show where the history of an address begins."""
+
+
+class StillListing(Retryable):
+    """The walk is under way, here or in another process."""
+
+    ailment = Ailment.CATCHING_UP
 
 
 class Listing:
@@ -67,20 +74,12 @@ class Listing:
     @contextmanager
     def alone(self, address: bytes) -> Iterator[None]:
         """Hold an address against other processes; raises Retryable when one walks."""
-        key = f"chainfold listing {self.source_id} {address.hex()}"
-        with self._engine.connect() as connection:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-            binds = {"key": key}
-            take = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-            if not connection.execute(take, binds).scalar():
-                raise Retryable(
+        with stored.alone(self._engine, self.source_id, address) as given:
+            if not given:
+                raise StillListing(
                     f"another process lists {to_base58(address)}: waiting for it"
                 )
-            try:
-                yield
-            finally:
-                give = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
-                connection.execute(give, binds)
+            yield
 
 
 class Walker:
@@ -136,7 +135,7 @@ class Walker:
         lowest = gap.last + 1  # nothing of the gap is crossed yet
         while True:
             page, endpoint = await self._page(name, before, limit, head)
-            found = [_line(each) for each in page]
+            found = [_line(each) for each in page if each.slot >= start]
             last = page[-1].slot if page else lowest
             ended = len(page) < limit
             if page and page[-1].slot < max(gap.first - OVERLAP, 0):
@@ -165,7 +164,7 @@ class Walker:
                 )
             before, lowest, limit = following, last, PAGE_MAX
             if time.monotonic() > ends_at:
-                raise Retryable(
+                raise StillListing(
                     f"the listing of {name} has come down to slot {last} of "
                     f"{gap.first}: going on"
                 )
@@ -215,7 +214,7 @@ class Walker:
             raise error
 
     async def _lacks(self, endpoint: Endpoint, start: int, before: str | None) -> str:
-        """What an endpoint lacks of the history from a slot on, empty for nothing."""
+        """Say what an endpoint lacks of the history from a slot on; empty: nothing."""
         try:
             first = await self._client.ask(endpoint, FIRST_BLOCK)
         except RpcError as error:

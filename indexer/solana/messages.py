@@ -85,7 +85,7 @@ class RpcLoaded(msgspec.Struct, gc=False):
 
 
 class RpcMeta(msgspec.Struct, gc=False, rename="camel"):
-    """What running a transaction gave."""
+    """The results of running a transaction."""
 
     err: Any
     inner_instructions: list[RpcInner] | None = None
@@ -94,7 +94,7 @@ class RpcMeta(msgspec.Struct, gc=False, rename="camel"):
 
 
 class RpcMessage(msgspec.Struct, gc=False, rename="camel"):
-    """What was signed."""
+    """The part of a transaction that was signed."""
 
     account_keys: list[str]
     instructions: list[RpcInstruction]

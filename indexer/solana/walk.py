@@ -18,7 +18,7 @@ Three kinds of things are attributed to a program:
 import binascii
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from solders.pubkey import Pubkey
 
@@ -179,46 +179,61 @@ def _follow_lines(
     """Follow the stack of calls, line by line; a line that does not fit ends it."""
     lines: list[tuple[int, str, str]] = []
     numbers: list[int] = []
-    programs = run.programs
+    programs, depths = run.programs, run.depths
     stack: list[str] = []
     leaving: list[str] = [""]
-    number = 0
+    entering = _entering(1)
+    number = at = 0  # of what comes next, and of the next instruction
     for line in run.logs:
-        if line.startswith(_SAID) or line.endswith(_USED):
-            continue
         if line == leaving[-1]:
             stack.pop()
             leaving.pop()
+            entering = _entering(len(stack) + 1)
+        elif line.startswith(_SAID) or line.endswith(_USED):
+            continue
+        elif line.endswith(entering) and (program := _entered(line, entering)):
+            stack.append(program)
+            leaving.append(_leaving(program))
+            entering = _entering(len(stack) + 1)
+            if program in programs[at:]:
+                # Those between are of precompiled programs, which write no line.
+                while programs[at] != program:
+                    numbers.append(number)
+                    number, at = number + 1, at + 1
+                if depths[at] is None:
+                    depths[at] = len(stack)
+                numbers.append(number)
+                number, at = number + 1, at + 1
         elif line.startswith(_DATA):
             if not stack:
                 break
             if stack[-1] in followed:
                 lines.append((number, stack[-1], line[len(_DATA) :]))
             number += 1
-        elif program := _entered(line, len(stack) + 1):
-            stack.append(program)
-            leaving.append(f"Program {program} success")
-            at = len(numbers)
-            # Those between are of precompiled programs, which write no line.
-            reached = _next(programs, program, at)
-            for _ in range(at, reached + 1):
-                numbers.append(number)
-                number += 1
-            if reached >= at and run.depths[reached] is None:
-                run.depths[reached] = len(stack)
         elif _ends_reading(line):
             break
     numbers += range(number, number + len(programs) - len(numbers))
     return lines, numbers
 
 
-def _entered(line: str, depth: int) -> str:
-    """The program that a line says is entered at a depth, empty if it does not."""
-    end = f" invoke [{depth}]"
-    if not line.endswith(end) or not line.startswith("Program "):
-        return ""
+@cache
+def _entering(depth: int) -> str:
+    """The end of the line that says that a program is entered at a depth."""
+    return f" invoke [{depth}]"
+
+
+@lru_cache(maxsize=4096)
+def _leaving(program: str) -> str:
+    """The line that says that a program has ended well."""
+    return f"Program {program} success"
+
+
+@lru_cache(maxsize=4096)
+def _entered(line: str, end: str) -> str:
+    """The program of a line with that end; empty when the runtime did not write it."""
     program = line[len("Program ") : -len(end)]
-    return "" if ":" in program or " " in program else program
+    told = line.startswith("Program ") and ":" not in program and " " not in program
+    return program if told else ""
 
 
 def _ends_reading(line: str) -> bool:
@@ -229,16 +244,6 @@ def _ends_reading(line: str) -> bool:
     parts = line.split(" ", 3)
     told = parts[0] == "Program" and len(parts) > 2 and parts[1][-1:] != ":"
     return line == TRUNCATED or (told and parts[2] in ("invoke", "success", "failed:"))
-
-
-def _next(programs: Sequence[str], program: str, at: int) -> int:
-    """The index of the next instruction of a program, -1 when there is none."""
-    if at < len(programs) and programs[at] == program:
-        return at
-    try:
-        return programs.index(program, at)
-    except ValueError:
-        return -1
 
 
 def _is_genuine(run: _Run, at: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import random
 from contextlib import asynccontextmanager
@@ -152,7 +153,10 @@ async def following(engine, urls, *, registry=REGISTRY, programs=None, **options
         row = sources.register(
             connection, name="sol", chain_id=chain_id, ordinals="transaction"
         )
-    client = SolanaClient(urls, chain_id, request_timeout_seconds=5.0)
+    client = SolanaClient(
+        urls, chain_id, request_timeout_seconds=5.0,
+        sleep=lambda _: asyncio.sleep(0), random=lambda: 0.0,
+    )  # fmt: skip
     programs = programs or [FollowedProgram(program, {ADDRESS: 0}, [Recorded])]
     source = SolanaSource("sol", client, programs, Listing(engine, row.id))
     wanted = Wanted(0, {each.program.name: dict(each.addresses) for each in programs})

@@ -16,6 +16,8 @@ CREATE TABLE control.signature (
     PRIMARY KEY (source, address, slot, signature)
 );
 CREATE INDEX signature_open ON control.signature (source, slot) WHERE NOT final;
+CREATE INDEX signature_unwritten ON control.signature (source, slot)
+    WHERE NOT written;
 CREATE TABLE control.listing (
     source smallint NOT NULL,
     address bytea NOT NULL,

@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+import json
+import subprocess
+import sys
+from contextlib import AsyncExitStack, suppress
 
 import pytest
 from solders.keypair import Keypair
+from sqlalchemy import text
 
 import indexer.solana.listing as listing_module
+from db.declare.solana.bare import declare_program
 from db.position import BlockRange
+from db.registry import Registry
+from db.schema import migrate
 from helpers.solana_following import (
+    ADDRESS,
     AUTHOR,
     REGISTRY,
+    Author,
+    Recorded,
     Town,
     catch_up,
     following,
     stored,
 )
 from helpers.tables import problems
+from idl import parse_idl
 from indexer.errors import Late, Permanent
-from indexer.follow import CaughtUp, Reorged
+from indexer.follow import CaughtUp, Reorged, Wrote
 from indexer.rpc.endpoint import Health
+from indexer.solana.assemble import FollowedProgram
+from ops.devnet.programs import build
 from ops.devnet.solana import ledger
 from ops.devnet.solana.client import Devnet
 from ops.devnet.solana.ledger import Entry
 from ops.devnet.solana.run import NodeOptions, SolanaNode
+from test_architecture import ROOT
 
 pytestmark = pytest.mark.chain
 
 
-def follow(engine, node, **options):
+def follow(engine, node, *, steps=300, **options):
     async def run():
         async with following(engine, [node.url], **options) as chain:
-            return await catch_up(chain)
+            return await catch_up(chain, steps)
 
     return asyncio.run(run())
 
@@ -288,3 +302,156 @@ def test_several_workers_share_history_and_one_lists(engine, node, town):
     follow(engine, node)
 
     check(engine, town)
+
+
+def test_history_in_many_ranges_is_written_in_bulk(engine, node, town):
+    for _ in range(15):
+        town.act(times=4)
+        town.pass_slots(10, skip=town.chance.choice([0, 25]))
+    town.pass_slots(40)
+
+    outcomes = follow(engine, node, range_blocks=7, blocks_per_range=7)
+
+    written = [each.written for each in outcomes if isinstance(each, Wrote)]
+    assert max(each.blocks.blocks for each in written) > 50  # many ranges at once
+    check(engine, town)
+
+
+KILLED = """
+import asyncio, os, sys
+sys.path[:0] = ["tests", "."]
+import indexer.solana.listing as listing
+from sqlalchemy import create_engine
+from helpers.solana_following import catch_up, following
+
+listing.PAGE_MAX, listing.OVERLAP = 12, 4
+left = int(sys.argv[3])
+store = listing.stored.store
+
+def store_and_die(*arguments):
+    global left
+    left -= 1
+    if left < 0:
+        os.kill(os.getpid(), 9)
+    store(*arguments)
+
+listing.stored.store = store_and_die
+
+async def run():
+    async with following(create_engine(sys.argv[1]), [sys.argv[2]]) as chain:
+        await catch_up(chain)
+
+asyncio.run(run())
+"""
+
+
+def test_a_walk_goes_on_where_it_was_killed(engine, db_engine, node, town):
+    for _ in range(30):
+        town.act(times=4)
+        town.pass_slots(3)
+    url = db_engine.url.render_as_string(hide_password=False)
+    reached = []
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", KILLED, url, node.url, "3"], timeout=60, cwd=ROOT
+        )
+        assert done.returncode == -9
+        with engine.connect() as connection:
+            query = "SELECT count(*) FROM control.signature"
+            reached.append(connection.execute(text(query)).scalar())
+
+    assert reached == sorted(set(reached))  # each went on
+    follow(engine, node)
+    check(engine, town)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_any_schedule_of_faults_and_forks_ends_as_the_chain_is(engine, seed):
+    options = NodeOptions(
+        slot_ms=0, seed=seed, confirmed_after=1, finalized_after=8,
+        transaction_index=seed % 3 != 0,
+    )  # fmt: skip
+    with SolanaNode(options) as node:
+        town = Town(Devnet(node.url), seed)
+        chance = town.chance
+        for _ in range(12):
+            town.devnet.call("devnet_clearFaults")
+            if chance.random() < 0.4:
+                town.devnet.fork(chance.randint(1, 6))
+                town.pass_slots(1)
+            for _ in range(chance.randint(1, 4)):
+                town.act(times=chance.randrange(4))
+                town.pass_slots(chance.randint(1, 5), skip=chance.choice([0, 0, 2]))
+            town.devnet.fault(seed=seed, share=0.25, lag=6)
+            with suppress(AssertionError):  # it is far behind: later
+                follow(engine, node, steps=20, range_blocks=chance.choice([3, 1000]))
+        town.devnet.call("devnet_clearFaults")
+        town.pass_slots(30)
+
+        follow(engine, node)
+
+        check(engine, town)
+
+
+def test_what_an_idl_did_not_know_becomes_facts_when_it_does(engine, node, town):
+    raw = json.loads((ROOT / "idl/ledger.json").read_text())
+    without = {**raw, "events": [e for e in raw["events"] if e["name"] == "Marked"]}
+    old = declare_program("growing", parse_idl(without))
+    town.act(times=5)
+    town.pass_slots(3)
+
+    def read(events):
+        registry = Registry.of([*events, Recorded], [Author])
+        migrate(engine, registry)
+        programs = [
+            FollowedProgram(events[0].spec.source, {ADDRESS: 0}, events),
+        ]
+        follow(engine, node, registry=registry, programs=programs)
+        with engine.connect() as connection:
+            unknown = "SELECT count(*) FROM control.undecodable_log WHERE NOT kept"
+            return connection.execute(text(unknown)).scalar()
+
+    assert read(old) > 0
+    new = declare_program("growing", parse_idl(raw))
+    assert read(new) == 0
+    with engine.connect() as connection:
+        query = "SELECT amount FROM facts.growing_recorded ORDER BY position"
+        amounts = [int(each) for each in connection.execute(text(query)).scalars()]
+    assert amounts == [amount for _, amount in town.truth()[0]]
+
+
+def test_several_addresses_are_followed_each_from_its_first_slot(engine):
+    other = Keypair.from_seed(b"\7" * 32).pubkey()
+    binary = {str(other): build.PACKAGE / "ledger.so"}
+    with SolanaNode(NodeOptions(slot_ms=0, programs=binary)) as node:
+        town = Town(Devnet(node.url))
+        key, people = AUTHOR.pubkey(), [Keypair().pubkey()]
+
+        def both(number):
+            """One transaction in which both programs speak, one through the other."""
+            identity = bytes([number]) * 32
+            first = ledger.emit(key, identity, Entry((number,)), people)
+            second = ledger.emit_by_call(
+                key, identity, Entry((100 + number,)), people, program=other
+            )
+            calls = [first, ledger.relay(second), ledger.relay(first, program=other)]
+            town.devnet.post(town.devnet.sign(calls), skipPreflight=True)
+
+        both(1)
+        late = town.pass_slots(30)
+        both(2)
+        town.pass_slots(5)
+        both(3)
+        town.pass_slots(3)
+        addresses = {ADDRESS: 0, bytes(other): late}
+        programs = [FollowedProgram(Recorded.spec.source, addresses, [Recorded])]
+
+        follow(engine, node, programs=programs, range_blocks=10)
+
+        amounts = [amount for _, amount in stored(engine)[0]]
+        assert amounts == [1, 1, 2, 102, 2, 3, 103, 3]
+        with engine.connect() as connection:
+            assert problems(connection, REGISTRY) == []
+            again = "SELECT count(*) FROM control.signature WHERE NOT written"
+            assert connection.execute(text(again)).scalar() == 0
