@@ -55,7 +55,7 @@ def declared(settings: Settings) -> Registry:
     _check_names(settings, registry)
     events: list[type[Event]] = []
     for contract in settings.contracts.values():
-        found = declare_events(contract.name, contract.abi)
+        found = declare_events(contract.name, contract.abi, tagged=contract.tagged)
         longest = max((len(event.spec.table) for event in found), default=0)
         if longest > NAME_LENGTH_MAX:
             raise OperationError(
