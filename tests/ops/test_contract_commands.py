@@ -103,6 +103,14 @@ def test_what_is_paid_and_which_contract_are_fields(tmp_path):
     assert "Call buy(bytes,uint8) of token." == spec.doc
 
 
+def test_a_contract_whose_calls_carry_no_id_says_so(tmp_path):
+    path = write(tmp_path, "tagged = false\n" + MINT)
+
+    registry = declared(load_settings(path, {}))
+
+    assert {"token"} == registry.untagged
+
+
 def test_overloads_are_told_apart_by_their_signature(tmp_path):
     text = (
         '[contracts.token.commands.again]\nfunction = "twice(address)"\n'
