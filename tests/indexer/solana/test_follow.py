@@ -131,10 +131,11 @@ def test_a_dropped_slot_is_found_when_it_should_be_final(engine, node, town):
         {"kind": "limit", "times": 2},
         {"kind": "cut", "times": 2, "bytes": 40},
         {"kind": "stale", "times": 2, "lag": 10},
+        {"kind": "stale", "times": 3, "lag": 20, "method": "getSignatureStatuses"},
         {"kind": "error", "code": -32005, "times": 2},
         {"kind": "error", "code": -32016, "times": 2},
     ],
-    ids=lambda rule: f"{rule['kind']}{rule.get('code', '')}",
+    ids=lambda rule: f"{rule['kind']}{rule.get('code', rule.get('method', ''))}",
 )
 def test_a_fault_of_a_node_costs_time_and_nothing_else(engine, node, town, rule):
     for _ in range(3):
@@ -146,6 +147,8 @@ def test_a_fault_of_a_node_costs_time_and_nothing_else(engine, node, town, rule)
     town.act(times=4)
     town.pass_slots(3)
     town.devnet.fault(**rule)
+    follow(engine, node)
+    town.pass_slots(20)
     follow(engine, node)
     town.devnet.call("devnet_clearFaults")
     town.pass_slots(1)
