@@ -43,7 +43,7 @@ class FollowedProgram:
     events: Sequence[type[Event]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """A transaction with its place in its block, and the block's time."""
 
