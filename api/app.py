@@ -135,7 +135,7 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     blueprint = auth_blueprint(gate)
     limit_sign_in(limiter, blueprint, web)
     api.register_blueprint(blueprint)
-    if service.registry.schedules:
+    if service.registry.schedules or service.registry.dues:
         api.register_blueprint(schedules_blueprint(gate))
     console = console_blueprint(gate, https=web.https)
     limit_sign_in(limiter, console, web)

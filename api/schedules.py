@@ -1,4 +1,4 @@
-"""Schedules over HTTP: when each runs next and ran last, and running one by hand.
+"""Timers over HTTP: when each runs next and ran last; running a schedule by hand.
 
 GET /api/v1/schedules
 POST /api/v1/schedules/<name>/run
@@ -21,17 +21,24 @@ from commands.actions import UnknownSchedule, run_schedule
 from db.declare.readers import STAFF
 from db.declare.roles import Role
 from db.reads import read
-from db.timers import ScheduleState, schedule_states
+from db.timers import TimerState, due_states, schedule_states
 
 _TIME: Schema = {"type": ["string", "null"], "format": "date-time"}
-_SCHEDULE: Schema = {
+_TIMER: Schema = {
     "type": "object",
-    "required": ["name", "about", "rule", "zone", "next_at", "last_at", "last_run_by"],
+    "required": ["name", "kind", "about", "times", "next_at", "last_at", "last_run_by"],
     "properties": {
         "name": {"type": "string"},
+        "kind": {
+            "enum": ["schedule", "due"],
+            "description": "due: rows are given as their moments pass; next_at is the "
+            "next moment of one.",
+        },
         "about": {"type": "string"},
-        "rule": {"type": "string", "description": "Its times, as crontab(5) has them."},
-        "zone": {"type": "string"},
+        "times": {
+            "type": "string",
+            "description": "A rule as crontab(5) has it, with its zone; or a column.",
+        },
         "next_at": _TIME,
         "last_at": _TIME,
         "last_run_by": {
@@ -43,7 +50,7 @@ _SCHEDULE: Schema = {
 _LIST: Schema = {
     "type": "object",
     "required": ["data"],
-    "properties": {"data": {"type": "array", "items": _SCHEDULE}},
+    "properties": {"data": {"type": "array", "items": _TIMER}},
 }
 _ASKED: Schema = {
     "type": "object",
@@ -63,9 +70,11 @@ def schedules_blueprint(gate: Gate) -> Blueprint:
     )  # fmt: skip
 
     def list_schedules() -> Response:
-        """Each schedule with its rule, its next time and its last run."""
+        """Each schedule, and each kind of row that is due: next time and last run."""
         require_role(current_principal(service), *STAFF)
-        return _json({"data": [_shown(each) for each in states_of(service)]})
+        schedules, dues = states_of(service)
+        shown = [_shown("schedule", each) for each in schedules]
+        return _json({"data": shown + [_shown("due", each) for each in dues]})
 
     def run_schedule_now(name: str) -> Response:
         """Have a schedule run now, besides its times; the audit log keeps who asked."""
@@ -94,18 +103,24 @@ def schedules_blueprint(gate: Gate) -> Blueprint:
     return blueprint
 
 
-def states_of(service: Service) -> list[ScheduleState]:
-    """The declared schedules as they stand."""
-    declared = service.registry.schedules.values()
-    return read(service.engine, lambda c: schedule_states(c, declared))
+def states_of(service: Service) -> tuple[list[TimerState], list[TimerState]]:
+    """The declared schedules as they stand, and the kinds of rows that are due."""
+    registry = service.registry
+    return read(
+        service.engine,
+        lambda c: (
+            schedule_states(c, registry.schedules.values()),
+            due_states(c, registry.dues.values()),
+        ),
+    )
 
 
-def _shown(each: ScheduleState) -> dict[str, Any]:
+def _shown(kind: str, each: TimerState) -> dict[str, Any]:
     return {
         "name": each.id,
+        "kind": kind,
         "about": each.doc,
-        "rule": each.rule,
-        "zone": each.zone,
+        "times": each.times,
         "next_at": each.next_at,
         "last_at": each.last_at,
         "last_run_by": each.last_asked_by or None,

@@ -6,7 +6,7 @@ them takes; what is asked for commits with the note that it was.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -30,6 +30,8 @@ from db.declare.timers import Due, Schedule
 from db.sql.columns import state_table
 from db.sql.types import readable
 
+FAR = 253_402_300_799  # the last second that a date can have
+
 
 @dataclass(frozen=True, slots=True)
 class DueRow:
@@ -41,17 +43,15 @@ class DueRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ScheduleState:
-    """A schedule as people see it; None: it has not run, or was not seen yet."""
+class TimerState:
+    """A timer as people see it; None: it has not run, or nothing of it waits."""
 
     id: str
     doc: str
-    rule: str
-    zone: str
+    times: str  # a rule with its zone, or a column of rows
     next_at: datetime | None
     last_at: datetime | None
-    last_asked_by: str
-    last_asked_for: int
+    last_asked_by: str = ""
 
 
 def due_rows(
@@ -64,19 +64,14 @@ def due_rows(
     spec = each.rows.spec
     table = state_table(spec)
     row = _row_text(spec, table)
-    done = select(literal(1)).where(
-        due_done.c.source == source, due_done.c.name == each.id,
-        due_done.c.row == row, due_done.c.moment == table.c[each.at],
-    )  # fmt: skip
     query = (
         select(*(table.c[name] for name in spec.keys))
         .add_columns(row.label("_row"), table.c[each.at].label("_moment"))
-        .where(table.c.source == source, table.c[each.at] < now, ~done.exists())
+        .where(table.c.source == source, table.c[each.at] < now)
+        .where(*_waiting(each, table))
         .order_by(table.c[each.at], row)
         .limit(limit)
     )
-    for name, values in each.when.items():
-        query = query.where(table.c[name].in_(values))
     found = []
     for item in connection.execute(query).mappings():
         keys = {
@@ -171,9 +166,31 @@ def take_request(connection: Connection, name: str) -> str | None:
     return found
 
 
+def due_states(connection: Connection, declared: Iterable[Due]) -> list[TimerState]:
+    """Each declared `Due` with the next moment of a row, and when one was given last.
+
+    Rows are looked at on every chain.
+    """
+    found = []
+    for each in declared:
+        table = state_table(each.rows.spec)
+        moment = connection.scalar(
+            select(func.min(table.c[each.at])).where(*_waiting(each, table))
+        )
+        last = connection.scalar(
+            select(func.max(due_done.c.done_at)).where(due_done.c.name == each.id)
+        )
+        next_at = None
+        if moment is not None and 0 <= moment <= FAR:
+            next_at = datetime.fromtimestamp(int(moment), UTC)
+        times = f"{each.at} of {each.rows.spec.plural}"
+        found.append(TimerState(each.id, each.doc, times, next_at, last))
+    return found
+
+
 def schedule_states(
     connection: Connection, declared: Iterable[Schedule]
-) -> list[ScheduleState]:
+) -> list[TimerState]:
     """Each declared schedule with its last run and its next time."""
     known = {row.name: row for row in connection.execute(select(schedule))}
     query = (
@@ -187,15 +204,25 @@ def schedule_states(
         row, run = known.get(each.id), last.get(each.id)
         same = row is not None and (row.rule, row.zone) == (each.rule, each.zone)
         found.append(
-            ScheduleState(
-                each.id, each.doc, each.rule, each.zone,
+            TimerState(
+                each.id, each.doc, f"{each.rule} ({each.zone})",
                 row.next_at if row is not None and same else None,
                 None if run is None else run.at,
                 "" if run is None else run.asked_by,
-                0 if run is None else run.asked_for,
             )
         )  # fmt: skip
     return found
+
+
+def _waiting(each: Due, table: Any) -> list[ColumnElement[bool]]:
+    """Conditions of the rows that are as declared and were not given yet."""
+    done = select(literal(1)).where(
+        due_done.c.source == table.c.source, due_done.c.name == each.id,
+        due_done.c.row == _row_text(each.rows.spec, table),
+        due_done.c.moment == table.c[each.at],
+    )  # fmt: skip
+    as_declared = [table.c[name].in_(values) for name, values in each.when.items()]
+    return [*as_declared, ~done.exists()]
 
 
 def _row_text(spec: ProjectionSpec, table: Any) -> ColumnElement[str]:

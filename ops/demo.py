@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine
@@ -35,6 +36,7 @@ from ops.demo_cast import (
     take_tour,
     variable_of,
 )
+from ops.demo_solana import solana_chain
 from ops.devnet.deploy import Deployment
 from ops.devnet.rpc import RpcError, UnreachableError
 from ops.devnet.run import DOMAINS, up
@@ -93,8 +95,11 @@ def run_demo(
         say(f"a chain is up at {anvil.url} with the contracts on it; playing its past")
         played = Traffic(deployment, seed=seed).play(HISTORY_STEPS)
         say(f"{played.transactions} transactions, {played.logs} logs of business")
+        solana = stack.enter_context(solana_chain(seed))
+        say(f"a Solana chain is up at {solana.url} with a program that keeps a ledger")
         keys = hire_signers(deployment)
-        settings = _settle(folder, deployment, keys, _free(port, say))
+        more = solana.settings(folder)
+        settings = _settle(folder, deployment, keys, _free(port, say), more)
         engine = stack.enter_context(open_engine(settings))
         registry = declared(settings)
         migrate(engine, registry)
@@ -104,6 +109,8 @@ def run_demo(
         stack.enter_context(start_api(settings, url))
         stack.enter_context(working(settings, engine))
         show = _Show(settings, folder, deployment, staff, seed, stop, say)
+        writing = partial(solana.write, seed, stop)
+        stack.enter_context(_Beside(writing, stop))
         asyncio.run(_follow(settings, engine, seconds, show))
         say("stopped; checking every table against its facts")
         wrong = sum(len(v.differences) for v in run_verification(engine, registry))
@@ -165,11 +172,13 @@ def _line(settings: Settings, engine: Engine) -> str:
         counts = connection.exec_driver_sql(
             "SELECT (SELECT count(*) FROM campaigns),"
             " (SELECT count(*) FROM investments), (SELECT count(*) FROM certificates),"
-            " (SELECT count(*) FROM token_transfer)"
+            " (SELECT count(*) FROM token_transfer),"
+            " (SELECT count(*) FROM ledger_recorded)"
         ).one()
     return (
         f"head {now.head}, indexed {now.checkpoint}: {counts[0]} campaigns, "
-        f"{counts[1]} investments, {counts[2]} certificates, {counts[3]} transfers"
+        f"{counts[1]} investments, {counts[2]} certificates, {counts[3]} transfers; "
+        f"{counts[4]} ledger entries on Solana"
     )
 
 
@@ -299,7 +308,11 @@ def _end_database(folder: Path) -> None:
 
 
 def _settle(
-    folder: Path, deployment: Deployment, keys: Mapping[str, bytes], port: int
+    folder: Path,
+    deployment: Deployment,
+    keys: Mapping[str, bytes],
+    port: int,
+    more: str,
 ) -> Settings:
     """Write the demo's settings and read them as any others."""
     addresses = {
@@ -314,6 +327,7 @@ def _settle(
         DOMAINS,
         deployment.to_settings_toml(),
         _BARE.format(**addresses),
+        more,
         f"[api]\nport = {port}",
         '[redis]\nurl = "none"',
         *(signer_section(name, key) for name, key in keys.items()),
@@ -340,6 +354,8 @@ def _explain(settings: Settings, folder: Path, staff: Staff, say: Say) -> None:
     say(
         f"  curl -s '{base}/api/v1/events/token_transfer?limit=3'   (ABI only, no code)"
     )
+    say(f"  curl -s '{base}/api/v1/authors'   (a Solana program, IDL only, no code)")
+    say(f"  curl -s '{base}/api/v1/events/ledger_recorded?limit=3'")
     say(f"  curl -s {base}/health/ready")
     # Out of `make demo` it is in a virtual environment that no shell looks into.
     command = "chainfold" if shutil.which("chainfold") else sys.argv[0]

@@ -42,7 +42,8 @@ def declared(settings: Settings) -> Registry:
     _check_names(settings, registry)
     events: list[type[Event]] = []
     for contract in settings.contracts.values():
-        events += _fitting("contracts", declare_events(contract.name, contract.abi))
+        found = declare_events(contract.name, contract.abi, tagged=contract.tagged)
+        events += _fitting("contracts", found)
     for program in settings.programs.values():
         if program.idl is not None:
             events += _fitting("programs", declare_program(program.name, program.idl))

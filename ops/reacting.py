@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
@@ -30,7 +31,7 @@ async def react(of: Reacting, stop: asyncio.Event, *more: Callable[[], int]) -> 
     """
     work: list[Callable[[], int]] = [
         partial(run_reactions, of),
-        lambda: run_due(of, datetime.now(UTC)),
+        _Paced(lambda: run_due(of, datetime.now(UTC))),
         *more,
     ]
     registry = of.registry
@@ -48,6 +49,27 @@ async def react(of: Reacting, stop: asyncio.Event, *more: Callable[[], int]) -> 
             except Exception:
                 # Without this nothing would be done any more, and nobody hear of it.
                 log.exception("reactions_failed chain=%s", of.name)
+
+
+class _Paced:
+    """Work that looks at whole tables: done so seldom that it takes little of the time.
+
+    Where it finds nothing to do it rests for ten times as long as it took.
+    """
+
+    def __init__(self, work: Callable[[], int]) -> None:
+        self._work = work
+        self._rests_until = 0.0  # on the monotonic clock
+
+    def __call__(self) -> int:
+        began = time.monotonic()
+        if began < self._rests_until:
+            return 0
+        done = self._work()
+        if not done:
+            took = time.monotonic() - began
+            self._rests_until = time.monotonic() + 10 * took
+        return done
 
 
 def schedules(settings: Settings, engine: Engine, registry: Registry) -> int:

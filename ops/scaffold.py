@@ -90,7 +90,7 @@ def _events(contract: str, events: Sequence[type[Event]]) -> str:
         lines += [f'    """{event.spec.doc}"""', "", f"    source = {variable}"]
         text = _name_on_chain(event)
         if text != event.spec.name:
-            lines.append(f'    name = "{text}"')
+            lines.append(f"    name = {json.dumps(text)}")
         lines += [
             f"    {name} = {_field(name, field)}"
             for name, field in event.spec.fields.items()

@@ -17,6 +17,7 @@ from commands.evm.signers import (
 from commands.evm.signing.guard import FILLER, Allowance, GuardedSigner, Rules, guarded
 from commands.evm.signing.remote import RemoteSigner
 from db.commands.evm.memory import Limits
+from db.declare.evm.call import EvmCallSpec
 from db.declare.evm.signatures import canonical_type
 from db.registry import Registry
 from ops.chains.evm import evm_chain_number
@@ -106,7 +107,7 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
         wanted = tuple(
             f"{spec.call.contract}.{spec.call.function['name']}"
             for spec in (each.spec for each in registry.commands.values())
-            if spec.signer == said.name and spec.call is not None
+            if spec.signer == said.name and isinstance(spec.call, EvmCallSpec)
         )
     return Rules(
         name=said.name,

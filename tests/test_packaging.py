@@ -147,6 +147,8 @@ def test_the_wheel_holds_the_modules_and_the_data(tmp_path):
         "ops/devnet/contracts/**/*.sol",
         "ops/devnet/programs/**/*.[chs]",
         "ops/devnet/programs/*.so*",
+        "ops/devnet/programs/*.txt",
+        "ops/devnet/solana/node/*.txt",
     ):
         wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     wanted |= {f"{name}/py.typed" for name in PACKAGES}

@@ -106,7 +106,8 @@ def _add_pages(blueprint: Blueprint, gate: Gate) -> None:
 
     def schedules() -> Response:
         found = visitors.visitor(gate)
-        return _show("schedules.html", found, schedules=states_of(gate.service))
+        schedules, dues = states_of(gate.service)
+        return _show("schedules.html", found, schedules=schedules, dues=dues)
 
     blueprint.add_url_rule("/", view_func=commands)
     blueprint.add_url_rule("/schedules", view_func=schedules)

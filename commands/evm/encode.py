@@ -15,7 +15,7 @@ from eth_utils.crypto import keccak
 from abis import contract_names, load_abi
 from commands.arguments import BadArguments
 from db.commands.evm.tags import command_id_of, tag_of
-from db.declare.commands import CallSpec
+from db.declare.evm.call import EvmCallSpec
 from db.declare.evm.signatures import canonical_type
 
 _ERROR = keccak(text="Error(string)")[:4]
@@ -30,7 +30,7 @@ PANICS = {
 
 
 def calldata(
-    call: CallSpec, arguments: Mapping[str, Any], command_id: uuid.UUID | None
+    call: EvmCallSpec, arguments: Mapping[str, Any], command_id: uuid.UUID | None
 ) -> bytes:
     """The bytes of the call, with the command's id behind them, if it is to have one.
 

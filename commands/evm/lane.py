@@ -18,7 +18,8 @@ from commands.submit import Intake, Submission
 from db.commands.accept import CommandRow, Request
 from db.commands.evm.slots import find_signer
 from db.coverage import Stream
-from db.declare.commands import CallSpec, CommandSpec
+from db.declare.commands import CommandSpec
+from db.declare.evm.call import EvmCallSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class EvmLane:
     ) -> Request:
         """Return the request with its target, calldata and value in wei."""
         call = spec.call
-        assert call is not None
+        assert isinstance(call, EvmCallSpec)  # only those come to this lane
         tag = None if call.contract in self.untagged else command_id
         return replace(
             request,
@@ -125,7 +126,7 @@ class EvmLane:
         """Settle the commands of wallets, and send them again."""
         return wallets.work_wallets(intake, self)
 
-    def _target(self, call: CallSpec, arguments: Mapping[str, Any]) -> bytes:
+    def _target(self, call: EvmCallSpec, arguments: Mapping[str, Any]) -> bytes:
         if call.at is not None:
             return bytes(arguments[call.at])
         if call.contract not in self.addresses:

@@ -8,10 +8,10 @@ Each module's docstring is its part of the manual; a mistake raises `Declaration
 at import, with file, name and remedy.
 """
 
-from db.declare.commands import CALLER, Call, Command, Route
+from db.declare.commands import CALLER, Command, Route
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView, FieldRef
-from db.declare.evm import Contract
+from db.declare.evm import Call, Contract
 from db.declare.expressions import Expression
 from db.declare.fields import (
     Address,

@@ -38,12 +38,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from db.declare.artifacts import load_abi
 from db.declare.bodies import refuse_bases, refuse_unknown
+from db.declare.calls import CallSpec, ChainCall, field_named
 from db.declare.errors import DeclarationError
 from db.declare.events import Event
-from db.declare.evm.signatures import canonical_type
-from db.declare.evm.types import holds
 from db.declare.fields import Field
 from db.declare.names import domain_of, snake_case
 from db.declare.projections import Projection
@@ -65,26 +63,6 @@ class Caller:
 CALLER = Caller()
 
 
-class Call:
-    """A function of a contract, and the field that fills each of its parameters."""
-
-    abi: list[dict[str, Any]] | None = None  # of a contract of the settings
-
-    def __init__(
-        self,
-        function: str,
-        arguments: Mapping[str, Any] | None = None,
-        /,
-        *,
-        at: Any = None,
-        value: Any = None,
-        **named: Any,
-    ) -> None:
-        self.contract, _, self.function = function.partition(".")
-        self.at, self.value = at, value
-        self.arguments = {**(arguments or {}), **named}
-
-
 @dataclass(frozen=True, slots=True)
 class Route:
     """A path of the API; the keys of `via` are in it, its row fills other fields."""
@@ -96,23 +74,6 @@ class Route:
     def names(self) -> list[str]:
         """The names in angle brackets."""
         return re.findall(r"<(\w+)>", self.path)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CallSpec:
-    """A call as it was checked against the ABI."""
-
-    contract: str
-    function: Mapping[str, Any]
-    at: str | None  # the field with the contract's address, None: from the settings
-    value: str | None  # the field with the wei to send
-    arguments: Mapping[str, str]  # ABI parameter to field
-
-    @property
-    def signature(self) -> str:
-        """`registerIssuer(address,string,string)`."""
-        types = ",".join(canonical_type(part) for part in self.function["inputs"])
-        return f"{self.function['name']}({types})"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,7 +140,7 @@ class Command:
                 "it must change a chain or the journal, and not both",
                 'write `call = Call("Contract.f", …)` or `record = <Entry>`',
             )
-        spec = None if call is None else _check_call(cls.__name__, call, names, fields)
+        spec = None if call is None else _bind_call(cls.__name__, call, names, fields)
         if record is not None:
             _check_record(cls.__name__, record, fields)
         cls.spec = CommandSpec(
@@ -197,7 +158,7 @@ class Command:
                 cls.__name__,
                 body.get("proof"),
                 spec,
-                plain=isinstance(call, Call) and call.abi is not None,
+                plain=isinstance(call, ChainCall) and call.plain,
             ),
             record=record,
             route=_route(cls.__name__, body.get("route"), fields),
@@ -214,21 +175,14 @@ def as_json(fields: Mapping[str, Field], values: Mapping[str, Any]) -> dict[str,
     }
 
 
-def _check_call(
+def _bind_call(
     subject: str, call: Any, names: Mapping[int, str], fields: Mapping[str, Field]
 ) -> CallSpec:
-    if not isinstance(call, Call):
+    if not isinstance(call, ChainCall):
         raise DeclarationError(
             subject, "it calls nothing", 'write `call = Call("Contract.f", …)`'
         )
-    function = _find_function(subject, call)
-    return CallSpec(
-        contract=call.contract,
-        function=function,
-        at=_field_name(subject, call.at, names),
-        value=_field_name(subject, call.value, names),
-        arguments=_bind(subject, call, function, names, fields),
-    )
+    return call.bind(subject, names, fields)
 
 
 def _check_record(subject: str, record: Any, fields: Mapping[str, Field]) -> None:
@@ -270,7 +224,7 @@ def _roles(subject: str, given: Any) -> tuple[Role, ...]:
 
 def _once_per(subject: str, given: Any, names: Mapping[int, str]) -> tuple[str, ...]:
     fields = given if isinstance(given, tuple) else (given,)
-    return tuple(str(_field_name(subject, item, names)) for item in fields)
+    return tuple(str(field_named(subject, item, names)) for item in fields)
 
 
 def _signer(subject: str, given: Any, call: CallSpec | None) -> str | None:
@@ -313,58 +267,3 @@ def _route(subject: str, given: Any, fields: Mapping[str, Field]) -> Route | Non
             'write `route = "<plural>/<field>/<verb>"`, or Route(…, via=<Projection>)',
         )
     return route
-
-
-def _find_function(subject: str, call: Call) -> Mapping[str, Any]:
-    abi = load_abi(call.contract) if call.abi is None else call.abi
-    found = [
-        item
-        for item in abi
-        if item.get("type") == "function"
-        and item["name"] == call.function
-        and {part["name"] for part in item["inputs"]} == set(call.arguments)
-    ]
-    if len(found) == 1:
-        return found[0]
-    there = [
-        f"{item['name']}({', '.join(part['name'] for part in item['inputs'])})"
-        for item in abi
-        if item.get("type") == "function" and item["name"] == call.function
-    ]
-    raise DeclarationError(
-        subject,
-        f"{call.contract} has no {call.function}({', '.join(call.arguments)})",
-        f"call {' or '.join(there) or 'a function of its ABI'}",
-    )
-
-
-def _field_name(subject: str, item: Any, names: Mapping[int, str]) -> str | None:
-    if item is None:
-        return None
-    if id(item) not in names:
-        raise DeclarationError(
-            subject, f"{item!r} is not one of its fields", "name a field of the command"
-        )
-    return names[id(item)]
-
-
-def _bind(
-    subject: str,
-    call: Call,
-    function: Mapping[str, Any],
-    names: Mapping[int, str],
-    fields: Mapping[str, Field],
-) -> dict[str, str]:
-    bound = {}
-    for part in function["inputs"]:
-        name = _field_name(subject, call.arguments[part["name"]], names)
-        assert name is not None
-        if not holds(fields[name], part["type"], indexed=False):
-            raise DeclarationError(
-                f"{subject}.{name}",
-                f"{type(fields[name]).__name__} cannot fill {part['type']} "
-                f"{part['name']}",
-                "use the field of that type (db.declare.fields has the table)",
-            )
-        bound[part["name"]] = name
-    return bound

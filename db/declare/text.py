@@ -1,15 +1,15 @@
 """Projections as text: one line a column, in the language of the Python declarations.
 
-    [tables.token_balances]
     holder = "Key()"
     received = "Sum(token.Transfer.keyed(holder='to_').value)"
     spent = "Sum(token.Transfer.keyed(holder='from_').value)"
     balance = "received - spent"
 
-is the projection that a class with these lines in its body is: the same tables, the
-same fingerprint. Events are `<domain>.<Event>`, where the domain of a contract of the
-settings is its name. A line may name columns above it. Text is parsed and walked, never
-run: what is not in the language is refused, with the word that is wrong.
+in `[tables.<name>]` of the settings is the projection that a class with these lines in
+its body is: the same tables, the same fingerprint. Events are `<domain>.<Event>`, where
+the domain of a contract of the settings is its name. A line may name columns above it.
+Text is parsed and walked, never run: what is not in the language is refused, with the
+word that is wrong.
 """
 
 import ast

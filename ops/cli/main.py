@@ -4,9 +4,10 @@ import ast
 import difflib
 import importlib.util
 import logging
+import signal
 import sys
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import click
 
@@ -85,6 +86,14 @@ class Commands(click.Group):
             sys.exit(code)
 
 
+def _end(number: int, _: object) -> NoReturn:
+    """End as after an error: whatever was started is stopped, and locks are left.
+
+    Verbs that go on until a signal put their own handler in the place of this one.
+    """
+    raise SystemExit(128 + number)
+
+
 def _summary(module: str, verb: str) -> str:
     """Return the summary of a verb, read from its source: imports take seconds."""
     found = importlib.util.find_spec(module)
@@ -121,6 +130,7 @@ def main(
     context: click.Context, config: Path | None, log_format: str, log_level: str
 ) -> None:
     """Follow blockchains and fold their events into Postgres tables."""
+    signal.signal(signal.SIGTERM, _end)
     # Here, as what they import takes seconds and `--help` needs none of it.
     from ops.cli.context import State
     from ops.logs import configure_logging

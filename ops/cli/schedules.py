@@ -3,7 +3,7 @@
 import click
 
 from commands.actions import run_schedule
-from db.timers import schedule_states
+from db.timers import due_states, schedule_states
 from ops.cli.context import State, at_terminal, pass_state
 from ops.commanding import now
 
@@ -16,23 +16,22 @@ def schedule() -> None:
 @schedule.command(name="list")
 @pass_state
 def schedule_list(state: State) -> None:
-    """List the schedules: name, times, next and last run."""
-    declared = state.registry.schedules.values()
+    """List schedules and rows that become due: times, next and last run."""
+    registry = state.registry
     with state.reading() as engine, engine.connect() as connection:
-        found = schedule_states(connection, declared)
+        found = schedule_states(connection, registry.schedules.values())
+        found += due_states(connection, registry.dues.values())
     for each in found:
         click.secho(each.id, bold=True)
         click.echo(f"  {each.doc.splitlines()[0] if each.doc else ''}")
-        click.echo(f"  times     {each.rule} ({each.zone})")
-        next_at = "when chains are followed (chainfold run)"
+        click.echo(f"  times     {each.times}")
         if each.next_at is not None:
-            next_at = f"{each.next_at:%Y-%m-%d %H:%M} UTC"
-        click.echo(f"  next run  {next_at}")
+            click.echo(f"  next      {each.next_at:%Y-%m-%d %H:%M} UTC")
         if each.last_at is not None:
             by = f", asked for by {each.last_asked_by}" if each.last_asked_by else ""
             click.echo(f"  last run  {each.last_at:%Y-%m-%d %H:%M} UTC{by}")
     if not found:
-        click.echo("no domain here declares a schedule")
+        click.echo("no domain here declares a timer")
 
 
 @schedule.command(name="run")

@@ -15,7 +15,7 @@ from db.diagnosis import Ailment, diagnose
 from db.fit import examine
 from db.journal.head import read_head
 from db.status import ChainStatus, chain_status, describe_proof, mixed_positions
-from db.timers import ScheduleState, schedule_states
+from db.timers import TimerState, schedule_states
 from ops.cli.context import State, pass_state
 from ops.indexing import streams
 
@@ -51,7 +51,7 @@ def status(state: State, as_json: bool) -> None:
         when = f"{head.at:%Y-%m-%d %H:%M:%S}"
         click.echo(f"  entries   {head.seq:,}, the last at {when}")
     for each_schedule in schedules:
-        click.echo(f"schedule {each_schedule.id}: {_times(each_schedule)}")
+        click.echo(f"schedule {each_schedule.id}: {_timer(each_schedule)}")
     if not found:
         click.echo("no chain has been followed yet: run `chainfold index`")
     if differs:
@@ -60,7 +60,7 @@ def status(state: State, as_json: bool) -> None:
     sys.exit(0 if well else 1)
 
 
-def _times(each: ScheduleState) -> str:
+def _timer(each: TimerState) -> str:
     """The next and the last run of a schedule."""
     times = [("next", each.next_at), ("last", each.last_at)]
     told = [f"{word} run {at:%Y-%m-%d %H:%M} UTC" for word, at in times if at]

@@ -138,6 +138,11 @@ CHAIN_SECTIONS = (
                 "integer; or a table by chain",
                 "The first block worth reading for it; 0 if not said.",
             ),
+            "tagged": Key(
+                "true or false",
+                "Calls end with their command's id, which contracts do not read; false "
+                "for one that does (it hashes its calldata, or passes it on).",
+            ),
         },
         {
             "address": "addresses",

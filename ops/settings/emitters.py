@@ -65,11 +65,14 @@ def read_contract(
                 chain, f'where it is there; or leave "{chain}" out of chain'
             )
     starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
+    tagged = table.flag("tagged", True)
     commands = tuple(
         read_command(name, each) for name, each in table.section("commands").sections()
     )
     table.finish()
-    return ContractSettings(name, on, abi or (), addresses, factories, starts, commands)
+    return ContractSettings(
+        name, on, abi or (), addresses, factories, starts, commands, tagged
+    )
 
 
 def read_command(name: str, table: Table) -> ContractCommand:

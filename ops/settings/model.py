@@ -195,6 +195,7 @@ class ContractSettings:
     factories: tuple[Factory, ...] = ()
     starts: Mapping[str, int] = field(default_factory=_nothing)
     commands: tuple[ContractCommand, ...] = ()
+    tagged: bool = True
 
 
 @dataclass(frozen=True, slots=True)

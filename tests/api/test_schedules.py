@@ -7,7 +7,9 @@ from sqlalchemy import text
 
 from db.declare import schedule
 from db.declare.roles import Role
+from db.domains.crowdfunding.projections import Campaign
 from db.registry import Registry
+from db.sql.columns import state_name
 from helpers.door import Door
 from indexer.timers import run_schedules
 
@@ -49,8 +51,8 @@ def test_staff_sees_and_operators_run(door):
     [after] = door.get(path, token=auditor).json["data"]
 
     assert before == {
-        "name": "test_schedules.weekly", "about": "Do the week's work.",
-        "rule": "0 9 * * MON", "zone": "America/Toronto",
+        "name": "test_schedules.weekly", "kind": "schedule",
+        "about": "Do the week's work.", "times": "0 9 * * MON (America/Toronto)",
         "next_at": "2026-03-02T14:00:00+00:00", "last_at": None, "last_run_by": None,
     }  # fmt: skip
     assert "there is test_schedules.weekly" in unknown.json["detail"]
@@ -65,8 +67,29 @@ def test_staff_sees_and_operators_run(door):
     assert noted == [("run", "test_schedules.weekly", "asked for")]
 
 
-def test_without_a_schedule_there_is_no_route(migrated_url):
-    door = Door(migrated_url, BASE)
+def test_without_a_timer_there_is_no_route(database_url):
+    door = Door(database_url)
 
     assert door.get("/api/v1/schedules", 404).status_code == 404
+    door.close()
+
+
+def test_what_becomes_due_is_listed_with_its_next_moment(migrated_url):
+    door = Door(migrated_url, BASE)
+    auditor = door.token(door.account(Role.AUDITOR))
+    with door.writer.begin() as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO state.{state_name(Campaign.spec)} (source, campaign,"
+                " deadline, stage) VALUES (1, '\\x01', 1900000000, 'active'),"
+                " (1, '\\x02', 1800000000, 'funded'), (1, '\\x03', 1, 'failed')"
+            )
+        )
+
+    found = door.get("/api/v1/schedules", token=auditor).json["data"]
+
+    assert [(each["name"], each["kind"], each["next_at"]) for each in found] == [
+        ("crowdfunding.finalise", "due", "2027-01-15T08:00:00+00:00"),
+        ("crowdfunding.refund_investors", "due", None),
+    ]
     door.close()

@@ -33,6 +33,7 @@ from ops.devnet.solana.client import (
 from ops.devnet.solana.ledger import Entry
 
 TABLES = Pubkey.from_string("AddressLookupTab1e1111111111111111111111111")
+MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
 CONFIRMED = {"commitment": "confirmed"}
 READ = {**CONFIRMED, "maxSupportedTransactionVersion": 1}
 RECEIPT_BYTES = 122
@@ -153,6 +154,10 @@ def money(story: Story) -> None:
     story.do("minted", client.sign([mint_to(mint.pubkey(), ours, owner, 5_500_000)]))
     move = pay_tokens(ours, mint.pubkey(), theirs, owner, 1_250_000, 6)
     story.do("moved", client.sign([move]))
+    remark = Instruction(MEMO, "for rent, née due".encode(), [])
+    story.do("memo", client.sign([remark, ledger.mark(2, 2)]))
+    listed = {**CONFIRMED, "limit": 1}
+    story.ask("memo listed", "getSignaturesForAddress", str(MEMO), listed)
     too_much = pay_tokens(ours, mint.pubkey(), theirs, owner, 10**12, 6)
     story.do("too much", client.sign([too_much]), skipPreflight=True)
 

@@ -128,8 +128,14 @@ DIFFERENCES = [
     ),
     Difference(
         ("*/loadedAccountsDataSize",),
-        "a number of bytes with 64 for each account; ours tells none (null)",
-        "agave rpc/src/rpc.rs simulate_transaction; SIMD-0186",
+        "the bytes of all accounts that are there, of the code of programs, and 64 for "
+        "each of both",
+        "agave svm account_loader.rs; SIMD-0186",
+    ),
+    Difference(
+        ("/simulated*/result/value/p*Balances", "/simulated*/value/loadedAddresses"),
+        "told like those of a transaction that has landed",
+        "agave PR 6750",
     ),
     Difference(
         ("/simulated inner/result/value/innerInstructions/0/instructions/0/*",),

@@ -9,7 +9,7 @@ import pytest
 
 from abis import load_artifact
 from db.declare import Address, Blob, DeclarationError, Uint
-from db.declare.commands import CallSpec
+from db.declare.evm.call import EvmCallSpec
 from ops.devnet.deploy import dev_account, dev_key
 from ops.devnet.run import up
 from ops.indexing import declared
@@ -78,7 +78,7 @@ def read(folder, commands, **options):
 def test_a_function_becomes_a_command(tmp_path):
     spec = read(tmp_path, MINT)["token-mint"].spec
 
-    assert isinstance(spec.call, CallSpec)
+    assert isinstance(spec.call, EvmCallSpec)
     assert "mint(address,uint256)" == spec.call.signature
     assert {"to": "to_", "amount": "amount"} == spec.call.arguments
     assert None is spec.call.at is spec.call.value
@@ -101,6 +101,14 @@ def test_what_is_paid_and_which_contract_are_fields(tmp_path):
     assert spec.by_caller
     assert None is spec.proof
     assert "Call buy(bytes,uint8) of token." == spec.doc
+
+
+def test_a_contract_whose_calls_carry_no_id_says_so(tmp_path):
+    path = write(tmp_path, "tagged = false\n" + MINT)
+
+    registry = declared(load_settings(path, {}))
+
+    assert {"token"} == registry.untagged
 
 
 def test_overloads_are_told_apart_by_their_signature(tmp_path):

@@ -63,6 +63,28 @@ def test_a_signal_to_the_group_leaves_no_process(deployment, verb, number):
             group.end()
 
 
+def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(deployment):
+    """With a Postgres of its own, which is being made, is coming up, or is up."""
+    folder, port = deployment
+    settings = folder / "chainfold.toml"
+    kept = [s for s in settings.read_text().split("[") if not s.startswith("database")]
+    settings.write_text("[".join(kept))
+    rng = random.Random("start")
+    for _ in range(5):
+        group = Group(folder, "run")
+        try:
+            time.sleep(rng.uniform(0.3, 5))
+            group.send(signal.SIGTERM)
+
+            assert group.process.wait(25) in (0, 143, -signal.SIGTERM)
+            wait_until(lambda gone=group: not gone.living(), 8, group)
+            said = group.log.read_text()
+            assert "Traceback" not in said, said
+            assert not listens(port)
+        finally:
+            group.end()
+
+
 def api_of(group):
     """The main process of the API that `run` has beside it."""
     children = Path(f"/proc/{group.process.pid}/task").glob("*/children")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import random
 import re
 import signal
 import subprocess
 import time
 
 import pytest
+from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
@@ -376,6 +379,14 @@ def test_a_program_can_be_put_there_at_once(chain):
     assert "does not load" in str(error)
 
 
+def test_memos_are_listed(chain):
+    memo = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")
+    chain.send(Instruction(memo, "née".encode(), []), Instruction(memo, b"x", []))
+
+    [row] = chain.call("getSignaturesForAddress", str(memo), {**CONFIRMED, "limit": 1})
+    assert row["memo"] == "[4] née; [1] x"
+
+
 def test_fees_and_simulations_change_nothing(chain):
     sent = chain.sign([ledger.mark(1, 2)])
     message = base64.b64encode(to_bytes_versioned(sent.message)).decode()
@@ -385,6 +396,10 @@ def test_fees_and_simulations_change_nothing(chain):
     assert chain.call("getFeeForMessage", message, CONFIRMED)["value"] == 5000
     told = chain.call("simulateTransaction", text, config)["value"]
     assert (told["err"], told["fee"]) == (None, 5000)
+    # The payer, the program's account of 36 bytes, and its code.
+    code = len(program("ledger")) + 45
+    assert told["loadedAccountsDataSize"] == 3 * 64 + 36 + code
+    assert told["preBalances"][0] - told["postBalances"][0] == 5000
     assert status(chain, str(sent.signatures[0])) is None
     assert chain.call("getRecentPrioritizationFees")[-1]["prioritizationFee"] == 0
     assert chain.call("getEpochInfo", CONFIRMED)["epoch"] == 0
@@ -435,6 +450,55 @@ def test_bad_requests_are_told(chain, method, params, code, words):
 
     assert error.code == code
     assert words in str(error)
+
+
+METHODS = """
+    getBlock getBlocks getBlocksWithLimit getBlockTime getTransaction getSlot
+    getBalance getSignaturesForAddress getSignatureStatuses getEpochInfo
+    getLatestBlockhash isBlockhashValid getAccountInfo getMultipleAccounts
+    getProgramAccounts getTokenAccountBalance getTokenSupply getTokenAccountsByOwner
+    getFeeForMessage getMinimumBalanceForRentExemption getRecentPrioritizationFees
+    sendTransaction simulateTransaction requestAirdrop devnet_setAccount
+    devnet_addProgram devnet_fork
+""".split()
+
+
+def test_no_question_is_left_without_an_answer(chain):
+    """Whatever the parameters are, the answer is JSON with a result or an error."""
+    chance = random.Random(11)
+    key, signature = str(chain.payer.pubkey()), "1" * 64
+
+    def value(depth: int = 0):
+        leaves = [None, True, -1, 0, 3, 2**70, 1.5, "", "x", key, signature, "base64"]
+        if depth > 2 or chance.random() < 0.6:
+            return chance.choice(leaves)
+        if chance.random() < 0.4:
+            return [value(depth + 1) for _ in range(chance.randint(0, 3))]
+        names = (
+            "commitment encoding limit before until filters dataSlice minContextSlot "
+            "memcmp dataSize offset bytes mint programId accounts addresses keep depth "
+            "maxSupportedTransactionVersion transactionDetails pubkey lamports data "
+            "owner"
+        ).split()
+        return {chance.choice(names): value(depth + 1) for _ in range(3)}
+
+    asked = [
+        {
+            "jsonrpc": "2.0",
+            "id": number,
+            "method": chance.choice(METHODS),
+            "params": [value() for _ in range(chance.randint(0, 3))],
+        }
+        for number in range(3_000)
+    ]
+    for start in range(0, len(asked), 50):
+        part = asked[start : start + 50]
+        # 2**70 is more than this client's JSON writes as a number.
+        answers = json.loads(chain.rpc._exchange(json.dumps(part).encode()))
+        assert [one["id"] for one in answers] == [one["id"] for one in part]
+        for one in answers:
+            assert ("result" in one) != ("error" in one)
+    assert chain.call("getHealth") == "ok"
 
 
 def test_transactions_have_a_largest_size(chain):

@@ -32,13 +32,15 @@ from db.declare.naming import clean_name, column_name, emitter_domain, free_name
 log = logging.getLogger(__name__)
 
 
-def declare_events(name: str, abi: Sequence[Mapping[str, Any]]) -> list[type[Event]]:
+def declare_events(
+    name: str, abi: Sequence[Mapping[str, Any]], *, tagged: bool = True
+) -> list[type[Event]]:
     """Declare every event of an ABI under a contract's name in the settings."""
     named = [with_names(item) for item in abi if item.get("type") == "event"]
     named = [item for item in named if _is_known(name, item)]
     # A proxy's ABI often has the events of what it stands for once more.
     named = list({identity(item): item for item in reversed(named)}.values())[::-1]
-    contract = Contract(name, abi=named or [{"type": "none"}])
+    contract = Contract(name, tagged=tagged, abi=named or [{"type": "none"}])
     counts = Counter(snake_case(clean_name(item["name"])) for item in named)
     alike = Counter(signature(item) for item in named)
     return [

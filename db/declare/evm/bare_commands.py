@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from db.declare.commands import CALLER, WORDS, Call, Command
+from db.declare.commands import CALLER, WORDS, Command
 from db.declare.errors import DeclarationError
 from db.declare.events import Event
 from db.declare.evm.bare import with_names
+from db.declare.evm.call import Call
 from db.declare.evm.signatures import signature
 from db.declare.evm.types import field_for_abi
 from db.declare.fields import Address, Field, Uint

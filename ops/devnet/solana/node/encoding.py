@@ -73,12 +73,13 @@ def meta(record: Record, *, parsed: bool = False) -> dict[str, Any]:
     """Return what a transaction did."""
     name = "meta-parsed" if parsed else "meta"
     if name not in record.cache:
-        record.cache[name] = _meta(record.done, parsed)
+        record.cache[name] = written_meta(record.done, parsed=parsed)
     kept: dict[str, Any] = record.cache[name]
     return kept
 
 
-def _meta(done: Done, parsed: bool) -> dict[str, Any]:
+def written_meta(done: Done, *, parsed: bool) -> dict[str, Any]:
+    """Return the metadata of an execution, as it is written."""
     told = done.told
     body: dict[str, Any] = {
         "err": told.error,

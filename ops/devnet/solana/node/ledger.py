@@ -9,6 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import Any
 
+from solders.pubkey import Pubkey
+
 from .call import Call, newest_version, pubkey, signature, unsigned
 from .chain import RECENT_SLOTS, Block, Record
 from .encoding import ENCODINGS, encode_record, status
@@ -17,6 +19,10 @@ from .errors import block_not_available, filter_not_found, invalid, slot_skipped
 BLOCKS_MAX = 500_000
 SIGNATURES_MAX = 1_000
 STATUSES_MAX = 256
+MEMO_PROGRAMS = (
+    Pubkey.from_string("Memo1UhkJRfHyvLMcVucJwxXeuD728EqVDDwQDxFMNo"),
+    Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr"),
+)
 DETAILS = ("full", "accounts", "signatures", "none")
 
 
@@ -131,6 +137,20 @@ def get_signatures_for_address(call: Call) -> Any:
     return [_listed(call, record) for record in chosen]
 
 
+def memo(record: Record) -> str | None:
+    """Return the memos of a transaction, each with its length in bytes."""
+    found = []
+    for one in record.transaction.message.instructions:
+        if record.done.keys[one.program_id_index] in MEMO_PROGRAMS:
+            data = bytes(one.data)
+            try:
+                text = data.decode()
+            except UnicodeDecodeError:
+                text = "(unparseable)"
+            found.append(f"[{len(data)}] {text}")
+    return "; ".join(found) or None
+
+
 def _cursor(call: Call, name: str, top: int) -> tuple[int, int] | None:
     record = call.chain.by_signature.get(name)
     if record is not None and record.slot <= top:
@@ -149,7 +169,7 @@ def _listed(call: Call, record: Record) -> dict[str, Any]:
         "signature": record.signature,
         "slot": record.slot,
         "err": record.done.told.error,
-        "memo": None,
+        "memo": memo(record),
         "blockTime": record.block_time,
         "confirmationStatus": (
             "finalized" if record.slot <= call.ladder.finalized else "confirmed"

@@ -21,6 +21,8 @@ from solders.transaction import VersionedTransaction
 from . import tokens
 
 SYSTEM = Pubkey.default()
+LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+ACCOUNT_BYTES, TABLE_BYTES = 64, 8_248
 TABLE_HEADER_BYTES = 56
 EPOCH_SLOTS = 432_000
 LOG_BYTES = 10_000
@@ -70,6 +72,15 @@ class Done:
     lamports: tuple[list[int], list[int]]
     tokens: tuple[list[tokens.Held], list[tokens.Held]]
     before: dict[Pubkey, Account | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """A transaction that was not executed: accounts it would leave, bytes it loads."""
+
+    done: Done
+    left: dict[Pubkey, Account]
+    loaded_bytes: int
 
 
 class Machine:
@@ -149,16 +160,40 @@ class Machine:
             before=dict(zip(keys, before, strict=True)),
         )
 
-    def simulate(
-        self, transaction: VersionedTransaction
-    ) -> tuple[Told, dict[Pubkey, Account]]:
-        """Return what a transaction would say, and the accounts that it would leave."""
+    def simulate(self, transaction: VersionedTransaction) -> Simulated:
+        """Return what a transaction would do now."""
         self._write_hashes()
+        message: Any = transaction.message
+        loaded = self.loaded(transaction)
+        keys = [*message.account_keys, *loaded[0], *loaded[1]]
+        before = [self.account(key) for key in keys]
         result = self.vm.simulate_transaction(transaction)
         posted = getattr(result, "post_accounts", None)
-        extra = _priority_fee(transaction.message)
-        told = told_by(result.meta() if posted else result, extra)
-        return told, dict(posted()) if posted else {}
+        told = told_by(result.meta() if posted else result, _priority_fee(message))
+        left = dict(posted()) if posted else {}
+        after = [left.get(key) or self.account(key) for key in keys]
+        lamports = (_lamports(before), _lamports(after))
+        if told.error is not None and lands(told.error):
+            lamports[1][0] -= told.fee
+        held = tokens.holdings(keys, before, self.account)
+        later = tokens.holdings(keys, after, self.account)
+        done = Done(told, keys, loaded, lamports, (held, later), {})
+        return Simulated(done, left, self._loaded_bytes(transaction, before))
+
+    def _loaded_bytes(
+        self, transaction: VersionedTransaction, accounts: list[Account | None]
+    ) -> int:
+        """Return how much a transaction loads, as SIMD-0186 counts it."""
+        tables = getattr(transaction.message, "address_table_lookups", ())
+        size = TABLE_BYTES * len(tables)
+        for account in accounts:
+            if account is None:
+                continue
+            size += ACCOUNT_BYTES + len(account.data)
+            if account.owner == LOADER and account.executable:
+                code = self.account(Pubkey(bytes(account.data)[4:36]))
+                size += ACCOUNT_BYTES + len(code.data) if code else 0
+        return size
 
     def _refused(
         self, error: str, keys: list[Pubkey], loaded: tuple[list[Pubkey], list[Pubkey]]

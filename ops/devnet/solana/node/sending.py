@@ -13,9 +13,15 @@ from solders.transaction import VersionedTransaction
 from . import errors
 from .base58 import b58decode
 from .call import Call, pubkey
-from .encoding import encode_account, inner_instructions, return_data, version_of
+from .encoding import (
+    encode_account,
+    inner_instructions,
+    return_data,
+    version_of,
+    written_meta,
+)
 from .errors import RpcError, invalid
-from .machine import Told
+from .machine import Simulated, Told
 from .state import latest_blockhash
 
 PACKET_BYTES = 1_232
@@ -49,7 +55,7 @@ def _preflight(call: Call, sent: VersionedTransaction, config: dict[str, Any]) -
             "minContextSlot": config.get("minContextSlot"),
         }
     )
-    told, _ = _simulated(call, sent, slot)
+    told = _told(call, sent, slot) or call.chain.machine.simulate(sent).done.told
     if told.error is not None:
         raise RpcError(
             errors.PREFLIGHT_FAILURE,
@@ -58,13 +64,13 @@ def _preflight(call: Call, sent: VersionedTransaction, config: dict[str, Any]) -
         )
 
 
-def _simulated(call: Call, sent: VersionedTransaction, slot: int) -> tuple[Told, Any]:
-    """Simulate on the newest state, with the blockhashes that a slot knows."""
+def _told(call: Call, sent: VersionedTransaction, slot: int) -> Told | None:
+    """Return what refuses a transaction before it runs, by what a slot knows."""
     if str(sent.signatures[0]) in call.chain.by_signature:
-        return Told("AlreadyProcessed", [], [], 0, 0, None), {}
+        return Told("AlreadyProcessed", [], [], 0, 0, None)
     if not call.chain.blockhash_is_valid(sent.message.recent_blockhash, slot):
-        return Told("BlockhashNotFound", [], [], 0, 0, None), {}
-    return call.chain.machine.simulate(sent)
+        return Told("BlockhashNotFound", [], [], 0, 0, None)
+    return None
 
 
 def simulate_transaction(call: Call) -> Any:
@@ -81,42 +87,48 @@ def simulate_transaction(call: Call) -> Any:
         raise RpcError(
             errors.SIGNATURE_FAILURE, "Transaction signature verification failure"
         )
-    if replaced is None:
-        told, after = _simulated(call, sent, slot)
-    else:
-        told, after = call.chain.machine.simulate(sent)
-    body = _simulation(told)
+    simulated = call.chain.machine.simulate(sent)
+    refused = None if replaced else _told(call, sent, slot)
+    body = _simulation(refused) if refused else _whole(simulated)
     body["replacementBlockhash"] = replaced
     if config.get("innerInstructions"):
-        machine = call.chain.machine
-        writable, readonly = machine.loaded(sent)
-        keys = [*sent.message.account_keys, *writable, *readonly]
-        body["innerInstructions"] = inner_instructions(told, keys, parsed=True)
+        done = simulated.done
+        body["innerInstructions"] = (
+            [] if refused else inner_instructions(done.told, done.keys, parsed=True)
+        )
     if config.get("accounts") is not None:
-        body["accounts"] = _left(call, sent, config["accounts"], told, after)
+        body["accounts"] = _left(call, simulated, config["accounts"], body["err"])
     return call.context(slot, body)
 
 
+def _whole(simulated: Simulated) -> dict[str, Any]:
+    """Return all that a simulation tells, balances too (agave PR 6750)."""
+    written = written_meta(simulated.done, parsed=False)
+    return {
+        **_simulation(simulated.done.told),
+        "loadedAccountsDataSize": simulated.loaded_bytes,
+        **{
+            name: written[name]
+            for name in written
+            if name.endswith("Balances") or name == "loadedAddresses"
+        },
+    }
+
+
 def _left(
-    call: Call,
-    sent: VersionedTransaction,
-    wanted: dict[str, Any],
-    told: Told,
-    after: Any,
+    call: Call, simulated: Simulated, wanted: dict[str, Any], error: Any
 ) -> list[Any]:
     """Return the accounts asked for, as the simulation left them."""
     addresses, encoding = wanted.get("addresses", []), wanted.get("encoding", "base64")
     if encoding in ("binary", "base58"):
         raise invalid("base58 encoding not supported")
-    most = len(sent.message.account_keys) + sum(
-        map(len, call.chain.machine.loaded(sent))
-    )
+    most = len(simulated.done.keys)
     if len(addresses) > most:
         raise invalid(f"Too many accounts provided; max {most}")
-    if told.error is not None:
+    if error is not None:
         return [None] * len(addresses)
     keys = [pubkey(text) for text in addresses]
-    found = [after.get(key) or call.chain.machine.account(key) for key in keys]
+    found = [simulated.left.get(key) or call.chain.machine.account(key) for key in keys]
     return [one and encode_account(one, encoding) for one in found]
 
 
@@ -150,7 +162,7 @@ def get_fee_for_message(call: Call) -> Any:
     if not call.chain.blockhash_is_valid(message.recent_blockhash, slot):
         return call.context(slot, None)
     sent = VersionedTransaction.populate(message, [])
-    told, _ = call.chain.machine.simulate(sent)
+    told = call.chain.machine.simulate(sent).done.told
     signatures = message.header.num_required_signatures
     return call.context(slot, told.fee or LAMPORTS_PER_SIGNATURE * signatures)
 

@@ -11,13 +11,17 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from .call import Call
-from .errors import INVALID_REQUEST, PARSE_ERROR, RpcError
+from .errors import INVALID_REQUEST, PARSE_ERROR, RpcError, invalid
 from .faults import CutError, Faults, TooManyError
 from .node import Node
 from .subscriptions import Subscriptions
 
 BODY_BYTES_MAX = 50 * 1024
 """The most that agave takes in one request, batches too."""
+
+MISTYPED = (TypeError, ValueError, LookupError, AttributeError, OverflowError)
+"""Raised by parameters of another type than their method reads; agave's serde names it
+before the method is called."""
 
 
 class Client:
@@ -109,6 +113,8 @@ class Server:
             result = self._answer(asked["method"], params or [])
         except RpcError as error:
             return _failure(number, error)
+        except MISTYPED as error:
+            return _failure(number, invalid(f"Invalid params: {error}"))
         if "id" not in asked:
             return None
         return {"jsonrpc": "2.0", "result": result, "id": number}
@@ -154,6 +160,8 @@ class Server:
             return _failure(None, RpcError(PARSE_ERROR, "Parse error"))
         except RpcError as error:
             return _failure(number, error)
+        except MISTYPED as error:
+            return _failure(number, invalid(f"Invalid params: {error}"))
         return {"jsonrpc": "2.0", "result": result, "id": number}
 
     def _cut_sockets(self) -> int:
