@@ -28,7 +28,7 @@ from indexer.solana.walk import Walked, keys_of, walk
 from indexer.source import FailedTransaction
 
 INDEX_BITS = 16
-INDEX_MAX = (1 << INDEX_BITS) - 1
+INDEX_MAX = NUMBER_MAX = (1 << INDEX_BITS) - 1
 
 _FAILED = re.compile(r"Program (\w{32,44}) failed: (.*)")
 _ERROR_SHOWN = 500
@@ -43,7 +43,7 @@ class FollowedProgram:
     events: Sequence[type[Event]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Placed:
     """A transaction with its place in its block, and the block's time."""
 
@@ -114,6 +114,8 @@ class Assembler:
         base = position(each.transaction.slot, each.index << INDEX_BITS)
 
         def occurrence(number: int, program: str, body: bytes) -> Occurrence:
+            if number > NUMBER_MAX:
+                raise Malformed(f"a transaction does {number} things: ask again")
             at = base + number
             return Occurrence(at, each.block_time, signature, key_bytes(program), body)
 

@@ -8,7 +8,7 @@ does what the IDL does not know: both keep their bytes.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -28,8 +28,7 @@ _JSON = b"\x01"  # the version of jsonb's binary form
 _FIXED_SIZES = {name: size for name, (_, size) in INTEGERS.items()} | {"pubkey": 32}
 
 
-@dataclass(frozen=True, slots=True)
-class Occurrence:
+class Occurrence(NamedTuple):
     """One event or instruction of a followed program, as bytes."""
 
     position: int

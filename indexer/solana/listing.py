@@ -23,7 +23,7 @@ from db.solana import listing as stored
 from db.solana.listing import Listed
 from idl.base58 import to_base58
 from indexer.errors import Contradiction, Late, Retryable
-from indexer.rpc.answers import RpcError
+from indexer.rpc.answers import Call, RpcError
 from indexer.rpc.endpoint import Endpoint, Health
 from indexer.rpc.messages import Malformed
 from indexer.rpc.refusals import Refusal
@@ -41,9 +41,6 @@ WALK_SECONDS = 20.0  # then the loop hears how far it is, and it goes on
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-_Lines = tuple[list[RpcSignature], str | None, Listed | None]  # page, before, known
 
 
 class Unproved(Late):
@@ -133,8 +130,9 @@ class Walker:
         before = None if upper is None else to_base58(upper.signature)
         limit = await self._first_limit(address, gap)
         lowest = gap.last + 1  # nothing of the gap is crossed yet
+        again = await self._final_lines(address, gap.last, upper)
         while True:
-            page, endpoint = await self._page(name, before, limit, head)
+            page, endpoint = await self._page(name, before, limit, head, again)
             found = [_line(each) for each in page if each.slot >= start]
             last = page[-1].slot if page else lowest
             ended = len(page) < limit
@@ -142,8 +140,8 @@ class Walker:
                 done = True
             elif ended:
                 done = True
-                lines = page, before, known
-                await self._check_end(name, start, gap.last, lines, endpoint)
+                asked = page_call(name, before, limit, head)
+                await self._check_end(start, page, known, asked, endpoint)
             else:
                 done = False
             first = gap.first if done else max(last + 1, gap.first)
@@ -163,11 +161,27 @@ class Walker:
                     "endpoint gives the same page again; asking again"
                 )
             before, lowest, limit = following, last, PAGE_MAX
+            again = {each.signature for each in page if each.slot == last}
+            if before in again:  # all lines are of one slot: they do not come again
+                again = set()
             if time.monotonic() > ends_at:
                 raise StillListing(
                     f"the listing of {name} has come down to slot {last} of "
                     f"{gap.first}: going on"
                 )
+
+    async def _final_lines(
+        self, address: bytes, last: int, upper: Listed | None
+    ) -> set[str]:
+        """The lines above a gap that its first page has to show again."""
+        top = last + OVERLAP if upper is None else upper.slot - 1
+        if top <= last:
+            return set()
+        above = BlockRange(last + 1, top)
+        lines = await self._listing.run(
+            lambda connection, source: stored.listed(connection, source, address, above)
+        )
+        return {to_base58(line.signature) for line in lines if line.final}
 
     async def _first_limit(self, address: bytes, gap: BlockRange) -> int:
         """As many lines as are known close below, and some; a page when none are."""
@@ -180,31 +194,47 @@ class Walker:
         return min(PAGE_MAX, len(near) + 100)
 
     async def _page(
-        self, name: str, before: str | None, limit: int, head: int
+        self, name: str, before: str | None, limit: int, head: int, again: set[str]
     ) -> tuple[list[RpcSignature], Endpoint]:
+        """Ask for a page, which has to hold the lines that were seen in its slots.
+
+        Where it does not, another endpoint is asked first the next time.
+        """
         call = page_call(name, before, limit, head)
         reply = await self._client.batch([call], height=head)
         page: list[RpcSignature] = reply.results[0]
         slots = [each.slot for each in page]
         if len(page) > limit or slots != sorted(slots, reverse=True):
             raise Malformed(f"a page of the listing of {name} is not in order: again")
+        whole = len(page) < limit or len(set(slots)) > 1
+        if whole and not again <= {each.signature for each in page}:
+            error = Contradiction(
+                f"{reply.endpoint.label}: a page of the listing of {name} lacks lines "
+                "that were there before: asking again"
+            )
+            reply.endpoint.failed(Health.LAGGING, error)
+            raise error
         return page, reply.endpoint
 
     async def _check_end(
-        self, name: str, start: int, last: int, lines: _Lines, endpoint: Endpoint
+        self,
+        start: int,
+        page: list[RpcSignature],
+        known: Listed | None,
+        asked: Call,
+        endpoint: Endpoint,
     ) -> None:
         """Raise when a listing that ends above the overlap may not be at its end.
 
         Another endpoint is asked first the next time.
         """
-        page, before, known = lines
-        reached = page[-1].slot if page else last
-        if page and reached <= (start if known is None else known.slot):
+        if page and page[-1].slot <= (start if known is None else known.slot):
             return
-        problem = await self._lacks(endpoint, start, before)
+        problem = await self._lacks(endpoint, start, asked, page)
         if known is not None:
             problem = f"slot {known.slot} has a transaction too"
         if problem:
+            name, reached = asked.params[0], page[-1].slot if page else "its end"
             error = Unproved(
                 f"the listing of {name} ends at slot {reached}, but {problem}: asking "
                 "others; add an endpoint that keeps all history, or set the first slot "
@@ -213,8 +243,13 @@ class Walker:
             endpoint.failed(Health.LAGGING, error)
             raise error
 
-    async def _lacks(self, endpoint: Endpoint, start: int, before: str | None) -> str:
-        """Say what an endpoint lacks of the history from a slot on; empty: nothing."""
+    async def _lacks(
+        self, endpoint: Endpoint, start: int, asked: Call, page: list[RpcSignature]
+    ) -> str:
+        """Say what an endpoint lacks of the history from a slot on; empty: nothing.
+
+        The page is asked for again, twice at least, of all endpoints.
+        """
         try:
             first = await self._client.ask(endpoint, FIRST_BLOCK)
         except RpcError as error:
@@ -223,10 +258,15 @@ class Walker:
             first = 0  # a node that cannot tell what it lacks keeps everything
         if first > max(start, 1):
             return f"{endpoint.label} has blocks from {first} on"
+        before = asked.params[1].get("before")
         if before is not None:
             statuses = await self._client.ask(endpoint, statuses_call([before]))
             if statuses.value == [None]:
                 return f"{endpoint.label} does not know the transaction above it"
+        for each in (endpoint, *self._client.usable()):
+            other = await self._client.ask(each, asked)
+            if [line.signature for line in other] != [line.signature for line in page]:
+                return f"{each.label} answers otherwise"
         return ""
 
 

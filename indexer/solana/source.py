@@ -109,31 +109,36 @@ class SolanaSource:
         final = min(self._final, head.height)
         rows = await self._listing.run(lambda c, s: stored.provisional(c, s, final))
         for at in range(0, len(rows), STATUSES_MAX):
-            part = rows[at : at + STATUSES_MAX]
-            await self._finalise(part)
+            pending = await self._finalise(rows[at : at + STATUSES_MAX])
+            if pending is not None:
+                return min(final, pending - 1)
         return final
 
-    async def _finalise(self, rows: Sequence[tuple[int, bytes, bool]]) -> None:
-        """Compare lines with what became of them; those that are well are final."""
+    async def _finalise(self, rows: Sequence[tuple[int, bytes, bool]]) -> int | None:
+        """Compare lines with what became of them; those that are well are final.
+
+        Returns the first slot of which a node cannot tell yet that it is.
+        """
         texts = [to_base58(signature) for _, signature, _ in rows]
         statuses = (await self._client.call(statuses_call(texts))).value
         if len(statuses) != len(rows):
             raise Malformed(f"{len(statuses)} statuses of {len(rows)}: ask again")
-        good = []
+        good: list[Listed] = []
+        pending: int | None = None
         for (slot, signature, written), status in zip(rows, statuses, strict=True):
-            stays = status is not None and status.slot == slot
-            if stays and status is not None and status.confirmation_status in (
-                "finalized", None,
-            ):  # fmt: skip
-                good.append(Listed(slot, signature, final=True))
-            elif not stays and written:
+            if status is not None and status.slot == slot:
+                if status.confirmation_status in ("finalized", None):
+                    good.append(Listed(slot, signature, final=True))
+                elif pending is None:
+                    pending = slot
+            elif written:
                 text = to_base58(signature)
                 raise Reorg(slot, f"{text} did not become final in slot {slot}")
-            elif not stays:
-                dropped = BlockRange(slot, slot)
-                await self._forget(dropped)
+            else:
+                await self._forget(BlockRange(slot, slot))
         if good:
             await self._listing.run(lambda c, s: stored.mark_final(c, s, good))
+        return pending
 
     async def _forget(self, slots: BlockRange) -> None:
         await self._listing.run(lambda c, s: stored.forget(c, s, slots))

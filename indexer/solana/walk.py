@@ -19,6 +19,7 @@ import binascii
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from typing import NamedTuple
 
 from solders.pubkey import Pubkey
 
@@ -32,8 +33,7 @@ _SAID = "Program log: "
 _USED = " compute units"
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """One instruction of a followed program; `accounts` are indexes of keys."""
 
     number: int
@@ -57,8 +57,7 @@ class _Run:
     ours: list[int]  # the indexes of those of followed programs
 
 
-@dataclass(frozen=True, slots=True)
-class Emitted:
+class Emitted(NamedTuple):
     """The bytes of an event; `logged`: in a line, not in an instruction."""
 
     number: int
@@ -67,8 +66,7 @@ class Emitted:
     logged: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Strange:
+class Strange(NamedTuple):
     """Bytes that look like an event and are not believed."""
 
     number: int

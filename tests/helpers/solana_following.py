@@ -26,7 +26,7 @@ from indexer.solana.client import SolanaClient, identity
 from indexer.solana.listing import Listing
 from indexer.solana.source import SolanaSource
 from indexer.streams import Wanted, plan_streams
-from ops.devnet.solana import ledger
+from ops.devnet.solana import ledger, version1
 from ops.devnet.solana.client import Devnet
 from ops.devnet.solana.ledger import Entry
 
@@ -117,8 +117,16 @@ class Town:
             calls, amounts = [call, ledger.fail(6000)], []
         else:
             calls = [call]
-        legacy = self.chance.random() < 0.5
-        signed = self.devnet.sign([unique, *calls], legacy=legacy)
+        version = self.chance.choice(["legacy", 0, 1])
+        if version == 1:
+            signed = version1.sign(
+                [unique, *calls],
+                [AUTHOR],
+                self.devnet.blockhash(),
+                unit_limit=1_400_000,
+            )
+        else:
+            signed = self.devnet.sign([unique, *calls], legacy=version == "legacy")
         signature = self.devnet.post(signed, skipPreflight=True)
         self.sent.append(Sent(signature, amounts, fails=not amounts))
 

@@ -20,6 +20,7 @@ from helpers.idls import FIELDS, LEGACY, NEW, TYPES
 from helpers.solana_calls import Call, Log, emit, key, response
 from idl import parse_idl
 from idl.base58 import from_base58, to_base58
+from indexer.rpc.messages import Malformed
 from indexer.solana.assemble import Assembler, Placed
 from indexer.solana.decode import ProgramDecoder
 from indexer.solana.messages import RpcTransaction
@@ -213,3 +214,11 @@ def test_hostile_bytes_raise_nothing():
         junk = chance.choice(starts) + chance.randbytes(chance.randrange(300))
         does = [Log(junk), emit(OURS, junk)] if chance.random() < 0.7 else []
         assembled("new", [Call(OURS, junk, [], does)], version=chance.choice([0, 1]))
+
+
+def test_more_than_a_transaction_can_do_is_refused():
+    start = IDLS["new"].event("Plain").discriminator
+    calls = [Call(OURS, b"\xee", [], [Log(start + bytes(16))] * 70_000)]
+
+    with pytest.raises(Malformed, match="things"):
+        assembled("new", calls, limit=10**9)
