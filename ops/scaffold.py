@@ -81,7 +81,9 @@ def write_domain(folder: Path, abi_file: Path | None) -> str:
 
 
 def _events(contract: str, events: Sequence[type[Event]]) -> str:
-    variable = _free(emitter_domain(contract), (f for e in events for f in e.spec.fields))
+    variable = _free(
+        emitter_domain(contract), (f for e in events for f in e.spec.fields)
+    )
     used = {_type(f) for e in events for f in e.spec.fields.values()}
     parts = [
         f'"""Events of {contract}, under our names."""',
