@@ -36,8 +36,12 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,199}")
 
 
-def load_idl(name: str) -> Idl:
-    """Return the IDL in the file `idl/<name>.json`."""
+def load_idl(name: str, beside: Path | None = None) -> Idl:
+    """Return the IDL in `<name>.json` of a folder or its `idl`, or in `idl` here."""
+    for folder in () if beside is None else (beside, beside / "idl"):
+        path = folder / f"{name}.json"
+        if path.is_file():
+            return parse_idl(path.read_bytes(), place=str(path))
     known = sorted(path.stem for path in DIRECTORY.glob("*.json"))
     if name not in known:
         listed = ", ".join(known) or "none"

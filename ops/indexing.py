@@ -188,7 +188,7 @@ async def open_chain(
     source = kind.open_source(settings, chain, engine, registry, plan, row, known)
     opened = Chain(
         engine, registry, source, row.id, plan_streams(registry, plan),
-        range_blocks=settings.limits.range_blocks,
+        range_blocks=kind.range_blocks(settings),
         batch_facts=settings.limits.batch_facts,
     )  # fmt: skip
     try:

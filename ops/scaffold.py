@@ -1,7 +1,8 @@
-"""A new domain from an ABI: a folder that loads, in which one deletes and renames.
+"""A new domain from an ABI or IDL: a folder that loads, to delete and rename in.
 
-`events.py` has every event of the ABI, `commands.py` every function that changes
-something, `projections.py` one table, and `test_<name>.py` a story of it.
+`events.py` has every event of the ABI, or every event and instruction of the IDL,
+`commands.py` every function that changes something, `projections.py` one table, and
+`test_<name>.py` a story of it. Programs of Solana get no commands.
 """
 
 import difflib
@@ -17,9 +18,20 @@ from db.declare import Contract, Event, Field
 from db.declare.commands import WORDS
 from db.declare.evm.bare import declare_events, with_names
 from db.declare.evm.types import field_for_abi
-from db.declare.fields import Address, Bytes32, FixedBytes, Json, Uint
+from db.declare.fields import (
+    Address,
+    Bytes32,
+    Encoding,
+    FixedBytes,
+    Json,
+    Pubkey,
+    Uint,
+)
 from db.declare.names import camel_case
 from db.declare.naming import column_name, emitter_domain
+from db.declare.solana.bare import declare_program
+from db.declare.solana.program import ACCOUNT
+from idl import parse_idl
 from ops.errors import OperationError
 from ops.settings.abi_files import read_abi
 
@@ -42,8 +54,13 @@ _OWN = {*WORDS, "values", "spec", "as_json"}
 Abi = Sequence[Mapping[str, Any]]
 
 
-def write_domain(folder: Path, abi_file: Path | None) -> str:
-    """Write a domain into a new folder; its contract's name. Raises OperationError."""
+def write_domain(
+    folder: Path, abi_file: Path | None = None, idl_file: Path | None = None
+) -> str:
+    """Write a domain into a new folder; the name of its contract or program.
+
+    Raises OperationError.
+    """
     name = folder.name
     if not name.isidentifier() or name != name.lower() or keyword.iskeyword(name):
         raise OperationError(
@@ -53,31 +70,54 @@ def write_domain(folder: Path, abi_file: Path | None) -> str:
         raise OperationError(f"Python knows another module {name}: choose another name")
     if folder.exists():
         raise OperationError(f"{folder} is there already: choose another name")
-    contract = _capital(name) if abi_file is None else abi_file.stem
+    if idl_file is not None:
+        emitter, events, interface = _of_idl(idl_file)
+        commands = f'"""Commands of {name}: what may be asked."""\n'
+    else:
+        emitter, events, interface, abi = _of_abi(name, abi_file)
+        commands = _commands(name, emitter, abi, events)
+    files = {
+        "__init__.py": f'"""{_capital(name)}: say here what the business is."""\n',
+        "events.py": _events(emitter, events),
+        "projections.py": _projections(name, events),
+        "commands.py": commands,
+        f"test_{name}.py": _story(name, events),
+        # The plugin of a library of ours, which needs what is not installed.
+        "pytest.ini": "[pytest]\naddopts = -p no:pytest_anchorpy\n",
+        f"{'abis' if idl_file is None else 'idl'}/{emitter}.json": interface,
+    }
+    for path, text in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text, encoding="utf-8")
+    return emitter
+
+
+def _of_abi(name: str, file: Path | None) -> tuple[str, list[type[Event]], str, Abi]:
+    """The contract's name, its events, and its ABI as text and as it is."""
+    contract = _capital(name) if file is None else file.stem
     try:
-        abi = SAMPLE if abi_file is None else read_abi(abi_file)
+        abi = SAMPLE if file is None else read_abi(file)
         events = declare_events(contract, abi)
     except ValueError as error:
         raise OperationError(str(error)) from None
     if not events:
         raise OperationError(
-            f"{abi_file} has no event that can be indexed: take the ABI of a contract "
+            f"{file} has no event that can be indexed: take the ABI of a contract "
             "that emits some"
         )
-    files = {
-        "__init__.py": f'"""{_capital(name)}: say here what the business is."""\n',
-        "events.py": _events(contract, events),
-        "projections.py": _projections(name, events),
-        "commands.py": _commands(name, contract, abi, events),
-        f"test_{name}.py": _story(name, events),
-        # The plugin of a library of ours, which needs what is not installed.
-        "pytest.ini": "[pytest]\naddopts = -p no:pytest_anchorpy\n",
-        f"abis/{contract}.json": json.dumps(list(abi), indent=1) + "\n",
-    }
-    (folder / "abis").mkdir(parents=True)
-    for path, text in files.items():
-        (folder / path).write_text(text, encoding="utf-8")
-    return contract
+    return contract, events, json.dumps(list(abi), indent=1) + "\n", abi
+
+
+def _of_idl(file: Path) -> tuple[str, list[type[Event]], str]:
+    """The program's name, its events and instructions, and its IDL as text."""
+    content = file.read_bytes()
+    try:
+        events = declare_program(file.stem, parse_idl(content, place=str(file)))
+    except ValueError as error:
+        raise OperationError(str(error)) from None
+    if not events:
+        raise OperationError(f"{file} has no event and no instruction")
+    return file.stem, events, content.decode()
 
 
 def _events(contract: str, events: Sequence[type[Event]]) -> str:
@@ -85,10 +125,11 @@ def _events(contract: str, events: Sequence[type[Event]]) -> str:
         emitter_domain(contract), (f for e in events for f in e.spec.fields)
     )
     used = {_type(f) for e in events for f in e.spec.fields.values()}
+    kind = type(events[0].spec.source).__name__
     parts = [
         f'"""Events of {contract}, under our names."""',
-        f"from db.declare import {', '.join(sorted({'Contract', 'Event', *used}))}",
-        f'{variable} = Contract("{contract}")',
+        f"from db.declare import {', '.join(sorted({kind, 'Event', *used}))}",
+        f'{variable} = {kind}("{contract}")',
     ]
     for event in events:
         lines = [f"class {_class(event)}(Event):"]
@@ -97,7 +138,7 @@ def _events(contract: str, events: Sequence[type[Event]]) -> str:
         if text != _class(event):
             lines.append(f"    name = {json.dumps(text)}")
         lines += [
-            f"    {name} = {_field(name, field)}"
+            f"    {name} = {_field(name, field, solana=kind == 'Program')}"
             for name, field in event.spec.fields.items()
         ]
         parts.append("\n" + "\n".join(lines))
@@ -246,7 +287,9 @@ def _table(events: Sequence[type[Event]]) -> tuple[str, str, dict[str, str]]:
     for event in events:
         fields = event.spec.fields
         keys = [
-            n for n, f in fields.items() if isinstance(f, Address) and not f.emitter
+            n
+            for n, f in fields.items()
+            if isinstance(f, Address | Pubkey) and not f.emitter
         ]
         if keys:
             break
@@ -266,15 +309,16 @@ def _row(key: str) -> str:
 
 
 def _name_on_chain(event: type[Event]) -> str:
-    """The name by which the ABI alone tells the event: its plain one if it can."""
+    """The name by which the ABI or IDL tells the event: its plain one if it can."""
     source = event.spec.source
-    assert isinstance(source, Contract)  # an ABI was given
+    if not isinstance(source, Contract):
+        return str(event.spec.schema.name)
     names = [each["name"] for each in source.abi]
     plain = str(event.spec.schema["name"])
     return plain if names.count(plain) == 1 else event.spec.doc.split(" of ")[0]
 
 
-def _field(name: str, field: Field, *, param: bool = True) -> str:
+def _field(name: str, field: Field, *, param: bool = True, solana: bool = False) -> str:
     """A field as its declaration is written."""
     said = []
     if isinstance(field, FixedBytes) and field.size != 32:
@@ -284,9 +328,14 @@ def _field(name: str, field: Field, *, param: bool = True) -> str:
         said.append(str(bits))
     if field.emitter:
         said.append("emitter=True")
-    elif param and field.param not in (name, camel_case(name)):
+    elif param and field.param not in _found_as(name, solana=solana):
         said.append(f'param="{field.param}"')
     return f"{_type(field)}({', '.join(said)})"
+
+
+def _found_as(name: str, *, solana: bool) -> tuple[str, str]:
+    """The parameters that a field of a name is tied to without being told."""
+    return (name, ACCOUNT + name) if solana else (name, camel_case(name))
 
 
 def _type(field: Field) -> str:
@@ -296,6 +345,8 @@ def _type(field: Field) -> str:
 
 def _example(field: Field) -> str:
     if field.size is not None:
+        if field.encoding is Encoding.BASE58:
+            return f'"{field.text(bytes([17]) * field.size)}"'
         return f'"0x" + "11" * {field.size}'
     return {"boolean": "True", "text": '"a"', "bytea": '"0x11"'}.get(
         field.kind.value, "1"

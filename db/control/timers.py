@@ -5,6 +5,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Identity,
+    Index,
     Numeric,
     PrimaryKeyConstraint,
     SmallInteger,
@@ -46,6 +47,15 @@ schedule_run = Table(
     Column("ran_at", DateTime(timezone=True), nullable=False),
     Column("asked_by", Text, nullable=False, server_default=""),
     Column("asked_for", BigInteger, nullable=False, server_default="0"),
+)
+
+Index("schedule_run_last", schedule_run.c.name, schedule_run.c.id)
+Index(
+    "schedule_run_once",
+    schedule_run.c.name,
+    schedule_run.c.at,
+    unique=True,
+    postgresql_where=schedule_run.c.asked_by == "",
 )
 
 # A run that a person asked for, until it is done.

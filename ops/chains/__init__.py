@@ -24,6 +24,10 @@ class Kind(Protocol):
         """The way in which facts are numbered inside a block (`control.source`)."""
         ...
 
+    def range_blocks(self, settings: Settings, /) -> int:
+        """The most blocks that are read in one range."""
+        ...
+
     def open_source(
         self,
         settings: Settings,

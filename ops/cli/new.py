@@ -15,14 +15,22 @@ from ops.scaffold import write_domain
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Of the contract whose events and functions it begins with.",
 )
+@click.option(
+    "--idl",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Of the Solana program whose events and instructions it begins with.",
+)
 @pass_state
-def new(state: State, name: str, abi: Path | None) -> None:
+def new(state: State, name: str, abi: Path | None, idl: Path | None) -> None:
     """Write a domain that loads into the folder NAME, to delete and rename in."""
+    if abi is not None and idl is not None:
+        raise click.UsageError("say --abi or --idl, and begin with one of them")
     folder = Path(name).absolute()
-    contract = write_domain(folder, abi)
+    contract = write_domain(folder, abi, idl)
+    kind, example = ("contract", "0x…") if idl is None else ("program", "…")
     click.echo(
         f"{name}/ is a domain. Try its story with `python -m pytest {name}`, then put "
         f'into chainfold.toml, at the top:\n\n    domains = ["{name}"]\n'
-        f'    declarations = ["./{name}"]\n\nand the address of its contract under the '
-        f'chain:\n\n    [chains.<chain>.contracts]\n    {contract} = "0x…"'
+        f'    declarations = ["./{name}"]\n\nand the address of its {kind} under the '
+        f'chain:\n\n    [chains.<chain>.{kind}s]\n    {contract} = "{example}"'
     )

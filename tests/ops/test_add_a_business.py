@@ -20,6 +20,7 @@ from db.domains.crowdfunding.commands import DraftCampaign
 from db.domains.crowdfunding.entries import CampaignDrafted
 from db.domains.crowdfunding.projections import CampaignDraft, Issuer
 from db.domains.crowdfunding.rules import is_own_issuer
+from idl.parse import DIRECTORY as IDLS
 from ops.cli.main import main
 from ops.devnet.deploy import dev_account, dev_key
 from ops.devnet.run import up
@@ -174,6 +175,17 @@ def test_what_new_writes_loads(tmp_path, contract):
     assert events >= 1
     assert commands >= 1
     assert 1 == projections
+
+
+def test_what_new_writes_of_an_idl_loads_and_its_story_is_green(tmp_path):
+    write_domain(tmp_path / "books", idl_file=IDLS / "ledger.json")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "books"], cwd=tmp_path,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert "1 passed" in done.stdout, done.stdout
 
 
 def new(folder, *arguments):

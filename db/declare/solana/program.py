@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import Any, ClassVar
 
+from db.declare.artifacts import load_idl
 from db.declare.emitters import Emitter, implicit
 from db.declare.errors import DeclarationError
 from db.declare.fields import Encoding, Field, Signature
 from db.declare.solana.types import Part, holds, spelled
-from idl import Idl, load_idl
+from idl import Idl
 from idl.model import EventLayout, InstructionLayout
 
 Layout = EventLayout | InstructionLayout

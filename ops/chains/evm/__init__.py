@@ -2,9 +2,10 @@
 
 from ops.chains.evm.checks import address_checks, endpoint_checks, head_of
 from ops.chains.evm.client import evm_chain_number, evm_client
-from ops.chains.evm.source import begin, open_source, ordinals
+from ops.chains.evm.source import begin, open_source, ordinals, range_blocks
 
 __all__ = [
     "address_checks", "begin", "endpoint_checks", "evm_chain_number", "evm_client",
     "head_of", "open_source", "ordinals",
+    "range_blocks",
 ]  # fmt: skip

@@ -29,6 +29,11 @@ log = logging.getLogger(__name__)
 REFETCH = "chainfold migrate --refetch"
 
 
+def range_blocks(settings: Settings) -> int:
+    """The most blocks that are read in one range: as the settings say."""
+    return settings.limits.range_blocks
+
+
 def open_source(
     settings: Settings,
     chain: ChainSettings,

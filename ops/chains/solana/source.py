@@ -16,10 +16,18 @@ from indexer.streams import Wanted
 from ops.chains.solana.client import solana_client
 from ops.settings import ChainSettings, Settings
 
+# A final range costs a request or two beside its transactions, however long it is.
+SLOTS_A_BLOCK = 50
+
 
 def ordinals(chain: ChainSettings) -> str:
     """Return the way in which facts are numbered: by transaction, then inside it."""
     return "transaction"
+
+
+def range_blocks(settings: Settings) -> int:
+    """The most slots that are read in one range: most have nothing that is followed."""
+    return SLOTS_A_BLOCK * settings.limits.range_blocks
 
 
 def open_source(
