@@ -158,8 +158,8 @@ class SolanaSource:
         if block is not None:
             return _header(height, block)
         first = max(height - NEAR, 0)
-        around = await self._client.call(blocks_call(first, height + NEAR))
-        skipped = around and around[0] < height < around[-1] and height not in around
+        around = await self._try(blocks_call(first, height + NEAR)) or [height]
+        skipped = around[0] < height < around[-1] and height not in around
         return Header(height, NO_BLOCK, NO_BLOCK, 0) if skipped else None
 
     async def fetch(
