@@ -100,7 +100,8 @@ def _migrate(
         if connection.scalar(text("SELECT to_regclass('control.declaration')")):
             _refuse_losses(connection, registry, built(connection), drop)
         connection.execute(text("CREATE SCHEMA IF NOT EXISTS control"))
-        _upgrade_control(connection, registry)
+        upgrade_control(connection, registry)
+        load_functions(connection)
     with engine.begin() as connection:
         lock_declarations(connection, alone=True)
         if registry.entries:
@@ -266,7 +267,10 @@ def cancel_statement(engine: Engine, pid: int) -> None:
         connection.execute(text("SELECT pg_cancel_backend(:pid)"), {"pid": pid})
 
 
-def _upgrade_control(connection: Connection, registry: Registry) -> None:
+def upgrade_control(
+    connection: Connection, registry: Registry, to: str = "head"
+) -> None:
+    """Bring the control tables to a version of theirs."""
     # Here, as what only writes has no need of it, and it takes long to import.
     from alembic import command
     from alembic.config import Config
@@ -276,8 +280,7 @@ def _upgrade_control(connection: Connection, registry: Registry) -> None:
     config.set_main_option("script_location", str(folder))
     config.attributes["connection"] = connection
     config.attributes["makers"] = registry.makers
-    command.upgrade(config, "head")
-    load_functions(connection)
+    command.upgrade(config, to)
 
 
 def _record(

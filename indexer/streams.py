@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from db.coverage import Stream
-from db.declare import Event, FieldRef
+from db.declare import FieldRef
+from db.declare.emitters import Emitter
 from db.registry import Registry
 
 BLOCKS = "chain.blocks"
@@ -37,16 +38,20 @@ def plan_streams(registry: Registry, wanted: Wanted) -> list[Stream]:
     streams = [Stream(BLOCKS, "", wanted.start)]
     streams += wallet_streams(dict.fromkeys(wanted.watch_senders, wanted.start))
     events = [e for e in registry.events.values() if not e.spec.in_journal]
+    emitters = registry.emitters
+    places = {name: _places(each, wanted, ()) for name, each in emitters.items()}
     for event in events:
-        streams += _event_streams(event, wanted, ())
+        spec = event.spec
+        streams += [Stream(spec.id, *place) for place in places[spec.source.name]]
     makers: dict[str, FieldRef] = {}
-    for contract in registry.emitters.values():
-        if contract.name not in wanted.absent:
-            makers |= contract.makers
+    for emitter in emitters.values():
+        if emitter.name not in wanted.absent:
+            makers |= emitter.makers
     for name, maker in makers.items():
-        starts = [s.start for s in _event_streams(maker.view.event, wanted, ())]
-        if starts:
-            streams.append(Stream(CHILDREN + name, "", min(starts)))
+        announced = places[maker.view.event.spec.source.name]
+        if announced:
+            start = min(start for _, start in announced)
+            streams.append(Stream(CHILDREN + name, "", start))
     return sorted(streams)
 
 
@@ -70,22 +75,24 @@ def events_of(streams: Collection[Stream]) -> list[str]:
     )
 
 
-def _event_streams(
-    event: type[Event], wanted: Wanted, above: tuple[str, ...]
-) -> list[Stream]:
-    contract = event.spec.source
-    if contract.name in wanted.absent:
+def _places(
+    emitter: Emitter, wanted: Wanted, above: tuple[str, ...]
+) -> list[tuple[str, int]]:
+    """The filters that an emitter's events are read with, each with its first block.
+
+    `above` are the events that led here, of which none announces its own factory.
+    """
+    if emitter.name in wanted.absent:
         return []
-    streams = [
-        Stream(event.spec.id, contract.encoding.text(address), start)
-        for address, start in wanted.addresses.get(contract.name, {}).items()
+    found = [
+        (emitter.encoding.text(address), start)
+        for address, start in wanted.addresses.get(emitter.name, {}).items()
     ]
-    for name, maker in contract.makers.items():
-        factory = maker.view.event
-        if factory.spec.id in above:
+    for name, maker in emitter.makers.items():
+        factory = maker.view.event.spec
+        if factory.id in above:
             continue
-        announced = _event_streams(factory, wanted, (*above, factory.spec.id))
+        announced = _places(factory.source, wanted, (*above, factory.id))
         if announced:
-            start = min(stream.start for stream in announced)
-            streams.append(Stream(event.spec.id, FACTORY + name, start))
-    return streams
+            found.append((FACTORY + name, min(start for _, start in announced)))
+    return found

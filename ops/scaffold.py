@@ -5,6 +5,7 @@ something, `projections.py` one table, and `test_<name>.py` a story of it.
 """
 
 import difflib
+import importlib.util
 import json
 import keyword
 from collections import Counter
@@ -17,8 +18,8 @@ from db.declare.commands import WORDS
 from db.declare.evm.bare import declare_events, with_names
 from db.declare.evm.types import field_for_abi
 from db.declare.fields import Address, Bytes32, FixedBytes, Json, Uint
-from db.declare.names import camel_case, snake_case
-from db.declare.naming import column_name
+from db.declare.names import camel_case
+from db.declare.naming import column_name, emitter_domain
 from ops.errors import OperationError
 from ops.settings.abi_files import read_abi
 
@@ -48,6 +49,8 @@ def write_domain(folder: Path, abi_file: Path | None) -> str:
         raise OperationError(
             f"{name!r} cannot be a domain's name: use lower case with underscores"
         )
+    if importlib.util.find_spec(name) is not None:
+        raise OperationError(f"Python knows another module {name}: choose another name")
     if folder.exists():
         raise OperationError(f"{folder} is there already: choose another name")
     contract = _capital(name) if abi_file is None else abi_file.stem
@@ -78,7 +81,9 @@ def write_domain(folder: Path, abi_file: Path | None) -> str:
 
 
 def _events(contract: str, events: Sequence[type[Event]]) -> str:
-    variable = _free(snake_case(contract), (f for e in events for f in e.spec.fields))
+    variable = _free(
+        emitter_domain(contract), (f for e in events for f in e.spec.fields)
+    )
     used = {_type(f) for e in events for f in e.spec.fields.values()}
     parts = [
         f'"""Events of {contract}, under our names."""',
@@ -86,10 +91,10 @@ def _events(contract: str, events: Sequence[type[Event]]) -> str:
         f'{variable} = Contract("{contract}")',
     ]
     for event in events:
-        lines = [f"class {event.spec.name}(Event):"]
+        lines = [f"class {_class(event)}(Event):"]
         lines += [f'    """{event.spec.doc}"""', "", f"    source = {variable}"]
         text = _name_on_chain(event)
-        if text != event.spec.name:
+        if text != _class(event):
             lines.append(f"    name = {json.dumps(text)}")
         lines += [
             f"    {name} = {_field(name, field)}"
@@ -143,32 +148,35 @@ def _bodies(
 ) -> Iterator[tuple[str, set[str]]]:
     """The class of each function that changes something, and the fields that it needs.
 
-    Functions with parameters that have no name, or that share one with another function
-    of the same parameters, cannot be told apart by names and are left out.
+    Overloaded functions, and those with a parameter without a name or of a type that no
+    field holds, cannot be called by name and are left out.
     """
+    names = Counter(i.get("name") for i in abi if i.get("type") == "function")
     changing = [
         item
         for item in abi
         if item.get("type") == "function"
         and item.get("stateMutability") not in ("view", "pure")
         and all(part.get("name") for part in item["inputs"])
+        and names[item["name"]] == 1
     ]
-    names = Counter(item["name"] for item in changing)
-    taken = {event.spec.name for event in events}
+    taken: set[str] = set()
     for item in changing:
-        if names[item["name"]] > 1:
-            continue
         fields: dict[str, Field] = {}
         lines, arguments = [], []
-        for part in with_names(item)["inputs"]:
-            name = _free(column_name(part["name"]), {*fields, *_OWN})
-            fields[name] = field_for_abi(part["type"], indexed=False, param="")
-            arguments.append(f'"{part["name"]}": {name}')
+        try:
+            for part in with_names(item)["inputs"]:
+                name = _free(column_name(part["name"]), {*fields, *_OWN})
+                fields[name] = field_for_abi(part["type"], indexed=False, param="")
+                arguments.append(f'"{part["name"]}": {name}')
+        except ValueError:  # a type that no field holds
+            continue
         if item.get("stateMutability") == "payable":
             name = _free("wei", fields)
             fields[name] = Uint()
             lines = [f", value={name}"]
         title = _free(_capital(item["name"]), taken)
+        taken.add(title)
         proof = _nearest(item["name"], events)
         declared = [f"    {n} = {_field(n, f, param=False)}" for n, f in fields.items()]
         given = ("{" + ", ".join(arguments) + "}") if arguments else ""
@@ -194,7 +202,7 @@ def _bodies(
 
 def _story(domain: str, events: Sequence[type[Event]]) -> str:
     event, key, folds = _table(events)
-    spec = next(e.spec for e in events if e.spec.name == event)
+    spec = next(e.spec for e in events if _class(e) == event)
     value = _example(spec.fields[key])
     said = f"{key}=ONE" + (f", {folds['sum']}=5" if "sum" in folds else "")
     checks = [
@@ -246,7 +254,11 @@ def _table(events: Sequence[type[Event]]) -> tuple[str, str, dict[str, str]]:
         event, fields = events[0], events[0].spec.fields
         keys = [n for n, f in fields.items() if not isinstance(f, Json)]
     sums = [n for n, f in fields.items() if isinstance(f, Uint) and n != keys[0]]
-    return event.spec.name, keys[0], {"sum": sums[0]} if sums else {}
+    return _class(event), keys[0], {"sum": sums[0]} if sums else {}
+
+
+def _class(event: type[Event]) -> str:
+    return _free(event.spec.name, ())
 
 
 def _row(key: str) -> str:
@@ -291,9 +303,9 @@ def _example(field: Field) -> str:
 
 
 def _nearest(function: str, events: Sequence[type[Event]]) -> str:
-    names = {event.spec.name.lower(): event.spec.name for event in events}
+    names = {event.spec.name.lower(): _class(event) for event in events}
     close = difflib.get_close_matches(function.lower(), names, n=1, cutoff=0.3)
-    return names[close[0]] if close else events[0].spec.name
+    return names[close[0]] if close else _class(events[0])
 
 
 def _capital(name: str) -> str:

@@ -15,6 +15,7 @@ from db.declare import Event, Projection
 from db.domains.crowdfunding import events
 from db.domains.crowdfunding import projections as crowdfunding
 from db.registry import Registry
+from helpers.programs import SHOP_TEXT
 from ops.cli.main import Commands
 from ops.docs import pages
 from ops.docs.commands import verbs
@@ -243,6 +244,8 @@ def test_the_settings_of_the_readme_load_and_make_the_tables_it_names(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({"abi": load_artifact(ours)["abi"]}))
+    (tmp_path / "idl").mkdir()
+    (tmp_path / "idl" / "gateway.json").write_text(SHOP_TEXT)
     file = tmp_path / "chainfold.toml"
 
     file.write_text(toml[0])

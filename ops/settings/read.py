@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from db.proofs import UNPROVED, HeaderProof, LogsProof, Proof, Verify
 from ops.settings import values
-from ops.settings.door import read_api, read_auth
+from ops.settings.api import read_api, read_auth
 from ops.settings.emitters import read_contract, read_deployments, read_program
 from ops.settings.model import (
     SOLANA,

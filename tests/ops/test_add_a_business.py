@@ -118,16 +118,43 @@ def until_followed(walk, line):
             time.sleep(1)
 
 
+def called(name, *types, payable=False):
+    return {
+        "type": "function", "name": name, "outputs": [],
+        "stateMutability": "payable" if payable else "nonpayable",
+        "inputs": [{"name": each, "type": each.strip("_")} for each in types],
+    }  # fmt: skip
+
+
+ODD = [
+    called("mint", "address"),
+    called("_mint", "address", payable=True),
+    called("twice", "bytes4"),
+    called("twice", "uint8"),
+    called("odd", "fixed128x18"),
+    called("class", "bool", "string"),
+    *(
+        {
+            "type": "event", "name": name, "anonymous": False,
+            "inputs": [{"name": "from", "type": kind, "indexed": kind == "string"}],
+        }
+        for name, kind in (("Role", "string"), ("Role", "tuple[]"), ("lambda", "bool"))
+    ),
+]  # fmt: skip
+ODD[-2]["inputs"][0]["components"] = [{"name": "a", "type": "uint8"}]
+
+
 @pytest.mark.parametrize(
     "contract",
-    [None, "TestToken", "Pair", "CampaignImplementation", "FundEscrow"],
+    [None, "TestToken", "Pair", "CampaignImplementation", "FundEscrow", "My-Odd 1"],
 )
 def test_what_new_writes_loads(tmp_path, contract):
     """In a process of its own: a domain's name is a module's name."""
     file = None
     if contract is not None:
         file = tmp_path / f"{contract}.json"
-        file.write_text(json.dumps(load_artifact(contract)["abi"]))
+        odd = contract.startswith("My")
+        file.write_text(json.dumps(ODD if odd else load_artifact(contract)["abi"]))
     folder = tmp_path / "fresh"
 
     write_domain(folder, file)
@@ -164,6 +191,7 @@ def test_new_refuses_what_cannot_be_a_domain(tmp_path, monkeypatch):
 
     assert "cannot be a domain's name" in new(tmp_path, "My-Bank")
     assert "cannot be a domain's name" in new(tmp_path, "class")
+    assert "Python knows another module json" in new(tmp_path, "json")
     assert "is there already" in new(tmp_path, "taken")
     assert "holds no ABI" in new(tmp_path, "bank", "--abi", "odd.json")
     assert "no event that can be indexed" in new(tmp_path, "bank", "--abi", "mute.json")

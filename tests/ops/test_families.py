@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import text
 
-from db.schema import migrate
+from db.schema import migrate, upgrade_control
 from helpers.bare import (
     ADDED,
     LISTED,
@@ -139,9 +139,11 @@ def test_coverage_by_the_event_alone_is_renamed(world, fake):
         with world.engine.begin() as connection:
             before = set(connection.execute(names).scalars())
             connection.execute(old_names)
-            connection.execute(
-                text("UPDATE control.alembic_version SET version_num = '0025'")
-            )
+            version = text("UPDATE control.alembic_version SET version_num = :to")
+            head = connection.scalar(text("SELECT * FROM control.alembic_version"))
+            connection.execute(version, {"to": "0025"})
+            upgrade_control(connection, declared(world.settings(node)), "0027")
+            connection.execute(version, {"to": head})
         migrate(world.engine, declared(world.settings(node)))
 
         with world.engine.connect() as connection:
