@@ -158,8 +158,8 @@ class SolanaSource:
         if block is not None:
             return _header(height, block)
         first = max(height - NEAR, 0)
-        around = await self._client.call(blocks_call(first, height + NEAR))
-        skipped = around and around[0] < height < around[-1] and height not in around
+        around = await self._try(blocks_call(first, height + NEAR)) or [height]
+        skipped = around[0] < height < around[-1] and height not in around
         return Header(height, NO_BLOCK, NO_BLOCK, 0) if skipped else None
 
     async def fetch(
@@ -230,7 +230,7 @@ class SolanaSource:
     ) -> tuple[dict[int, RpcBlock], list[Header]]:
         """The blocks that are needed, with signatures where the index is, and headers.
 
-        Of final slots the last block of the range is enough: they stay as they are.
+        Of final slots the last block is enough, and none where nothing was done.
         """
         asked: list[int] = []
         if not is_final:
@@ -258,7 +258,7 @@ class SolanaSource:
                 raise Late(f"the block of slot {at} is not there yet: asking again")
             blocks[at] = block
         headers = [_header(at, blocks[at]) for at in asked if at]  # 0: see `header`
-        if is_final and (not asked or asked[-1] < wanted.last):
+        if is_final and slots and (not asked or asked[-1] < wanted.last):
             near = BlockRange(max(wanted.last - NEAR, wanted.first), wanted.last)
             last = await self._highest(near)
             if last is not None and last.height and last.height not in blocks:

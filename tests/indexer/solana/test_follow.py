@@ -474,3 +474,39 @@ def test_an_empty_page_in_the_middle_of_the_first_walk(
     follow(engine, node)
 
     check(engine, town)
+
+
+def test_a_node_without_the_first_blocks_is_followed_all_the_same(engine, node, town):
+    town.act(times=2)
+    town.pass_slots(40)
+    town.act(times=2)
+    town.pass_slots(3)
+    for method, match in (("getBlock", "[1, {"), ("getBlocks", "[0, 33")):
+        town.devnet.fault(
+            kind="error", code=-32001, method=method, match=match, times=0
+        )
+
+    follow(engine, node)
+
+    town.devnet.call("devnet_clearFaults")
+    check(engine, town)
+
+
+def test_headers_tell_skipped_slots_from_unknown_ones(engine, node, town):
+    town.pass_slots(3)
+    kept = town.pass_slots(1, skip=4)
+    town.pass_slots(3)
+
+    async def run():
+        async with following(engine, [node.url]) as chain:
+            await chain.source.head()
+            heights = (0, kept, kept - 1, kept + 1000)
+            return [await chain.source.header(height) for height in heights]
+
+    first, there, skipped, unknown = asyncio.run(run())
+
+    assert first.exists
+    assert there.exists
+    assert there.time > 0
+    assert not skipped.exists
+    assert unknown is None
