@@ -16,18 +16,16 @@ class NpmUnavailable(Exception):
 
 
 @cache
-def install(home: Path, made: str) -> None:
-    """Install what the lock in a folder names, once for all processes.
-
-    `made` is a file under the folder that is there when all is.
-    """
+def install(home: Path) -> None:
+    """Install what the lock in a folder names, once for all processes."""
     try:
         npm, node = npm_command(), Path(node_command()[0]).parent
     except ToolchainError as error:
         raise NpmUnavailable(str(error)) from None
-    with (home / "package-lock.json").open() as lock:
+    named, made = home / "package-lock.json", home / "node_modules/.package-lock.json"
+    with named.open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if (home / made).exists():
+        if made.exists() and made.stat().st_mtime >= named.stat().st_mtime:
             return
         done = subprocess.run(
             [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],

@@ -19,7 +19,6 @@ from helpers import borsh, npm
 
 HOME = Path(__file__).parents[1] / "solana" / "programs"
 NODE_MODULES = HOME / "node_modules"
-LAST = "node_modules/@zetachain/protocol-contracts-solana/package.json"
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,24 @@ VRF = Stranger(
 ALL = {"gateway": GATEWAY, "vrf": VRF}
 
 
+# IDLs alone, of both forms, some of the largest that are published.
+IDLS = {
+    "drift": "@drift-labs/sdk/src/idl/drift.json",
+    "openbook": "@drift-labs/sdk/src/idl/openbook.json",
+    "pyth": "@drift-labs/sdk/src/idl/pyth_solana_receiver.json",
+    "switchboard": "@drift-labs/sdk/src/idl/switchboard.json",
+    "ondemand": "@drift-labs/sdk/src/idl/switchboard_on_demand_30.json",
+    "marinade": "@drift-labs/sdk/src/marinade/idl/idl.json",
+    "faucet": "@drift-labs/sdk/lib/node/idl/token_faucet.json",
+    "marginfi": "@mrgnlabs/marginfi-client-v2/src/idl/marginfi_0.1.7.json",
+    "bridge": "@mrgnlabs/marginfi-client-v2/src/vendor/pyth_crank/idl/pyth_wormhole.json",
+    "whirlpool": "@orca-so/whirlpools-sdk/dist/artifacts/whirlpool.json",
+    "squads": "@sqds/multisig/idl/squads_multisig_program.json",
+    "gateway": "@zetachain/protocol-contracts-solana/prod/idl/gateway.json",
+    "vrf": "@orao-network/solana-vrf/dist/types/orao_vrf.json",
+}
+
+
 def install() -> None:
-    """Fetch both; raises NpmUnavailable with the reason."""
-    npm.install(HOME, LAST)
+    """Fetch all of it; raises NpmUnavailable with the reason."""
+    npm.install(HOME)

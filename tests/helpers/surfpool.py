@@ -17,7 +17,6 @@ from ops.devnet.solana import ledger
 from ops.devnet.toolchain import node_command
 
 HOME = Path(__file__).parents[1] / "solana" / "surfpool"
-BINARY = "node_modules/@solana/surfpool-linux-x64-gnu/package.json"
 SLOT_MS = 100
 
 
@@ -30,7 +29,7 @@ def install() -> None:
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise SurfpoolUnavailable("Surfpool's package is for Linux on x86-64 only")
     try:
-        npm.install(HOME, BINARY)
+        npm.install(HOME)
     except NpmUnavailable as error:
         raise SurfpoolUnavailable(str(error)) from None
 
