@@ -207,8 +207,8 @@ class Walker:
         if problem:
             error = Unproved(
                 f"the listing of {name} ends at slot {reached}, but {problem}: asking "
-                "others; add an endpoint that keeps all history, or set the first slot "
-                "of the program to that of its deployment"
+                "others; add an endpoint that keeps all history, or set the program's "
+                "start to the slot of its deployment, or higher, and do without the rest"
             )
             endpoint.failed(Health.LAGGING, error)
             raise error

@@ -109,7 +109,7 @@ def _show(each: ChainStatus) -> None:
     if each.undecodable:
         click.secho(
             f"  odd logs  {each.undecodable:,} are not what their ABI or IDL says and "
-            "are in no table: see control.undecodable_log, correct the ABI or IDL, then "
+            "are in no table: see control.undecodable_log, correct that file, then "
             "run `chainfold migrate`, with --refetch and the event if it is declared",
             fg="yellow",
         )

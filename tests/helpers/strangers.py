@@ -94,7 +94,7 @@ IDLS = {
     "marinade": "@drift-labs/sdk/src/marinade/idl/idl.json",
     "faucet": "@drift-labs/sdk/lib/node/idl/token_faucet.json",
     "marginfi": "@mrgnlabs/marginfi-client-v2/src/idl/marginfi_0.1.7.json",
-    "bridge": "@mrgnlabs/marginfi-client-v2/src/vendor/pyth_crank/idl/pyth_wormhole.json",
+    "pull": "@mrgnlabs/marginfi-client-v2/src/vendor/switchboard_pull/idl.json",
     "whirlpool": "@orca-so/whirlpools-sdk/dist/artifacts/whirlpool.json",
     "squads": "@sqds/multisig/idl/squads_multisig_program.json",
     "gateway": "@zetachain/protocol-contracts-solana/prod/idl/gateway.json",
