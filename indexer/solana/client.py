@@ -37,7 +37,7 @@ _CODES = {
     -32007: Refusal.SKIPPED,
     -32008: Refusal.MISSING,  # no snapshot
     -32009: Refusal.SKIPPED,  # or missing in the archive
-    -32011: Refusal.METHOD,  # the node keeps no history
+    -32011: Refusal.OTHER,  # the node keeps no history: another may
     -32014: Refusal.MISSING,  # the status of a block is not there yet
     -32015: Refusal.VERSION,
     -32016: Refusal.MISSING,  # the node has not reached a slot that was asked for

@@ -208,7 +208,7 @@ class Walker:
             error = Unproved(
                 f"the listing of {name} ends at slot {reached}, but {problem}: asking "
                 "others; add an endpoint that keeps all history, or set the program's "
-                "start to the slot of its deployment, or higher, and do without the rest"
+                "start to the slot of its deployment, or above and do without the rest"
             )
             endpoint.failed(Health.LAGGING, error)
             raise error

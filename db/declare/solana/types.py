@@ -88,7 +88,8 @@ def spelled(part: Part) -> str:
     if isinstance(part, Array):
         return f"[{spelled(part.item)}; {part.size}]"
     if isinstance(part, Struct):
-        return "{%s}" % ", ".join(f"{f.name}: {spelled(f.type)}" for f in part.fields)
+        fields = ", ".join(f"{each.name}: {spelled(each.type)}" for each in part.fields)
+        return f"{{{fields}}}"
     if isinstance(part, Tuple):
         return f"({', '.join(map(spelled, part.items))})"
     if isinstance(part, Enum):

@@ -115,8 +115,8 @@ def _history(
     if engine is not None and _are_listed(engine, registry, name, lacking, first):
         return f"blocks from {first} on, and all before was listed"
     raise OperationError(
-        f"no endpoint has blocks below {first}, and programs are read from {lowest} on: "
-        "reading waits, and nothing is skipped. Add an endpoint that keeps all history, "
+        f"no endpoint has blocks below {first}, and programs are read from {lowest}: "
+        "reading waits, nothing is skipped. Add an endpoint that keeps all history, "
         f"or give the programs start = {first} and do without what was before"
     )
 
