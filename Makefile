@@ -80,5 +80,6 @@ lock: $(STAMP)  ## choose the newest versions that go together
 clean:  ## remove what can be made again; data in .chainfold stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis ops/devnet/node_modules \
-		ops/devnet/solana/.environments tests/solana/surfpool/node_modules
+		ops/devnet/solana/.environments tests/solana/surfpool/node_modules \
+		tests/solana/programs/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -45,13 +45,14 @@ class TooManyTables(DatabaseError):
 
 
 class ChangedEvent(DatabaseError):
-    """An event's fields changed: its facts must be read from the chain again."""
+    """Fields of events changed: their facts must be read from the chain again."""
 
-    def __init__(self, event: str) -> None:
+    def __init__(self, events: Sequence[str]) -> None:
+        words = " ".join(f"--refetch {event}" for event in events)
         super().__init__(
-            f"event {event} changed, and its facts cannot be remade from the old ones. "
-            f"Run `chainfold migrate --refetch {event}`: its facts are dropped and "
-            "read from the chain again; other events are kept."
+            f"{', '.join(events)} changed, and the facts cannot be remade from the old "
+            f"ones. Run `chainfold migrate {words}`: these facts are dropped and read "
+            "from the chain again; other events are kept."
         )
 
 

@@ -9,9 +9,9 @@ place of the old, at the end of the migration, when readers wait for the commit 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Connection, MetaData, text, update
+from sqlalchemy import Connection, MetaData, delete, text, update
 
-from db.control import coverage
+from db.control import coverage, undecodable_log
 from db.declare import Event
 from db.journal.entries import refill_facts
 from db.registry import Registry
@@ -56,6 +56,11 @@ def _build(connection: Connection, event: type[Event]) -> None:
     nothing = {"blocks": text("CAST('{}' AS int8multirange)")}
     mine = coverage.c.event == event.spec.id
     connection.execute(update(coverage).where(mine).values(nothing))
+    emitter, schema = event.spec.source, event.spec.schema
+    # By its signature where a log cannot be decoded, by its name in a program.
+    names = emitter.signature(schema), getattr(schema, "name", "")
+    told = [f"{emitter.name}.{name}" for name in names]
+    connection.execute(delete(undecodable_log).where(undecodable_log.c.event.in_(told)))
 
 
 def swap(connection: Connection, changed: Collection[type[Event]]) -> None:

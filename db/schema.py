@@ -311,6 +311,7 @@ def _ensure_events(
     """Make the tables of new events; the events whose tables are to be made anew."""
     changed: list[type[Event]] = []
     new: list[type[Event]] = []
+    unnamed: list[str] = []
     for event in registry.events.values():
         spec = event.spec
         old = known.get(("event", spec.id))
@@ -320,9 +321,11 @@ def _ensure_events(
         elif old[0] != event_fingerprint(event):
             named = spec.id in refetch or spec.name in refetch
             if not named and not spec.in_journal:
-                raise ChangedEvent(spec.id)
+                unnamed.append(spec.id)
             changed.append(event)
             report.emptied.append(spec.id)
+    if unnamed:
+        raise ChangedEvent(unnamed)
     run_all(connection, [each for e in new for each in created(fact_table(e))])
     for event in new:
         if event.spec.in_journal:

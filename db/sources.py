@@ -76,6 +76,12 @@ def register(
             f"{chain_id} is followed under another name already. Give the chain that "
             f"name instead of {name!r}, or use another database."
         )
+    if known.chain_id != chain_id and known.genesis is None:
+        # Nothing was ever read under this name: the id was a mistake.
+        taken = select(source.c.id).where(source.c.chain_id == chain_id).exists()
+        correct = update(source).where(source.c.name == name, ~taken)
+        connection.execute(correct.values(chain_id=chain_id))
+        known = find(connection, name) or known
     if known.chain_id != chain_id:
         raise WrongChain(
             f"chain {name!r} was indexed as {known.chain_id} and the settings say "

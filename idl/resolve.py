@@ -116,19 +116,23 @@ class Types:
         generics: Generics = _NO_GENERICS,
         depth: int = 0,
     ) -> Struct | Tuple:
-        """Return fields with names as a Struct, those without as a Tuple."""
+        """Return fields with names as a Struct, those without as a Tuple.
+
+        Of fields with one name, which published IDLs have (`padding`), the second is
+        `padding_2`.
+        """
         if raw and not (isinstance(raw[0], Mapping) and "name" in raw[0]):
             return Tuple(tuple(self.of(t, inside, generics, depth) for t in raw))
-        fields = [
-            FieldLayout(
-                self._rename(each["name"]),
-                self.of(each["type"], f"{inside}.{each['name']}", generics, depth),
+        names = _distinct([self._rename(each["name"]) for each in raw])
+        return Struct(
+            tuple(
+                FieldLayout(
+                    name,
+                    self.of(each["type"], f"{inside}.{each['name']}", generics, depth),
+                )
+                for name, each in zip(names, raw, strict=True)
             )
-            for each in raw
-        ]
-        if len({each.name for each in fields}) < len(fields):
-            raise IdlError(inside, "two fields have one name", "rename one")
-        return Struct(tuple(fields))
+        )
 
     def of(
         self, raw: Any, inside: str, generics: Generics = _NO_GENERICS, depth: int = 0
@@ -224,3 +228,15 @@ def named_fields(layout: Type, inside: str) -> tuple[FieldLayout, ...]:
     if not isinstance(layout, Struct):
         raise IdlError(inside, "it is not a struct", "describe its fields")
     return layout.fields
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """The names, with a number behind each that is there before."""
+    found: list[str] = []
+    for name in names:
+        number, free = 1, name
+        while free in found or (number > 1 and free in names):
+            number += 1
+            free = f"{name}_{number}"
+        found.append(free)
+    return found

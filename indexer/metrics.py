@@ -14,7 +14,7 @@ BLOCKS = Counter("chainfold_indexer_blocks_total", "Blocks written.", ["chain"])
 FACTS = Counter("chainfold_indexer_facts_total", "Facts written.", ["chain"])
 UNDECODABLE = Counter(
     "chainfold_indexer_undecodable_logs_total",
-    "Logs of followed contracts that are not what their ABI says.",
+    "Logs of followed contracts that are not what their ABI or IDL says.",
     ["chain"],
 )
 AUDITED = Counter(

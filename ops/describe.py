@@ -59,8 +59,9 @@ def describe_event(event: type[Event], *, sql: bool) -> Iterator[str]:
     for name in spec.source.makers:
         yield f"  {spec.source.name} is announced by {name}"
     yield f"  view public.{spec.table}, GET /api/v1/events/{spec.table}"
+    kind = type(spec.source).__name__.lower()
     for name, field in spec.fields.items():
-        origin = "the contract's address" if field.emitter else field.param
+        origin = f"the {kind}'s address" if field.emitter else field.param
         yield f"  {name:<20} {field.describe():<24} {origin}"
     if sql:
         yield _sql(CreateTable(fact_table(event)))

@@ -190,7 +190,7 @@ def _failure(
         return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
     if call.span > 1 and verdict.refusal is Refusal.TIMEOUT:
         return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
-    return RpcError(f"{text}: see what the node says", body, verdict.refusal)
+    return RpcError(f"{text}: {verdict.remedy}", body, verdict.refusal)
 
 
 def _refused_batch(

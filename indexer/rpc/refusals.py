@@ -35,14 +35,16 @@ class Refusal(enum.Enum):
 
 # Those that asking again, or another endpoint, does not change.
 LASTING = frozenset({Refusal.REVERTED, Refusal.METHOD, Refusal.VERSION})
+SEE_NODE = "see what the node says"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A refusal and the limit it names, if it names one."""
+    """A refusal, the limit it names, if it names one, and what to do about it."""
 
     refusal: Refusal
     limit: int | None = None
+    remedy: str = SEE_NODE
 
 
 Classify = Callable[[int, str], Verdict]

@@ -31,6 +31,8 @@ INDEX_BITS = 16
 INDEX_MAX = NUMBER_MAX = (1 << INDEX_BITS) - 1
 
 _FAILED = re.compile(r"Program (\w{32,44}) failed: (.*)")
+# Anchor writes its own errors, and the program's, into the logs by name.
+_NAMED = re.compile(r"Program log: AnchorError .*Code: (\w+)\. Error Number: (\d+)\..*")
 _ERROR_SHOWN = 500
 
 
@@ -152,8 +154,9 @@ class Assembler:
         code = _custom_code(meta.err)
         error = msgspec.json.encode(meta.err).decode()
         decoder = self._decoders.get(program or "")
-        if decoder and code is not None and code in decoder.program.idl.errors:
-            error = decoder.program.idl.errors[code].name
+        if decoder and code is not None:
+            told = decoder.program.idl.errors.get(code)
+            error = told.name if told else _logged_name(meta.log_messages, code, error)
         return FailedTransaction(
             position(each.transaction.slot, each.index << INDEX_BITS),
             each.block_time,
@@ -175,6 +178,15 @@ def _with_accounts(
         found.position, found.block_time, found.signature, found.program, found.body,
         named,
     )  # fmt: skip
+
+
+def _logged_name(lines: Sequence[str] | None, code: int, unnamed: str) -> str:
+    """The name that Anchor logged for an error of its own, which no IDL has."""
+    for line in lines or ():
+        match = _NAMED.fullmatch(line)
+        if match and int(match[2]) == code:
+            return match[1]
+    return unnamed
 
 
 def _custom_code(error: Any) -> int | None:

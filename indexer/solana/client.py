@@ -10,7 +10,7 @@ from typing import Any
 from indexer.errors import Permanent
 from indexer.rpc.answers import Call
 from indexer.rpc.client import Client
-from indexer.rpc.refusals import Refusal, Verdict
+from indexer.rpc.refusals import SEE_NODE, Refusal, Verdict
 from indexer.rpc.refusals import classify as classify_words
 from indexer.solana.messages import (
     MAX_VERSION,
@@ -37,10 +37,14 @@ _CODES = {
     -32007: Refusal.SKIPPED,
     -32008: Refusal.MISSING,  # no snapshot
     -32009: Refusal.SKIPPED,  # or missing in the archive
-    -32011: Refusal.METHOD,  # the node keeps no history
+    -32011: Refusal.OTHER,  # the node keeps no history: another may
     -32014: Refusal.MISSING,  # the status of a block is not there yet
     -32015: Refusal.VERSION,
     -32016: Refusal.MISSING,  # the node has not reached a slot that was asked for
+}
+_REMEDIES = {
+    -32011: "add an endpoint that keeps the history of transactions "
+    "(agave: --enable-rpc-transaction-history)",
 }
 
 
@@ -74,7 +78,7 @@ def identity(genesis: str) -> str:
 def classify(code: int, message: str) -> Verdict:
     """Classify an error by its code, which Solana's nodes share; else by its words."""
     if code in _CODES:
-        return Verdict(_CODES[code])
+        return Verdict(_CODES[code], remedy=_REMEDIES.get(code, SEE_NODE))
     return classify_words(code, message)
 
 

@@ -237,8 +237,8 @@ class Walker:
             name, reached = asked.params[0], page[-1].slot if page else "its end"
             error = Unproved(
                 f"the listing of {name} ends at slot {reached}, but {problem}: asking "
-                "others; add an endpoint that keeps all history, or set the first slot "
-                "of the program to that of its deployment"
+                "others; add an endpoint that keeps all history, or set the program's "
+                "start to the slot of its deployment, or above and do without the rest"
             )
             endpoint.failed(Health.LAGGING, error)
             raise error

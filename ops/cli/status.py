@@ -108,9 +108,9 @@ def _show(each: ChainStatus) -> None:
         click.echo(f"  proved    {describe_proof(each)}")
     if each.undecodable:
         click.secho(
-            f"  odd logs  {each.undecodable:,} are not what their ABI says and are in "
-            "no table: see control.undecodable_log, correct the contract's ABI, then "
-            "run `chainfold migrate --refetch` with the event",
+            f"  odd logs  {each.undecodable:,} are not what their ABI or IDL says and "
+            "are in no table: see control.undecodable_log, correct that file, then "
+            "run `chainfold migrate`, with --refetch and the event if it is declared",
             fg="yellow",
         )
     if mixed := mixed_positions(each):
@@ -118,7 +118,7 @@ def _show(each: ChainStatus) -> None:
     if each.mended:
         click.echo(
             f"  mended    {each.mended:,} logs have values that were not as their ABI "
-            "says (text that is not UTF-8): see control.undecodable_log"
+            "or IDL says (text that is not UTF-8): see control.undecodable_log"
         )
     for incident in each.incidents:
         click.secho(f"  incident  {incident}", fg="red")

@@ -121,7 +121,7 @@ def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
     elif unread:
         click.echo(
             f"{unread} logs of followed contracts are in no table: they are not what "
-            "their ABI says, see `chainfold status`"
+            "their ABI or IDL says, see `chainfold status`"
         )
     if total and not as_json:
         click.echo("Run `chainfold repair` with the names of the tables that differ.")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 
+from helpers import npm
+from helpers.npm import NpmUnavailable
 from ops.devnet.programs.build import PACKAGE
 from ops.devnet.solana import ledger
-from ops.devnet.toolchain import ToolchainError, node_command, npm_command
+from ops.devnet.toolchain import node_command
 
 HOME = Path(__file__).parents[1] / "solana" / "surfpool"
-BINARY = HOME / "node_modules/@solana/surfpool-linux-x64-gnu/package.json"
 SLOT_MS = 100
 
 
@@ -26,29 +24,14 @@ class SurfpoolUnavailable(Exception):
     """Surfpool cannot run here; the message says why."""
 
 
-@cache
 def install() -> None:
-    """Install the package that the lock names, once for all processes."""
+    """Install the package that the lock names."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         raise SurfpoolUnavailable("Surfpool's package is for Linux on x86-64 only")
     try:
-        npm, node = npm_command(), Path(node_command()[0]).parent
-    except ToolchainError as error:
+        npm.install(HOME)
+    except NpmUnavailable as error:
         raise SurfpoolUnavailable(str(error)) from None
-    with (HOME / "package-lock.json").open() as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if BINARY.exists():
-            return
-        done = subprocess.run(
-            [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
-            cwd=HOME,
-            env={**os.environ, "PATH": f"{node}{os.pathsep}{os.environ['PATH']}"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        raise SurfpoolUnavailable(f"npm ci failed: {done.stderr[-500:]}")
 
 
 @contextmanager

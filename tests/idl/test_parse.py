@@ -237,6 +237,18 @@ def test_what_is_no_idl_is_refused_with_a_remedy(raw, words):
     assert str(caught.value).count(": ") >= 2
 
 
+def test_fields_of_one_name_are_numbered():
+    """Published IDLs have two of `padding` in one account."""
+    names = ["padding", "padding_2", "maxAum", "padding", "padding", "max_aum"]
+    fields = [{"name": name, "type": "u8"} for name in names]
+
+    idl = parsed(event_of({"kind": "struct", "fields": fields}))
+
+    assert [each.name for each in idl.events[-1].fields] == [
+        "padding", "padding_2", "max_aum", "padding_3", "padding_4", "max_aum_2",
+    ]  # fmt: skip
+
+
 def test_types_that_grow_without_end_are_refused():
     types = [
         {

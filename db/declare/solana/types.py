@@ -28,7 +28,18 @@ from db.declare.fields import (
     Uuid,
 )
 from idl.model import AccountRef
-from idl.types import INTEGERS, Array, Enum, Primitive, Type, is_bytes
+from idl.types import (
+    INTEGERS,
+    Array,
+    Enum,
+    Map,
+    Named,
+    Primitive,
+    Struct,
+    Tuple,
+    Type,
+    is_bytes,
+)
 
 Part = Type | AccountRef
 
@@ -66,13 +77,26 @@ def holds(item: Field, part: Part) -> bool:
 
 
 def spelled(part: Part) -> str:
-    """A type as messages and signatures give it: `u64`, `[u8; 32]`, `vec<u8>`."""
+    """A type as messages and signatures give it, with all that it is made of.
+
+    `u64`, `[u8; 32]`, `vec<u8>`, `{fee: u64, to: pubkey}`, `Free | Paid(u64)`.
+    """
     if isinstance(part, AccountRef):
         return "optional account" if part.optional else "account"
     if isinstance(part, Primitive):
         return part.name
     if isinstance(part, Array):
         return f"[{spelled(part.item)}; {part.size}]"
-    item = getattr(part, "item", None)
-    inner = "" if item is None else f"<{spelled(item)}>"
-    return type(part).__name__.lower() + inner
+    if isinstance(part, Struct):
+        fields = ", ".join(f"{each.name}: {spelled(each.type)}" for each in part.fields)
+        return f"{{{fields}}}"
+    if isinstance(part, Tuple):
+        return f"({', '.join(map(spelled, part.items))})"
+    if isinstance(part, Enum):
+        cases = ((v.name, spelled(v.type) if v.type else "") for v in part.variants)
+        return " | ".join(name + body for name, body in cases)
+    if isinstance(part, Named):
+        return part.name
+    if isinstance(part, Map):
+        return f"map<{spelled(part.key)}, {spelled(part.value)}>"
+    return f"{type(part).__name__.lower()}<{spelled(part.item)}>"

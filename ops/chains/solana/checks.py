@@ -2,16 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import msgspec
 from sqlalchemy import Engine
 
+from db import sources
+from db.fit import examine as fit_of
+from db.position import BlockRange
 from db.registry import Registry
+from db.solana import listing
 from idl.base58 import to_base58
-from indexer.rpc.answers import Call
-from indexer.solana.client import CONFIRMED
+from indexer.errors import IndexerError
+from indexer.rpc.answers import Call, RpcError
+from indexer.rpc.refusals import Refusal
+from indexer.solana.client import CONFIRMED, FIRST_BLOCK
 from ops.chains.solana.client import solana_client
 from ops.errors import OperationError
 from ops.settings import ChainSettings, Settings
@@ -48,8 +55,10 @@ def address_checks(
     engine: Engine | None,
     registry: Registry,
 ) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield the check of the programs that are followed, at one endpoint."""
+    """Yield the checks of the programs that are followed, and of their history."""
     yield "programs", partial(_programs, settings, chain, addresses)
+    name = chain.name
+    yield "history", partial(_history, settings, name, addresses, engine, registry)
 
 
 def _programs(
@@ -79,10 +88,69 @@ def _programs(
     ]
     if wrong:
         raise OperationError(
-            f"no program at {', '.join(wrong)}: nothing that it does will ever be read "
-            "from there. Correct the address, or the endpoint's cluster."
+            f"no program at {', '.join(wrong)}: nothing will be read from there but "
+            "what one did before it was closed. Correct the address, or the endpoint's "
+            "cluster."
         )
     return f"programs at {len(named)} addresses"
+
+
+def _history(
+    settings: Settings,
+    name: str,
+    addresses: Mapping[str, Mapping[bytes, int]],
+    engine: Engine | None,
+    registry: Registry,
+) -> str:
+    """Some endpoint has all blocks from which on programs are read, or they are read.
+
+    Raises OperationError that says from where on history can be had.
+    """
+    starts = {key: start for at in addresses.values() for key, start in at.items()}
+    lowest = min(starts.values(), default=0)
+    first = min(_first_blocks(settings, settings.chains[name]), default=0)
+    if first <= max(lowest, 1):
+        return f"blocks from {first} on"
+    lacking = {key: start for key, start in starts.items() if start < first}
+    if engine is not None and _are_listed(engine, registry, name, lacking, first):
+        return f"blocks from {first} on, and all before was listed"
+    raise OperationError(
+        f"no endpoint has blocks below {first}, and programs are read from {lowest}: "
+        "reading waits, nothing is skipped. Add an endpoint that keeps all history, "
+        f"or give the programs start = {first} and do without what was before"
+    )
+
+
+def _first_blocks(settings: Settings, chain: ChainSettings) -> Iterator[int]:
+    """The first block that each endpoint has; 0 of one that cannot say."""
+    for url in chain.rpc:
+        try:
+            [first] = _ask(settings, replace(chain, rpc=(url,)), [FIRST_BLOCK])
+        except RpcError as error:
+            if error.refusal is Refusal.METHOD:
+                yield 0
+        except IndexerError:
+            continue  # another check says that it does not answer
+        else:
+            yield int(first)
+
+
+def _are_listed(
+    engine: Engine,
+    registry: Registry,
+    name: str,
+    starts: Mapping[bytes, int],
+    first: int,
+) -> bool:
+    """Whether the listing of every address has crossed all slots below one."""
+    with engine.connect() as connection:
+        if fit_of(connection, registry).unusable:
+            return False
+        row = sources.find(connection, name)
+        return row is not None and not any(
+            listing.missing(connection, row.id, key, BlockRange(start, first - 1))
+            for key, start in starts.items()
+        )
 
 
 # Any: each call says of which type its answer is.

@@ -17,7 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .errors import LONG_TERM_SLOT_SKIPPED, RpcError, invalid, unsigned_or
+from .errors import (
+    BLOCK_CLEANED_UP,
+    LONG_TERM_SLOT_SKIPPED,
+    RpcError,
+    invalid,
+    unsigned_or,
+)
 
 LISTS = ("getSignaturesForAddress", "getBlocks", "getBlocksWithLimit")
 TRANSACTIONS = ("getTransaction", "getBlock")
@@ -35,6 +41,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "error": (),
     "lose": ("sendTransaction",),
     "fork": (),
+    "prune": ("getFirstAvailableBlock", *LISTS, *TRANSACTIONS, "getSignatureStatuses"),
     "mute": tuple(
         f"{kind}Notification" for kind in ("logs", "slot", "signature", "account")
     ),
@@ -162,6 +169,8 @@ class Faults:
             return self.backend.answer("devnet_signature", params)
         if any(fault.kind == "hide" for fault in faults) and method == "getBlock":
             self._hidden_block(faults, params)
+        if method == "getBlock":
+            _pruned_block(faults, params)
         result = self.backend.answer(method, params, lag)
         for fault in faults:
             result = _AFTER.get(fault.kind, _unchanged)(method, result, fault.values)
@@ -226,12 +235,25 @@ class Faults:
         self.seeded = None
 
 
+def _pruned_block(faults: list[Rule], params: list[Any]) -> None:
+    for fault in faults:
+        first = fault.values["first"] if fault.kind == "prune" else 0
+        if params and params[0] < first:
+            raise RpcError(
+                BLOCK_CLEANED_UP,
+                f"Block {params[0]} cleaned up, does not exist on node. First "
+                f"available block: {first}",
+            )
+
+
 def _rule(asked: dict[str, Any]) -> Rule:
     kind = asked.get("kind")
     if kind not in KINDS:
         raise invalid(f"no fault {kind!r}: one of {', '.join(KINDS)}")
     if kind == "hide" and "slot" not in asked:
         raise invalid("the fault `hide` needs a `slot`")
+    if kind == "prune" and "first" not in asked:
+        raise invalid("the fault `prune` needs the `first` slot that is kept")
     if kind == "error" and "code" not in asked:
         raise invalid("the fault `error` needs a `code`")
     method = asked.get("method")
@@ -248,7 +270,7 @@ def _rule(asked: dict[str, Any]) -> Rule:
 def _seeded(asked: dict[str, Any]) -> Seeded:
     kinds = tuple(asked.get("kinds") or ("null", "shuffle", "empty", "stale", "limit"))
     for kind in kinds:
-        if kind not in KINDS or kind in ("hide", "error", "mute"):
+        if kind not in KINDS or kind in ("hide", "error", "mute", "prune"):
             raise invalid(f"the fault {kind!r} cannot come by seed: give it as a rule")
     return Seeded(
         int(asked.get("seed", 0)), float(asked["share"]), kinds, asked.get("lag", 40)
@@ -271,11 +293,7 @@ def _hide(method: str, result: Any, values: dict[str, Any]) -> Any:
     """Leave a slot out of a list of slots, or of rows that have one."""
     if method not in LISTS:
         return result
-    return [
-        row
-        for row in result
-        if (row["slot"] if isinstance(row, dict) else row) != values["slot"]
-    ]
+    return [row for row in result if _slot(row) != values["slot"]]
 
 
 def _shuffle(method: str, result: Any, values: dict[str, Any]) -> Any:
@@ -313,10 +331,33 @@ def _cut(meta: dict[str, Any], limit: int) -> dict[str, Any]:
     return {**meta, "logMessages": kept}
 
 
+def _prune(method: str, result: Any, values: dict[str, Any]) -> Any:
+    """Answer as a node that keeps no block below `first`."""
+    first = values["first"]
+    if method == "getFirstAvailableBlock":
+        return max(first, result)
+    if method == "getSignatureStatuses":
+        rows = [
+            row if row and row["slot"] >= first else None for row in result["value"]
+        ]
+        return {**result, "value": rows}
+    if method in LISTS:
+        kept = (row for row in result if _slot(row) >= first)
+        return list(kept)
+    if method == "getTransaction":
+        return result if result and result["slot"] >= first else None
+    return result
+
+
+def _slot(row: Any) -> int:
+    return int(row["slot"] if isinstance(row, dict) else row)
+
+
 _AFTER: dict[str, Callable[[str, Any, dict[str, Any]], Any]] = {
     "null": _null,
     "empty": _empty,
     "hide": _hide,
     "shuffle": _shuffle,
     "truncate": _truncate,
+    "prune": _prune,
 }
