@@ -48,11 +48,11 @@ class ChangedEvent(DatabaseError):
     """Fields of events changed: their facts must be read from the chain again."""
 
     def __init__(self, events: Sequence[str]) -> None:
-        words = " ".join(f"--refetch {event}" for event in events)
+        words = " --refetch ".join(events)
         super().__init__(
             f"{', '.join(events)} changed, and the facts cannot be remade from the old "
-            f"ones. Run `chainfold migrate {words}`: these facts are dropped and read "
-            "from the chain again; other events are kept."
+            f"ones. Run `chainfold migrate --refetch {words}`: these facts are dropped "
+            "and read from the chain again; other events are kept."
         )
 
 

@@ -218,12 +218,14 @@ def _documents(settings: Settings) -> str:
 def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> str:
     addresses = wanted(settings, chain, registry).addresses
     if not any(addresses.values()):
-        what, file = "contract", "abi"
         if chain.namespace == SOLANA:
-            what, file = "program", "idl"
+            raise OperationError(
+                f"no program has an address: write [chains.{chain.name}.programs], or "
+                "[programs.<name>] with idl and address"
+            )
         raise OperationError(
-            f"no {what} has an address: write [chains.{chain.name}.{what}s], or "
-            f"[{what}s.<name>] with {file} and address"
+            f"no contract has an address: write [chains.{chain.name}.contracts], or "
+            "[contracts.<name>] with abi and address"
         )
     return ", ".join(sorted(name for name, found in addresses.items() if found))
 

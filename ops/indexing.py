@@ -129,19 +129,18 @@ def _deployed(
     chain: ChainSettings, registry: Registry
 ) -> Iterator[tuple[str, tuple[Deployment, ...]]]:
     """The addresses of declared contracts or programs; raises for another name."""
-    section, file = "contracts", "abi"
     known = set(registry.contracts)
+    there, place = chain.contracts, f"[chains.{chain.name}.contracts]"
+    remedy = "its ABI alone write [contracts.<name>] with abi and address"
     if chain.namespace == SOLANA:
-        section, file = "programs", "idl"
         known = registry.emitters.keys() - known
-    there = chain.programs if chain.namespace == SOLANA else chain.contracts
+        there, place = chain.programs, f"[chains.{chain.name}.programs]"
+        remedy = "its IDL alone write [programs.<name>] with idl and address"
     for name, deployments in there.items():
         if name not in known:
             raise OperationError(
-                f"[chains.{chain.name}.{section}] {name}: no such {section[:-1]} is "
-                f"declared. There is {', '.join(sorted(known)) or 'none'}. To follow "
-                f"it by its {file.upper()} alone write [{section}.{name}] with {file} "
-                "and address."
+                f"{place} {name}: nothing of that name is declared. There is "
+                f"{', '.join(sorted(known)) or 'none'}. To follow it by {remedy}."
             )
         yield name, deployments
 

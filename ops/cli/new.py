@@ -27,10 +27,12 @@ def new(state: State, name: str, abi: Path | None, idl: Path | None) -> None:
         raise click.UsageError("say --abi or --idl, and begin with one of them")
     folder = Path(name).absolute()
     contract = write_domain(folder, abi, idl)
-    kind, example = ("contract", "0x…") if idl is None else ("program", "…")
+    place = f'[chains.<chain>.contracts]\n    {contract} = "0x…"'
+    if idl is not None:
+        place = f'[chains.<chain>.programs]\n    {contract} = "…"'
     click.echo(
         f"{name}/ is a domain. Try its story with `python -m pytest {name}`, then put "
         f'into chainfold.toml, at the top:\n\n    domains = ["{name}"]\n'
-        f'    declarations = ["./{name}"]\n\nand the address of its {kind} under the '
-        f'chain:\n\n    [chains.<chain>.{kind}s]\n    {contract} = "{example}"'
+        f'    declarations = ["./{name}"]\n\nand where it is, under the '
+        f"chain:\n\n    {place}"
     )
