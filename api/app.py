@@ -31,6 +31,7 @@ from api.console.blueprint import console_blueprint
 from api.docs import docs_blueprint
 from api.documents import document_components
 from api.errors import register_errors
+from api.failures import failures_blueprint
 from api.health import health_blueprint
 from api.index import index_blueprint
 from api.journal import journal_blueprint
@@ -42,7 +43,7 @@ from api.waiting import Hub
 from api.writes import write_blueprint
 from commands.documents import Documents
 from commands.submit import Intake
-from db.declare import DeclarationError
+from db.declare import DeclarationError, Program
 from db.registry import Registry
 
 PAGE_SIZE_MAX = 200
@@ -149,6 +150,8 @@ def _show_tables(api: Api, service: Service) -> None:
         api.register_blueprint(facts_blueprint(service, event))
     if service.registry.entries:
         api.register_blueprint(journal_blueprint(service))
+    if any(isinstance(each, Program) for each in service.registry.emitters.values()):
+        api.register_blueprint(failures_blueprint(service))
 
 
 def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> None:

@@ -203,20 +203,21 @@ def test_two_programs_nobody_here_wrote(client, folder, db_engine):
         assert get(f"events/{event}") == []  # this binary logs none
     assert get("events/vrf_request_v2_instruction") == []
 
-    with db_engine.connect() as connection:
-        rows = connection.execute(
-            text(
-                "SELECT transaction, program, code, error"
-                " FROM control.failed_transaction"
-            )
-        ).all()
-    failed = {bytes(row[0]): (bytes(row[1]), row[2], row[3]) for row in rows}
+    rows = get("failed-transactions")
+    failed = {row["transaction"]: tuple(row.values())[-3:] for row in rows}
+    unnamed = '{"InstructionError":[0,{"Custom":0}]}'  # of the System Program
     assert failed == {
-        raw(gateway["no receiver"]): (bytes(GATEWAY.address), 6008, "EmptyReceiver"),
-        raw(gateway["again"]): (bytes(32), 0, '{"InstructionError":[0,{"Custom":0}]}'),
-        raw(vrf["twice"]): (bytes(32), 0, '{"InstructionError":[0,{"Custom":0}]}'),
-        raw(vrf["newer"]): (bytes(VRF.address), 101, "InstructionFallbackNotFound"),
+        gateway["no receiver"]: (str(GATEWAY.address), 6008, "EmptyReceiver"),
+        gateway["again"]: ("1" * 32, 0, unnamed),
+        vrf["twice"]: ("1" * 32, 0, unnamed),
+        vrf["newer"]: (str(VRF.address), 101, "InstructionFallbackNotFound"),
     }
+    newer = get(f"failed-transactions?program={VRF.address}&limit=1")
+    assert newer == get("failed-transactions?error=InstructionFallbackNotFound")
+    where = client.transaction(vrf["newer"])
+    assert (newer[0]["height"], newer[0]["block_time"]) == (
+        where["slot"], where["blockTime"],
+    )  # fmt: skip
     told = [json.loads(line) for line in say("verify", "--json").splitlines()]
     assert {"projection": "depositors", "differences": []} in told
     assert {"projection": "seeds", "differences": []} in told

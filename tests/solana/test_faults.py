@@ -242,6 +242,23 @@ def test_forks_come_by_seed(told):
     assert 3 < chain.call("devnet_state")["forks"] - before < 20
 
 
+def test_a_node_that_pruned_its_history_says_from_where_on_it_has_blocks(told):
+    chain, signatures = told
+    slots = {each["slot"] for each in listed(chain)}
+    first = max(slots)
+    [gone, *_] = [e["signature"] for e in listed(chain) if e["slot"] < first]
+    chain.fault(kind="prune", first=first, times=0)
+
+    assert chain.call("getFirstAvailableBlock") == first
+    assert {each["slot"] for each in listed(chain)} == {first}
+    assert chain.call("getBlocks", 0, first, {"commitment": "confirmed"}) == [first]
+    assert chain.transaction(gone) is None
+    asked = {"searchTransactionHistory": True}
+    assert chain.call("getSignatureStatuses", [gone], asked)["value"] == [None]
+    with pytest.raises(RpcError, match=f"First available block: {first}"):
+        chain.call("getBlock", first - 1, {"commitment": "confirmed"})
+
+
 def test_a_fault_concerns_no_steering(told):
     chain, _ = told
     chain.fault(kind="cut", times=0)
