@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from db import blocks, coverage, sources
 from db.blocks import Header
 from db.commands.evm.watching import watched
+from db.declare.fields import Encoding
 from db.diagnosis import Ailment
 from db.engine import Refused
 from db.errors import DatabaseError, LostPlace
@@ -101,8 +102,9 @@ async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
         assert row is not None
         expected = pinned or row.genesis
         if expected is not None and expected != genesis.hash:
+            shown = Encoding.of_chain(row.chain_id).text
             raise FinalityViolated(
-                f"block 0 is 0x{genesis.hash.hex()} and was 0x{expected.hex()}: this "
+                f"block 0 is {shown(genesis.hash)} and was {shown(expected)}: this "
                 "is another chain, or it was started anew. Point the settings at the "
                 "right endpoint; for a new chain use another name or another database."
             )

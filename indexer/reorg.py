@@ -6,6 +6,7 @@ from sqlalchemy import Engine
 
 from db import blocks
 from db.blocks import Header
+from db.declare.fields import Encoding
 from db.position import MAX_HEIGHT
 from indexer.errors import Contradiction, Late, Permanent
 from indexer.source import Source
@@ -105,9 +106,10 @@ async def _violation(
             lowest, theirs = tried, found
     if theirs is None:
         raise _lacks(lowest.height)
+    shown = Encoding.of_chain(source.chain_id).text
     return FinalityViolated(
-        f"block {lowest.height} is final and was written as 0x{lowest.hash.hex()}, but "
-        f"the endpoint now has 0x{theirs.hash.hex()}, and other blocks above it: it is "
+        f"block {lowest.height} is final and was written as {shown(lowest.hash)}, but "
+        f"the endpoint now has {shown(theirs.hash)}, and other blocks above it: it is "
         "on another chain, or the chain was started anew. Nothing was changed. Find "
         "out which is right (another endpoint, the validators); if the new one is, run "
         f"`chainfold rewind {source.name} {same + 1}`, which undoes all that differs"

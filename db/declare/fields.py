@@ -59,6 +59,11 @@ class Encoding(enum.Enum):
     HEX = "hex"  # 0x and two digits a byte
     BASE58 = "base58"  # the alphabet of Bitcoin, which Solana has too
 
+    @classmethod
+    def of_chain(cls, chain_id: str) -> "Encoding":
+        """The form of the hashes and addresses of a chain, by its id in CAIP-2."""
+        return cls.BASE58 if chain_id.startswith("solana:") else cls.HEX
+
     def text(self, value: bytes) -> str:
         """The text of some bytes."""
         return to_base58(value) if self is Encoding.BASE58 else "0x" + value.hex()

@@ -166,7 +166,7 @@ class ChainSettings:
     @property
     def encoding(self) -> Encoding:
         """The text form of its addresses and hashes."""
-        return Encoding.BASE58 if self.namespace == SOLANA else Encoding.HEX
+        return Encoding.of_chain(self.id)
 
 
 @dataclass(frozen=True, slots=True)
