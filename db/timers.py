@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     cast,
     delete,
+    exists,
     func,
     insert,
     literal,
@@ -93,6 +94,19 @@ def note_due(
             source=source, name=name, row=row.text, moment=row.moment, done_at=now
         )
     )
+
+
+def rests(connection: Connection, each: Schedule, now: datetime) -> bool:
+    """Whether a schedule's time is known and to come, and nobody asked for a run."""
+    asked = select(schedule_request.c.id).where(schedule_request.c.name == each.id)
+    query = select(
+        exists().where(
+            schedule.c.name == each.id, schedule.c.rule == each.rule,
+            schedule.c.zone == each.zone, schedule.c.next_at > now,
+        )
+        & ~asked.exists()
+    )  # fmt: skip
+    return bool(connection.scalar(query))
 
 
 def lock_schedule(connection: Connection, each: Schedule, now: datetime) -> datetime:

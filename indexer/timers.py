@@ -16,8 +16,10 @@ from db import blocks, outbox, sources, timers
 from db.coverage import Stream
 from db.declare import Command
 from db.declare.timers import LAST, WALL, Asked, Due, Schedule
+from db.engine import Refused
 from db.journal.append import Actor
 from db.journal.head import SOURCE
+from db.reads import ReadError
 from db.reads.tables import ReadTables
 from db.registry import Registry
 from db.timers import DueRow
@@ -50,16 +52,25 @@ def _give(of: Reacting, each: Due, now: datetime) -> int:
         final = whole_and_final(connection, of)
         if final is None:
             return 0
-        outbox.lock_reaction(connection, of.id, f"due:{each.id}")
         as_of = None if of.id == SOURCE else final
         seconds = int(now.timestamp())
         tables = ReadTables(
             connection, of.id, as_of=as_of, plan=of.streams,
             time=seconds if each.clock == WALL else _time(connection, of, final),
         )  # fmt: skip
+        if not timers.due_rows(connection, of.id, each, tables.time, 1):
+            return 0
+        outbox.lock_reaction(connection, of.id, f"due:{each.id}")
         given = 0
         for row in timers.due_rows(connection, of.id, each, tables.time, BUNDLE):
-            given += _give_row(connection, of, each, row, tables, now)
+            try:
+                with connection.begin_nested():
+                    given += _give_row(connection, of, each, row, tables, now)
+            except (ReadError, Refused):
+                raise  # it is the database's trouble, and no row's
+            except Exception:
+                # It is given again in the next pass; the others must not wait for it.
+                log.exception("due_failed timer=%s row=%s", each.id, row.text)
     return given
 
 
@@ -78,7 +89,6 @@ def _give_row(
     if any(getattr(seen, name) not in values for name, values in each.when.items()):
         return False
     cause = f"due:{each.id}@{row.text}:{row.moment}"
-
     for item in each.ask(seen, tables):
         ask(
             connection,
@@ -125,6 +135,8 @@ def _run_next(
 ) -> bool:
     """Run a schedule once, if its time has come or a person asked for it."""
     with engine.begin() as connection:
+        if timers.rests(connection, each, now):
+            return False
         next_at = timers.lock_schedule(connection, each, now)
         asked_by = timers.take_request(connection, each.id)
         at = now if asked_by else next_at

@@ -165,6 +165,28 @@ def test_entries_are_reacted_to_in_order_and_once(engine):
     assert run_due(journal, now) == run_reactions(journal) == 0
 
 
+def test_a_row_that_cannot_be_given_keeps_no_other_waiting(engine, monkeypatch):
+    journal = Journal(engine, REGISTRY)
+    now = datetime.fromtimestamp(1000, UTC)
+    for number in (1, 2, 3):
+        lend(engine, f"book {number}", number * 100)
+
+    def picky(book, tables):
+        if book.book == "book 1" and not mended:
+            raise KeyError(book.book)
+        yield Reminded(book=book.book, loans=0)
+
+    mended = False
+    with monkeypatch.context() as patch:
+        patch.setitem(REGISTRY.dues, remind.id, replace(remind, ask=picky))
+        given = run_due(journal, now)
+        mended = True
+        later = run_due(journal, now)
+
+    assert (given, later) == (2, 1)
+    assert reminded(engine) == ["book 2", "book 3", "book 1"]
+
+
 def test_a_row_is_due_again_at_another_moment_and_not_before_it(engine):
     journal = Journal(engine, REGISTRY)
     lend(engine, "Emma", 500)
@@ -200,7 +222,7 @@ def test_what_dies_before_its_end_has_done_nothing(engine, monkeypatch):
     assert len(reminded(engine)) == 3
 
 
-class Killed(Exception):
+class Killed(BaseException):
     """The process died here."""
 
 
