@@ -27,8 +27,8 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 	@touch $@
 
 devchain: $(STAMP)  ## install the development chains' nodes and compilers
-	@$(BIN)/python -c "from ops.devnet.toolchain import ensure_toolchain; ensure_toolchain()"
-	@$(BIN)/python -c "from ops.devnet.solana.environment import ensure; ensure('node')"
+	@$(BIN)/python -c "from devnet.toolchain import ensure_toolchain; ensure_toolchain()"
+	@$(BIN)/python -c "from devnet.solana.environment import ensure; ensure('node')"
 
 demo: devchain  ## run the whole thing on a chain of your own
 	$(BIN)/chainfold demo
@@ -79,7 +79,7 @@ lock: $(STAMP)  ## choose the newest versions that go together
 
 clean:  ## remove what can be made again; data in .chainfold stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
-		.import_linter_cache .hypothesis ops/devnet/node_modules \
-		ops/devnet/solana/.environments tests/solana/surfpool/node_modules \
+		.import_linter_cache .hypothesis devnet/node_modules \
+		devnet/solana/.environments tests/solana/surfpool/node_modules \
 		tests/solana/programs/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

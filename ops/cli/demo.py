@@ -5,8 +5,8 @@ from pathlib import Path
 
 import click
 
+from ops.cli.clone import from_clone
 from ops.cli.context import State, pass_state
-from ops.demo import run_demo
 
 
 @click.command()
@@ -26,5 +26,6 @@ def demo(
     state: State, folder: Path, port: int, seconds: float | None, seed: int
 ) -> None:
     """Run a chain with made-up crowdfunding on it, index it live, serve it as JSON."""
+    run_demo = from_clone("examples.crowdfunding.demo").run_demo
     wrong = run_demo(folder, port=port, seconds=seconds, seed=seed, say=click.echo)
     sys.exit(1 if wrong else 0)

@@ -1,18 +1,15 @@
 """`devnet`: development chains, with the contracts on one and business on that."""
 
-import importlib
 import signal
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ops.devnet.deploy import Deployment
-from ops.devnet.run import DEPLOYMENT, up
-from ops.devnet.traffic import Traffic
+from ops.cli.clone import from_clone
 from ops.errors import OperationError
+
+DEPLOYMENT = "devnet.json"
 
 
 @click.group()
@@ -45,6 +42,7 @@ def devnet_up(
             f"{out / 'chainfold.toml'} exists: choose another --out, or add --force."
         )
     out.mkdir(parents=True, exist_ok=True)
+    up = from_clone("devnet.run").up
     anvil, deployment = up(port, chain_id, block_time, out)
     try:
         click.echo(f"chain {deployment.chain_id} at {anvil.url}")
@@ -75,7 +73,9 @@ def devnet_traffic(seed: int, steps: int, path: Path) -> None:
     """Play seeded business on the chain: issuers, campaigns, refunds, certificates."""
     if not path.exists():
         raise OperationError(f"{path} is not there: run `chainfold devnet up` first.")
-    tally = Traffic(Deployment.from_json(path.read_text()), seed=seed).play(steps)
+    deployment = from_clone("devnet.deploy").Deployment.from_json(path.read_text())
+    traffic = from_clone("examples.crowdfunding.traffic").Traffic
+    tally = traffic(deployment, seed=seed).play(steps)
     click.echo(
         f"{tally.steps} steps, {tally.transactions} transactions, {tally.logs} logs"
     )
@@ -107,7 +107,7 @@ def devnet_fakenode(
     chain_id: int, block_time: float,
 ) -> None:  # fmt: skip
     """Serve a made-up chain as one kind of node does, with its limits and faults."""
-    run = _fakenode()
+    run = from_clone("fakenode.run")
     if profile not in run.PROFILES:
         raise OperationError(
             f"no profile {profile!r}: one of {', '.join(run.PROFILES)}"
@@ -145,13 +145,14 @@ def devnet_fakenode(
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def devnet_solana(port: int, slot_ms: int, finalized_after: int, seed: int) -> None:
     """Serve a Solana chain with the program `ledger` on it, until Ctrl-C."""
-    from ops.devnet.solana import ledger
-    from ops.devnet.solana.run import NodeOptions, SolanaNode
-
-    options = NodeOptions(slot_ms=slot_ms, finalized_after=finalized_after, seed=seed)
+    run = from_clone("devnet.solana.run")
+    ledger = from_clone("devnet.solana.ledger")
+    options = run.NodeOptions(
+        slot_ms=slot_ms, finalized_after=finalized_after, seed=seed
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with SolanaNode(options, port=port) as node:
+        with run.SolanaNode(options, port=port) as node:
             click.echo(f"JSON-RPC at {node.url}, WebSocket at {node.ws_url}")
             click.echo(f"  ledger {ledger.PROGRAM}")
             click.echo("Ctrl-C ends the chain")
@@ -160,18 +161,3 @@ def devnet_solana(port: int, slot_ms: int, finalized_after: int, seed: int) -> N
         raise OperationError("the chain has ended by itself; start it again")
     except KeyboardInterrupt:
         click.echo("ended")
-
-
-def _fakenode() -> Any:
-    """The conformance node's module that serves; it is there in a clone alone."""
-    root = Path(__file__).parents[2]
-    if (root / "fakenode").is_dir() and str(root) not in sys.path:
-        sys.path.append(str(root))
-    try:
-        return importlib.import_module("fakenode.run")
-    except ModuleNotFoundError:
-        raise OperationError(
-            "the conformance node is no part of the installed package: in a clone of "
-            "the repository run `make install`, then `.venv/bin/chainfold devnet "
-            "fakenode`."
-        ) from None

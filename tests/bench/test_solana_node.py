@@ -7,10 +7,10 @@ import time
 import pytest
 from solders.pubkey import Pubkey
 
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.ledger import Entry
-from ops.devnet.solana.run import NodeOptions, SolanaNode
+from devnet.solana import ledger
+from devnet.solana.client import Devnet
+from devnet.solana.ledger import Entry
+from devnet.solana.run import NodeOptions, SolanaNode
 
 CONFIRMED = {"commitment": "confirmed", "maxSupportedTransactionVersion": 1}
 COUNT, BATCH = 2_000, 20

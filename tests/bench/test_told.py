@@ -20,12 +20,17 @@ from db.engine import connect
 from db.listen import Listener
 from db.registry import Registry
 from db.schema import migrate
+from devnet.run import up
+from examples.crowdfunding.cast import (
+    hire_signers,
+    hire_staff,
+    signer_section,
+    variable_of,
+)
+from examples.crowdfunding.tour import Person
 from helpers import servers
-from ops.demo_cast import hire_signers, hire_staff, signer_section, variable_of
-from ops.devnet.run import up
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.ports import free_port
-from ops.tour import Person
 
 pytestmark = [pytest.mark.bench, pytest.mark.chain]
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from devnet.deploy import Deployment, deploy
 from helpers.edge import EdgeNetwork, EdgeUnavailable, edge_program
-from ops.devnet.deploy import Deployment, deploy
 
 
 @pytest.fixture(scope="module")

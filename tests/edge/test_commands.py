@@ -25,19 +25,19 @@ from db.domains.crowdfunding.commands import DeactivateIssuer, RegisterIssuer
 from db.domains.crowdfunding.roles import INVESTOR
 from db.journal.append import Actor
 from db.schema import migrate
+from devnet.client import GAS_PRICE
+from devnet.deploy import dev_key
+from examples.crowdfunding.cast import ROLES
+from examples.crowdfunding.tour import ETB, Person, Tour, Wallet
 from helpers.edge import CHAIN_ID, Sender, receipts_of, send_all, wait_until
 from helpers.processes import Group
 from helpers.servers import engine_on, fresh_database
 from indexer.follow import Behind, CaughtUp, step
 from ops.commanding import now, open_signer_context
-from ops.demo_cast import ROLES
-from ops.devnet.client import GAS_PRICE
-from ops.devnet.deploy import dev_key
 from ops.indexing import declared, open_chain
 from ops.intake import open_intake
 from ops.ports import free_port
 from ops.settings import load_settings
-from ops.tour import ETB, Person, Tour, Wallet
 
 pytestmark = [pytest.mark.chain, pytest.mark.edge]
 

@@ -15,12 +15,12 @@ from db.position import BlockRange
 from db.proofs import HeaderProof, LogsProof, Proof
 from db.schema import migrate
 from db.status import chain_status
+from devnet.deploy import dev_account
 from helpers.edge import Sender, receipts_of, send_all
 from helpers.servers import engine_on, fresh_database
 from helpers.tables import problems
 from indexer.audit import Audit, audit
 from indexer.follow import Behind, CaughtUp, step
-from ops.devnet.deploy import dev_account
 from ops.indexing import declared, open_chain
 from ops.settings import load_settings
 

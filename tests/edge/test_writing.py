@@ -13,7 +13,7 @@ from commands.evm.node import Mined, Reverted
 from commands.evm.nodes.pool import Nodes
 from commands.evm.reasons import why_failed
 from db.commands.evm.failures import FailedCall
-from ops.devnet.deploy import dev_account, dev_key
+from devnet.deploy import dev_account, dev_key
 
 pytestmark = [pytest.mark.chain, pytest.mark.edge]
 

@@ -23,10 +23,10 @@ import abis
 from db.commands.accept import Request, accept
 from db.commands.evm.tags import tag_of
 from db.engine import connect
-from ops.devnet.anvil import AnvilOptions
-from ops.devnet.deploy import deploy, dev_account, dev_key
-from ops.devnet.rpc import Rpc, UnreachableError
-from ops.devnet.toolchain import anvil_path
+from devnet.anvil import AnvilOptions
+from devnet.deploy import deploy, dev_account, dev_key
+from devnet.rpc import Rpc, UnreachableError
+from devnet.toolchain import anvil_path
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.ports import free_port
 

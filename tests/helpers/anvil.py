@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from ops.devnet.anvil import Anvil
-from ops.devnet.client import Chain, Contract, Receipt, RevertedError
-from ops.devnet.codec import Refusal, bytes32
-from ops.devnet.deploy import Deployment
-from ops.devnet.run import up
+from devnet.anvil import Anvil
+from devnet.client import Chain, Contract, Receipt, RevertedError
+from devnet.codec import Refusal, bytes32
+from devnet.deploy import Deployment
+from devnet.run import up
 
 ETHER = 10**18
 DAY = 86_400

@@ -32,9 +32,9 @@ from typing import Any, Self
 
 from eth_account import Account
 
-from ops.devnet.client import GAS_PRICE, Contract
-from ops.devnet.deploy import CALL_GAS, dev_account, dev_key
-from ops.devnet.rpc import Rpc, UnreachableError
+from devnet.client import GAS_PRICE, Contract
+from devnet.deploy import CALL_GAS, dev_account, dev_key
+from devnet.rpc import Rpc, UnreachableError
 from ops.embedded import child
 from ops.ports import HOST
 

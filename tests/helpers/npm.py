@@ -8,7 +8,7 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-from ops.devnet.toolchain import ToolchainError, node_command, npm_command
+from devnet.toolchain import ToolchainError, node_command, npm_command
 
 
 class NpmUnavailable(Exception):

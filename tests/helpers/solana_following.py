@@ -17,6 +17,9 @@ from db.declare import Event, Key, Program, Projection, Sum, Uint
 from db.declare import Pubkey as PubkeyField
 from db.declare.solana.bare import declare_program
 from db.registry import Registry
+from devnet.solana import ledger, version1
+from devnet.solana.client import Devnet
+from devnet.solana.ledger import Entry
 from idl import load_idl
 from indexer.chain import Chain
 from indexer.errors import Retryable
@@ -26,9 +29,6 @@ from indexer.solana.client import SolanaClient, identity
 from indexer.solana.listing import Listing
 from indexer.solana.source import SolanaSource
 from indexer.streams import Wanted, plan_streams
-from ops.devnet.solana import ledger, version1
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.ledger import Entry
 
 ADDRESS = bytes(ledger.PROGRAM)
 program = Program("ledger")

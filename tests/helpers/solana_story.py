@@ -22,15 +22,15 @@ from solders.system_program import ID as SYSTEM
 from solders.system_program import TransferParams, transfer
 from solders.transaction import VersionedTransaction
 
-from ops.devnet.solana import ledger, version1
-from ops.devnet.solana.client import (
+from devnet.solana import ledger, version1
+from devnet.solana.client import (
     TOKEN,
     Client,
     associated,
     mint_to,
     pay_tokens,
 )
-from ops.devnet.solana.ledger import Entry
+from devnet.solana.ledger import Entry
 
 TABLES = Pubkey.from_string("AddressLookupTab1e1111111111111111111111111")
 MEMO = Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr")

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from devnet.programs.build import PACKAGE
+from devnet.solana import ledger
+from devnet.toolchain import node_command
 from helpers import npm
 from helpers.npm import NpmUnavailable
-from ops.devnet.programs.build import PACKAGE
-from ops.devnet.solana import ledger
-from ops.devnet.toolchain import node_command
 
 HOME = Path(__file__).parents[1] / "solana" / "surfpool"
 SLOT_MS = 100

@@ -20,10 +20,10 @@ from db.domains.crowdfunding.commands import DraftCampaign
 from db.domains.crowdfunding.entries import CampaignDrafted
 from db.domains.crowdfunding.projections import CampaignDraft, Issuer
 from db.domains.crowdfunding.rules import is_own_issuer
+from devnet.deploy import dev_account, dev_key
+from devnet.run import up
 from idl.parse import DIRECTORY as IDLS
 from ops.cli.main import main
-from ops.devnet.deploy import dev_account, dev_key
-from ops.devnet.run import up
 from ops.ports import free_port
 from ops.scaffold import write_domain
 from ops.stories import Chain, Story

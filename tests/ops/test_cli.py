@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from abis import load_artifact
+from devnet.run import up
+from examples.crowdfunding.traffic import Traffic
 from ops.cli.main import Commands, main
-from ops.devnet.run import up
-from ops.devnet.traffic import Traffic
 from ops.ports import free_port
 
 COMMAND = Path(sys.executable).parent / "chainfold"

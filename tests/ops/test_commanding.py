@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import text
 
 from db.engine import connect
-from ops.devnet.anvil import Anvil
-from ops.devnet.deploy import dev_account, dev_key
-from ops.devnet.run import up
+from devnet.anvil import Anvil
+from devnet.deploy import dev_account, dev_key
+from devnet.run import up
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.settings import load_settings
 

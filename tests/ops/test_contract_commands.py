@@ -10,8 +10,8 @@ import pytest
 from abis import load_artifact
 from db.declare import Address, Blob, DeclarationError, Uint
 from db.declare.evm.call import EvmCallSpec
-from ops.devnet.deploy import dev_account, dev_key
-from ops.devnet.run import up
+from devnet.deploy import dev_account, dev_key
+from devnet.run import up
 from ops.indexing import declared
 from ops.ports import free_port
 from ops.settings import SettingsError, load_settings

@@ -7,11 +7,11 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from devnet.run import up
+from examples.crowdfunding.demo import do_business
+from examples.crowdfunding.traffic import Traffic
 from helpers.processes import Group, listens, live, wait_until
 from ops.cli.main import main
-from ops.demo import do_business
-from ops.devnet.run import up
-from ops.devnet.traffic import Traffic
 from ops.ports import free_port
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow]

@@ -3,6 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
+from devnet.anvil import Anvil, AnvilOptions
 from helpers.bare import (
     chain_text,
     code_that_logs,
@@ -14,7 +15,6 @@ from helpers.bare import (
 )
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from ops.cli.main import main
-from ops.devnet.anvil import Anvil, AnvilOptions
 
 GONE = event("Gone")
 

@@ -20,9 +20,9 @@ from sqlalchemy.pool import NullPool
 
 from db.position import BlockRange
 from db.registry import Registry
+from devnet.run import up
+from examples.crowdfunding.traffic import Traffic
 from helpers import servers
-from ops.devnet.run import up
-from ops.devnet.traffic import Traffic
 from ops.jobs import QUEUE, _Errand
 
 COMMAND = Path(sys.executable).parent / "chainfold"

@@ -16,8 +16,8 @@ from db.engine import connect
 from db.journal.append import Actor, append
 from db.journal.audit.entries import SecurityEvent
 from db.registry import Registry
-from ops.devnet.deploy import dev_account, dev_key
-from ops.devnet.run import up
+from devnet.deploy import dev_account, dev_key
+from devnet.run import up
 from ops.embedded.postgres import EmbeddedPostgres
 
 COMMAND = Path(sys.executable).parent / "chainfold"

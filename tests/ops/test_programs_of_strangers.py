@@ -11,13 +11,13 @@ from sqlalchemy import text
 
 from api.app import create_app
 from db import reads
+from devnet.solana.client import Client, TransactionFailedError
+from devnet.solana.run import NodeOptions, SolanaNode
 from helpers import servers, strangers
 from helpers.npm import NpmUnavailable
 from helpers.strangers import GATEWAY, VRF
 from idl.base58 import from_base58
 from ops.cli.main import main
-from ops.devnet.solana.client import Client, TransactionFailedError
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 from ops.indexing import declared, streams
 from ops.settings import load_settings
 

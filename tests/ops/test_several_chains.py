@@ -10,6 +10,7 @@ from db.reads import read_engine
 from db.registry import Registry
 from db.sql.columns import state_name
 from db.status import chain_status
+from devnet.anvil import Anvil, AnvilOptions
 from helpers.bare import (
     chain_text,
     code_that_logs,
@@ -29,7 +30,6 @@ from helpers.rpc import FakeEvmChain, FakeRpcServer
 from helpers.tables import problems
 from indexer.verify import run_verification
 from indexer.writer import rewind
-from ops.devnet.anvil import Anvil, AnvilOptions
 from ops.indexing import declared, streams
 
 CHAINS = {"main": 31337, "side": 31338}

@@ -9,11 +9,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from db.engine import connect
+from devnet.deploy import dev_account, dev_key
+from devnet.run import up
+from examples.crowdfunding.traffic import Traffic
 from helpers.processes import Group, wait_until
 from helpers.servers import fresh_database
-from ops.devnet.deploy import dev_account, dev_key
-from ops.devnet.run import up
-from ops.devnet.traffic import Traffic
 from ops.errors import OperationError
 from ops.intake import open_intake
 from ops.ports import free_port

@@ -8,17 +8,17 @@ from click.testing import CliRunner
 from solders.keypair import Keypair
 from sqlalchemy import text
 
+from devnet.programs.build import program
+from devnet.solana import ledger
+from devnet.solana.client import Devnet
+from devnet.solana.ledger import Entry
+from devnet.solana.run import NodeOptions, SolanaNode
 from helpers import servers
 from helpers.processes import Group, wait_until
 from idl.parse import DIRECTORY
 from indexer.rpc.refusals import LASTING
 from indexer.solana.client import classify
 from ops.cli.main import main
-from ops.devnet.programs.build import program
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.ledger import Entry
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 from ops.ports import free_port
 
 pytestmark = pytest.mark.chain

@@ -10,12 +10,12 @@ from api.app import create_app
 from db import reads
 from db.schema import migrate
 from db.sql.verify import differences
+from devnet.solana import ledger
+from devnet.solana.client import Client, TransactionFailedError
+from devnet.solana.ledger import Entry
+from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.bare import settings_of
 from idl.parse import DIRECTORY
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Client, TransactionFailedError
-from ops.devnet.solana.ledger import Entry
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 from ops.indexing import declared, streams
 from ops.running import catch_up
 

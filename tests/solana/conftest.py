@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.run import NodeOptions, SolanaNode
+from devnet.solana.client import Devnet
+from devnet.solana.run import NodeOptions, SolanaNode
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.devnet.programs.build import IDL, PACKAGE
-from ops.devnet.solana import environment
+from devnet.programs.build import IDL, PACKAGE
+from devnet.solana import environment
 
 LIVES = 25
 

@@ -22,9 +22,9 @@ from solders.rpc.responses import SendTransactionResp
 from solders.signature import Signature
 from solders.transaction_status import TransactionConfirmationStatus
 
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import associated
-from ops.devnet.solana.ledger import Entry
+from devnet.solana import ledger
+from devnet.solana.client import associated
+from devnet.solana.ledger import Entry
 
 pytestmark = pytest.mark.chain
 

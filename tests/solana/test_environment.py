@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ops.devnet.solana import environment
+from devnet.solana import environment
 
 
 @pytest.fixture

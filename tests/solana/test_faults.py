@@ -7,11 +7,11 @@ import http.client
 import pytest
 from solders.pubkey import Pubkey
 
-from ops.devnet.programs.build import program
-from ops.devnet.rpc import RpcError, UnreachableError
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.ledger import Entry
+from devnet.programs.build import program
+from devnet.rpc import RpcError, UnreachableError
+from devnet.solana import ledger
+from devnet.solana.client import Devnet
+from devnet.solana.ledger import Entry
 
 pytestmark = pytest.mark.chain
 CONFIRMED = {"commitment": "confirmed"}

@@ -15,10 +15,10 @@ from solders.pubkey import Pubkey
 from solders.transaction import Transaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
-from ops.devnet.programs.build import BuildError, build, program
-from ops.devnet.programs.link import LinkError, link
-from ops.devnet.solana import ledger
-from ops.devnet.solana.ledger import Entry
+from devnet.programs.build import BuildError, build, program
+from devnet.programs.link import LinkError, link
+from devnet.solana import ledger
+from devnet.solana.ledger import Entry
 from test_architecture import ROOT
 
 ID = bytes(range(32))
@@ -241,7 +241,7 @@ def test_a_changed_program_is_not_used(monkeypatch, tmp_path):
     (tmp_path / "ledger.so").write_bytes(data[:-1] + b"\1")
     digest = hashlib.sha256(data).hexdigest()
     (tmp_path / "ledger.so.sha256").write_text(f"{digest}  ledger.so\n")
-    monkeypatch.setattr("ops.devnet.programs.build.PACKAGE", tmp_path)
+    monkeypatch.setattr("devnet.programs.build.PACKAGE", tmp_path)
 
     with pytest.raises(BuildError, match=r"ops\.devnet\.programs\.build"):
         program("ledger")
@@ -259,7 +259,7 @@ def test_a_changed_program_is_not_used(monkeypatch, tmp_path):
 def test_what_cannot_run_is_not_linked(monkeypatch, tmp_path, source, words):
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "ledger.c").write_text(source)
-    monkeypatch.setattr("ops.devnet.programs.build.PACKAGE", tmp_path)
+    monkeypatch.setattr("devnet.programs.build.PACKAGE", tmp_path)
 
     with pytest.raises(LinkError, match=words):
         build("ledger")
@@ -274,7 +274,7 @@ def test_what_is_no_object_is_not_linked():
 def test_c_that_does_not_compile_is_told(monkeypatch, tmp_path):
     (tmp_path / "ledger").mkdir()
     (tmp_path / "ledger" / "ledger.c").write_text("int entrypoint(")
-    monkeypatch.setattr("ops.devnet.programs.build.PACKAGE", tmp_path)
+    monkeypatch.setattr("devnet.programs.build.PACKAGE", tmp_path)
 
     with pytest.raises(BuildError, match="error: expected"):
         build("ledger")

@@ -18,14 +18,14 @@ from solders.message import to_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, transfer
 
+from devnet.programs.build import PACKAGE, program
+from devnet.rpc import Rpc, RpcError
+from devnet.solana import ledger, version1
+from devnet.solana.client import Devnet, TransactionFailedError
+from devnet.solana.environment import ensure
+from devnet.solana.ledger import Entry
+from devnet.solana.run import NodeOptions, SolanaNode, SolanaNodeError
 from helpers.processes import COMMAND
-from ops.devnet.programs.build import PACKAGE, program
-from ops.devnet.rpc import Rpc, RpcError
-from ops.devnet.solana import ledger, version1
-from ops.devnet.solana.client import Devnet, TransactionFailedError
-from ops.devnet.solana.environment import ensure
-from ops.devnet.solana.ledger import Entry
-from ops.devnet.solana.run import NodeOptions, SolanaNode, SolanaNodeError
 from ops.ports import free_port, port_is_free
 from test_architecture import ROOT
 

@@ -10,10 +10,10 @@ import pytest
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType
 from solders.keypair import Keypair
 
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.ledger import Entry
-from ops.devnet.solana.run import SolanaNode
+from devnet.solana import ledger
+from devnet.solana.client import Devnet
+from devnet.solana.ledger import Entry
+from devnet.solana.run import SolanaNode
 
 pytestmark = pytest.mark.chain
 CONFIRMED = {"commitment": "confirmed"}

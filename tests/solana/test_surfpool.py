@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from solders.keypair import Keypair
 
+from devnet.programs.build import program
+from devnet.solana import ledger
+from devnet.solana.client import Client, Devnet
+from devnet.solana.run import NodeOptions, SolanaNode
 from helpers import solana_story
 from helpers.surfpool import SurfpoolUnavailable, surfpool
 from helpers.surfpool_differences import DIFFERENCES
-from ops.devnet.programs.build import program
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Client, Devnet
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 
 pytestmark = [pytest.mark.slow, pytest.mark.chain]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from db.schema import migrate
+from devnet.solana.client import Devnet
+from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.solana_following import REGISTRY, Town
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 
 
 @pytest.fixture

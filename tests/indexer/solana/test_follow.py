@@ -17,6 +17,11 @@ from db.declare.solana.bare import declare_program
 from db.position import BlockRange
 from db.registry import Registry
 from db.schema import migrate
+from devnet.programs import build
+from devnet.solana import ledger
+from devnet.solana.client import Devnet
+from devnet.solana.ledger import Entry
+from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.solana_following import (
     ADDRESS,
     AUTHOR,
@@ -34,11 +39,6 @@ from indexer.errors import Late, Permanent
 from indexer.follow import CaughtUp, Reorged, Wrote
 from indexer.rpc.endpoint import Health
 from indexer.solana.assemble import FollowedProgram
-from ops.devnet.programs import build
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.ledger import Entry
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 from test_architecture import ROOT
 
 pytestmark = pytest.mark.chain

@@ -14,13 +14,13 @@ import pytest
 import indexer.solana.listing as listing_module
 import indexer.solana.walk as walk_module
 from db.solana import listing as stored_module
+from devnet.solana.client import Devnet
+from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.solana_following import Town, catch_up, following, stored
 from indexer.errors import IndexerError
 from indexer.solana.assemble import Assembler
 from indexer.solana.listing import Walker
 from indexer.solana.source import SolanaSource
-from ops.devnet.solana.client import Devnet
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow]
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.devnet.anvil import GENESIS_TIMESTAMP, Anvil, AnvilError, AnvilOptions
-from ops.devnet.rpc import Rpc, RpcError, UnreachableError
+from devnet.anvil import GENESIS_TIMESTAMP, Anvil, AnvilError, AnvilOptions
+from devnet.rpc import Rpc, RpcError, UnreachableError
 
 pytestmark = pytest.mark.chain
 
@@ -150,7 +150,7 @@ def test_node_dies_with_a_parent_that_is_killed() -> None:
     """The parent starts it in a thread that ends first, which must not matter."""
     program = (
         "import threading, time\n"
-        "from ops.devnet.anvil import Anvil\n"
+        "from devnet.anvil import Anvil\n"
         "anvil = Anvil()\n"
         "starter = threading.Thread(target=anvil.start)\n"
         "starter.start(); starter.join()\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from devnet.codec import bytes32
 from helpers.anvil import (
     ACTIVE,
     CANCELLED,
@@ -18,7 +19,6 @@ from helpers.anvil import (
     moves,
     refused,
 )
-from ops.devnet.codec import bytes32
 
 pytestmark = pytest.mark.chain
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from devnet.client import Contract, Receipt
+from devnet.codec import bytes32
 from helpers.anvil import (
     ACTIVE,
     ETHER,
@@ -16,8 +18,6 @@ from helpers.anvil import (
     moves,
     refused,
 )
-from ops.devnet.client import Contract, Receipt
-from ops.devnet.codec import bytes32
 
 pytestmark = pytest.mark.chain
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from devnet.client import Contract, Receipt
 from helpers.anvil import ACTIVE, ETHER, World, refused
-from ops.devnet.client import Contract, Receipt
 
 pytestmark = pytest.mark.chain
 

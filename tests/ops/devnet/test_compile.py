@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 import abis
-from ops.devnet import compile as compiler
-from ops.devnet import describe
-from ops.devnet.codec import Interface
+from devnet import compile as compiler
+from devnet import describe
+from devnet.codec import Interface
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow]
 
@@ -33,7 +33,7 @@ def test_artifacts_are_rebuilt_byte_for_byte(
 
     assert set(kept) == set(rebuilt)
     for path, text in rebuilt.items():
-        assert kept[path] == text, f"{path}: run python -m ops.devnet.compile"
+        assert kept[path] == text, f"{path}: run python -m devnet.compile"
 
 
 def test_code_runs_on_a_chain_without_push0() -> None:

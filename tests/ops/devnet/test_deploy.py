@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from eth_utils.crypto import keccak
 
+from devnet.anvil import Anvil, AnvilOptions
+from devnet.deploy import Deployment, deploy, dev_account
+from devnet.run import up
+from examples.crowdfunding.traffic import Traffic
 from helpers.anvil import ETHER, World
-from ops.devnet.anvil import Anvil, AnvilOptions
-from ops.devnet.deploy import Deployment, deploy, dev_account
-from ops.devnet.run import up
-from ops.devnet.traffic import Traffic
 
 pytestmark = pytest.mark.chain
 
@@ -57,7 +57,7 @@ def test_failed_deployment_leaves_no_node(monkeypatch: pytest.MonkeyPatch) -> No
         started.append(url)
         raise RuntimeError("no")
 
-    monkeypatch.setattr("ops.devnet.run.deploy", fail)
+    monkeypatch.setattr("devnet.run.deploy", fail)
     with pytest.raises(RuntimeError, match="no"):
         up()
 

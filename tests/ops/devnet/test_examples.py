@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from devnet.client import Contract
 from helpers.anvil import World, refused
-from ops.devnet.client import Contract
 
 pytestmark = pytest.mark.chain
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from devnet.client import Contract
 from helpers.anvil import DAY, World, refused
-from ops.devnet.client import Contract
 
 pytestmark = pytest.mark.chain
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import orjson
 import pytest
 
-from ops.devnet.rpc import BATCH_MAX, Rpc, RpcError, UnreachableError
+from devnet.rpc import BATCH_MAX, Rpc, RpcError, UnreachableError
 
 
 class Node:

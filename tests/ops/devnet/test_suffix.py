@@ -13,10 +13,10 @@ import pytest
 
 from db.commands.evm.tags import tag_of
 from db.registry import Registry
+from devnet.client import Call
+from devnet.codec import bytes32
+from examples.crowdfunding.traffic import Traffic
 from helpers.anvil import World, fresh_world
-from ops.devnet.client import Call
-from ops.devnet.codec import bytes32
-from ops.devnet.traffic import Traffic
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow]
 

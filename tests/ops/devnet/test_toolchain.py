@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.devnet import toolchain
-from ops.devnet.toolchain import ToolchainError
+from devnet import toolchain
+from devnet.toolchain import ToolchainError
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_many_starters_install_once(
         toolchain, "_install", lambda where: (installs.append(where), install(where))
     )
     program = (
-        "import pathlib, sys; from ops.devnet import toolchain;"
+        "import pathlib, sys; from devnet import toolchain;"
         "toolchain.PACKAGE = pathlib.Path(sys.argv[1]);"
         "print(toolchain.anvil_path())"
     )
@@ -103,7 +103,7 @@ def test_many_starters_install_once(
         ],
         stdout=subprocess.PIPE,
         text=True,
-        cwd=Path(toolchain.__file__).parents[2],
+        cwd=Path(toolchain.__file__).parents[1],
     )
     found: list[Path] = []
     threads = [

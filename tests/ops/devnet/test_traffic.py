@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from abis import load_abi
+from devnet.anvil import Anvil, AnvilOptions
+from devnet.client import decode_log
+from devnet.codec import Event, bytes32
+from devnet.deploy import FOLLOWED, deploy
+from examples.crowdfunding.traffic import Tally, Traffic
 from helpers.anvil import World, fresh_world
-from ops.devnet.anvil import Anvil, AnvilOptions
-from ops.devnet.client import decode_log
-from ops.devnet.codec import Event, bytes32
-from ops.devnet.deploy import FOLLOWED, deploy
-from ops.devnet.traffic import Tally, Traffic
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow]
 

@@ -1,6 +1,6 @@
 """Builds the programs: C to a BPF object with Zig's clang, and that to a program.
 
-``python -m ops.devnet.programs.build`` writes ``<name>.so`` and its hash beside this
+``python -m devnet.programs.build`` writes ``<name>.so`` and its hash beside this
 file. The same source and compiler give the same bytes, which a test holds.
 """
 
@@ -15,12 +15,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ops.devnet.programs.link import link
-from ops.devnet.solana.environment import ensure
+from devnet.programs.link import link
+from devnet.solana.environment import ensure
 from ops.errors import OperationError
 
 PACKAGE = Path(__file__).resolve().parent
-IDL = PACKAGE.parents[2] / "idl"
+IDL = PACKAGE.parents[1] / "idl"
 PROGRAMS = ("ledger",)
 FLAGS = (
     "-target", "bpfel-freestanding", "-mcpu=v2", "-O2", "-std=c11", "-ffreestanding",
@@ -90,7 +90,7 @@ def program(name: str) -> bytes:
     if hashlib.sha256(data).hexdigest() != told:
         raise BuildError(
             f"{name}.so is not what {name}.so.sha256 says: run "
-            "`python -m ops.devnet.programs.build`, or restore both files"
+            "`python -m devnet.programs.build`, or restore both files"
         )
     return data
 

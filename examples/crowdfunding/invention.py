@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from eth_utils.crypto import keccak
 
-from ops.devnet.client import Call, Contract
+from devnet.client import Call, Contract
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from ops.devnet.process import Process
-from ops.devnet.rpc import Rpc, UnreachableError
-from ops.devnet.toolchain import anvil_path
+from devnet.process import Process
+from devnet.rpc import Rpc, UnreachableError
+from devnet.toolchain import anvil_path
 from ops.errors import OperationError
 from ops.ports import HOST, free_port, port_is_free
 

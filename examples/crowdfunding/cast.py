@@ -12,11 +12,11 @@ from api.auth.passwords import hash_password
 from commands.submit import new_id
 from db.accounts.accounts import create_account
 from db.declare import Role
+from devnet.client import Chain
+from devnet.deploy import Deployment
+from devnet.rpc import Rpc
+from examples.crowdfunding.tour import Person, Tour, Wallet
 from ops.commanding import now
-from ops.devnet.client import Chain
-from ops.devnet.deploy import Deployment
-from ops.devnet.rpc import Rpc
-from ops.tour import Person, Tour, Wallet
 
 BALANCE = 10**6 * 10**18
 # What each signer may do on the contracts.

@@ -1,4 +1,4 @@
-"""Compiles the Solidity sources into ``abis/``: run ``python -m ops.devnet.compile``.
+"""Compiles the Solidity sources into ``abis/``: run ``python -m devnet.compile``.
 
 ``contracts/*.sol`` become ``abis/crowdfunding/<Contract>.json`` and
 ``contracts/examples/*.sol`` become ``abis/examples/<Contract>.json``, and
@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 from typing import TypedDict
 
-from ops.devnet import describe
-from ops.devnet.toolchain import ensure_toolchain, node_command
+from devnet import describe
+from devnet.toolchain import ensure_toolchain, node_command
 from ops.errors import OperationError
 
 HERE = Path(__file__).resolve().parent
 CONTRACTS = HERE / "contracts"
-ABIS = HERE.parent.parent / "abis"
+ABIS = HERE.parent / "abis"
 COMPILE_SECONDS_MAX = 180
 
 DOMAINS = {".": "crowdfunding", "anchoring": "anchoring", "examples": "examples"}

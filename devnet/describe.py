@@ -1,7 +1,7 @@
 """Writes ``CONTRACTS.md``: what the contracts say and take, from their ABIs.
 
 The page's opening is kept as it is; everything from the first contract on is
-rewritten by ``python -m ops.devnet.compile``, and a test compares the two.
+rewritten by ``python -m devnet.compile``, and a test compares the two.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.devnet.anvil import GENESIS_TIMESTAMP, Anvil, AnvilOptions
-from ops.devnet.deploy import Deployment, deploy
+from devnet.anvil import GENESIS_TIMESTAMP, Anvil, AnvilOptions
+from devnet.deploy import Deployment, deploy
 
 DEPLOYMENT = "devnet.json"
 SETTINGS = "chainfold.toml"

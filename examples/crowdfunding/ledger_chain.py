@@ -10,10 +10,10 @@ from pathlib import Path
 
 from solders.keypair import Keypair
 
+from devnet.solana import ledger
+from devnet.solana.client import Client
+from devnet.solana.run import NodeOptions, SolanaNode
 from idl.parse import DIRECTORY
-from ops.devnet.solana import ledger
-from ops.devnet.solana.client import Client
-from ops.devnet.solana.run import NodeOptions, SolanaNode
 
 NAME = "solana"
 STEP_SECONDS = 1.0

@@ -17,10 +17,10 @@ from eth_account.hdaccount import key_from_seed, seed_from_mnemonic
 from eth_utils.crypto import keccak
 
 from abis import load_artifact
-from ops.devnet.anvil import MNEMONIC
-from ops.devnet.client import GAS_PRICE, Chain, Contract
-from ops.devnet.codec import created_address, interface
-from ops.devnet.rpc import Rpc
+from devnet.anvil import MNEMONIC
+from devnet.client import GAS_PRICE, Chain, Contract
+from devnet.codec import created_address, interface
+from devnet.rpc import Rpc
 from ops.errors import OperationError
 
 FEE_BPS = 250

@@ -17,7 +17,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import ID as SYSTEM_PROGRAM
 
-from ops.devnet.programs.build import interface
+from devnet.programs.build import interface
 
 KEYPAIR = Keypair.from_seed(sha256(b"chainfold development program: ledger").digest())
 """The program's key on a development chain: public, worth nothing."""

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
-from ops.devnet.business import Before, Business
-from ops.devnet.client import GAS_LIMIT, Chain, Contract, Receipt
-from ops.devnet.deploy import Deployment
-from ops.devnet.invention import DAY, ETHER, Action, Dice, People
-from ops.devnet.rpc import Rpc
-from ops.devnet.side_business import EscrowBusiness, TokenBusiness
+from devnet.client import GAS_LIMIT, Chain, Contract, Receipt
+from devnet.deploy import Deployment
+from devnet.rpc import Rpc
+from examples.crowdfunding.business import Before, Business
+from examples.crowdfunding.invention import DAY, ETHER, Action, Dice, People
+from examples.crowdfunding.side_business import EscrowBusiness, TokenBusiness
 from ops.errors import OperationError
 
 BLOCK_SECONDS = 2

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ops.devnet.codec import Event, Interface, Refusal, interface
-from ops.devnet.rpc import Rpc, RpcError
+from devnet.codec import Event, Interface, Refusal, interface
+from devnet.rpc import Rpc, RpcError
 from ops.errors import OperationError
 
 GAS_PRICE = 1_000_000_000

@@ -19,7 +19,7 @@ from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
 from solders.transaction import VersionedTransaction
 
-from ops.devnet.rpc import Rpc, RpcError
+from devnet.rpc import Rpc, RpcError
 from ops.errors import OperationError
 
 TOKEN = Pubkey.from_string("TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA")

@@ -26,9 +26,11 @@ from abis import load_abi
 from db.schema import migrate
 from db.sources import find
 from db.status import chain_status
-from indexer.verify import run_verification
-from ops.api_process import start_api
-from ops.demo_cast import (
+from devnet.deploy import Deployment
+from devnet.rpc import RpcError, UnreachableError
+from devnet.run import DOMAINS, up
+from devnet.toolchain import ensure_toolchain
+from examples.crowdfunding.cast import (
     Staff,
     hire_signers,
     hire_staff,
@@ -36,12 +38,10 @@ from ops.demo_cast import (
     take_tour,
     variable_of,
 )
-from ops.demo_solana import solana_chain
-from ops.devnet.deploy import Deployment
-from ops.devnet.rpc import RpcError, UnreachableError
-from ops.devnet.run import DOMAINS, up
-from ops.devnet.toolchain import ensure_toolchain
-from ops.devnet.traffic import Traffic
+from examples.crowdfunding.ledger_chain import solana_chain
+from examples.crowdfunding.traffic import Traffic
+from indexer.verify import run_verification
+from ops.api_process import start_api
 from ops.embedded.supervisor import Home
 from ops.errors import OperationError
 from ops.indexing import declared, streams

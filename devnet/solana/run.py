@@ -9,10 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ops.devnet.process import Process
-from ops.devnet.programs import build
-from ops.devnet.rpc import Rpc, UnreachableError
-from ops.devnet.solana.environment import PACKAGE, ensure
+from devnet.process import Process
+from devnet.programs import build
+from devnet.rpc import Rpc, UnreachableError
+from devnet.solana.environment import PACKAGE, ensure
 from ops.errors import OperationError
 from ops.ports import HOST, free_port, port_is_free
 

@@ -20,7 +20,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils.address import to_checksum_address
 
-from ops.devnet.rpc import Rpc
+from devnet.rpc import Rpc
 from ops.errors import OperationError
 
 ETB = 10**18

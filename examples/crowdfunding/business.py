@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from ops.devnet.client import Call, Contract
-from ops.devnet.codec import bytes32, created_address
-from ops.devnet.deploy import Deployment
-from ops.devnet.invention import (
+from devnet.client import Call, Contract
+from devnet.codec import bytes32, created_address
+from devnet.deploy import Deployment
+from examples.crowdfunding.invention import (
     DAY,
     ETHER,
     MARGIN_SECONDS,

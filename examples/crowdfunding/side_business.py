@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ops.devnet.client import Call, Contract
-from ops.devnet.deploy import Deployment
-from ops.devnet.invention import ETHER, Action, Choices, Dice, People
+from devnet.client import Call, Contract
+from devnet.deploy import Deployment
+from examples.crowdfunding.invention import ETHER, Action, Choices, Dice, People
 
 LIQUIDITY = 1_000_000 * ETHER
 

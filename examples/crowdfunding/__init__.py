@@ -1,0 +1,1 @@
+"""Crowdfunding, made up: people, campaigns, a tour, and the demonstration."""
