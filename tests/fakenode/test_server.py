@@ -23,7 +23,7 @@ from fakenode.profiles import PROFILES
 from fakenode.server import Server
 from indexer.evm.blocks import block_call
 from indexer.evm.client import RpcClient
-from ops.cli import devnet
+from ops.cli import clone
 from ops.errors import OperationError
 from ops.ports import free_port
 
@@ -160,10 +160,14 @@ def test_the_verb_serves_a_growing_chain():
     assert process.returncode == 0
 
 
-def test_without_a_clone_the_verb_names_the_remedy(monkeypatch):
-    monkeypatch.setattr(
-        devnet.importlib, "import_module",
-        lambda name: (_ for _ in ()).throw(ModuleNotFoundError(name)),
-    )  # fmt: skip
-    with pytest.raises(OperationError, match=r"in a clone .* run `make install`"):
-        devnet._fakenode()
+@pytest.mark.parametrize("module", ["fakenode.run", "devnet.run", "examples.x"])
+def test_without_a_clone_the_verb_names_the_remedy(monkeypatch, module):
+    def absent(name):
+        raise ModuleNotFoundError(name=name.split(".")[0])
+
+    monkeypatch.setattr(clone.importlib, "import_module", absent)
+
+    with pytest.raises(
+        OperationError, match="clone the repository, run `make install`"
+    ):
+        clone.from_clone(module)
