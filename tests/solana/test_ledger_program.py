@@ -243,7 +243,7 @@ def test_a_changed_program_is_not_used(monkeypatch, tmp_path):
     (tmp_path / "ledger.so.sha256").write_text(f"{digest}  ledger.so\n")
     monkeypatch.setattr("devnet.programs.build.PACKAGE", tmp_path)
 
-    with pytest.raises(BuildError, match=r"ops\.devnet\.programs\.build"):
+    with pytest.raises(BuildError, match=r"python -m devnet\.programs\.build"):
         program("ledger")
 
 

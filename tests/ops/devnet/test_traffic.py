@@ -187,13 +187,14 @@ def test_second_play_goes_on_from_the_first(busy: World) -> None:
     assert busy.anvil.rpc("anvil_getAutomine") is True
 
 
-def test_certificates_may_be_left_to_somebody_else() -> None:
-    """As beside workers whose reaction mints them: who comes second is refused."""
+def test_what_chainfold_does_by_itself_may_be_left_to_it() -> None:
+    """As beside workers whose reactions and timers do it: who comes second is refused."""
     with Anvil() as anvil:
         tally = Traffic(deploy(anvil.url), 2, automated=True).play(120)
 
-    assert tally.actions["finalize"] > 0
-    assert not tally.actions["issueCertificate"]
+    assert tally.actions["invest"] > 0
+    for done in ("finalize", "refundFor", "issueCertificate"):
+        assert not tally.actions[done]
 
 
 def test_chain_with_a_clock_takes_many_transactions_a_block() -> None:
