@@ -188,7 +188,7 @@ def test_second_play_goes_on_from_the_first(busy: World) -> None:
 
 
 def test_what_chainfold_does_by_itself_may_be_left_to_it() -> None:
-    """As beside workers whose reactions and timers do it: who comes second is refused."""
+    """As beside workers whose reactions and timers do it: the second is refused."""
     with Anvil() as anvil:
         tally = Traffic(deploy(anvil.url), 2, automated=True).play(120)
 
