@@ -143,7 +143,7 @@ async def catch_up(
                     failures = 0
                     if isinstance(outcome, Wrote):
                         until = min(until, outcome.head.height)
-                        if outcome.written.blocks.last >= until:
+                        if outcome.head.height > until:  # it grows meanwhile
                             left = await asyncio.to_thread(first_gap, opened, until)
                             if left is None:
                                 outcome = CaughtUp(outcome.head)

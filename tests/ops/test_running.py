@@ -22,7 +22,7 @@ from helpers.following import check
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from indexer.evm.finality import Depth
 from indexer.reorg import FinalityViolated
-from ops import running
+from ops import reacting, running
 from ops.errors import OperationError
 
 CHAIN = SimpleNamespace(
@@ -360,7 +360,7 @@ def test_reactions_end_when_told_and_not_before(monkeypatch, fail):
     """A cancellation may be lost where the awaited thing is done already."""
     runs = []
     chain = SimpleNamespace(
-        name="fake", registry=SimpleNamespace(reactions={"some": object()})
+        name="fake", registry=SimpleNamespace(reactions={"some": object()}, dues={})
     )
 
     def run(_):
@@ -369,12 +369,12 @@ def test_reactions_end_when_told_and_not_before(monkeypatch, fail):
 
     async def play_it():
         stop = asyncio.Event()
-        task = asyncio.create_task(running._react(chain, stop))
+        task = asyncio.create_task(reacting.react(chain, stop))
         while len(runs) < 2 and not task.done():
             await asyncio.sleep(0.01)
         stop.set()
         await asyncio.wait_for(task, 5)
 
-    monkeypatch.setattr(running, "run_reactions", run)
-    monkeypatch.setattr(running, "REACT_SECONDS", 0.01)
+    monkeypatch.setattr(reacting, "run_reactions", run)
+    monkeypatch.setattr(reacting, "REACT_SECONDS", 0.01)
     asyncio.run(play_it())
