@@ -146,7 +146,8 @@ def test_commands_go_on_without_the_first_node(network, trouble):
         raw, hash_ = signed(8, nonce)
         assert nodes.gas_price() > 0
         assert nodes.send(raw).accepted
-        mined(network, hash_, at=1)
+        # A round of an absent proposer ends after 10 seconds, the next after 20, ...
+        mined(network, hash_, at=1, seconds=150)
     finally:
         network.start(0) if trouble == "kill" else network.go_on(0)
         network.wait_for_height(network.height(1))

@@ -198,6 +198,11 @@ def test_reorgs_and_failures_in_ranges_read_ahead_leave_no_trace(
                     highest = max(highest, fake.head)
                 await asyncio.sleep(rng.choice([0, 0.005, 0.02]))
             outcomes.extend(await catch_up(chain, steps=500))
+            # Whatever was written by then: blocks that were are replaced now.
+            fake.truncate(fake.head - 2)
+            fake._salt += 1
+            play(fake, 5, seed=rng.random())
+            outcomes.extend(await catch_up(chain, steps=500))
 
     with FakeRpcServer(
         fake, faults=faults, latency=lambda: rng.choice([0, 0.002, 0.015])

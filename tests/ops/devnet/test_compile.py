@@ -38,7 +38,10 @@ def test_artifacts_are_rebuilt_byte_for_byte(
 
 def test_code_runs_on_a_chain_without_push0() -> None:
     """Polygon Edge knows no PUSH0."""
-    for name in abis.contract_names():
+    names = [path.stem for path in compiler.ABIS.glob("*/*.json")]
+    compiled = [name for name in names if "bytecode" in abis.load_artifact(name)]
+    assert {"CampaignFactory", "FundEscrow"} <= set(compiled)
+    for name in compiled:
         code = bytes.fromhex(abis.load_artifact(name)["bytecode"].removeprefix("0x"))
         position = 0
         while position < len(code):
