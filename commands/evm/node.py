@@ -49,6 +49,11 @@ class Answer:
         return self.hash is not None or self._says(_KNOWN)
 
     @property
+    def rank(self) -> tuple[bool, ...]:
+        """The order among answers of several nodes: the highest is told."""
+        return self.accepted, self.hash is not None
+
+    @property
     def refused(self) -> bool:
         """Whether the node does not want these bytes, as far as its words tell."""
         return not (self.accepted or self._says(_OUTRUN))

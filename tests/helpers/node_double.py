@@ -7,7 +7,7 @@ wire is played: which node is asked, what its answers mean, and whom bytes go to
 from concurrent.futures import Executor, Future
 
 from commands.errors import NodeAway
-from commands.evm.nodes.endpoint import RpcError
+from commands.rpc.endpoint import RpcError
 
 CHAIN_ID, OTHER_CHAIN = 1, 999
 LIMITED = RpcError(-32005, "limit exceeded", b"")

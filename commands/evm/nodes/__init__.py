@@ -1,5 +1,1 @@
-"""The nodes that the write side asks and sends through.
-
-`endpoint` talks to one of them, bounded in time, size and depth; `pool` to all of a
-chain's; `answers` reads what they say.
-"""
+"""The nodes of EVM chains: `pool` asks and sends, `answers` reads what they say."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from commands.errors import NodeAway
 from commands.evm.node import Mined, NoMoney, Reverted
-from commands.evm.nodes.endpoint import RpcError
+from commands.rpc.endpoint import RpcError
 
 GAS_BITS = 48
 HEIGHT_BITS = 31

@@ -1,30 +1,15 @@
-"""All nodes of a chain as one: asked in order of health, and sent to all at once.
+"""The nodes of an EVM chain as one (`commands.rpc.pool`)."""
 
-A question is answered by a node of the right chain whose head is not behind the index,
-which its own answer shows: chain id and head are asked for in the same request. A node
-that fails is left alone for a while. So many questions are under way at once and no
-more: a silent node must not take every thread of its askers.
-"""
-
-import enum
-import logging
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from commands.errors import NodeAway, WrongChain
 from commands.evm.node import Answer, Mined, NoMoney, Reverted
 from commands.evm.nodes import answers
-from commands.evm.nodes.endpoint import Asked, Endpoint, Question, RpcError
+from commands.rpc.endpoint import Asked, Endpoint, Question, RpcError
+from commands.rpc.pool import Asking, Pool, Standing, nobody
 
-AT_ONCE = 8
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
-SENDERS = 4  # threads for each node
 TRACE_BYTES = 8 << 20
 _QUIET_TRACE = {
     "disableStack": True,
@@ -34,52 +19,23 @@ _QUIET_TRACE = {
     "timeout": "2s",
 }
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
 
-def nothing_indexed() -> int:
-    """No block is known: any head will do."""
-    return -1
+class Nodes(Pool[Answer]):
+    """The nodes of one chain; a `commands.evm.node.Node`."""
 
-
-@dataclass(slots=True)
-class _Standing:
-    """The health of one node; it is asked in its turn again after `parked_until`."""
-
-    endpoint: Asked
-    parked_until: float = 0.0
-    failures: int = 0
-    words: str = ""
-    probing: bool = False
-    sending: int = 0
-
-
-class Nodes:
-    """The nodes of one chain; a `commands.evm.node.Node`.
-
-    `indexed` tells the last block that the index has. `timeout_seconds` is for a whole
-    question, however many nodes are asked; each gets its part of what is left.
-    """
+    identity = (Question("eth_chainId"), Question("eth_blockNumber"))
 
     def __init__(
         self,
         endpoints: Sequence[Asked],
         *,
         chain_id: int,
-        indexed: Callable[[], int] = nothing_indexed,
-        timeout_seconds: float = 10.0,
-        at_once: int = AT_ONCE,
-        clock: Callable[[], float] = time.monotonic,
-        senders: Executor | None = None,
+        **options: Any,  # those of `Pool`
     ) -> None:
-        self._all = [_Standing(each) for each in endpoints]
-        self._chain_id, self._indexed = chain_id, indexed
-        self._timeout, self._clock = timeout_seconds, clock
-        self._turns = threading.BoundedSemaphore(at_once)
-        self._lock = threading.Lock()
-        self._senders = senders or ThreadPoolExecutor(SENDERS * len(self._all), "send")
+        super().__init__(endpoints, **options)
+        self._chain_id = chain_id
 
     @classmethod
     def at(cls, urls: Sequence[str], **options: Any) -> "Nodes":
@@ -111,7 +67,9 @@ class Nodes:
     def simulate(self, sender: bytes, to: bytes, value: int, data: bytes) -> int:
         """The gas that a call would use; raises Reverted, with the reason, NoMoney."""
         call = answers.call_of(sender, to, value, data)
-        return self._ask(Question("eth_estimateGas", (call,)), answers.gas_of, call)
+        return self._ask_call(
+            Question("eth_estimateGas", (call,)), answers.gas_of, call
+        )
 
     def call(self, to: bytes, data: bytes) -> bytes:
         """Return a contract's answer to a call; raises Reverted."""
@@ -141,7 +99,7 @@ class Nodes:
         """
         question = Question("eth_call", (call, at))
         try:
-            self._ask(question, answers.content, call, at)
+            self._ask_call(question, answers.content, call, at)
         except NodeAway as error:
             if "incorrect nonce" not in str(error):
                 raise
@@ -149,18 +107,14 @@ class Nodes:
             used = self._number("eth_getTransactionCount", asked, answers.NONCE_BITS)
             call = call | {"nonce": hex(used)}
             question = Question("eth_call", (call, at))
-            self._ask(question, answers.content, call, at)
+            self._ask_call(question, answers.content, call, at)
 
     def send(self, raw: bytes) -> Answer:
         """Hand the same bytes to every node; what one that took them says, or another.
 
         Nodes that are away are sent to as well, and not waited for beside others.
         """
-        question = Question("eth_sendRawTransaction", ("0x" + raw.hex(),))
-        with self._turn() as asking:
-            if len(self._all) == 1:
-                return self._sent(self._all[0], question, asking)
-            return self._sent_to_all(question, asking)
+        return self._send(Question("eth_sendRawTransaction", ("0x" + raw.hex(),)))
 
     def counts(self, address: bytes) -> dict[str, int]:
         """Each node's count of an account's transactions, mined or not, by its name.
@@ -176,12 +130,13 @@ class Nodes:
                 try:
                     results = self._checked(state, both, asking)
                     found[state.endpoint.label] = max(
-                        _read(state, method, each, answers.nonce_of) for each in results
+                        self._read(state, method, each, answers.nonce_of)
+                        for each in results
                     )
                 except NodeAway as error:
                     words.append(error)
         if not found:
-            raise _nobody(words)
+            raise nobody(words)
         return found
 
     def _number(self, method: str, params: Sequence[Any], bits: int) -> int:
@@ -189,116 +144,56 @@ class Nodes:
             Question(method, params), lambda result: answers.quantity(result, bits)
         )
 
-    def _ask(
+    def _ask_call(
         self,
         question: Question,
         read: Callable[[Any], T],
-        call: dict[str, str] | None = None,
+        call: dict[str, str],
         at: str = "latest",
     ) -> T:
-        """The first answer of a node that may be believed; of a revert, the reason."""
-        words: list[NodeAway] = []
-        with self._turn() as asking:
-            for state in self._in_order():
-                way = self._enter(state)
-                if way is _Way.CLOSED:
-                    words.append(NodeAway(state.words))
-                    continue
-                try:
-                    (result,) = self._checked(state, [question], asking)
-                    return _read(state, question.method, result, read)
-                except NoMoney:
-                    raise
-                except NodeAway as error:
-                    words.append(error)
-                except Reverted as error:
-                    if error.data or call is None or str(error) != answers.NO_REASON:
-                        raise
-                    raise self._explained(state, call, at, asking) from None
-                finally:
-                    if way is _Way.PROBE:
-                        state.probing = False
-        raise _nobody(words)
+        """Ask about a call; of a revert without a reason, the reason is looked for."""
+        return self._ask(question, read, partial(self._explain_call, call, at))
 
-    @contextmanager
-    def _turn(self) -> Iterator["_Asking"]:
-        """A place among those who ask; raises NodeAway when there is none."""
-        if not self._turns.acquire(blocking=False):
-            raise NodeAway(
-                "too many questions wait for the node already: ask again soon"
-            )
-        try:
-            yield _Asking(self._indexed(), self._clock() + self._timeout)
-        finally:
-            self._turns.release()
+    def _explain(
+        self, error: Exception, state: Standing, asking: Asking
+    ) -> Exception | None:
+        """Return a word that is final, of whichever node: a revert, or no money."""
+        away = isinstance(error, NodeAway) and not isinstance(error, NoMoney)
+        return None if away else error
 
-    def _in_order(self) -> list[_Standing]:
-        """Those that are well as the settings have them, then those that failed."""
-        now = self._clock()
-        return sorted(self._all, key=lambda state: max(state.parked_until, now))
+    def _explain_call(
+        self,
+        call: dict[str, str],
+        at: str,
+        error: Exception,
+        state: Standing,
+        asking: Asking,
+    ) -> Exception | None:
+        bare = isinstance(error, Reverted) and not error.data
+        if bare and str(error) == answers.NO_REASON:
+            return self._explained(state, call, at, asking)
+        return self._explain(error, state, asking)
 
-    def _enter(self, state: _Standing) -> "_Way":
-        """Of a node that failed, one asker at a time finds out whether it is back."""
-        with self._lock:
-            if state.parked_until <= self._clock():
-                return _Way.OPEN
-            if state.probing:
-                return _Way.CLOSED
-            state.probing = True
-            return _Way.PROBE
-
-    def _checked(
-        self, state: _Standing, questions: Sequence[Question], asking: "_Asking"
-    ) -> list[Any]:
-        """Return a node's answer if it is believable; raises NodeAway, WrongChain."""
+    def _identify(self, state: Standing, told: Sequence[Any], floor: int) -> None:
+        """Refuse a node of another chain, and one that is behind the index."""
+        chain, head = told
         label = state.endpoint.label
-        if asking.deadline <= self._clock():
-            raise NodeAway(f"there was no time left to ask {label}")
-        try:
-            chain, head, *results = state.endpoint.ask(
-                [Question("eth_chainId"), Question("eth_blockNumber"), *questions],
-                self._share(asking),
+        is_of = self._read(state, "eth_chainId", chain, answers.chain_of)
+        height = self._read(state, "eth_blockNumber", head, answers.height_of)
+        if is_of != self._chain_id:
+            raise WrongChain(
+                f"{label} is a node of chain {is_of}, not of {self._chain_id}: "
+                "correct the chain's rpc"
             )
-            is_of = _read(state, "eth_chainId", chain, answers.chain_of)
-            height = _read(state, "eth_blockNumber", head, answers.height_of)
-            if is_of != self._chain_id:
-                raise WrongChain(
-                    f"{label} is a node of chain {is_of}, not of {self._chain_id}: "
-                    "correct the chain's rpc"
-                )
-            if height < asking.floor:
-                raise NodeAway(
-                    f"{label} is at block {height}, and the index at {asking.floor}"
-                )
-        except NodeAway as error:
-            self._failed(state, error)
-            raise
-        self._well(state)
-        return results
+        if height < floor:
+            raise NodeAway(f"{label} is at block {height}, and the index at {floor}")
 
-    def _share(self, asking: "_Asking") -> float:
-        """The seconds that one node may take, of those that are left for all."""
-        left = asking.deadline - self._clock()
-        return min(max(self._timeout / len(self._all), 1.0), left)
-
-    def _failed(self, state: _Standing, error: NodeAway) -> None:
-        with self._lock:
-            if not state.failures:
-                log.warning("node_left_alone cause=%s", error)
-            state.failures += 1
-            pause = FIRST_PAUSE_SECONDS * 2.0 ** min(state.failures - 1, 5)
-            state.parked_until = self._clock() + min(pause, LONGEST_PAUSE_SECONDS)
-            state.words = str(error)
-
-    def _well(self, state: _Standing) -> None:
-        if not state.failures:
-            return
-        with self._lock:
-            state.failures, state.parked_until, state.words = 0, 0.0, ""
-        log.info("node_is_back node=%s", state.endpoint.label)
+    def _refusal(self, error: RpcError, state: Standing) -> Exception:
+        """Return Reverted, NoMoney or NodeAway, as the node's words are."""
+        return answers.refusal(error, state.endpoint.label)
 
     def _explained(
-        self, state: _Standing, call: dict[str, str], at: str, asking: "_Asking"
+        self, state: Standing, call: dict[str, str], at: str, asking: Asking
     ) -> Reverted:
         """Find the reason of a revert at a node that did not tell it at once.
 
@@ -318,76 +213,9 @@ class Nodes:
         except (NodeAway, ValueError):
             return Reverted(b"", answers.NO_REASON)
 
-    def _sent(self, state: _Standing, question: Question, asking: "_Asking") -> Answer:
+    def _sent(self, state: Standing, question: Question, asking: Asking) -> Answer:
         (result,) = self._checked(state, [question], asking)
         if isinstance(result, RpcError):
             return Answer(result.message)
-        hash_ = _read(state, question.method, result, answers.hash_of)
+        hash_ = self._read(state, question.method, result, answers.hash_of)
         return Answer("the node answered the hash 0x" + hash_.hex(), hash_)
-
-    def _sent_to_all(self, question: Question, asking: "_Asking") -> Answer:
-        now = self._clock()
-        waited: list[Future[Answer]] = []
-        for state in self._in_order():
-            with self._lock:
-                if state.sending >= SENDERS:
-                    continue  # it is silent; what is due is sent again
-                state.sending += 1
-            future = self._senders.submit(self._sent, state, question, asking)
-            future.add_done_callback(partial(self._has_sent, state))
-            if state.parked_until <= now or not waited:
-                waited.append(future)
-        if not waited:
-            raise NodeAway("no node takes bytes: ask again soon")
-        wait(waited, timeout=max(0.0, asking.deadline - now))
-        said, words = [], []
-        for future in waited:
-            try:
-                said.append(future.result(timeout=0))
-            except NodeAway as error:
-                words.append(error)
-            except TimeoutError:
-                words.append(NodeAway("a node did not answer in time"))
-        if said:
-            return max(said, key=lambda each: (each.accepted, each.hash is not None))
-        raise _nobody(words)
-
-    def _has_sent(self, state: _Standing, _: "Future[Answer]") -> None:
-        with self._lock:
-            state.sending -= 1
-
-
-class _Way(enum.Enum):
-    """The way to ask a node: as usual, as a probe whether it is back, or not now."""
-
-    OPEN = "open"
-    PROBE = "probe"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    """One question: the block that a node must have, and the time that there is."""
-
-    floor: int
-    deadline: float
-
-
-def _read(state: _Standing, method: str, result: Any, read: Callable[[Any], T]) -> T:
-    """A result as what it is to be; raises what an error means, or NodeAway."""
-    if isinstance(result, RpcError):
-        raise answers.refusal(result, state.endpoint.label)
-    try:
-        return read(result)
-    except ValueError as error:
-        words = state.endpoint.hide(error)
-        raise NodeAway(f"{state.endpoint.label} answered {method}: {words}") from None
-
-
-def _nobody(words: Sequence[NodeAway]) -> NodeAway:
-    """Return one error that tells the troubles of all nodes."""
-    kind = NodeAway
-    if any(isinstance(each, WrongChain) for each in words):
-        kind = WrongChain
-    told = "; ".join(dict.fromkeys(str(each) for each in words))
-    return kind(f"{told}. Ask again soon")

@@ -9,9 +9,9 @@ import pytest
 
 from commands.errors import NodeAway, WrongChain
 from commands.evm.node import Mined, NoMoney, Reverted
-from commands.evm.nodes import lookup
-from commands.evm.nodes.endpoint import Endpoint, Question, too_deep
 from commands.evm.nodes.pool import Nodes
+from commands.rpc import lookup
+from commands.rpc.endpoint import Endpoint, Question, too_deep
 from helpers.scripted_node import Fault, ScriptedNode
 
 SENDER, TO = b"\1" * 20, b"\2" * 20

@@ -21,7 +21,7 @@ import msgspec
 import numpy as np
 
 from commands.errors import CommandError, NodeAway
-from commands.evm.nodes.lookup import Lookup
+from commands.rpc.lookup import Lookup
 from db.urls import hide, secrets_of
 
 MAX_ANSWER_BYTES = 1 << 20
