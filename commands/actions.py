@@ -10,11 +10,11 @@ from sqlalchemy import Connection
 
 from commands.errors import CommandError
 from db import sources, timers
-from db.commands import accept
+from db.commands import accept, held, stops
 from db.commands.accept import CommandRow
 from db.commands.evm import holding, memory
-from db.commands.evm.slots import find_signer, pause
 from db.commands.evm.wallets import settle_wallet_command
+from db.commands.signers import find_signer, pause
 from db.journal.append import Actor, append
 from db.journal.audit.entries import ActionTaken
 from db.registry import Registry
@@ -56,7 +56,7 @@ def release_command(
     now: datetime,
 ) -> CommandRow:
     """Let a held command wait for its turn again."""
-    row = holding.release(connection, command_id, now)
+    row = held.release(connection, command_id, now)
     _note(connection, registry, "release", str(row.id), row.state, actor, now)
     return row
 
@@ -71,7 +71,7 @@ def stop_signing(
     now: datetime,
 ) -> None:
     """Have nothing more signed for a signer, or for any: the kill switch."""
-    memory.stop_signing(connection, signer or memory.EVERYTHING, reason, now)
+    stops.stop_signing(connection, signer or stops.EVERYTHING, reason, now)
     if signer is not None and find_signer(connection, signer) is not None:
         pause(connection, signer, paused=True, reason=reason)
     _note(connection, registry, "stop", signer or EVERY, reason, actor, now)
@@ -86,7 +86,7 @@ def allow_signing(
     now: datetime,
 ) -> None:
     """Take a stop back; a signer that halted is let go on by `resume_signer`."""
-    memory.allow_signing(connection, signer or memory.EVERYTHING)
+    stops.allow_signing(connection, signer or stops.EVERYTHING)
     _note(connection, registry, "allow", signer or EVERY, "", actor, now)
 
 

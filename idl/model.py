@@ -29,13 +29,42 @@ class EventLayout:
 
 
 @dataclass(frozen=True, slots=True)
+class Seed:
+    """A part of what an address is derived from.
+
+    Bytes, or the name of an argument or of an account.
+    """
+
+    kind: str  # const, arg or account
+    value: bytes = b""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """An address that a program owns, derived from seeds (Anchor's `pda`).
+
+    `program` is None for the program that has the instruction.
+    """
+
+    seeds: tuple[Seed, ...]
+    program: Seed | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountRef:
-    """An account that an instruction names; of a group, `group_account`."""
+    """An account that an instruction names; of a group, `group_account`.
+
+    `address` is given where it is the same in every call, `derived` where it follows
+    from others.
+    """
 
     name: str
     writable: bool = False
     signer: bool = False
     optional: bool = False
+    address: bytes | None = None
+    derived: Derived | None = None
 
 
 @dataclass(frozen=True, slots=True)

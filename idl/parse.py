@@ -18,11 +18,13 @@ from idl.base58 import from_base58
 from idl.model import (
     AccountLayout,
     AccountRef,
+    Derived,
     ErrorText,
     EventLayout,
     Idl,
     IdlError,
     InstructionLayout,
+    Seed,
 )
 from idl.resolve import Types, named_fields
 
@@ -178,7 +180,41 @@ def _accounts(
             bool(each.get("writable", each.get("isMut"))),
             bool(each.get("signer", each.get("isSigner"))),
             bool(each.get("optional", each.get("isOptional"))),
+            _key(each["address"], inside) if each.get("address") else None,
+            _derived(each.get("pda"), inside),
         )
+
+
+def _derived(raw: Any, inside: str) -> Derived | None:
+    """Read how an address is derived; None of what this release cannot derive.
+
+    Who calls the instruction must name the account then.
+    """
+    if not isinstance(raw, dict):
+        return None
+    seeds = [_seed(each, inside) for each in raw.get("seeds") or []]
+    program = raw.get("program")
+    owner = None if program is None else _seed(program, inside)
+    if None in seeds or (program is not None and owner is None):
+        return None
+    return Derived(tuple(each for each in seeds if each is not None), owner)
+
+
+def _seed(raw: Any, inside: str) -> Seed | None:
+    """Read one seed of the new form, in which constants are bytes."""
+    kind = raw.get("kind") if isinstance(raw, dict) else None
+    if kind == "const" and isinstance(raw.get("value"), list):
+        try:
+            return Seed("const", bytes(raw["value"]))
+        except (ValueError, TypeError):
+            raise IdlError(
+                inside, "a seed is no list of bytes", "write numbers from 0 to 255"
+            ) from None
+    path = raw.get("path") if isinstance(raw, dict) else None
+    # One with a point is a part of an argument, or of an account's data.
+    if kind in ("arg", "account") and isinstance(path, str) and "." not in path:
+        return Seed(kind, path=snake_case(path))
+    return None
 
 
 def _errors(raw: Sequence[Any], place: str) -> Iterable[tuple[int, ErrorText]]:

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.evm.context import Policy, SignerContext
+from commands.evm.context import (
+    Policy,
+    SignerContext,
+)
 from commands.evm.starting import begin
 from commands.evm.work import work_once
 from db import sources

@@ -19,7 +19,7 @@ from api.writes import actor_of
 from commands import actions
 from db import reads
 from db.commands.accept import CommandRow
-from db.commands.evm.slots import find_signer
+from db.commands.signers import find_signer
 from db.commands.states import State
 from db.declare.roles import Role
 from db.engine import Unavailable

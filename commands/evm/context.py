@@ -1,7 +1,7 @@
 """A signer at work: its key, its nodes, its policy, and reasons to put it on hold."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -10,7 +10,6 @@ from commands.evm.fees import Ceiling, Fees
 from commands.evm.node import Node
 from commands.evm.signers import Payload, Signer
 from db.commands.accept import CommandRow
-from db.commands.states import Hold
 
 TRANSFER_GAS = 21_000
 Clock = Callable[[], datetime]
@@ -53,21 +52,6 @@ class SignerContext:
     node: Node
     policy: Policy
     clock: Clock
-
-
-@dataclass(slots=True)
-class HoldReasons:
-    """Reasons, collected in one pass, for putting the signer on hold.
-
-    `accepted`: a node said that it takes bytes, or has them.
-    """
-
-    complaints: list[tuple[Hold, str]] = field(default_factory=list)
-    accepted: bool = False
-
-    def complain(self, hold: Hold, reason: str) -> None:
-        """Note what is in the way."""
-        self.complaints.append((hold, reason))
 
 
 def payload(

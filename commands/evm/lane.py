@@ -16,7 +16,7 @@ from commands.evm.raw import read_raw
 from commands.lane import NoContract, NoSigner
 from commands.submit import Intake, Submission
 from db.commands.accept import CommandRow, Request
-from db.commands.evm.slots import find_signer
+from db.commands.signers import find_signer
 from db.coverage import Stream
 from db.declare.commands import CommandSpec
 from db.declare.evm.call import EvmCallSpec

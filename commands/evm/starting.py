@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from commands.evm.node import Node
 from commands.evm.signers import Signer
 from db.commands.evm.reconcile import alarm, nonces_known
-from db.commands.evm.slots import SignerRow, register_signer
+from db.commands.evm.slots import register_signer
+from db.commands.signers import SignerRow
 from db.commands.states import FAR_NONCES
 
 log = logging.getLogger(__name__)

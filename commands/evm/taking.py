@@ -4,11 +4,19 @@ import logging
 from collections.abc import Callable, Iterator
 
 from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.evm.context import HoldReasons, SignerContext, payload
+from commands.evm.context import (
+    SignerContext,
+    payload,
+)
 from commands.evm.fees import Fees, suggested
+from commands.holds import HoldReasons
 from db.commands.accept import CommandRow
-from db.commands.evm.holding import due_held, hold_command, release
-from db.commands.evm.slots import cheapest_waiting, next_waiting, take_slot
+from db.commands.evm.slots import (
+    cheapest_waiting,
+    next_waiting,
+    take_slot,
+)
+from db.commands.held import due_held, hold_command, release
 from db.commands.states import Hold
 
 ASIDE_MOST = 16  # commands that one pass sets aside for their gas

@@ -20,12 +20,17 @@ from commands.errors import (
     SigningRefused,
     WrongChain,
 )
-from commands.evm.context import HoldReasons, Policy, SignerContext, payload
+from commands.evm.context import (
+    Policy,
+    SignerContext,
+    payload,
+)
 from commands.evm.fees import Fees, asks_more, offer, suggested, with_margin
 from commands.evm.node import Answer
 from commands.evm.reasons import why_failed
 from commands.evm.signers import Signed
 from commands.evm.taking import look_at_held, take
+from commands.holds import HoldReasons
 from db.commands.accept import CommandRow
 from db.commands.evm.attempts import (
     AttemptRow,
@@ -43,8 +48,8 @@ from db.commands.evm.slots import (
     claim_slot,
     owner_of,
     refuse_slot,
-    set_hold,
 )
+from db.commands.signers import set_hold
 from db.commands.states import Closing, Hold
 
 __all__ = ["Policy", "SignerContext", "work", "work_once"]

@@ -39,11 +39,15 @@ class BadUrl(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class RpcError:
-    """The JSON-RPC error of a node; `data` is what a call reverted with."""
+    """The JSON-RPC error of a node.
+
+    `data` is what an EVM call reverted with, `details` whatever the node put there.
+    """
 
     code: int
     message: str
     data: bytes
+    details: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +253,7 @@ class Endpoint:
             code if isinstance(code, int) else 0,
             words or f"error {self.hide(code)}",
             data_of(said.get("data")),
+            said.get("data"),
         )
 
 

@@ -257,7 +257,7 @@ class Pool(ABC, Generic[A]):
             raise self._refusal(result, state)
         try:
             return read(result)
-        except ValueError as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             words = state.endpoint.hide(error)
             label = state.endpoint.label
             raise NodeAway(f"{label} answered {method}: {words}") from None

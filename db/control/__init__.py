@@ -32,8 +32,15 @@ from db.control.indexing import (
 )
 from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
-from db.control.signing import signed, signing_day, signing_from, signing_stop
-from db.control.solana import failed_transaction, listing, signature
+from db.control.signing import (
+    signed,
+    signed_intent,
+    signing_day,
+    signing_from,
+    signing_stop,
+    spent_day,
+)
+from db.control.solana import failed_transaction, listing, signature, solana_attempt
 from db.control.timers import due_done, schedule, schedule_request, schedule_run
 
 __all__ = [
@@ -71,12 +78,15 @@ __all__ = [
     "sign_in_nonce",
     "signature",
     "signed",
+    "signed_intent",
     "signer",
     "signing_day",
     "signing_from",
     "signing_stop",
     "slot",
+    "solana_attempt",
     "source",
+    "spent_day",
     "subject_key",
     "undecodable_log",
     "validator_set",

@@ -57,6 +57,36 @@ signing_from = Table(
     PrimaryKeyConstraint("chain", "address"),
 )
 
+# What was signed on chains without nonces, for each intent: a digest of what somebody
+# asked for. `last_valid` is the block height after which it can land no more, `slot`
+# that from which on it can.
+signed_intent = Table(
+    "signed_intent",
+    metadata,
+    Column("chain", Text, nullable=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("intent", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("slot", BigInteger, nullable=False),
+    Column("last_valid", BigInteger, nullable=False),
+    Column("signed_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("chain", "address", "intent", "signature"),
+)
+
+# What an account was allowed on each day (UTC) there, by asset: the mint of a token, or
+# nothing for lamports.
+spent_day = Table(
+    "spent_day",
+    metadata,
+    Column("chain", Text, nullable=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("asset", LargeBinary, nullable=False),
+    Column("amount", Numeric(78, 0), nullable=False, server_default="0"),
+    PrimaryKeyConstraint("chain", "address", "day", "asset"),
+)
+
 # The kill switch: a signer's name, or `*` for all; while the row is there, nothing is
 # signed.
 signing_stop = Table(

@@ -4,12 +4,17 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    DateTime,
+    ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     SmallInteger,
     Table,
     Text,
+    UniqueConstraint,
+    Uuid,
     text,
 )
 from sqlalchemy.dialects.postgresql import INT8MULTIRANGE
@@ -56,4 +61,35 @@ failed_transaction = Table(
     Column("code", BigInteger),
     Column("error", Text, nullable=False),
     PrimaryKeyConstraint("source", "position"),
+)
+
+# A signed transaction for a command, stored before it leaves. It can land from `slot`
+# on, and no more after the block height `last_valid`; `past_slot` is the first
+# finalized slot that was seen beyond it. `state` is open, landed or dead. `fee` is in
+# lamports; without `raw` only the signer's memory knew of it.
+solana_attempt = Table(
+    "solana_attempt",
+    metadata,
+    Column("signature", LargeBinary, primary_key=True),
+    Column("command", Uuid, ForeignKey("control.command.id"), nullable=False),
+    Column("signer", Text, ForeignKey("control.signer.name"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("raw", LargeBinary, nullable=False),
+    Column("slot", BigInteger, nullable=False),
+    Column("last_valid", BigInteger, nullable=False),
+    Column("fee", BigInteger, nullable=False),
+    Column("signed_at", DateTime(timezone=True), nullable=False),
+    Column("sent_count", Integer, nullable=False, server_default="0"),
+    Column("sent_at", DateTime(timezone=True)),
+    Column("answer", Text, nullable=False, server_default=""),
+    Column("past_slot", BigInteger),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("next_action_at", DateTime(timezone=True), nullable=False),
+    UniqueConstraint("command", "number"),
+)
+Index(
+    "solana_attempt_open",
+    solana_attempt.c.signer,
+    solana_attempt.c.next_action_at,
+    postgresql_where=solana_attempt.c.state == "open",
 )

@@ -50,15 +50,18 @@ from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
 from db.declare.roles import Role
 from db.declare.rules import Asker, Refusal, RowOf, Tables
-from db.declare.solana import Program
+from db.declare.solana import ITEM, SIGNER, Ata, Each, Invoke, Named, Program
 from db.declare.timers import Due, Schedule, due, schedule
 
 __all__ = [
     "CALLER",
     "EVERYONE",
+    "ITEM",
+    "SIGNER",
     "STAFF",
     "Address",
     "Asker",
+    "Ata",
     "Average",
     "Blob",
     "Bool",
@@ -71,6 +74,7 @@ __all__ = [
     "CountDistinct",
     "DeclarationError",
     "Due",
+    "Each",
     "Entry",
     "Event",
     "EventView",
@@ -82,12 +86,14 @@ __all__ = [
     "Fold",
     "Hash",
     "Int",
+    "Invoke",
     "Json",
     "Key",
     "Kind",
     "Latest",
     "Max",
     "Min",
+    "Named",
     "Own",
     "Personal",
     "Program",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 from sqlalchemy import Engine
 
-from db.commands.evm.slots import find_signer
+from db.commands.signers import find_signer
 from db.journal import root
 from db.journal.anchors import Standing, check_days
 from db.journal.personal import erase, erase_again

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from commands import actions
 from commands.evm.signing.server import open_server
-from db.commands.evm.memory import stopped
-from db.commands.evm.slots import find_signer
 from db.commands.health import signer_health
+from db.commands.signers import find_signer
+from db.commands.stops import stopped
 from db.incidents import list_incidents
 from ops.chains.evm import evm_chain_number
 from ops.cli.context import State, at_terminal, pass_state

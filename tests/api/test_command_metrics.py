@@ -5,7 +5,7 @@ import pytest
 from api.auth.gate import Gate
 from api.console.pages import signers
 from commands.errors import NodeAway
-from db.commands.evm.slots import pause
+from db.commands.signers import pause
 from helpers.office import Office
 
 A = "0x" + "aa" * 20

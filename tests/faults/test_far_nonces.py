@@ -8,8 +8,11 @@ from commands.evm.signers import Payload
 from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.starting import begin
 from db.commands.evm.holding import resume_signer
-from db.commands.evm.memory import Limits, go_on_from
-from db.commands.evm.slots import pause
+from db.commands.evm.memory import (
+    Limits,
+    go_on_from,
+)
+from db.commands.signers import pause
 from db.commands.states import Hold
 from db.engine import connect
 from helpers.counter import Counter

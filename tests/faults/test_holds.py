@@ -16,10 +16,11 @@ from commands.errors import NodeAway
 from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.work import work_once
 from db.commands.accept import accept
-from db.commands.evm.memory import EVERYTHING, Limits, allow_signing, stop_signing
+from db.commands.evm.memory import Limits
 from db.commands.evm.slots import register_signer
 from db.commands.queue import Queues, TooManyWaiting
 from db.commands.states import Hold
+from db.commands.stops import EVERYTHING, allow_signing, stop_signing
 from db.listen import Listener
 from helpers.counter import Counter, identity
 from helpers.mempool import JsonSigner, MempoolChain

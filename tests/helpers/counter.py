@@ -13,8 +13,9 @@ from sqlalchemy import text
 from commands.evm.work import Policy, SignerContext, work
 from db import sources
 from db.commands.accept import accept, cancel, find
-from db.commands.evm.slots import find_signer, register_signer
+from db.commands.evm.slots import register_signer
 from db.commands.health import signer_health, standing
+from db.commands.signers import find_signer
 from helpers.mempool import FINAL_DEPTH, JsonSigner, MempoolChain
 from helpers.schedules import ADDRESS, request
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 from commands.submit import new_id
 from db import sources
 from db.commands.accept import Request, accept, cancel
-from db.commands.evm.holding import hold_command
-from db.commands.evm.slots import pause, register_signer
+from db.commands.evm.slots import register_signer
+from db.commands.held import hold_command
+from db.commands.signers import pause
 from db.control import slot
 
 MARKUP = "<script>alert(1)</script>"

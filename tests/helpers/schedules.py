@@ -22,8 +22,9 @@ from commands.evm.work import Policy, SignerContext, work
 from db import sources
 from db.commands.accept import Request, accept, cancel
 from db.commands.evm.holding import resume_signer
-from db.commands.evm.slots import pause, register_signer
+from db.commands.evm.slots import register_signer
 from db.commands.evm.tags import tag_of
+from db.commands.signers import pause
 from helpers.mempool import JsonSigner, MempoolChain
 from helpers.node_double import CHAIN_ID, AtOnce, NodeDouble
 

@@ -12,20 +12,18 @@ import enum
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from sqlalchemy import Connection, delete, func, or_, select, text, update
+from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.commands.states import FAR_NONCES
+from db.commands.stops import stopped
 from db.control import (
     child,
     signed,
     signing_day,
     signing_from,
-    signing_stop,
     source,
 )
-
-EVERYTHING = "*"
 
 # The highest nonce below one that is known to be used; NULL: nothing is known.
 _KNOWN = text(
@@ -146,30 +144,6 @@ def after_last_signed(connection: Connection, chain: int, address: bytes) -> int
     )
     last = connection.execute(query).scalar()
     return 0 if last is None else int(last) + 1
-
-
-def stopped(connection: Connection, signer: str) -> str | None:
-    """Return why nothing is signed for a signer; None: it is not stopped."""
-    query = select(signing_stop.c.reason).where(
-        or_(signing_stop.c.scope == signer, signing_stop.c.scope == EVERYTHING)
-    )
-    return connection.execute(query.limit(1)).scalar()
-
-
-def stop_signing(
-    connection: Connection, scope: str, reason: str, now: datetime
-) -> None:
-    """Sign nothing more for a signer, or for any: `EVERYTHING`."""
-    statement = upsert(signing_stop).values(scope=scope, reason=reason, stopped_at=now)
-    connection.execute(statement.on_conflict_do_nothing())
-
-
-def allow_signing(connection: Connection, scope: str) -> None:
-    """End a stop; ending that of everything ends those of each signer too."""
-    statement = delete(signing_stop)
-    if scope != EVERYTHING:
-        statement = statement.where(signing_stop.c.scope == scope)
-    connection.execute(statement)
 
 
 def is_child(

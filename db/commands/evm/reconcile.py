@@ -19,14 +19,9 @@ from sqlalchemy import Connection, func, select, text, update
 
 from db.commands.accept import CommandRow, lock, move
 from db.commands.evm.matching import command_for
-from db.commands.evm.slots import (
-    SignerRow,
-    find_signer,
-    insert_slot,
-    lock_signer,
-    pause,
-)
+from db.commands.evm.slots import insert_slot
 from db.commands.evm.tags import command_id_of
+from db.commands.signers import SignerRow, find_signer, lock_signer, pause
 from db.commands.states import FAR_NONCES, TERMINAL, State
 from db.control import sender_transaction, signer
 from db.incidents import list_incidents

@@ -19,7 +19,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db.commands.accept import CommandRow, as_row, close, lock, move
 from db.commands.evm.tags import MARKER
-from db.commands.states import FAR_NONCES, Closing, Hold, State
+from db.commands.signers import SignerRow, as_signer, lock_signer
+from db.commands.states import FAR_NONCES, Closing, State
 from db.control import attempt, command, signer, slot
 
 # Under the signer's lock: how many nonces are open, how far the sender's transactions
@@ -67,7 +68,6 @@ _FACTS = text(
     """
 )
 _NAME: BindParameter[str] = bindparam("name")
-_LOCK_SIGNER = select(signer).where(signer.c.name == _NAME).with_for_update()
 _NEXT_WAITING = (
     select(command)
     .where(command.c.signer == _NAME, command.c.state == State.ACCEPTED)
@@ -114,24 +114,6 @@ _INSERT_SLOT = (
     )
     .returning(*slot.columns)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SignerRow:
-    """A key by name, on one chain; never the key itself."""
-
-    name: str
-    source: int
-    address: bytes
-    first_nonce: int
-    next_nonce: int
-    gate_height: int
-    paused: bool
-    reason: str
-    max_in_flight: int
-    checked_nonce: int = 0
-    hold: Hold = Hold.NO
-    hold_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,33 +172,6 @@ def register_signer(
             "another name"
         )
     return as_signer(row)
-
-
-def find_signer(connection: Connection, name: str) -> SignerRow | None:
-    """The signer with a name."""
-    row = connection.execute(select(signer).where(signer.c.name == name)).first()
-    return None if row is None else as_signer(row)
-
-
-def pause(connection: Connection, name: str, *, paused: bool, reason: str = "") -> None:
-    """Halt a signer, so that it signs and sends nothing, or let it go on."""
-    connection.execute(
-        update(signer).where(signer.c.name == name).values(paused=paused, reason=reason)
-    )
-
-
-def set_hold(connection: Connection, name: str, hold: Hold, reason: str = "") -> None:
-    """Remember what keeps a signer from new nonces; `Hold.NO`: nothing any more."""
-    connection.execute(
-        update(signer)
-        .where(signer.c.name == name)
-        .values(hold=hold, hold_reason=reason[:500])
-    )
-
-
-def lock_signer(connection: Connection, name: str) -> SignerRow:
-    """The signer, locked until commit: nothing else moves its nonces."""
-    return as_signer(connection.execute(_LOCK_SIGNER, {"name": name}).one())
 
 
 def next_waiting(
@@ -333,15 +288,6 @@ def insert_slot(
 def lock_slot(connection: Connection, name: str, nonce: int) -> Any:
     """The row of a slot, locked until commit."""
     return connection.execute(_LOCK_SLOT, {"name": name, "of_nonce": nonce}).one()
-
-
-def as_signer(row: Any) -> SignerRow:
-    """A signer from a row of its table."""
-    return SignerRow(
-        row.name, row.source, bytes(row.address), row.first_nonce, row.next_nonce,
-        row.gate_height, row.paused, row.reason, row.max_in_flight,
-        row.checked_nonce, Hold(row.hold), row.hold_reason,
-    )  # fmt: skip
 
 
 def _slot(row: Any) -> SlotRow:

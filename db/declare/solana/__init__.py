@@ -1,5 +1,7 @@
 """Solana programs: their IDLs, and what the vocabulary takes from them."""
 
+from db.declare.solana.accounts import ITEM, SIGNER, Ata, Each, Named
+from db.declare.solana.call import Invoke
 from db.declare.solana.program import Program
 
-__all__ = ["Program"]
+__all__ = ["ITEM", "SIGNER", "Ata", "Each", "Invoke", "Named", "Program"]

@@ -14,8 +14,9 @@ from commands.evm.raw import read_raw
 from commands.evm.signers import Payload, Signed, signer_from_key
 from commands.evm.signing.guard import Allowance, GuardedSigner, Rules, digest
 from db import sources
-from db.commands.evm.memory import EVERYTHING, Limits, allow_signing, stop_signing
+from db.commands.evm.memory import Limits
 from db.commands.states import FAR_NONCES, Hold
+from db.commands.stops import EVERYTHING, allow_signing, stop_signing
 
 KEY = "0x" + "22" * 32  # nobody's: for tests only
 CHAIN = 100

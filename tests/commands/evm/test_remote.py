@@ -17,8 +17,8 @@ from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.signing.remote import RemoteSigner
 from commands.evm.signing.server import open_server
 from commands.evm.signing.wire import NO_METHOD, as_payload
-from db.commands.evm.memory import EVERYTHING, stop_signing
 from db.commands.states import Hold
+from db.commands.stops import EVERYTHING, stop_signing
 
 KEY, OTHER_KEY = "0x" + "22" * 32, "0x" + "33" * 32  # nobody's: for tests only
 LOCAL = signer_from_key("s", KEY)

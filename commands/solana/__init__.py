@@ -1,0 +1,1 @@
+"""Commands as transactions of a Solana cluster."""

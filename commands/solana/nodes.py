@@ -1,0 +1,226 @@
+"""The nodes of a Solana cluster as one (`commands.rpc.pool`).
+
+The methods are those of Solana's JSON-RPC (solana.com/docs/rpc). A node is of the right
+cluster when its genesis hash begins as the chain id says (CAIP-2).
+"""
+
+import base64
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from commands.errors import NodeAway, WrongChain
+from commands.rpc.endpoint import Asked, Endpoint, Question, RpcError
+from commands.rpc.pool import Asking, Pool, Standing, nobody
+from commands.solana.node import Answer, Blockhash, Finalized, Simulated
+from idl.base58 import from_base58, to_base58
+
+CONFIRMED = {"commitment": "confirmed"}
+FINALIZED = {"commitment": "finalized"}
+_TOKEN_PROGRAMS = frozenset(
+    {
+        "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA",
+        "TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb",
+    }
+)
+_TOKEN_ACCOUNT = struct.Struct("<32s32sQ")  # mint, owner, amount (SPL Token)
+_TOKEN_ACCOUNT_BYTES = 165
+FEES_READ = 150  # slots whose fees count, the newest ones
+PERCENT = 75  # of the fees that were paid, ours is above so many
+WITNESSES = 2  # nodes that must say that a signature is unknown, if there are as many
+
+
+class SolanaNodes(Pool[Answer]):
+    """The nodes of one cluster; a `commands.solana.node.Node`."""
+
+    identity = (Question("getGenesisHash"), Question("getSlot", (CONFIRMED,)))
+
+    def __init__(
+        self,
+        endpoints: Sequence[Asked],
+        *,
+        chain_id: str,
+        **options: Any,  # those of `Pool`
+    ) -> None:
+        super().__init__(endpoints, **options)
+        self._reference = chain_id.partition(":")[2]
+
+    @classmethod
+    def at(cls, urls: Sequence[str], **options: Any) -> "SolanaNodes":
+        """The nodes at these URLs."""
+        return cls([Endpoint(url) for url in urls], **options)
+
+    def head(self) -> int:
+        """The last confirmed slot."""
+        return self._ask(Question("getSlot", (CONFIRMED,)), _count)
+
+    def balance(self, address: bytes) -> int:
+        """Return the balance of an account in lamports."""
+        question = Question("getBalance", (to_base58(address), CONFIRMED))
+        return self._ask(question, lambda told: _count(told["value"]))
+
+    def blockhash(self) -> Blockhash:
+        """Return a confirmed blockhash to sign with."""
+        return self._ask(Question("getLatestBlockhash", (CONFIRMED,)), _blockhash)
+
+    def finalized(self) -> Finalized:
+        """Return the last finalized slot and its height."""
+        return self._ask(Question("getEpochInfo", (FINALIZED,)), _finalized)
+
+    def simulate(
+        self, raw: bytes, payer: bytes, writable: Sequence[bytes]
+    ) -> Simulated:
+        """Return what a transaction would do; see `Node.simulate`."""
+        keys = [to_base58(each) for each in writable]
+        before = self._ask(
+            Question(
+                "getMultipleAccounts", (keys, {**CONFIRMED, "encoding": "base64"})
+            ),
+            lambda told: _accounts(told["value"], len(keys)),
+        )
+        config = {
+            **CONFIRMED,
+            "encoding": "base64",
+            "sigVerify": False,
+            "replaceRecentBlockhash": True,
+            "accounts": {"encoding": "base64", "addresses": keys},
+        }
+        question = Question("simulateTransaction", (_base64(raw), config))
+        return self._ask(
+            question, lambda told: _simulated(told["value"], before, writable, payer)
+        )
+
+    def priority_fee(self, accounts: Sequence[bytes]) -> int:
+        """Return the fee that most recent blocks would have asked for; see `Node`."""
+        keys = [to_base58(each) for each in accounts[:128]]
+        return self._ask(Question("getRecentPrioritizationFees", (keys,)), _fee)
+
+    def send(self, raw: bytes) -> Answer:
+        """Hand the same bytes to every node, unsimulated; see `Pool._send`."""
+        config = {"encoding": "base64", "skipPreflight": True, "maxRetries": 0}
+        return self._send(Question("sendTransaction", (_base64(raw), config)))
+
+    def unknown(self, signature: bytes) -> bool:
+        """Whether two nodes, or the only one, never saw a signature; see `Node`."""
+        search = {"searchTransactionHistory": True}
+        question = Question("getSignatureStatuses", ([to_base58(signature)], search))
+        needed = min(WITNESSES, len(self._all))
+        words: list[NodeAway] = []
+        said = 0
+        with self._turn() as asking:
+            for state in self._in_order():
+                try:
+                    (told,) = self._checked(state, [question], asking)
+                    method = question.method
+                    status = self._read(state, method, told, lambda v: v["value"][0])
+                except NodeAway as error:
+                    words.append(error)
+                    continue
+                if status is not None:
+                    return False
+                said += 1
+                if said >= needed:
+                    return True
+        raise nobody(words)
+
+    def _identify(self, state: Standing, told: Sequence[Any], floor: int) -> None:
+        """Refuse a node of another cluster, and one that is behind the index."""
+        genesis, head = told
+        label = state.endpoint.label
+        is_of = self._read(state, "getGenesisHash", genesis, _key)
+        slot = self._read(state, "getSlot", head, _count)
+        text = to_base58(is_of)
+        if not text.startswith(self._reference):
+            raise WrongChain(
+                f"{label} is a node of the cluster solana:{text[:32]}, not of "
+                f"solana:{self._reference}: correct the chain's rpc"
+            )
+        if slot < floor:
+            raise NodeAway(f"{label} is at slot {slot}, and the index at {floor}")
+
+    def _refusal(self, error: RpcError, state: Standing) -> Exception:
+        return NodeAway(f"{state.endpoint.label} says: {error.message}")
+
+    def _sent(self, state: Standing, question: Question, asking: Asking) -> Answer:
+        (result,) = self._checked(state, [question], asking)
+        if isinstance(result, RpcError):
+            return Answer(result.message)
+        text = self._read(state, question.method, result, _signature)
+        return Answer(f"the node answered {text}", taken=True)
+
+
+def _base64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**64:
+        raise ValueError(f"{str(value)[:40]!r} is no number")
+    return value
+
+
+def _key(value: Any) -> bytes:
+    return from_base58(str(value), 32)
+
+
+def _signature(value: Any) -> str:
+    from_base58(str(value), 64)
+    return str(value)
+
+
+def _blockhash(told: Any) -> Blockhash:
+    value = told["value"]
+    return Blockhash(
+        _key(value["blockhash"]),
+        _count(value["lastValidBlockHeight"]),
+        _count(told["context"]["slot"]),
+    )
+
+
+def _finalized(told: Any) -> Finalized:
+    return Finalized(_count(told["absoluteSlot"]), _count(told["blockHeight"]))
+
+
+def _fee(told: Any) -> int:
+    """The 75th percentile of what was paid in the newest slots."""
+    newest = sorted(told, key=lambda each: _count(each["slot"]))[-FEES_READ:]
+    paid = sorted(_count(each["prioritizationFee"]) for each in newest)
+    return paid[len(paid) * PERCENT // 100] if paid else 0
+
+
+class _Account:
+    """An account's lamports, and what it holds if it is a token account."""
+
+    __slots__ = ("lamports", "mint", "owner", "tokens")
+
+    def __init__(self, told: Any) -> None:
+        self.lamports = 0 if told is None else _count(told["lamports"])
+        self.mint, self.owner, self.tokens = b"", b"", 0
+        if told is not None and told.get("owner") in _TOKEN_PROGRAMS:
+            data = base64.b64decode(told["data"][0])
+            if len(data) >= _TOKEN_ACCOUNT_BYTES:
+                self.mint, self.owner, self.tokens = _TOKEN_ACCOUNT.unpack_from(data)
+
+
+def _accounts(told: Any, count: int) -> list[_Account]:
+    if not isinstance(told, list) or len(told) != count:
+        raise ValueError("it told of other accounts than were asked for")
+    return [_Account(each) for each in told]
+
+
+def _simulated(
+    told: Any, before: Sequence[_Account], writable: Sequence[bytes], payer: bytes
+) -> Simulated:
+    units, logs = _count(told.get("unitsConsumed") or 0), told.get("logs") or ()
+    if told["err"] is not None:
+        return Simulated(units, told["err"], logs)
+    after = _accounts(told["accounts"], len(before))
+    lamports, tokens = 0, dict[bytes, int]()
+    for key, was, then in zip(writable, before, after, strict=True):
+        if key == payer:
+            lamports += was.lamports - then.lamports
+        if was.owner == payer:
+            kept = then.tokens if then.owner == payer else 0
+            tokens[was.mint] = tokens.get(was.mint, 0) + was.tokens - kept
+    spent: Mapping[bytes, int] = {mint: n for mint, n in tokens.items() if n > 0}
+    return Simulated(units, None, logs, max(0, lamports), spent)
