@@ -2,28 +2,21 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway, SigningHeld, SigningRefused
-from commands.evm.context import (
-    Policy,
-    SignerContext,
-)
-from commands.evm.starting import begin
-from commands.evm.work import work_once
-from db import sources
 from db.engine import Unavailable
 from db.listen import Listener
 from db.reads import ReadError
 from ops import doorbell
-from ops.chains.evm import evm_chain_number, ordinals
+from ops.chains import kind_of
 from ops.errors import OperationError
 from ops.indexing import declared
-from ops.nodes import open_nodes
-from ops.settings import Fees, Settings
-from ops.signing import chain_of, open_signer
+from ops.settings import Settings
+from ops.signing import chain_of
 
 SWEEP_SECONDS = 1.0
 # Of what is told of commands, that which a signer has to do something about.
@@ -37,11 +30,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_signer_context(settings: Settings, engine: Engine, name: str) -> SignerContext:
-    """A signer registered and ready to work, once the index has passed the head.
+def open_worker(settings: Settings, engine: Engine, name: str) -> Callable[[], None]:
+    """Return one pass over a signer's commands; the signer is registered.
 
-    What the signing side or the node remember of it, and the database does not, was
-    done before a backup was restored: those nonces are filled before new ones are used.
+    Raises OperationError for one that is not in the settings, or has no chain or key.
     """
     if name not in settings.signers:
         raise OperationError(
@@ -50,20 +42,8 @@ def open_signer_context(settings: Settings, engine: Engine, name: str) -> Signer
         )
     said = settings.signers[name]
     chain = chain_of(settings, said)
-    signer = open_signer(settings, name, engine, declared(settings), now)
-    with engine.begin() as connection:
-        row = sources.register(
-            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
-        )
-    node = open_nodes(settings, chain, engine, row.id)
-    begin(engine, signer, node, source=row.id, max_in_flight=said.max_in_flight)
-    policy = Policy(
-        chain_id=evm_chain_number(chain),
-        gas_price_max=said.gas_price_max,
-        bump_most_times=said.bump_most_times,
-        dynamic_fees=chain.fees is Fees.EIP1559,
-    )
-    return SignerContext(engine, signer, node, policy, now)
+    registry = declared(settings)
+    return kind_of(chain).open_worker(settings, said, chain, engine, registry, now)
 
 
 def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> None:
@@ -115,13 +95,13 @@ def _tend(
 
     What a person must put right is told when it changes, not every second.
     """
-    context: SignerContext | None = None
+    work: Callable[[], None] | None = None
     told = ""
     while not stop.is_set():
         bell.clear()
         try:
-            context = context or open_signer_context(settings, engine, name)
-            work_once(context)
+            work = work or open_worker(settings, engine, name)
+            work()
             told = ""
         except (NodeAway, SigningHeld, ReadError, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]

@@ -29,10 +29,9 @@ from ops.settings import (
     SOLANA,
     ChainSettings,
     Settings,
-    SignerKind,
     SignerSettings,
 )
-from ops.signing import open_key, rules_of
+from ops.signing import chain_of
 
 PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
 OLDEST_POSTGRES = 140000
@@ -200,13 +199,9 @@ def _declarations(engine: Engine, registry: Registry) -> str:
 
 
 def _signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
-    """Its rules are of contracts that are followed, and its key can be opened."""
-    rules_of(settings, said, registry)
-    if said.kind is SignerKind.REMOTE:
-        return "its key is in another process"
-    if said.secret is None and said.address is not None:
-        return f"its key is not here: {said.env or said.password_env} is not set"
-    return f"its key is of 0x{open_key(said).address.hex()}"
+    """Its rules are of what is followed, and its key can be opened."""
+    kind = kind_of(chain_of(settings, said))
+    return kind.check_signer(settings, said, registry)
 
 
 def _documents(settings: Settings) -> str:

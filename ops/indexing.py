@@ -149,6 +149,9 @@ def _signer_addresses(settings: Settings) -> frozenset[bytes]:
     """Our own signers: their transactions are what commands are proved by."""
     found = set()
     for signer in settings.signers.values():
+        chain = settings.chains.get(signer.chain)
+        if chain is not None and chain.namespace == SOLANA:
+            continue  # its transactions are listed for the programs that they call
         if signer.address is not None:
             found.add(signer.address)
         elif signer.kind is SignerKind.ENV and signer.secret is not None:

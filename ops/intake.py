@@ -9,23 +9,19 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway
-from commands.evm.lane import EvmLane
 from commands.submit import Intake, WalletTerms, unheard
 from commands.wishes import work_wishes
-from db import sources
 from db.engine import Unavailable, connect_at_once
 from db.listen import Listener
 from db.reads import ReadError
-from db.registry import Registry
 from ops import doorbell
 from ops.anchoring import NOTARY, Daily
-from ops.chains.evm import evm_chain_number, ordinals
+from ops.chains import kind_of
 from ops.commanding import work_until
 from ops.doorbell import Ringer
 from ops.errors import OperationError
 from ops.indexing import declared, streams
-from ops.nodes import open_nodes
-from ops.settings import SOLANA, ChainSettings, Settings
+from ops.settings import Settings
 
 WORK_SECONDS = 0.5
 
@@ -42,14 +38,14 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
 
     Raises OperationError without a chain.
     """
-    chains = [each for each in settings.chains.values() if each.namespace != SOLANA]
-    if not chains:
+    if not settings.chains:
         raise OperationError(
-            "commands go to EVM chains, and none is configured: write [chains.<name>]"
+            "commands go to a chain, and none is configured: write [chains.<name>]"
         )
     registry = declared(settings)
     redis, said = settings.redis.url, settings.wallets
     at_once = connect_at_once(engine.url)
+    plans = streams(settings, registry)
     return Intake(
         terms=WalletTerms(
             valid=timedelta(hours=said.valid_hours),
@@ -62,44 +58,13 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
         at_once=at_once,
         registry=registry,
         lanes=tuple(
-            _open_lane(settings, chain, engine, at_once, registry) for chain in chains
+            kind_of(chain).open_lane(
+                settings, chain, engine, at_once, registry, plans[chain.name][1]
+            )
+            for chain in settings.chains.values()
         ),
         clock=now,
     )
-
-
-def _open_lane(
-    settings: Settings,
-    chain: ChainSettings,
-    engine: Engine,
-    at_once: Engine,
-    registry: Registry,
-) -> EvmLane:
-    with engine.begin() as connection:
-        row = sources.register(
-            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
-        )
-    return EvmLane(
-        name=chain.name,
-        source=row.id,
-        chain_id=evm_chain_number(chain),
-        node=open_nodes(settings, chain, at_once, row.id),
-        addresses=_addresses(settings, chain),
-        signers=frozenset(
-            each.name for each in settings.signers.values() if each.chain == chain.name
-        ),
-        untagged=registry.untagged,
-        plan=streams(settings, registry)[chain.name][1],
-    )
-
-
-def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
-    """The first address of each contract on a chain."""
-    found = {name: each[0].address for name, each in chain.contracts.items()}
-    for name, contract in settings.contracts.items():
-        if there := contract.addresses.get(chain.name):
-            found[name] = there[0]
-    return found
 
 
 def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:

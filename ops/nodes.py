@@ -10,7 +10,7 @@ from commands.evm.node import Reverted
 from commands.evm.nodes.pool import Nodes
 from db import blocks
 from db.reads import read
-from ops.chains.evm import evm_chain_number
+from ops.chains.evm.client import evm_chain_number
 from ops.settings import ChainSettings, Settings
 
 CALL_SECONDS = 3.0  # for what somebody asks who has not signed in yet

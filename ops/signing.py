@@ -20,9 +20,15 @@ from db.commands.evm.memory import Limits
 from db.declare.evm.call import EvmCallSpec
 from db.declare.evm.signatures import canonical_type
 from db.registry import Registry
-from ops.chains.evm import evm_chain_number
+from ops.chains.evm.client import evm_chain_number
 from ops.errors import OperationError
-from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
+from ops.settings import (
+    SOLANA,
+    ChainSettings,
+    Settings,
+    SignerKind,
+    SignerSettings,
+)
 
 
 def open_signer(
@@ -49,10 +55,12 @@ def open_keys(
     registry: Registry,
     clock: Callable[[], datetime],
 ) -> dict[bytes, GuardedSigner]:
-    """Every key of the settings that is held here, behind its rules, by address."""
+    """Every key for EVM chains that is held here, behind its rules, by address."""
     found: dict[bytes, GuardedSigner] = {}
     for said in settings.signers.values():
-        if said.kind is not SignerKind.REMOTE:
+        chain = settings.chains.get(said.chain)
+        is_evm = chain is None or chain.namespace != SOLANA
+        if is_evm and said.kind is not SignerKind.REMOTE:
             rules = rules_of(settings, said, registry)
             signer = guarded(engine, open_key(said), rules, clock)
             if (other := found.get(signer.address)) is not None:

@@ -4,17 +4,20 @@ A kind is a module here: `Kind` says what it brings.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 from sqlalchemy import Engine
 
+from commands.lane import Lane
+from db.coverage import Stream
 from db.registry import Registry
 from db.sources import SourceRow
 from indexer.chain import Chain
 from indexer.source import Child, Source
 from indexer.streams import Wanted
 from ops.chains import evm, solana
-from ops.settings import SOLANA, ChainSettings, Settings
+from ops.settings import SOLANA, ChainSettings, Settings, SignerSettings
 
 
 class Kind(Protocol):
@@ -62,6 +65,45 @@ class Kind(Protocol):
         /,
     ) -> Iterator[tuple[str, Callable[[], str]]]:
         """Yield what `doctor` checks of the followed addresses, at one endpoint."""
+        ...
+
+    def open_lane(
+        self,
+        settings: Settings,
+        chain: ChainSettings,
+        engine: Engine,
+        at_once: Engine,
+        registry: Registry,
+        plan: Sequence[Stream],
+        /,
+    ) -> Lane:
+        """Return the lane of a chain, which is registered if it was not."""
+        ...
+
+    def open_worker(
+        self,
+        settings: Settings,
+        said: SignerSettings,
+        chain: ChainSettings,
+        engine: Engine,
+        registry: Registry,
+        clock: Callable[[], datetime],
+        /,
+    ) -> Callable[[], None]:
+        """Return one pass over a signer's commands; the signer is registered.
+
+        Raises OperationError, SigningRefused and NodeAway.
+        """
+        ...
+
+    def check_signer(
+        self, settings: Settings, said: SignerSettings, registry: Registry, /
+    ) -> str:
+        """Return whose key a signer has.
+
+        Raises OperationError for rules that allow what is not there, and for a key that
+        cannot be opened; SigningRefused too.
+        """
         ...
 
     async def begin(self, chain: Chain, said: ChainSettings, row: SourceRow, /) -> None:

@@ -18,7 +18,7 @@ from db.commands.accept import CommandRow, find, history
 from db.commands.states import TERMINAL
 from db.declare import Asker
 from ops.cli.context import State, at_terminal, pass_state
-from ops.commanding import now, open_signer_context
+from ops.commanding import now, open_worker
 from ops.doorbell import attend
 from ops.errors import OperationError
 from ops.intake import open_intake, working
@@ -77,7 +77,7 @@ def command_submit(
     with state.database() as engine:
         signer = known[kind].spec.signer
         if signer is not None:
-            open_signer_context(state.settings, engine, signer)  # registers it
+            open_worker(state.settings, engine, signer)  # registers it
         until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
         asked = Submission(
             at_terminal(), key or str(uuid.uuid4()), _pairs(arguments), until,

@@ -15,7 +15,7 @@ from db.journal.personal import erase, erase_again
 from db.journal.rebuild import rebuild_facts
 from ops.anchoring import NOTARY, TENANT, close_and_anchor
 from ops.cli.context import State, at_terminal, pass_state
-from ops.commanding import now, open_signer_context
+from ops.commanding import now, open_worker
 from ops.errors import OperationError
 from ops.intake import open_intake
 
@@ -38,7 +38,7 @@ def journal_anchor(state: State, day: datetime | None) -> None:
     `chainfold work` does it by itself when there is a notary among the signers.
     """
     with state.database() as engine:
-        open_signer_context(state.settings, engine, NOTARY)  # registers it
+        open_worker(state.settings, engine, NOTARY)  # registers it
         intake = open_intake(state.settings, engine)
         asked = close_and_anchor(
             intake, day.date() if day else None, at_terminal().name

@@ -21,7 +21,7 @@ from ops.settings.redact import redact_url
 SOLANA = "solana"  # the namespace of its chains in CAIP-2
 
 
-def _nothing() -> Mapping[str, Any]:
+def _nothing() -> Mapping[Any, Any]:
     return MappingProxyType({})
 
 
@@ -157,6 +157,7 @@ class ChainSettings:
     audit_blocks: int = 20
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
+    accounts: Mapping[str, bytes] = field(default_factory=_nothing)
 
     @property
     def namespace(self) -> str:
@@ -221,7 +222,11 @@ class TableSettings:
 
 @dataclass(frozen=True, slots=True)
 class SignerSettings:
-    """A named key: where to find it, never the key."""
+    """A named key: where to find it, never the key.
+
+    Amounts are in wei for EVM chains, in lamports and the tokens' smallest units for
+    Solana; `priority_fee_max` is in micro-lamports for a compute unit.
+    """
 
     name: str
     kind: SignerKind
@@ -238,6 +243,9 @@ class SignerSettings:
     gas_price_max: int = 10**12
     bump_most_times: float = 2.0
     max_in_flight: int = 64
+    lamports_per_day: int | None = None
+    tokens_per_day: Mapping[bytes, int] = field(default_factory=_nothing)
+    priority_fee_max: int = 1_000_000
     secret: Secret | None = None  # of `env` or `password_env`; None when not set
 
 

@@ -71,7 +71,7 @@ def read_settings(
         ),
         signers=MappingProxyType(
             {
-                name: read_signer(name, table, chains=evm, base=base, environ=environ)
+                name: read_signer(name, table, chains, base=base, environ=environ)
                 for name, table in _named(root, "signers")
             }
         ),
@@ -138,11 +138,18 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         audit_blocks=table.number("audit_blocks", default.audit_blocks, int),
         contracts=read_deployments(table.section("contracts"), values.address),
         programs=read_deployments(table.section("programs"), values.pubkey),
+        accounts=read_accounts(table.section("accounts")),
     )
     read_proofs(table, chain)
     refuse_other_kinds(table, chain)
     table.finish()
     return chain
+
+
+def read_accounts(table: Table) -> Mapping[str, bytes]:
+    """Read `[chains.<name>.accounts]`: addresses that commands name."""
+    found = {name: table.parsed(name, values.pubkey) for name in table.names()}
+    return MappingProxyType({name: key for name, key in found.items() if key})
 
 
 def read_require(table: Table) -> Proof:
@@ -175,7 +182,7 @@ def read_proofs(table: Table, chain: ChainSettings) -> None:
 def refuse_other_kinds(table: Table, chain: ChainSettings) -> None:
     """Note the keys that are for chains of another kind."""
     solana = chain.namespace == SOLANA
-    for key in EVM_ALONE if solana else ("programs",):
+    for key in EVM_ALONE if solana else ("programs", "accounts"):
         if key in table:
             kind = "EVM" if solana else "Solana"
             table.problem(key, f"is for {kind} chains, and {chain.id} is none")

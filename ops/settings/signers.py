@@ -4,21 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from ops.settings import values
-from ops.settings.model import Secret, SignerKind, SignerSettings
+from ops.settings.model import (
+    SOLANA,
+    ChainSettings,
+    Secret,
+    SignerKind,
+    SignerSettings,
+)
 from ops.settings.table import Table
+
+EVM_ALONE = (
+    "value_per_transaction", "value_per_day", "gas_per_day", "gas_price_max",
+    "bump_most_times",
+)  # fmt: skip
+SOLANA_ALONE = ("lamports_per_day", "tokens_per_day", "priority_fee_max")
 
 
 def read_signer(
     name: str,
     table: Table,
+    chains: Mapping[str, ChainSettings],
     *,
-    chains: Sequence[str],
     base: Path,
     environ: Mapping[str, str],
 ) -> SignerSettings:
-    """Read `[signers.<name>]`; `chains` are the names of those that are followed."""
+    """Read `[signers.<name>]`; `chains` are those that are followed."""
     kind = table.choice("kind", SignerKind)
     table.missing("kind", ", ".join(f'"{option.value}"' for option in SignerKind))
     path = table.text("path")
@@ -26,8 +39,12 @@ def read_signer(
     url = table.parsed("url", values.signer_url)
     _check_place_of_key(table, kind)
     secret = environ.get(env or password_env or "")
-    chain = _chain_of_signer(table, chains)
-    address = table.parsed("address", values.address)
+    chain = _chain_of_signer(table, list(chains))
+    solana = chain in chains and chains[chain].namespace == SOLANA
+    _refuse_other_kinds(table, solana=solana)
+    if solana and kind is SignerKind.REMOTE:
+        table.problem("kind", 'of a Solana chain is "keystore" or "env"')
+    address = table.parsed("address", values.pubkey if solana else values.address)
     default = SignerSettings(name, SignerKind.KEYSTORE)
     allowed = table.texts("allow")
     allow = tuple(allowed) if "allow" in table else None
@@ -40,6 +57,9 @@ def read_signer(
         "bump_most_times", default.bump_most_times, float, 1.2
     )
     max_in_flight = table.number("max_in_flight", default.max_in_flight, int, 1)
+    lamports = table.number("lamports_per_day", -1, int)
+    tokens = _read_tokens(table.section("tokens_per_day"))
+    priority = table.number("priority_fee_max", default.priority_fee_max, int)
     table.finish()
     return SignerSettings(
         name=name,
@@ -55,8 +75,30 @@ def read_signer(
         gas_price_max=gas_price_max or default.gas_price_max,
         bump_most_times=bump_most_times,
         max_in_flight=max_in_flight,
+        lamports_per_day=None if lamports < 0 else lamports,
+        tokens_per_day=tokens,
+        priority_fee_max=priority,
         secret=Secret(secret) if secret else None,
     )
+
+
+def _read_tokens(table: Table) -> Mapping[bytes, int]:
+    """Read `tokens_per_day`: the most of each mint's tokens, in their smallest unit."""
+    found: dict[bytes, int] = {}
+    for name in table.names():
+        mint = table.attempt(name, values.pubkey, name)
+        most = table.number(name, 0, int)
+        if mint is not None:
+            found[mint] = most
+    return MappingProxyType(found)
+
+
+def _refuse_other_kinds(table: Table, *, solana: bool) -> None:
+    """Note the keys that are for signers of another kind of chain."""
+    for key in EVM_ALONE if solana else SOLANA_ALONE:
+        if key in table:
+            kind = "an EVM chain" if solana else "a Solana chain"
+            table.problem(key, f"is for signers of {kind}")
 
 
 def _check_place_of_key(table: Table, kind: SignerKind | None) -> None:

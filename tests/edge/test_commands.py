@@ -33,7 +33,8 @@ from helpers.edge import CHAIN_ID, Sender, receipts_of, send_all, wait_until
 from helpers.processes import Group
 from helpers.servers import engine_on, fresh_database
 from indexer.follow import Behind, CaughtUp, step
-from ops.commanding import now, open_signer_context
+from ops.chains.evm.commanding import open_signer_context
+from ops.commanding import now
 from ops.indexing import declared, open_chain
 from ops.intake import open_intake
 from ops.ports import free_port
@@ -155,7 +156,11 @@ def test_a_halted_chain_drives_no_price_up(house, network):
     settings, engine = house
     intake = open_intake(settings, engine)
     index(settings, engine)
-    context = open_signer_context(settings, engine, "registrar")
+    said = settings.signers["registrar"]
+    chain = settings.chains[said.chain]
+    context = open_signer_context(
+        settings, said, chain, engine, declared(settings), now
+    )
     quick = replace(
         context.policy, bump_after=timedelta(seconds=0.3),
         rebroadcast_after=timedelta(seconds=0.2),

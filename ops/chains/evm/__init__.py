@@ -2,10 +2,20 @@
 
 from ops.chains.evm.checks import address_checks, endpoint_checks, head_of
 from ops.chains.evm.client import evm_chain_number, evm_client
+from ops.chains.evm.commanding import check_signer, open_lane, open_worker
 from ops.chains.evm.source import begin, open_source, ordinals, range_blocks
 
 __all__ = [
-    "address_checks", "begin", "endpoint_checks", "evm_chain_number", "evm_client",
-    "head_of", "open_source", "ordinals",
+    "address_checks",
+    "begin",
+    "check_signer",
+    "endpoint_checks",
+    "evm_chain_number",
+    "evm_client",
+    "head_of",
+    "open_lane",
+    "open_source",
+    "open_worker",
+    "ordinals",
     "range_blocks",
 ]  # fmt: skip

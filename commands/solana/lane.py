@@ -1,0 +1,164 @@
+"""Commands that become instructions of programs: encoded, addressed and simulated."""
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from solders.instruction import Instruction
+from sqlalchemy import Connection
+
+from commands.arguments import BadArguments
+from commands.errors import BadTransaction, Refused
+from commands.lane import NoSigner
+from commands.solana.errors import explain_failure
+from commands.solana.instructions import Addresses, build_instruction
+from commands.solana.node import Node
+from commands.solana.transaction import (
+    UNITS_MAX,
+    Budget,
+    compile_message,
+    unsigned,
+    writable_of,
+)
+from commands.submit import Intake, Submission
+from db.commands.accept import CommandRow, Request
+from db.commands.signers import find_signer
+from db.coverage import Stream
+from db.declare.commands import CommandSpec
+from db.declare.solana.call import SolanaCallSpec
+from idl.base58 import to_base58
+
+_DRAFT_HASH = bytes(32)  # a simulation takes a blockhash of its own
+NO_WALLETS = (
+    "wallets cannot sign commands for a Solana cluster yet: declare the command with "
+    "one of our signers"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SolanaLane:
+    """One cluster, as commands are prepared for it.
+
+    `places` are the addresses of programs and accounts in the settings.
+    """
+
+    name: str
+    source: int
+    node: Node
+    places: Addresses
+    signers: frozenset[str] = frozenset()
+    plan: Sequence[Stream] | None = None
+    _senders: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def addresses(self) -> Mapping[str, bytes]:
+        """The addresses of programs by name."""
+        return self.places.programs
+
+    def prepare(
+        self,
+        spec: CommandSpec,
+        arguments: Mapping[str, Any],
+        request: Request,
+        command_id: uuid.UUID,
+    ) -> Request:
+        """Return the request with its program.
+
+        The instruction itself names the signer, which `simulate` is given. Raises
+        BadArguments, NoContract, and BadTransaction for a wallet's command.
+        """
+        call = spec.call
+        assert isinstance(call, SolanaCallSpec)  # only those come to this lane
+        if request.signer is None:
+            raise BadTransaction(NO_WALLETS)
+        instruction = build_instruction(call, arguments, bytes(32), self.places)
+        return replace(request, target=bytes(instruction.program_id))
+
+    def sender(self, connection: Connection, request: Request) -> bytes:
+        """Return the address of the request's wallet or signer; raises NoSigner."""
+        if request.signer is None:
+            return request.sender or b""
+        if request.signer not in self._senders:
+            signer = find_signer(connection, request.signer)
+            if signer is None or signer.source != request.source:
+                raise NoSigner(
+                    f"signer {request.signer!r} has never been at work: write "
+                    f"[signers.{request.signer}] and start `chainfold work`"
+                )
+            self._senders[request.signer] = signer.address
+        return self._senders[request.signer]
+
+    def simulate(self, spec: CommandSpec, request: Request, sender: bytes) -> Request:
+        """Return the request with its instruction and the compute units it needs.
+
+        Raises Refused where the program would fail, NodeAway. What follows from a fact
+        or an entry is not refused for what is so today: it waits, held, and is tried
+        again (`commands.solana.work`).
+        """
+        call = spec.call
+        assert isinstance(call, SolanaCallSpec)
+        instruction = build_instruction(
+            call, _given(spec, request), sender, self.places
+        )
+        _check_signers(spec, instruction, sender)
+        draft = compile_message(instruction, sender, _DRAFT_HASH, Budget(UNITS_MAX, 1))
+        request = replace(request, data=bytes(instruction))
+        if request.cause:
+            return request
+        told = self.node.simulate(
+            unsigned(draft), sender, writable_of(instruction, sender)
+        )
+        if told.error is None:
+            return replace(request, gas_limit=told.units)
+        failure = explain_failure(call, request.target, told.error, told.logs)
+        if failure.unpaid and request.signer is not None:
+            return request  # the worker tells of it, and waits for lamports
+        raise Refused(
+            f"{call.contract} would refuse it: {failure.reason}. Nothing was sent."
+        )
+
+    def head(self) -> int:
+        """Return the last confirmed slot; raises NodeAway."""
+        return self.node.head()
+
+    def balance(self, address: bytes) -> int:
+        """Return what an account has, in lamports; raises NodeAway."""
+        return self.node.balance(address)
+
+    def unsigned(self, intake: Intake, row: CommandRow) -> dict[str, Any]:
+        """Return the transaction that a wallet is to sign; raises NodeAway."""
+        raise BadTransaction(NO_WALLETS)
+
+    def relay_signed(self, intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
+        """Keep and send what a wallet signed for a command."""
+        raise BadTransaction(NO_WALLETS)
+
+    def is_for(self, raw: bytes) -> bool:
+        """Whether a signed transaction is for this chain: none says so by itself."""
+        return False
+
+    def relay_any(
+        self, intake: Intake, raw: bytes, asked: Submission
+    ) -> tuple[CommandRow, bool]:
+        """Keep and send any signed call of a program that is followed."""
+        raise BadTransaction(NO_WALLETS)
+
+    def work_wallets(self, intake: Intake) -> Iterator[str]:
+        """Settle the commands of wallets, and send them again."""
+        yield from ()
+
+
+def _given(spec: CommandSpec, request: Request) -> dict[str, Any]:
+    """The arguments of a request in canonical form."""
+    return {
+        name: item.check(request.arguments[name]) for name, item in spec.fields.items()
+    }
+
+
+def _check_signers(spec: CommandSpec, instruction: Instruction, sender: bytes) -> None:
+    """Raise BadArguments for an instruction that somebody else must sign too."""
+    others = {bytes(m.pubkey) for m in instruction.accounts if m.is_signer} - {sender}
+    if others:
+        named = ", ".join(to_base58(each) for each in sorted(others))
+        raise BadArguments([f"{spec.slug} would need the signature of {named} too"])

@@ -1,0 +1,350 @@
+"""Carrying a signer's commands to the cluster: signed, sent, and settled by the index.
+
+`work` is a generator: it yields between any two steps that a crash could fall between,
+so that a test can drop it anywhere; `work_once` runs it to the end. Each database step
+is one transaction, and no lock is held while a node or a key is asked.
+
+A transaction is sent again, the same bytes, until it lands or its blockhash is past. A
+command is signed anew only when nothing that was signed for it can land any more.
+"""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+from solders.instruction import Instruction
+from solders.message import to_bytes_versioned
+from solders.signature import Signature as SoldersSignature
+from solders.transaction import VersionedTransaction
+
+from commands.arguments import BadArguments
+from commands.errors import NodeAway, SigningHeld, SigningRefused, WrongChain
+from commands.holds import HoldReasons
+from commands.solana.context import SignerContext
+from commands.solana.errors import explain_failure
+from commands.solana.guard import SignedBefore
+from commands.solana.node import Finalized, NoMoney, Simulated
+from commands.solana.signers import Payload
+from commands.solana.transaction import (
+    UNITS_MAX,
+    Budget,
+    compile_message,
+    unsigned,
+    writable_of,
+)
+from db.commands import accept
+from db.commands.accept import CommandRow, move
+from db.commands.held import due_held, hold_command, release
+from db.commands.signers import find_signer, set_hold
+from db.commands.solana.attempts import (
+    SignedTransaction,
+    claim,
+    in_flight,
+    intent_of,
+    note_answer,
+    recall_attempts,
+    record_attempt,
+    settled,
+    waiting,
+)
+from db.commands.solana.memory import Signature
+from db.commands.solana.resolve import (
+    Look,
+    bury,
+    note_past,
+    open_attempts,
+    settle_attempt,
+    to_sign_again,
+)
+from db.commands.states import Hold, State
+
+NOTHING_HASH = bytes(32)  # a simulation takes a blockhash of its own
+
+log = logging.getLogger(__name__)
+
+
+def work_once(context: SignerContext) -> None:
+    """Run one pass to its end."""
+    for _ in work(context):
+        pass
+
+
+def work(context: SignerContext) -> Iterator[str]:
+    """One pass: settle what the index shows, send again, sign what waits."""
+    name = context.signer.name
+    with context.engine.connect() as connection:
+        row = find_signer(connection, name)
+        found = open_attempts(connection, name, context.clock())
+    if row is None:
+        return
+    holds = HoldReasons()
+    yield from _settle(context, found)
+    if row.paused:
+        return
+    yield from _look_at_past(context, found)
+    yield from _send_again(context, found, holds)
+    yield from _sign_again(context, holds)
+    yield from _look_at_held(context)
+    busy = sum(look.landed is None for look in found)
+    most = 1 if row.hold else context.policy.max_in_flight
+    yield from _take(context, max(0, most - busy), holds)
+    yield from _remember(context, row.hold, holds)
+
+
+def _settle(context: SignerContext, found: list[Look]) -> Iterator[str]:
+    """Tell commands what the index shows of their attempts."""
+    for look in found:
+        undone = look.landed is None and look.state is State.INCLUDED
+        seen = look.landed is not None and look.state is not State.INCLUDED
+        if not (look.final or undone or seen):
+            continue
+        with context.engine.connect() as connection:
+            row = accept.find(connection, look.attempt.command)
+        call = None if row is None else context.calls.get(row.kind)
+        retried = frozenset() if call is None else call.retried
+        with context.engine.begin() as connection:
+            settle_attempt(
+                connection, look.attempt.signature, context.clock(), retried=retried
+            )
+        yield "settled"
+
+
+def _look_at_past(context: SignerContext, found: list[Look]) -> Iterator[str]:
+    """Find attempts that can land no more, and let them be dead when that is sure."""
+    now = context.clock()
+    quiet = [
+        look
+        for look in found
+        if look.landed is None
+        and look.attempt.signed_at + context.policy.look_after <= now
+    ]
+    if not quiet:
+        return
+    finalized: Finalized | None = None
+    for look in quiet:
+        signature = look.attempt.signature
+        try:
+            if look.attempt.past_slot is None:
+                finalized = finalized or context.node.finalized()
+                yield "asked"
+                if finalized.height > look.attempt.last_valid:
+                    with context.engine.begin() as connection:
+                        note_past(connection, signature, finalized.slot)
+                    yield "past"
+                continue
+            if not look.passed or not context.node.unknown(signature):
+                continue
+        except NodeAway as error:
+            log.warning(
+                "attempt_unclear signer=%s cause=%s", context.signer.name, error
+            )
+            return
+        yield "asked"
+        with context.engine.begin() as connection:
+            bury(connection, signature, context.clock())
+        yield "dead"
+
+
+def _send_again(
+    context: SignerContext, found: list[Look], holds: HoldReasons
+) -> Iterator[str]:
+    """Send the same bytes while they may land and are wanted."""
+    for look in found:
+        wanted = look.state is State.SIGNED and not look.late
+        open_ = look.landed is None and look.attempt.past_slot is None
+        if wanted and open_ and look.due and look.attempt.raw:
+            yield from _send(context, look.attempt.signature, look.attempt.raw, holds)
+
+
+def _sign_again(context: SignerContext, holds: HoldReasons) -> Iterator[str]:
+    """Sign anew what nothing can land of any more."""
+    with context.engine.connect() as connection:
+        again = to_sign_again(connection, context.signer.name)
+    for command_id in again:
+        with context.engine.connect() as connection:
+            row = accept.find(connection, command_id)
+        if row is not None and row.state is State.SIGNED and not holds.complaints:
+            yield from _sign(context, row, holds)
+
+
+def _look_at_held(context: SignerContext) -> Iterator[str]:
+    """Let held commands wait for their turn again, the oldest first."""
+    now = context.clock()
+    with context.engine.connect() as connection:
+        held = due_held(connection, context.signer.name, now)
+    for command in held:
+        with context.engine.begin() as connection:
+            release(connection, command.id, now)
+        yield "released"
+
+
+def _take(context: SignerContext, room: int, holds: HoldReasons) -> Iterator[str]:
+    """Sign commands that wait, the oldest first, while there is room."""
+    now = context.clock()
+    with context.engine.connect() as connection:
+        found = waiting(connection, context.signer.name, now, room)
+    for command in found:
+        if holds.complaints:
+            return
+        with context.engine.begin() as connection:
+            until = context.clock() + context.policy.claim_for
+            mine = claim(connection, command.id, context.clock(), until)
+        yield "claimed"
+        if not mine:
+            continue
+        if command.valid_until is not None and command.valid_until <= context.clock():
+            with context.engine.begin() as connection:
+                locked = accept.lock(connection, command.id)
+                if locked.state is State.ACCEPTED:
+                    reason = "its time was over"
+                    move(
+                        connection,
+                        locked,
+                        State.EXPIRED,
+                        context.clock(),
+                        reason=reason,
+                    )
+            yield "expired"
+            continue
+        yield from _sign(context, command, holds)
+
+
+def _sign(
+    context: SignerContext, command: CommandRow, holds: HoldReasons
+) -> Iterator[str]:
+    """Simulate, sign, store and send one command."""
+    try:
+        made = _signed(context, command)
+    except NoMoney as error:
+        holds.complain(Hold.FUNDS, str(error))
+        return
+    except WrongChain as error:
+        holds.complain(Hold.OTHER_CHAIN, str(error))
+        return
+    except NodeAway as error:
+        log.warning("not_signed command=%s cause=%s", command.id, error)
+        return
+    except SignedBefore as error:
+        with context.engine.begin() as connection:
+            recall_attempts(connection, command.id, error.found, context.clock())
+        yield "recalled"
+        return
+    except SigningHeld as error:
+        holds.complain(error.hold, str(error))
+        return
+    except (SigningRefused, BadArguments) as error:
+        yield from _hold(context, command, str(error))
+        return
+    yield "signed"
+    if isinstance(made, str):
+        yield from _hold(context, command, made)
+        return
+    with context.engine.begin() as connection:
+        attempt = record_attempt(connection, command.id, made, context.clock())
+    yield "recorded"
+    if attempt is not None:
+        yield from _send(context, attempt.signature, attempt.raw, holds)
+
+
+def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | str:
+    """Return the signed transaction of a command, or why it would fail now.
+
+    Raises NodeAway, NoMoney, BadArguments, SigningHeld, SigningRefused.
+    """
+    payer = context.signer.address
+    instruction = Instruction.from_bytes(command.data)
+    writable = writable_of(instruction, payer)
+    draft = compile_message(instruction, payer, NOTHING_HASH, Budget(UNITS_MAX, 1))
+    simulated = context.node.simulate(unsigned(draft), payer, writable)
+    if simulated.error is not None:
+        failure = explain_failure(
+            context.calls.get(command.kind), command.target, simulated.error,
+            simulated.logs,
+        )  # fmt: skip
+        if failure.unpaid:
+            raise NoMoney(f"signer {context.signer.name}: {failure.reason}")
+        return failure.reason
+    price = min(context.node.priority_fee(writable), context.policy.price_max)
+    budget = Budget(_with_margin(simulated, context.policy.margin_percent), price)
+    recent = context.node.blockhash()
+    message = compile_message(instruction, payer, recent.hash, budget)
+    with context.engine.connect() as connection:
+        tenant, key = intent_of(connection, command.id)
+        known = settled(connection, command.id)
+    payload = Payload(
+        message=to_bytes_versioned(message),
+        intent=hashlib.sha256(f"{tenant}\0{key}".encode()).digest(),
+        last_valid=recent.last_valid,
+        slot=recent.slot,
+        settled=known,
+        lamports=simulated.lamports + budget.fee(1),
+        tokens=tuple(sorted(simulated.tokens.items())),
+    )
+    signature = context.signer.sign(payload)
+    whole = VersionedTransaction.populate(
+        message, [SoldersSignature.from_bytes(signature)]
+    )
+    found = Signature(signature, recent.slot, recent.last_valid)
+    return SignedTransaction(bytes(whole), found, budget.fee(1))
+
+
+def _with_margin(simulated: Simulated, percent: int) -> int:
+    """Return the compute limit: what a simulation used, and a margin."""
+    return min(UNITS_MAX, max(1_000, simulated.units * (100 + percent) // 100))
+
+
+def _hold(context: SignerContext, command: CommandRow, reason: str) -> Iterator[str]:
+    """Put a command aside that would fail or is not signed; others go on."""
+    log.warning("command_held command=%s cause=%s", command.id, reason)
+    now = context.clock()
+    again = now + context.policy.held_again_after
+    with context.engine.begin() as connection:
+        if command.state is State.SIGNED:
+            locked = accept.lock(connection, command.id)
+            if locked.state is State.SIGNED:
+                move(connection, locked, State.ACCEPTED, now, reason=reason)
+        hold_command(connection, command.id, reason, now, again_at=again)
+    yield "held"
+
+
+def _send(
+    context: SignerContext, signature: bytes, raw: bytes, holds: HoldReasons
+) -> Iterator[str]:
+    """Hand over stored bytes; what the node says is noted and decides nothing."""
+    try:
+        answer = context.node.send(raw)
+        text = answer.text
+        holds.accepted = holds.accepted or answer.accepted
+        if answer.hold:
+            holds.complain(answer.hold, f"the node says: {text[:200]}")
+    except NodeAway as error:
+        text = str(error)
+        if isinstance(error, WrongChain):
+            holds.complain(Hold.OTHER_CHAIN, text)
+    yield "sent"
+    now = context.clock()
+    again: timedelta = context.policy.rebroadcast_after
+    with context.engine.begin() as connection:
+        note_answer(connection, signature, text, now, again_at=now + again)
+    yield "noted"
+
+
+def _remember(context: SignerContext, hold: Hold, holds: HoldReasons) -> Iterator[str]:
+    """Put the signer on hold for what is in the way, or let it go on."""
+    name = context.signer.name
+    if holds.complaints:
+        found, reason = holds.complaints[0]
+        if found is not hold:
+            with context.engine.begin() as connection:
+                set_hold(connection, name, found, reason)
+            log.warning("signer_held signer=%s cause=%s", name, reason)
+            yield "put on hold"
+        return
+    with context.engine.connect() as connection:
+        idle = not in_flight(connection, name)
+    if hold and (holds.accepted or idle):
+        with context.engine.begin() as connection:
+            set_hold(connection, name, Hold.NO)
+        log.info("signer_goes_on signer=%s", name)
+        yield "taken off hold"

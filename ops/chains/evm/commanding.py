@@ -1,0 +1,118 @@
+"""EVM chains: lanes and signers at work, as the settings describe them."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from commands.evm.context import Policy, SignerContext
+from commands.evm.lane import EvmLane
+from commands.evm.starting import begin
+from commands.evm.work import work_once
+from commands.lane import Lane
+from db import sources
+from db.coverage import Stream
+from db.registry import Registry
+from ops.chains.evm.client import evm_chain_number
+from ops.chains.evm.source import ordinals
+from ops.nodes import open_nodes
+from ops.settings import (
+    ChainSettings,
+    Fees,
+    Settings,
+    SignerKind,
+    SignerSettings,
+)
+from ops.signing import open_key, open_signer, rules_of
+
+
+def open_lane(
+    settings: Settings,
+    chain: ChainSettings,
+    engine: Engine,
+    at_once: Engine,
+    registry: Registry,
+    plan: Sequence[Stream],
+) -> Lane:
+    """Return the lane of a chain, which is registered if it was not."""
+    with engine.begin() as connection:
+        row = sources.register(
+            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
+        )
+    return EvmLane(
+        name=chain.name,
+        source=row.id,
+        chain_id=evm_chain_number(chain),
+        node=open_nodes(settings, chain, at_once, row.id),
+        addresses=_addresses(settings, chain),
+        signers=frozenset(
+            each.name for each in settings.signers.values() if each.chain == chain.name
+        ),
+        untagged=registry.untagged,
+        plan=plan,
+    )
+
+
+def open_worker(
+    settings: Settings,
+    said: SignerSettings,
+    chain: ChainSettings,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> Callable[[], None]:
+    """Return one pass over a signer's commands; the signer is registered."""
+    context = open_signer_context(settings, said, chain, engine, registry, clock)
+
+    def work() -> None:
+        work_once(context)
+
+    return work
+
+
+def open_signer_context(
+    settings: Settings,
+    said: SignerSettings,
+    chain: ChainSettings,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> SignerContext:
+    """A signer registered and ready to work, once the index has passed the head.
+
+    What the signing side or the node remember of it, and the database does not, was
+    done before a backup was restored: those nonces are filled before new ones are used.
+    """
+    signer = open_signer(settings, said.name, engine, registry, clock)
+    with engine.begin() as connection:
+        row = sources.register(
+            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
+        )
+    node = open_nodes(settings, chain, engine, row.id)
+    begin(engine, signer, node, source=row.id, max_in_flight=said.max_in_flight)
+    policy = Policy(
+        chain_id=evm_chain_number(chain),
+        gas_price_max=said.gas_price_max,
+        bump_most_times=said.bump_most_times,
+        dynamic_fees=chain.fees is Fees.EIP1559,
+    )
+    return SignerContext(engine, signer, node, policy, clock)
+
+
+def check_signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
+    """Return whose key a signer has; see `ops.chains.Kind`."""
+    rules_of(settings, said, registry)
+    if said.kind is SignerKind.REMOTE:
+        return "its key is in another process"
+    if said.secret is None and said.address is not None:
+        return f"its key is not here: {said.env or said.password_env} is not set"
+    return f"its key is of 0x{open_key(said).address.hex()}"
+
+
+def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
+    """The first address of each contract on a chain."""
+    found = {name: each[0].address for name, each in chain.contracts.items()}
+    for name, contract in settings.contracts.items():
+        if there := contract.addresses.get(chain.name):
+            found[name] = there[0]
+    return found

@@ -1,0 +1,200 @@
+"""Solana clusters: lanes and signers at work, as the settings describe them."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+
+from sqlalchemy import Engine
+
+from commands.lane import Lane
+from commands.solana.context import Policy, SignerContext
+from commands.solana.guard import Allowance, Rules, guarded
+from commands.solana.instructions import Addresses
+from commands.solana.lane import SolanaLane
+from commands.solana.nodes import SolanaNodes
+from commands.solana.signers import (
+    LocalSigner,
+    signer_from_file,
+    signer_from_key,
+)
+from commands.solana.work import work_once
+from db import sources
+from db.commands.solana.attempts import register_signer
+from db.commands.solana.memory import LAMPORTS
+from db.coverage import Stream
+from db.declare import Program
+from db.declare.solana.call import SolanaCallSpec
+from db.registry import Registry
+from idl.base58 import to_base58
+from ops.chains.solana.source import ordinals
+from ops.errors import OperationError
+from ops.nodes import last_indexed
+from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
+
+
+def open_lane(
+    settings: Settings,
+    chain: ChainSettings,
+    engine: Engine,
+    at_once: Engine,
+    registry: Registry,
+    plan: Sequence[Stream],
+) -> Lane:
+    """Return the lane of a cluster, which is registered if it was not."""
+    with engine.begin() as connection:
+        row = sources.register(
+            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
+        )
+    return SolanaLane(
+        name=chain.name,
+        source=row.id,
+        node=_nodes(settings, chain, at_once, row.id),
+        places=Addresses(_programs(settings, chain), chain.accounts),
+        signers=frozenset(
+            each.name for each in settings.signers.values() if each.chain == chain.name
+        ),
+        plan=plan,
+    )
+
+
+def open_worker(
+    settings: Settings,
+    said: SignerSettings,
+    chain: ChainSettings,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> Callable[[], None]:
+    """Return one pass over a signer's commands; the signer is registered."""
+    key = open_key(said)
+    rules = _rules(settings, said, chain, registry)
+    with engine.begin() as connection:
+        row = sources.register(
+            connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
+        )
+        register_signer(
+            connection, name=said.name, source_id=row.id, address=key.address,
+            max_in_flight=said.max_in_flight,
+        )  # fmt: skip
+    context = SignerContext(
+        engine=engine,
+        signer=guarded(engine, key, rules, clock),
+        node=_nodes(settings, chain, engine, row.id),
+        policy=Policy(
+            price_max=said.priority_fee_max, max_in_flight=said.max_in_flight
+        ),
+        clock=clock,
+        calls=_calls(registry),
+    )
+    return lambda: work_once(context)
+
+
+def open_key(said: SignerSettings) -> LocalSigner:
+    """A key held in this process; raises OperationError or SigningRefused without."""
+    if said.kind is SignerKind.KEYSTORE and said.path is not None:
+        if said.password_env and said.secret is None:
+            raise OperationError(
+                f"signer {said.name} has no key without the environment variable "
+                f"{said.password_env}: set it, and start again"
+            )
+        password = None if said.secret is None else said.secret.value
+        found = signer_from_file(said.name, said.path, password)
+    elif said.secret is not None:
+        found = signer_from_key(said.name, said.secret.value)
+    else:
+        raise OperationError(
+            f"signer {said.name} has no key without the environment variable "
+            f"{said.env or 'that its env names'}: set it, and start again"
+        )
+    if said.address is not None and said.address != found.address:
+        raise OperationError(
+            f"the key of signer {said.name} is of {to_base58(found.address)}, not of "
+            f"{to_base58(said.address)}: correct its address, or give it the right key"
+        )
+    return found
+
+
+def check_signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
+    """Return whose key a signer has; see `ops.chains.Kind`."""
+    _rules(settings, said, settings.chains[said.chain], registry)
+    return f"its key is of {to_base58(open_key(said).address)}"
+
+
+def _rules(
+    settings: Settings, said: SignerSettings, chain: ChainSettings, registry: Registry
+) -> Rules:
+    """Return the rules of a signer: what it may call, and spend in a day."""
+    wanted = said.allow
+    if wanted is None:
+        wanted = tuple(
+            f"{spec.call.contract}.{spec.call.layout.name}"
+            for spec in (each.spec for each in registry.commands.values())
+            if spec.signer == said.name and isinstance(spec.call, SolanaCallSpec)
+        )
+    limits = dict(said.tokens_per_day)
+    if said.lamports_per_day is not None:
+        limits[LAMPORTS] = said.lamports_per_day
+    return Rules(
+        name=said.name,
+        chain=chain.id,
+        allow=tuple(_allowances(settings, said, chain, registry, wanted)),
+        limits=limits,
+        price_max=said.priority_fee_max,
+    )
+
+
+def _allowances(
+    settings: Settings,
+    said: SignerSettings,
+    chain: ChainSettings,
+    registry: Registry,
+    wanted: Iterable[str],
+) -> Iterator[Allowance]:
+    """`program.instruction`, or `program.*`, as discriminators at an address."""
+    places = _programs(settings, chain)
+    for item in wanted:
+        name, _, instruction = item.partition(".")
+        emitter = registry.emitters.get(name)
+        starts = frozenset(
+            each.discriminator
+            for each in (
+                emitter.idl.instructions if isinstance(emitter, Program) else ()
+            )
+            if instruction in ("*", each.name)
+        )
+        if not starts or name not in places:
+            raise OperationError(
+                f"[signers.{said.name}] allow: {item} is no instruction of a program "
+                "that has an address here: write program.instruction as its IDL has "
+                "it, or program.*"
+            )
+        yield Allowance(places[name], starts)
+
+
+def _calls(registry: Registry) -> dict[str, SolanaCallSpec]:
+    """The calls of commands, by the kind that a command's row has."""
+    return {
+        each.spec.slug: each.spec.call
+        for each in registry.commands.values()
+        if isinstance(each.spec.call, SolanaCallSpec)
+    }
+
+
+def _programs(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
+    """The first address of each program on a cluster."""
+    found = {name: each[0].address for name, each in chain.programs.items()}
+    for name, program in settings.programs.items():
+        if there := program.addresses.get(chain.name):
+            found[name] = there[0]
+    return found
+
+
+def _nodes(
+    settings: Settings, chain: ChainSettings, engine: Engine, source: int
+) -> SolanaNodes:
+    """All endpoints of a cluster; none is believed that is behind the index."""
+    return SolanaNodes.at(
+        [str(url) for url in chain.rpc],
+        chain_id=chain.id,
+        indexed=last_indexed(engine, source),
+        timeout_seconds=settings.limits.request_timeout_seconds,
+    )

@@ -1,0 +1,259 @@
+"""Commands for a Solana program, declared outside the product, up to their proof."""
+
+import asyncio
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+import pytest
+from solders.keypair import Keypair
+
+from commands.submit import Submission
+from db.commands import accept
+from db.commands.signers import find_signer
+from db.commands.states import State
+from db.journal.append import Actor
+from db.schema import migrate
+from devnet.solana import ledger
+from devnet.solana.client import Devnet
+from devnet.solana.run import NodeOptions, SolanaNode
+from idl.base58 import to_base58
+from ops import commanding
+from ops.indexing import declared
+from ops.intake import open_intake
+from ops.running import catch_up
+from ops.settings import load_settings
+
+pytestmark = pytest.mark.chain
+
+BUSINESS = '''
+"""Entries of a ledger: asked for by operators, recorded by a program."""
+
+from db.declare import (
+    ITEM, SIGNER, Command, Each, Event, FixedBytes, Invoke, Json, Key, Program,
+    Projection, Pubkey, Role, Sum, Text, Uint,
+)
+
+ledger = Program("ledger")
+
+
+class Recorded(Event):
+    """An entry was recorded."""
+
+    source = ledger
+    author = Pubkey()
+    id = FixedBytes(32)
+    amount = Uint(64)
+    note = Text()
+
+
+class Author(Projection):
+    """What each author recorded."""
+
+    author = Key()
+    total = Sum(Recorded.amount)
+
+
+class RecordEntry(Command):
+    """Record an entry, once for each id."""
+
+    id = FixedBytes(32)
+    entry = Json()
+    recipients = Json()
+
+    role = Role.OPERATOR
+    signer = "author"
+    call = Invoke(
+        "ledger.record",
+        {"id": id, "entry": entry},
+        accounts={"author": SIGNER},
+        remaining=[Each(recipients, ITEM, writable=False)],
+    )
+    proof = Recorded
+'''
+SETTINGS = """
+domains = ["bookkeeping"]
+declarations = ["./bookkeeping"]
+
+[chains.local]
+id = "solana:{genesis}"
+rpc = "{url}"
+finality = "commitment"
+programs.ledger = "{program}"
+
+[signers.author]
+kind = "env"
+env = "AUTHOR_KEY"
+{rules}
+"""
+
+
+def key_of(word):
+    return Keypair.from_seed(sha256(f"a key of tests: {word}".encode()).digest())
+
+
+@dataclass
+class Book:
+    """A deployment on a chain whose slots advance when told."""
+
+    settings: object
+    engine: object
+    client: Devnet
+    node: SolanaNode
+    key: Keypair
+    later: timedelta = timedelta(0)  # by which the worker's clock is ahead
+
+    def __post_init__(self):
+        self.registry = declared(self.settings)
+        migrate(self.engine, self.registry)
+        self.index()
+        self.worker = commanding.open_worker(self.settings, self.engine, "author")
+        self.intake = open_intake(self.settings, self.engine)
+
+    def ask(self, number, amounts=(3, 5), key=None, **options):
+        entry = {
+            "amount": str(sum(amounts)), "level": 1, "urgent": False,
+            "note": f"nº {number}", "limit": None, "kind": "Opened",
+            "amounts": list(amounts),
+        }  # fmt: skip
+        arguments = {
+            "id": "0x" + sha256(str(number).encode()).hexdigest(),
+            "entry": entry | options.pop("entry", {}),
+            "recipients": [str(key_of(f"r{n}").pubkey()) for n in range(len(amounts))],
+        }
+        asked = Submission(
+            Actor("tests", tenant="tests"),
+            key or str(uuid.uuid4()),
+            arguments,
+            **options,
+        )
+        command = self.registry.commands["record-entry"]
+        return self.intake.submit(command, asked)[0].id
+
+    def index(self):
+        chain = self.settings.chains["local"]
+        asyncio.run(catch_up(self.settings, chain, self.engine, self.registry))
+
+    def pass_time(self, slots=1, passes=1):
+        """Let slots pass, read them, and let the signer work."""
+        for _ in range(passes):
+            self.client.advance(slots)
+            self.index()
+            self.worker()
+
+    def row(self, command_id):
+        with self.engine.connect() as connection:
+            return accept.find(connection, command_id)
+
+    def signer(self):
+        with self.engine.connect() as connection:
+            return find_signer(connection, "author")
+
+    def receipts(self):
+        """The receipts that are on the chain: one for each effect."""
+        config = {"encoding": "base64", "dataSlice": {"offset": 0, "length": 0}}
+        found = self.client.call("getProgramAccounts", str(ledger.PROGRAM), config)
+        return len(found)
+
+
+@pytest.fixture
+def node():
+    with SolanaNode(NodeOptions(slot_ms=0, finalized_after=4)) as running:
+        yield running
+
+
+@pytest.fixture
+def open_book(node, tmp_path, db_engine, monkeypatch):
+    def opened(rules="", *, fund=True, word="author"):
+        key = key_of(word)
+        client = Devnet(node.url)
+        if fund:
+            client.fund(key.pubkey(), 3_456_789_012)
+        (tmp_path / "bookkeeping").mkdir(exist_ok=True)
+        (tmp_path / "bookkeeping" / "__init__.py").write_text(BUSINESS)
+        monkeypatch.setenv("AUTHOR_KEY", str(key))
+        genesis = client.call("getGenesisHash")
+        text = SETTINGS.format(
+            genesis=genesis[:32], url=node.url, program=ledger.PROGRAM, rules=rules
+        )
+        monkeypatch.setattr(
+            commanding,
+            "now",
+            lambda: datetime.now(UTC) + (book[0].later if book else timedelta(0)),
+        )
+        (tmp_path / "chainfold.toml").write_text(text)
+        settings = load_settings(str(tmp_path / "chainfold.toml"))
+        book.append(Book(settings, db_engine, client, node, key))
+        return book[0]
+
+    book = []
+    return opened
+
+
+def test_a_command_is_proved_by_the_index(open_book):
+    book = open_book()
+    command = book.ask(1)
+    book.worker()
+    signed = book.row(command)
+    assert signed.state is State.SIGNED
+    assert len(signed.transaction) == 64
+
+    book.pass_time()
+    assert book.row(command).state is State.INCLUDED
+    book.pass_time(5, passes=2)
+
+    done = book.row(command)
+    assert (done.state, done.transaction) == (State.SUCCEEDED, signed.transaction)
+    told = book.client.transaction(to_base58(done.transaction), "finalized")
+    assert told["slot"] == done.height
+    assert book.receipts() == 1
+
+
+def test_a_failing_call_is_refused_by_its_error_and_nothing_is_sent(open_book):
+    book = open_book()
+
+    with pytest.raises(Refused, match="ledger would refuse it: .*Nothing was sent"):
+        book.ask(1, amounts=(3, 5), entry={"amount": "9"})
+    with pytest.raises(BadArguments, match=r"entry.amount: 18446744073709551616 is be"):
+        book.ask(1, entry={"amount": str(2**64)})
+    with pytest.raises(BadArguments, match="1232 are the most"):
+        book.ask(1, amounts=tuple(range(1, 39)))
+
+
+def test_the_same_key_is_one_command_and_one_effect(open_book):
+    book = open_book()
+    first = book.ask(1, key="k-7")
+    assert book.ask(1, key="k-7") == first
+
+    book.worker()
+    book.worker()
+    book.pass_time(3, passes=4)
+
+    assert book.row(first).state is State.SUCCEEDED
+    assert book.receipts() == 1
+
+
+def test_bytes_that_are_lost_are_sent_again_and_signed_anew_only_when_past(open_book):
+    book = open_book()
+    book.client.fault(kind="lose", times=10_000)
+    command = book.ask(1)
+    book.worker()
+    first = book.row(command).transaction
+
+    for _ in range(4):
+        book.later += timedelta(seconds=15)
+        book.pass_time(30)
+    assert book.row(command).transaction == first
+    assert book.receipts() == 0
+    book.client.clear()
+    book.client.fault(kind="lose", times=1)  # once more, and the blockhash is past
+    for _ in range(5):
+        book.later += timedelta(seconds=15)
+        book.pass_time(30)
+    second = book.row(command).transaction
+
+    assert second != first
+    book.pass_time(3, passes=4)
+    assert book.row(command).state is State.SUCCEEDED
+    assert book.receipts() == 1
