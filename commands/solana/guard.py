@@ -22,6 +22,7 @@ from db.commands.solana.memory import (
     SigningRequest,
     examine,
     remember,
+    signed_for,
 )
 from db.commands.states import Hold
 from idl.base58 import to_base58
@@ -80,12 +81,12 @@ class GuardedSigner:
         """The account that its signatures speak for."""
         return self.inner.address
 
-    def permits(self, payload: Payload) -> None:
-        """Raise what `sign` would; nothing is signed nor remembered."""
-        request = self._request(payload)
-        with self.engine.begin() as connection:
-            decision, _ = examine(connection, request, self.rules.limits, self.clock())
-        self._raise(decision)
+    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[Signature]:
+        """Return what was signed for an intent, without what is known to be settled."""
+        with self.engine.connect() as connection:
+            return signed_for(
+                connection, self.rules.chain, self.address, intent, settled
+            )
 
     def sign(self, payload: Payload) -> bytes:
         """Sign what the rules allow and the memory does not contradict."""

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from solders.keypair import Keypair
 
 from commands.errors import SigningRefused
+from db.commands.solana.memory import Signature
 from idl.base58 import from_base58
 
 FILE_BYTES_MAX = 1 << 16
@@ -58,8 +59,8 @@ class Signer(Protocol):
         """The account that its signatures speak for."""
         ...
 
-    def permits(self, payload: Payload) -> None:
-        """Raise what `sign` would by its rules; nothing is signed nor remembered."""
+    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[Signature]:
+        """Return what was signed for an intent, without what is known to be settled."""
         ...
 
     def sign(self, payload: Payload) -> bytes:
@@ -79,8 +80,9 @@ class LocalSigner:
     address: bytes
     _key: Keypair = field(repr=False)
 
-    def permits(self, payload: Payload) -> None:
-        """A key alone has no rules."""
+    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[Signature]:
+        """A key alone has no memory."""
+        return []
 
     def sign(self, payload: Payload) -> bytes:
         """Sign whatever it is given; only the guard (`guard`) refuses."""

@@ -39,6 +39,7 @@ from db.commands.held import due_held, hold_command, release
 from db.commands.signers import find_signer, set_hold
 from db.commands.solana.attempts import (
     SignedTransaction,
+    any_waits,
     claim,
     in_flight,
     intent_of,
@@ -253,6 +254,12 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
     Raises NodeAway, NoMoney, BadArguments, SigningHeld, SigningRefused.
     """
     payer = context.signer.address
+    with context.engine.connect() as connection:
+        tenant, key = intent_of(connection, command.id)
+        known = settled(connection, command.id)
+    intent = hashlib.sha256(f"{tenant}\0{key}".encode()).digest()
+    if before := context.signer.recall(intent, known):
+        raise SignedBefore(before)
     instruction = Instruction.from_bytes(command.data)
     writable = writable_of(instruction, payer)
     draft = compile_message(instruction, payer, NOTHING_HASH, Budget(UNITS_MAX, 1))
@@ -269,12 +276,9 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
     budget = Budget(_with_margin(simulated, context.policy.margin_percent), price)
     recent = context.node.blockhash()
     message = compile_message(instruction, payer, recent.hash, budget)
-    with context.engine.connect() as connection:
-        tenant, key = intent_of(connection, command.id)
-        known = settled(connection, command.id)
     payload = Payload(
         message=to_bytes_versioned(message),
-        intent=hashlib.sha256(f"{tenant}\0{key}".encode()).digest(),
+        intent=intent,
         last_valid=recent.last_valid,
         slot=recent.slot,
         settled=known,
@@ -342,7 +346,7 @@ def _remember(context: SignerContext, hold: Hold, holds: HoldReasons) -> Iterato
             yield "put on hold"
         return
     with context.engine.connect() as connection:
-        idle = not in_flight(connection, name)
+        idle = not (in_flight(connection, name) or any_waits(connection, name))
     if hold and (holds.accepted or idle):
         with context.engine.begin() as connection:
             set_hold(connection, name, Hold.NO)

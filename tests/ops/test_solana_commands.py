@@ -1,6 +1,7 @@
 """Commands for a Solana program, declared outside the product, up to their proof."""
 
 import asyncio
+import random
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,11 +9,18 @@ from hashlib import sha256
 
 import pytest
 from solders.keypair import Keypair
+from sqlalchemy import delete, text, update
 
+from commands import actions
+from commands.arguments import BadArguments
+from commands.errors import Refused
+from commands.solana.work import work
 from commands.submit import Submission
 from db.commands import accept
 from db.commands.signers import find_signer
-from db.commands.states import State
+from db.commands.states import Hold, State
+from db.control import command as table
+from db.control import solana_attempt
 from db.journal.append import Actor
 from db.schema import migrate
 from devnet.solana import ledger
@@ -20,6 +28,7 @@ from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
 from idl.base58 import to_base58
 from ops import commanding
+from ops.chains.solana.commanding import open_signer_context
 from ops.indexing import declared
 from ops.intake import open_intake
 from ops.running import catch_up
@@ -74,7 +83,7 @@ class RecordEntry(Command):
 '''
 SETTINGS = """
 domains = ["bookkeeping"]
-declarations = ["./bookkeeping"]
+declarations = ["{declarations}"]
 
 [chains.local]
 id = "solana:{genesis}"
@@ -87,6 +96,14 @@ kind = "env"
 env = "AUTHOR_KEY"
 {rules}
 """
+
+
+def context_of(book):
+    """The signer at work, as the settings describe it, with steps of its own."""
+    said, chain = book.settings.signers["author"], book.settings.chains["local"]
+    return open_signer_context(
+        book.settings, said, chain, book.engine, book.registry, commanding.now
+    )
 
 
 def key_of(word):
@@ -163,19 +180,30 @@ def node():
         yield running
 
 
+@pytest.fixture(scope="module")
+def declarations(tmp_path_factory):
+    """A domain outside the product; Python knows a module of its name only once."""
+    folder = tmp_path_factory.mktemp("declared") / "bookkeeping"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(BUSINESS)
+    return folder
+
+
 @pytest.fixture
-def open_book(node, tmp_path, db_engine, monkeypatch):
+def open_book(node, tmp_path, db_engine, monkeypatch, declarations):
     def opened(rules="", *, fund=True, word="author"):
         key = key_of(word)
         client = Devnet(node.url)
         if fund:
             client.fund(key.pubkey(), 3_456_789_012)
-        (tmp_path / "bookkeeping").mkdir(exist_ok=True)
-        (tmp_path / "bookkeeping" / "__init__.py").write_text(BUSINESS)
         monkeypatch.setenv("AUTHOR_KEY", str(key))
         genesis = client.call("getGenesisHash")
         text = SETTINGS.format(
-            genesis=genesis[:32], url=node.url, program=ledger.PROGRAM, rules=rules
+            genesis=genesis[:32],
+            url=node.url,
+            program=ledger.PROGRAM,
+            rules=rules,
+            declarations=declarations,
         )
         monkeypatch.setattr(
             commanding,
@@ -257,3 +285,150 @@ def test_bytes_that_are_lost_are_sent_again_and_signed_anew_only_when_past(open_
     book.pass_time(3, passes=4)
     assert book.row(command).state is State.SUCCEEDED
     assert book.receipts() == 1
+
+
+def test_a_cancel_before_signing_ends_it_and_one_after_lets_the_chain_decide(open_book):
+    book = open_book()
+    early, late = book.ask(1), book.ask(2)
+    now, by = datetime.now(UTC), Actor("tests")
+    with book.engine.begin() as connection:
+        actions.cancel_command(connection, book.registry, early, actor=by, now=now)
+    book.client.fault(kind="lose", times=0)
+    book.worker()
+    with book.engine.begin() as connection:
+        actions.cancel_command(connection, book.registry, late, actor=by, now=now)
+    assert book.row(early).state is State.CANCELLED
+    assert book.row(late).state is State.CLOSING
+
+    for _ in range(8):
+        book.later += timedelta(seconds=15)
+        book.pass_time(30)
+
+    assert book.row(late).state is State.CANCELLED
+    assert book.receipts() == 0
+
+
+def test_a_signer_without_lamports_waits_for_them(open_book):
+    book = open_book(fund=False, word="poor")
+    command = book.ask(1)
+    book.worker()
+    assert (book.signer().hold, book.row(command).state) == (Hold.FUNDS, State.ACCEPTED)
+
+    book.client.fund(book.key.pubkey(), 123_456_789)
+    book.later += timedelta(seconds=20)
+    book.pass_time(3, passes=4)
+
+    assert book.row(command).state is State.SUCCEEDED
+    assert book.signer().hold is Hold.NO
+
+
+def test_what_would_fail_by_now_is_held_alone_with_the_programs_word(open_book):
+    """Two ask for the same receipt: the second is found out before it is signed."""
+    book = open_book()
+    first, second, third = book.ask(1), book.ask(1), book.ask(3)
+    book.pass_time()
+    book.pass_time(3, passes=4)
+
+    assert book.row(first).state is State.SUCCEEDED
+    assert book.row(third).state is State.SUCCEEDED
+    found = book.row(second)
+    assert found.state in (State.HELD, State.REVERTED)
+    assert found.reason.startswith("Recorded")
+    assert book.receipts() == 2
+
+
+def test_a_days_lamports_are_not_exceeded(open_book):
+    book = open_book(rules="lamports_per_day = 4_000_000")
+    commands = [book.ask(number) for number in range(5)]
+    book.worker()
+    for _ in range(4):
+        book.pass_time(3)
+
+    states = [book.row(each).state for each in commands]
+    assert states.count(State.SUCCEEDED) == 2  # a receipt costs 1,740,000 and the fee
+    assert states.count(State.ACCEPTED) == 3
+    assert book.signer().hold is Hold.BUDGET
+
+
+def test_only_allowed_instructions_are_signed(open_book):
+    book = open_book(rules='allow = ["ledger.emit"]')
+    command = book.ask(1)
+    book.worker()
+
+    found = book.row(command)
+    assert found.state is State.HELD
+    assert "add it to its allow" in found.reason
+    assert book.receipts() == 0
+
+
+def test_a_backup_that_forgot_what_was_signed_signs_nothing_twice(open_book):
+    """The signer's memory is of its own: what it signed is looked for, not repeated."""
+    book = open_book()
+    command = book.ask(1)
+    book.worker()
+    signature = book.row(command).transaction
+    with book.engine.begin() as connection:
+        connection.execute(delete(solana_attempt))
+        connection.execute(update(table).values(state="accepted", transaction=None))
+
+    book.later += timedelta(seconds=20)
+    book.worker()
+    assert book.row(command).state is State.SIGNED
+    book.pass_time(3, passes=4)
+
+    assert book.row(command).state is State.SUCCEEDED
+    with book.engine.connect() as connection:
+        signed = connection.execute(text("SELECT count(*) FROM control.signed_intent"))
+        assert signed.scalar_one() == 1
+    assert book.row(command).transaction == signature
+    assert book.receipts() == 1
+
+
+def test_a_confirmed_slot_that_is_undone_takes_the_inclusion_back(open_book):
+    book = open_book()
+    book.client.fund()
+    book.client.send(ledger.mark(3, 5))
+    book.pass_time(6)
+    command = book.ask(1)
+    book.worker()
+    book.pass_time()
+    assert book.row(command).state is State.INCLUDED
+    book.client.fork(2)
+    book.later += timedelta(seconds=3)
+    book.pass_time()
+    states = [book.row(command).state]
+    for _ in range(6):
+        book.later += timedelta(seconds=3)
+        book.pass_time(2)
+        states.append(book.row(command).state)
+
+    assert states[-1] is State.SUCCEEDED
+    assert book.receipts() == 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_worker_killed_between_any_two_steps_does_each_command_once(open_book, seed):
+    """A pass is dropped after a random step; bytes are lost, blockhashes run out."""
+    rng = random.Random(seed)
+    book = open_book()
+    context = context_of(book)
+    commands = [book.ask(number) for number in range(6)]
+    for _ in range(60):
+        book.later += timedelta(seconds=rng.choice([1, 5, 20]))
+        if rng.random() < 0.3:
+            book.client.fault(kind="lose", times=rng.randint(1, 4))
+        steps = work(context)
+        for _ in range(rng.randint(0, 12)):
+            if next(steps, None) is None:
+                break
+        steps.close()
+        book.client.advance(rng.choice([0, 1, 2, 40]))
+        if rng.random() < 0.7:
+            book.index()
+    book.client.clear()
+    for _ in range(12):
+        book.later += timedelta(seconds=70)
+        book.pass_time(40)
+
+    assert {book.row(each).state for each in commands} == {State.SUCCEEDED}
+    assert book.receipts() == len(commands)

@@ -106,6 +106,14 @@ def in_flight(connection: Connection, name: str) -> int:
     return int(connection.execute(query).scalar_one())
 
 
+def any_waits(connection: Connection, name: str) -> bool:
+    """Whether a command of a signer waits to be signed, now or later."""
+    query = select(command.c.id).where(
+        command.c.signer == name, command.c.state == State.ACCEPTED
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def record_attempt(
     connection: Connection,
     command_id: uuid.UUID,
@@ -145,17 +153,19 @@ def recall_attempts(
 ) -> None:
     """Store what only the signer's memory knows: it may have landed, or yet land.
 
-    So it is after a backup was restored. Without its bytes it is not sent again.
+    So it is when a process dies between signing and storing, and after a backup was
+    restored. Without its bytes it is not sent again.
     """
     owner = lock(connection, command_id)
-    if owner.state is not State.ACCEPTED:
+    before = attempts_of(connection, command_id)
+    known = {bytes(each.signature) for each in before}
+    new = [each for each in found if each.signature not in known]
+    if owner.state not in (State.ACCEPTED, State.SIGNED) or not new:
         return
-    number = len(attempts_of(connection, command_id))
-    for each in found:
-        number += 1
+    for number, each in enumerate(new, len(before) + 1):
         _insert(connection, owner, number, SignedTransaction(b"", each, 0), now)
-    if found:
-        reason = "it was signed before a backup was restored"
+    if owner.state is State.ACCEPTED:
+        reason = "it was signed before, and the bytes were lost: waiting for its end"
         move(connection, owner, State.SIGNED, now, reason=reason)
 
 

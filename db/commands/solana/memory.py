@@ -7,9 +7,10 @@ learns of it before it signs again.
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -76,20 +77,10 @@ def examine(
     key = f"chainfold signing {request.chain} {request.address.hex()}"
     lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))")
     connection.execute(lock, {"key": key})
-    before = connection.execute(
-        select(signed_intent).where(
-            signed_intent.c.chain == request.chain,
-            signed_intent.c.address == request.address,
-            signed_intent.c.intent == request.intent,
-        )
-    ).all()
+    before = _rows(connection, request.chain, request.address, request.intent)
     if any(bytes(row.digest) != request.digest for row in before):
         return Decision.CONFLICT, []
-    open_ = [
-        Signature(bytes(row.signature), row.slot, row.last_valid)
-        for row in before
-        if bytes(row.signature) not in request.settled
-    ]
+    open_ = _unsettled(before, request.settled)
     if not before and not _within(connection, request, limits, now):
         return Decision.BUDGET, open_
     return Decision.YES, open_
@@ -120,6 +111,17 @@ def remember(
         )
 
 
+def signed_for(
+    connection: Connection,
+    chain: str,
+    address: bytes,
+    intent: bytes,
+    settled: frozenset[bytes],
+) -> list[Signature]:
+    """Return what was signed for an intent and is not known to be settled."""
+    return _unsettled(_rows(connection, chain, address, intent), settled)
+
+
 def spent(
     connection: Connection, chain: str, address: bytes, asset: bytes, now: datetime
 ) -> int:
@@ -129,6 +131,24 @@ def spent(
         spent_day.c.day == _day(now), spent_day.c.asset == asset,
     )  # fmt: skip
     return int(connection.execute(query).scalar_one())
+
+
+def _rows(
+    connection: Connection, chain: str, address: bytes, intent: bytes
+) -> list[Any]:
+    query = select(signed_intent).where(
+        signed_intent.c.chain == chain, signed_intent.c.address == address,
+        signed_intent.c.intent == intent,
+    )  # fmt: skip
+    return list(connection.execute(query))
+
+
+def _unsettled(rows: Iterable[Any], settled: frozenset[bytes]) -> list[Signature]:
+    return [
+        Signature(bytes(row.signature), row.slot, row.last_valid)
+        for row in rows
+        if bytes(row.signature) not in settled
+    ]
 
 
 def _within(

@@ -65,6 +65,19 @@ def open_worker(
     clock: Callable[[], datetime],
 ) -> Callable[[], None]:
     """Return one pass over a signer's commands; the signer is registered."""
+    context = open_signer_context(settings, said, chain, engine, registry, clock)
+    return lambda: work_once(context)
+
+
+def open_signer_context(
+    settings: Settings,
+    said: SignerSettings,
+    chain: ChainSettings,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> SignerContext:
+    """A signer registered and ready to work."""
     key = open_key(said)
     rules = _rules(settings, said, chain, registry)
     with engine.begin() as connection:
@@ -75,7 +88,7 @@ def open_worker(
             connection, name=said.name, source_id=row.id, address=key.address,
             max_in_flight=said.max_in_flight,
         )  # fmt: skip
-    context = SignerContext(
+    return SignerContext(
         engine=engine,
         signer=guarded(engine, key, rules, clock),
         node=_nodes(settings, chain, engine, row.id),
@@ -85,7 +98,6 @@ def open_worker(
         clock=clock,
         calls=_calls(registry),
     )
-    return lambda: work_once(context)
 
 
 def open_key(said: SignerSettings) -> LocalSigner:
