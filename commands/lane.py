@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from commands.submit import Intake, Submission
 
 
+# Of a transaction on any chain; the largest limit is that of go-ethereum (txMaxSize).
+SIGNED_BYTES_MAX = 128 * 1024
+
+
 class NoContract(CommandError):
     """The contract that a command calls has no address in the settings."""
 

@@ -18,8 +18,7 @@ from commands.submit import (
     Submission,
 )
 from db import outbox, sources
-from db.commands.accept import KeyReused
-from db.commands.queue import TooManyWaiting
+from db.commands.errors import KeyReused, TooManyWaiting
 from db.journal.append import Actor
 from db.journal.head import SOURCE
 from db.outbox import Wish

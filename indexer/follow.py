@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from db import blocks, coverage, sources
 from db.blocks import Header
-from db.commands.evm.watching import watched
+from db.commands.watching import watched
 from db.declare.fields import Encoding
 from db.diagnosis import Ailment
 from db.engine import Refused

@@ -19,7 +19,6 @@ from api.writes import actor_of
 from commands import actions
 from db import reads
 from db.commands.accept import CommandRow
-from db.commands.signers import find_signer
 from db.commands.states import State
 from db.declare.roles import Role
 from db.engine import Unavailable
@@ -121,15 +120,14 @@ def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
     def resume(name: str) -> Response:
         found = visitors.check_form(gate)
         require_role(found.principal, Role.OPERATOR)
-        with gate.begin() as connection:
-            if find_signer(connection, name) is None:
-                raise Problem(
-                    "no_such_row", f"There is no signer {name}. Look at the list."
-                )
-            actions.resume_signer(
-                connection, gate.service.registry, name,
-                actor=actor_of(found.principal), now=gate.now(),
-            )  # fmt: skip
+        try:
+            with gate.begin() as connection:
+                actions.resume_signer(
+                    connection, gate.service.registry, name,
+                    actor=actor_of(found.principal), now=gate.now(),
+                )  # fmt: skip
+        except actions.UnknownSigner as error:
+            raise Problem("no_such_row", f"{error}.") from None
         return _see_other(f"{visitors.PATH}/signers")
 
     @takes(FORM)

@@ -23,6 +23,7 @@ from db import sources
 from db.commands.accept import CommandRow, Request, accept, known
 from db.commands.evm.failures import failed_of_wallet
 from db.commands.evm.tags import command_id_of
+from db.commands.evm.unprocessed import mark_processed, unprocessed
 from db.commands.evm.wallets import (
     bound_nonce,
     note_relayed,
@@ -32,8 +33,8 @@ from db.commands.evm.wallets import (
     to_relay_again,
     unsettled,
 )
-from db.commands.evm.watching import RELAY, examined, news, watch_no_more
 from db.commands.states import State
+from db.commands.watching import RELAY, watch_no_more
 
 if TYPE_CHECKING:
     from commands.evm.lane import EvmLane
@@ -97,7 +98,7 @@ def relay_signed(
     """Keep and send what the wallet signed for a command.
 
     Raises BadTransaction unless it is exactly what was asked for, AlreadyEnded, and
-    OtherNonce while it may still run with a nonce that was signed before.
+    NonceConflict while it may still run with a nonce that was signed before.
     """
     signed = read_raw(raw)
     wrong = [
@@ -201,15 +202,15 @@ def work_wallets(intake: Intake, lane: "EvmLane") -> Iterator[str]:
         _settle(intake, lane, command_id, final)
         yield "settled"
     with intake.engine.connect() as connection:
-        found = news(connection, lane.source, final)
+        found = unprocessed(connection, lane.source, final)
     for position, command_id in found.commands:
         _settle(intake, lane, command_id, final)
         with intake.engine.begin() as connection:
-            examined(connection, lane.source, [position])
-        yield "examined"
+            mark_processed(connection, lane.source, [position])
+        yield "processed"
     with intake.engine.begin() as connection:
         if found.others:
-            examined(connection, lane.source, found.others)
+            mark_processed(connection, lane.source, found.others)
         before = intake.clock() - intake.terms.afterwards
         watch_no_more(connection, lane.source, before)
     with intake.engine.connect() as connection:

@@ -9,6 +9,7 @@ import click
 from sqlalchemy import Connection
 
 from commands import actions
+from commands.evm.nonces import sign_from
 from commands.evm.signing.server import open_server
 from db.commands.health import signer_health
 from db.commands.signers import find_signer
@@ -96,7 +97,7 @@ def sign_resume(state: State, signer: str | None, nonce: int | None) -> None:
             )
             address = open_key(state.settings.signers[signer]).address
             with engine.begin() as connection:
-                actions.go_on_from(
+                sign_from(
                     connection, state.registry, signer, chain, address, nonce, **by
                 )
         with engine.begin() as connection:

@@ -10,8 +10,8 @@ import pytest
 from commands.errors import NodeAway
 from db.commands.accept import find, lock, move
 from db.commands.evm.slots import take_slot
-from db.commands.evm.watching import watched
 from db.commands.states import State
+from db.commands.watching import watched
 from db.declare.roles import Role
 from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from db.journal.entries import read_entries

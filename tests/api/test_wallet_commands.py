@@ -8,9 +8,9 @@ import pytest
 
 from commands.submit import WalletTerms
 from db.commands.accept import find
-from db.commands.evm.watching import watched
 from db.commands.health import standing
 from db.commands.states import State
+from db.commands.watching import watched
 from db.domains.crowdfunding.roles import INVESTOR
 from helpers.investing import (
     ETB,
@@ -64,7 +64,7 @@ def test_what_runs_after_a_cancel_is_told_beside_the_state(office):
     assert [] == work(office)
     office.final(office.story.height)
 
-    assert ["examined"] == work(office)
+    assert ["processed"] == work(office)
     after = shown(office, data["id"])
 
     assert (None, None, None) == (

@@ -10,7 +10,7 @@ from commands.evm.starting import begin
 from db.commands.evm.holding import resume_signer
 from db.commands.evm.memory import (
     Limits,
-    go_on_from,
+    sign_from,
 )
 from db.commands.signers import pause
 from db.commands.states import Hold
@@ -246,7 +246,7 @@ def test_a_person_may_say_that_it_is_so(guard):
         guard.sign(transfer(1000))
 
     with guard.engine.begin() as connection:
-        go_on_from(connection, 1, ADDRESS, 1000)
+        sign_from(connection, 1, ADDRESS, 1000)
 
     guard.sign(transfer(1000))
     guard.sign(transfer(1001))

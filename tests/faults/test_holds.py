@@ -16,9 +16,10 @@ from commands.errors import NodeAway
 from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.work import work_once
 from db.commands.accept import accept
+from db.commands.errors import TooManyWaiting
 from db.commands.evm.memory import Limits
 from db.commands.evm.slots import register_signer
-from db.commands.queue import Queues, TooManyWaiting
+from db.commands.queue import Queues
 from db.commands.states import Hold
 from db.commands.stops import EVERYTHING, allow_signing, stop_signing
 from db.listen import Listener

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from commands.evm.work import Policy, SignerContext, work
 from db import sources
-from db.commands.accept import accept, cancel, find
+from db.commands.accept import accept, find
+from db.commands.evm.closing import cancel
 from db.commands.evm.slots import register_signer
 from db.commands.health import signer_health, standing
 from db.commands.signers import find_signer

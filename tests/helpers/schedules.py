@@ -20,7 +20,8 @@ from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.starting import begin
 from commands.evm.work import Policy, SignerContext, work
 from db import sources
-from db.commands.accept import Request, accept, cancel
+from db.commands.accept import Request, accept
+from db.commands.evm.closing import cancel
 from db.commands.evm.holding import resume_signer
 from db.commands.evm.slots import register_signer
 from db.commands.evm.tags import tag_of

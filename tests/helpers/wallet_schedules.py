@@ -19,17 +19,11 @@ from commands.evm import wallets as lanes
 from commands.evm.lane import EvmLane
 from commands.submit import Intake, Submission, WalletTerms
 from db import sources
-from db.commands.accept import (
-    KeyReused,
-    NotCancellable,
-    Request,
-    accept,
-    cancel,
-    find,
-)
-from db.commands.evm import watching
+from db.commands import watching
+from db.commands.accept import Request, accept, find
+from db.commands.errors import AlreadyEnded, KeyReused, NonceConflict, NotCancellable
+from db.commands.evm.closing import cancel
 from db.commands.evm.tags import tag_of
-from db.commands.evm.wallets import AlreadyEnded, OtherNonce
 from db.journal.append import Actor
 from helpers import wallet_chain
 from helpers.schedules import START, Stage
@@ -40,7 +34,7 @@ STEPS, QUIET_ROUNDS, IDLE_ROUNDS = 60, 60, 3
 COMMANDS = 2
 RELAYED = [bytes([number]) * 8 for number in (0xE1, 0xE2)]
 ENDS = {"succeeded", "reverted", "cancelled", "expired", "dropped"}
-REFUSALS = (AlreadyEnded, OtherNonce, BadTransaction, NodeAway, KeyReused)
+REFUSALS = (AlreadyEnded, NonceConflict, BadTransaction, NodeAway, KeyReused)
 ACTOR = Actor("somebody", tenant="t")
 TERMS = WalletTerms(valid=timedelta(seconds=150), afterwards=timedelta(days=1))
 

@@ -127,7 +127,7 @@ def look(connection: Connection, wish: Wish, limits: Limits, now: datetime) -> V
     return _within(spent, wish.value, wish.gas_cost, limits)
 
 
-def go_on_from(connection: Connection, chain: int, address: bytes, nonce: int) -> None:
+def sign_from(connection: Connection, chain: int, address: bytes, nonce: int) -> None:
     """Believe a person that an account has used all nonces below one."""
     statement = upsert(signing_from).values(chain=chain, address=address, nonce=nonce)
     connection.execute(

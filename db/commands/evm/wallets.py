@@ -21,11 +21,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db import sources
 from db.commands.accept import CommandRow, as_row, lock, move, record
+from db.commands.errors import AlreadyEnded, NonceConflict, SignedBefore
 from db.commands.evm.matching import signed_for_another
 from db.commands.evm.tags import MARKER, command_id_of
 from db.commands.states import TERMINAL, State
 from db.control import command, relay
-from db.errors import DatabaseError
 from db.position import height_of
 
 log = logging.getLogger(__name__)
@@ -119,18 +119,6 @@ _SEND_AGAIN = text(
 )
 
 
-class AlreadyEnded(DatabaseError):
-    """The command has ended: there is nothing to relay for it."""
-
-
-class SignedBefore(DatabaseError):
-    """The wallet signed the same call with this nonce, for another command."""
-
-
-class OtherNonce(DatabaseError):
-    """The wallet's earlier transaction may still run; another nonce could repeat it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Signed:
     """A nonce that a command was signed with.
@@ -207,8 +195,8 @@ def store_relay(
 ) -> CommandRow:
     """Keep what a wallet signed, before it is sent; the same bytes are kept once.
 
-    Raises AlreadyEnded, SignedBefore, and OtherNonce while the call may still run with
-    a nonce that it was signed with before: whichever came second would run it again.
+    Raises AlreadyEnded, SignedBefore, and NonceConflict while the call may still run
+    with an earlier nonce: whichever transaction came second would run it again.
     """
     row = lock(connection, command_id)
     final = sources.by_id(connection, row.source).final
@@ -219,7 +207,7 @@ def store_relay(
         )
     bound = bound_nonce(connection, command_id, final)
     if bound not in (None, nonce):
-        raise OtherNonce(
+        raise NonceConflict(
             f"command {row.id} was signed with nonce {bound} before, which may still "
             f"run: sign a replacement with nonce {bound}, or use that nonce for "
             "something else, and sign again when its block is final"
