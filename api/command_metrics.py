@@ -51,19 +51,19 @@ class CommandCollector(Collector):
             )
 
         try:
-            counts, ran, signers, wishes, since = read(self._service.engine, look)
+            counts, ran, signers, requests, since = read(self._service.engine, look)
         except ReadError as error:
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
         age = 0.0 if since is None else (now - since).total_seconds()
-        yield from self.told(counts, ran, signers, wishes, age)
+        yield from self.told(counts, ran, signers, requests, age)
 
     def told(
         self,
         counts: Iterable[CommandCount],
         ran: int,
         signers: Iterable[SignerHealth],
-        wishes: int,
+        requests: int,
         oldest_seconds: float,
     ) -> Iterator[Metric]:
         """The metrics that tell this."""
@@ -75,10 +75,14 @@ class CommandCollector(Collector):
         )
         yield from signer_metrics(signers)
         yield self._balances(signers)
-        yield _gauge("chainfold_outbox_waiting", "Wishes of reactions waiting.", wishes)
+        yield _gauge(
+            "chainfold_outbox_waiting",
+            "Commands that reactions asked for and that are not submitted.",
+            requests,
+        )
         yield _gauge(
             "chainfold_outbox_oldest_seconds",
-            "How long the oldest wish waits.",
+            "Seconds that the oldest of them has waited.",
             oldest_seconds,
         )
 
@@ -97,14 +101,14 @@ class CommandCollector(Collector):
 
     def _ask(self, signers: Iterable[SignerHealth]) -> dict[str, int]:
         """Return the balances of signers in wei; none of a chain that is away."""
-        intake, found = self._service.intake, {}
+        command_service, found = self._service.command_service, {}
         away: set[int] = set()
-        for each in signers if intake is not None else ():
-            assert intake is not None
+        for each in signers if command_service is not None else ():
+            assert command_service is not None
             if each.source in away:
                 continue  # each question to a silent node costs its whole time
             try:
-                lane = intake.lane_of(each.source)
+                lane = command_service.lane_of(each.source)
                 found[each.name] = lane.balance(bytes.fromhex(each.address[2:]))
             except (NodeAway, NoLane):
                 away.add(each.source)

@@ -33,7 +33,7 @@ from api.command_problems import told
 from api.errors import Problem
 from api.schemas import Schema
 from api.service import PREFIX, Service
-from api.writes import actor_of, require_intake
+from api.writes import actor_of, require_command_service
 from commands.documents import (
     Documents,
     DocumentType,
@@ -193,14 +193,14 @@ def _add_anchor(blueprint: Blueprint, service: Service, documents: Documents) ->
     def anchor_document(document: uuid.UUID) -> Response:
         """Ask for a verified document's salted hash to be put on the chain."""
         who = _reviewer(service)
-        intake = require_intake(service)
+        command_service = require_command_service(service)
         with _told(), told():
             arguments = documents.anchor_of(document)
             # One name space for all officers: a document is anchored once.
             asker = actor_of(who)
             actor = Actor(asker.name, "documents", asker.address, asker.agent)
             asked = Submission(actor, f"document {document}", arguments)
-            row, fresh = intake.submit(AnchorHash, asked)
+            row, fresh = command_service.submit(AnchorHash, asked)
         return command_answer(row, fresh=fresh)
 
     add_route(

@@ -97,7 +97,7 @@ class Metrics:
             PlatformCollector(registry=self._told)
         self._told.register(ChainCollector(service))
         self._told.register(JournalCollector(service))
-        if service.intake is not None:
+        if service.command_service is not None:
             self._told.register(CommandCollector(service))
 
     def watch(self, app: Flask) -> None:

@@ -142,7 +142,7 @@ def _react(
 def once_key(command: Command) -> str:
     """The key of what its declaration says is asked for once."""
     names = command.spec.once_per or tuple(command.values)
-    return outbox.wish_key(command.spec.slug, [command.values[n] for n in names])
+    return outbox.request_key(command.spec.slug, [command.values[n] for n in names])
 
 
 def ask(
@@ -160,7 +160,7 @@ def ask(
     if not isinstance(item, Command):
         append(connection, registry, item, actor=actor, now=now)
         return True
-    return outbox.wish(
+    return outbox.request_command(
         connection,
         source,
         key=key(item),

@@ -150,11 +150,13 @@ def signers(gate: Gate) -> list[SignerView]:
 
 def _balance(gate: Gate, signer: SignerHealth) -> str | None:
     """Return a signer's balance as a text; None while no node tells it."""
-    intake = gate.service.intake
-    if intake is None:
+    command_service = gate.service.command_service
+    if command_service is None:
         return None
     try:
-        wei = intake.lane_of(signer.source).balance(bytes.fromhex(signer.address[2:]))
+        wei = command_service.lane_of(signer.source).balance(
+            bytes.fromhex(signer.address[2:])
+        )
     except (NodeAway, NoLane):
         return None
     whole, rest = divmod(wei, 10**18)

@@ -50,7 +50,7 @@ class Denied(Unreachable):
 
 
 class Limited(Retryable):
-    """Asked too often; `pause_seconds` is the endpoint's own wish, if it has one."""
+    """Asked too often; `pause_seconds` is what the endpoint asks for, if it does."""
 
     def __init__(self, message: str, pause_seconds: float | None = None) -> None:
         super().__init__(message)

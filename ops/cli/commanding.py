@@ -18,14 +18,14 @@ from db.commands.accept import CommandRow, find, history
 from db.commands.states import TERMINAL
 from db.declare import Asker
 from ops.cli.context import State, at_terminal, pass_state
+from ops.command_service import open_command_service, working
 from ops.commanding import now, open_signer_context
-from ops.doorbell import attend
 from ops.errors import OperationError
-from ops.intake import open_intake, working
+from ops.rq_notifier import run_worker
 
 
 @click.command()
-@click.option("--queue", is_flag=True, help="Answer RQ's doorbell too; needs [redis].")
+@click.option("--queue", is_flag=True, help="Be woken through RQ too; needs [redis].")
 @pass_state
 def work(state: State, queue: bool) -> None:
     """Sign, send and settle commands, and take what reactions ask for, until stopped.
@@ -44,7 +44,7 @@ def work(state: State, queue: bool) -> None:
         signal.signal(number, lambda *_: stop.set())
     with state.database() as engine, working(state.settings, engine):
         if queue:
-            attend(str(redis), stop)
+            run_worker(str(redis), stop)
         stop.wait()
 
 
@@ -83,8 +83,8 @@ def command_submit(
             at_terminal(), key or str(uuid.uuid4()), _pairs(arguments), until,
             asker=Asker(frozenset(state.registry.roles.values())), chain=chain,
         )  # fmt: skip
-        intake = open_intake(state.settings, engine)
-        accepted, fresh = intake.submit(known[kind], asked)
+        command_service = open_command_service(state.settings, engine)
+        accepted, fresh = command_service.submit(known[kind], asked)
         click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")
         if wait:
             ended = _await_end(engine, accepted.id, wait)

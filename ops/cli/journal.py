@@ -15,9 +15,9 @@ from db.journal.personal import erase, erase_again
 from db.journal.rebuild import rebuild_facts
 from ops.anchoring import NOTARY, TENANT, close_and_anchor
 from ops.cli.context import State, at_terminal, pass_state
+from ops.command_service import open_command_service
 from ops.commanding import now, open_signer_context
 from ops.errors import OperationError
-from ops.intake import open_intake
 
 
 @click.group()
@@ -39,9 +39,9 @@ def journal_anchor(state: State, day: datetime | None) -> None:
     """
     with state.database() as engine:
         open_signer_context(state.settings, engine, NOTARY)  # registers it
-        intake = open_intake(state.settings, engine)
+        command_service = open_command_service(state.settings, engine)
         asked = close_and_anchor(
-            intake, day.date() if day else None, at_terminal().name
+            command_service, day.date() if day else None, at_terminal().name
         )
     if asked is None:
         raise OperationError("nothing was said in a day that is over: try tomorrow")

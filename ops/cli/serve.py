@@ -9,7 +9,7 @@ import click
 
 from ops.api_process import start_api
 from ops.cli.context import MIGRATE_FIRST, State, pass_state
-from ops.intake import working
+from ops.command_service import working
 from ops.ports import claimed_port
 from ops.running import follow_chains, stop_on_signals
 from ops.serve import serve_api

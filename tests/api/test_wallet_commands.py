@@ -53,7 +53,11 @@ def cancelled(office):
 
 
 def work(office):
-    return [step for step in office.lane.work_wallets(office.intake) if step != "sent"]
+    return [
+        step
+        for step in office.lane.work_wallets(office.command_service)
+        if step != "sent"
+    ]
 
 
 def test_what_runs_after_a_cancel_is_told_beside_the_state(office):
@@ -283,7 +287,7 @@ def test_a_wallet_s_command_waits_for_a_day_unless_it_says_so(office):
     ],
 )
 def test_only_so_many_wait_for_wallets(office, terms, whose):
-    object.__setattr__(office.intake, "terms", WalletTerms(**terms))
+    object.__setattr__(office.command_service, "terms", WalletTerms(**terms))
     data = invested(office)
     relayed(office, any_call(to=hexed(CONTRACTS["FundEscrow"])))
 

@@ -17,7 +17,7 @@ from sqlalchemy import text
 from commands.errors import BadTransaction, NodeAway
 from commands.evm import wallets as lanes
 from commands.evm.lane import EvmLane
-from commands.submit import Intake, Submission, WalletTerms
+from commands.submit import CommandService, Submission, WalletTerms
 from db import sources
 from db.commands import watching
 from db.commands.accept import Request, accept, find
@@ -58,8 +58,8 @@ class WalletStage(Stage):
     connect = begin
 
 
-class QuietIntake(Intake):
-    """An intake that keeps no audit log: there are tests of that."""
+class QuietIntake(CommandService):
+    """A command service that keeps no audit log: there are tests of that."""
 
     def note_accepted(self, connection, actor, row):
         pass
@@ -82,7 +82,7 @@ class WalletWorld:
         self.stage, self.source, self.rng = stage, source, random.Random(seed)
         self.now = START
         self.chain = WalletChain(self.rng, ADDRESS)
-        self.intake = QuietIntake(
+        self.command_service = QuietIntake(
             engine=stage, at_once=stage, registry=None,
             lanes=[
                 EvmLane("sim", source, wallet_chain.CHAIN_ID, self.chain, {"C": TARGET})
@@ -205,7 +205,10 @@ class WalletWorld:
             raw = self.rng.choice(old)
         else:
             raw = self._sign(
-                row.data, lanes.unsigned(self.intake, self.intake.lanes[0], row).nonce
+                row.data,
+                lanes.unsigned(
+                    self.command_service, self.command_service.lanes[0], row
+                ).nonce,
             )
         self._hand_over(row, raw)
 
@@ -214,7 +217,9 @@ class WalletWorld:
         kept = "SELECT count(*) FROM control.relay WHERE command = :id AND raw <> ''"
         before = self._sql(kept, id=row.id).scalar()
         try:
-            lanes.relay_signed(self.intake, self.intake.lanes[0], row, raw)
+            lanes.relay_signed(
+                self.command_service, self.command_service.lanes[0], row, raw
+            )
         finally:  # it may have been kept although the process died
             if self._sql(kept, id=row.id).scalar() > before:
                 self._check_nonce(row, nonce)
@@ -251,7 +256,10 @@ class WalletWorld:
             self.relays.append(raw)
         key = f"relay-{self.rng.randrange(4)}"
         lanes.relay_any(
-            self.intake, self.intake.lanes[0], raw, Submission(ACTOR, key, {})
+            self.command_service,
+            self.command_service.lanes[0],
+            raw,
+            Submission(ACTOR, key, {}),
         )
 
     def _cancel(self):
@@ -268,7 +276,9 @@ class WalletWorld:
         if self.workers and self.rng.random() < 0.05:
             self.workers.pop(self.rng.randrange(len(self.workers)))
         if len(self.workers) < 2 and self.rng.random() < 0.4:
-            self.workers.append(lanes.work_wallets(self.intake, self.intake.lanes[0]))
+            self.workers.append(
+                lanes.work_wallets(self.command_service, self.command_service.lanes[0])
+            )
         if self.workers:
             worker = self.rng.choice(self.workers)
             try:
@@ -316,7 +326,9 @@ class WalletWorld:
             chain.mine()
             for _ in range(2):
                 chain.index(self.stage, self.source, blocks=99)
-            for _ in lanes.work_wallets(self.intake, self.intake.lanes[0]):
+            for _ in lanes.work_wallets(
+                self.command_service, self.command_service.lanes[0]
+            ):
                 pass
             if number > IDLE_ROUNDS and self._done(signed):
                 break
@@ -407,7 +419,9 @@ class WalletWorld:
     def _watched(self):
         """Nothing is watched for ever."""
         self.now += TERMS.afterwards + timedelta(seconds=1)
-        for _ in lanes.work_wallets(self.intake, self.intake.lanes[0]):
+        for _ in lanes.work_wallets(
+            self.command_service, self.command_service.lanes[0]
+        ):
             pass
         with self.stage.begin() as connection:
             left = watching.watched(connection, self.source)

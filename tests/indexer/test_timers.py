@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from commands.actions import UnknownSchedule, run_schedule
-from commands.wishes import work_wishes
+from commands.requests import submit_requests
 from db import sources, timers
 from db.declare import (
     Entry,
@@ -121,7 +121,7 @@ def reminded(engine):
         )
 
 
-def wishes(engine):
+def requests(engine):
     with engine.connect() as connection:
         return connection.execute(
             text("SELECT source, kind, cause FROM control.outbox ORDER BY id")
@@ -159,7 +159,7 @@ def test_entries_are_reacted_to_in_order_and_once(engine):
     assert reminded(engine) == [f"book {number}" for number in range(1, 8)]
     # Each asks for the same, which its command says is asked for once.
     assert asked == 1
-    [(source, kind, cause)] = wishes(engine)
+    [(source, kind, cause)] = requests(engine)
     assert (source, kind) == (0, "deactivate-issuer")
     assert cause.startswith("test_timers.give_up@")
     assert run_due(journal, now) == run_reactions(journal) == 0
@@ -338,14 +338,14 @@ def test_campaigns_are_ended_and_refunded_without_being_asked(office):
     ended = run_due(chain, now)
     again = run_due(chain, now)
     office.clock.forward(minutes=5)
-    assert list(work_wishes(office.intake)) == ["granted"]
+    assert list(submit_requests(office.command_service)) == ["accepted"]
     story.emit(e.CampaignStatusChanged, campaign=CAMPAIGN, old=1, new=4)
     story.emit(e.CampaignCompleted, campaign=CAMPAIGN, successful=False)
     office.index()
     refunded = run_due(chain, now)
 
     assert (early, ended, again, refunded) == (0, 1, 0, 1)
-    assert list(work_wishes(office.intake)) == ["granted", "granted"]
+    assert list(submit_requests(office.command_service)) == ["accepted", "accepted"]
     [(arguments, cause)] = commands(office, "finalise-campaign")
     assert arguments == {"campaign": "0x" + CAMPAIGN.hex()}
     assert cause == f'due:crowdfunding.finalise@["0x{CAMPAIGN.hex()}"]:{deadline}'
@@ -398,7 +398,9 @@ def test_what_the_journal_asks_for_goes_where_its_signer_is(office):
     run_reactions(journal)
 
     office.clock.forward(minutes=5)
-    assert list(work_wishes(replace(office.intake, registry=registry))) == ["granted"]
+    assert list(
+        submit_requests(replace(office.command_service, registry=registry))
+    ) == ["accepted"]
     [(arguments, _)] = commands(office, "deactivate-issuer")
     assert arguments == {"issuer": "0x" + ISSUER.hex()}
     with office.writer.connect() as connection:

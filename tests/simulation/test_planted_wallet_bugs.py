@@ -67,9 +67,9 @@ def second_nonce(original):
 def apart(original):
     """A command and the bytes that it stands for are stored one after the other."""
 
-    def keep(intake, lane, connection, row, signed):
-        intake.engine.between()
-        return original(intake, lane, connection, row, signed)
+    def keep(command_service, lane, connection, row, signed):
+        command_service.engine.between()
+        return original(command_service, lane, connection, row, signed)
 
     return keep
 

@@ -11,8 +11,8 @@ from commands.errors import SigningHeld, SigningRefused
 from commands.evm.signers import Payload, Signed, Signer
 from db.commands.evm.memory import (
     Limits,
+    SigningRequest,
     Verdict,
-    Wish,
     after_last_signed,
     is_child,
     look,
@@ -84,8 +84,8 @@ class GuardedSigner:
                 f"{most} in a day: raise its gas_per_day"
             )
         with self.engine.connect() as connection:
-            wish, limits = self._wish(payload), self.rules.limits
-            verdict = look(connection, wish, limits, self.clock())
+            request, limits = self._request(payload), self.rules.limits
+            verdict = look(connection, request, limits, self.clock())
         self._raise(verdict, payload)
 
     def floor(self) -> int:
@@ -97,13 +97,13 @@ class GuardedSigner:
         """Sign what the rules allow and the memory does not contradict."""
         self._check(payload)
         with self.engine.begin() as connection:
-            wish, limits = self._wish(payload), self.rules.limits
-            verdict = remember(connection, wish, limits, self.clock())
+            request, limits = self._request(payload), self.rules.limits
+            verdict = remember(connection, request, limits, self.clock())
         self._raise(verdict, payload)
         return self.inner.sign(payload)
 
-    def _wish(self, payload: Payload) -> Wish:
-        return Wish(
+    def _request(self, payload: Payload) -> SigningRequest:
+        return SigningRequest(
             signer=self.name,
             chain=payload.chain_id,
             address=self.address,
