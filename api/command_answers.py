@@ -9,7 +9,7 @@ from flask import Response
 from api.schemas import Schema
 from api.service import PREFIX
 from db.commands.accept import CommandRow
-from db.commands.listing import Event, Sent
+from db.commands.listing import CommandEvent, SentTransaction
 from db.commands.states import TERMINAL, State
 
 EVENT: Schema = {
@@ -101,7 +101,7 @@ def as_object(row: CommandRow) -> dict[str, Any]:
     }
 
 
-def event_object(event: Event) -> dict[str, Any]:
+def event_object(event: CommandEvent) -> dict[str, Any]:
     """A line of a command's history as JSON has it."""
     return {
         "id": event.id,
@@ -111,7 +111,7 @@ def event_object(event: Event) -> dict[str, Any]:
     }
 
 
-def sent_object(sent: Sent) -> dict[str, Any]:
+def sent_object(sent: SentTransaction) -> dict[str, Any]:
     """A signed transaction as JSON has it; the price as a decimal string, in wei."""
     return {
         "hash": _hex(sent.hash),

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.control import outbox, reaction
-from db.declare import Event, Kind, RowOf
+from db.declare import Event, FieldKind, RowOf
 from db.position import MAX_ORDINAL, BlockRange
 from db.sql.columns import fact_table
 
@@ -101,8 +101,10 @@ def facts_between(
         .limit(limit)
     )
     fields = event.spec.fields
-    numbers = {n for n, f in fields.items() if f.kind in (Kind.NUMERIC, Kind.BIGINT)}
-    raw = {n for n, f in fields.items() if f.kind is Kind.BYTES}
+    numbers = {
+        n for n, f in fields.items() if f.kind in (FieldKind.NUMERIC, FieldKind.BIGINT)
+    }
+    raw = {n for n, f in fields.items() if f.kind is FieldKind.BYTES}
     found = []
     for row in connection.execute(query).mappings():
         values: dict[str, Any] = dict(row)

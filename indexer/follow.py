@@ -349,8 +349,8 @@ async def _trouble(chain: Chain, state: str, error: Retryable | Refused) -> None
 async def stop_chain(chain: Chain, error: Exception, cause: str = "") -> None:
     """Record that a chain must not be followed further, and why.
 
-    Raises when the database cannot take it down: a stop that nobody would hear of is
-    none, the chain is to be opened again and comes to the same verdict.
+    Raises when the database cannot record it: the caller then opens the chain again,
+    which stops for the same reason.
     """
     cause = cause or str(error)
     log.error("chain_stopped chain=%s cause=%s", chain.name, cause)

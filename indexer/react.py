@@ -60,7 +60,7 @@ class Reacting(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class JournalSource:
     """The journal as a source whose entries are reacted to."""
 
     engine: Engine

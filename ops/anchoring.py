@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnchorRequest:
     """A day, and the command that puts its root on the chain; `fresh`: just now."""
 
     day: root.DayRoot
@@ -31,7 +31,7 @@ class Asked:
 
 def close_and_anchor(
     command_service: CommandService, day: date | None, name: str
-) -> Asked | None:
+) -> AnchorRequest | None:
     """Close a day, or the last that is over, and ask for its root on the chain.
 
     It may be repeated. None: nothing was said in it.
@@ -56,7 +56,7 @@ def close_and_anchor(
     }
     asked = Submission(actor, f"root of {closed.day}", arguments)
     row, fresh = command_service.submit(AnchorHash, asked)
-    return Asked(closed, row, fresh)
+    return AnchorRequest(closed, row, fresh)
 
 
 @dataclass(slots=True)

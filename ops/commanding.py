@@ -8,8 +8,8 @@ from sqlalchemy import Engine
 
 from commands.errors import NodeAway, SigningHeld, SigningRefused
 from commands.evm.context import (
-    Policy,
     SignerContext,
+    SigningPolicy,
 )
 from commands.evm.starting import begin
 from commands.evm.work import work_once
@@ -22,7 +22,7 @@ from ops.chains.evm import evm_chain_number, ordinals
 from ops.errors import OperationError
 from ops.indexing import declared
 from ops.nodes import open_nodes
-from ops.settings import Fees, Settings
+from ops.settings import FeeModel, Settings
 from ops.signing import chain_of, open_signer
 
 SWEEP_SECONDS = 1.0
@@ -57,11 +57,11 @@ def open_signer_context(settings: Settings, engine: Engine, name: str) -> Signer
         )
     node = open_nodes(settings, chain, engine, row.id)
     begin(engine, signer, node, source=row.id, max_in_flight=said.max_in_flight)
-    policy = Policy(
+    policy = SigningPolicy(
         chain_id=evm_chain_number(chain),
         gas_price_max=said.gas_price_max,
         bump_most_times=said.bump_most_times,
-        dynamic_fees=chain.fees is Fees.EIP1559,
+        dynamic_fees=chain.fees is FeeModel.EIP1559,
     )
     return SignerContext(engine, signer, node, policy, now)
 

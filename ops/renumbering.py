@@ -10,7 +10,7 @@ from db.registry import Registry
 from indexer.renumber import find_misplaced, renumber
 from ops.indexing import open_chain
 from ops.running import take_place_now
-from ops.settings import Logs, Settings
+from ops.settings import LogQuery, Settings
 
 
 def renumber_chain(
@@ -26,7 +26,7 @@ def renumber_chain(
     """
     with engine.connect() as connection:
         row = sources.find(connection, name)
-    if settings.chains[name].logs is Logs.ALL or row is None:
+    if settings.chains[name].logs is LogQuery.ALL or row is None:
         return "its positions do not depend on how nodes count logs"
     place = take_place_now(engine, row.id, name)
 

@@ -40,7 +40,7 @@ from indexer.follow import (
     stop_chain,
 )
 from indexer.planning import first_gap
-from indexer.react import Journal
+from indexer.react import JournalSource
 from ops.errors import OperationError
 from ops.indexing import open_chain
 from ops.reacting import react, schedules, sleep
@@ -102,7 +102,7 @@ async def follow_chains(
         )
         for chain in chains
     ]
-    journal = Journal(engine, registry)
+    journal = JournalSource(engine, registry)
     async with _beside(
         react(journal, stop, partial(schedules, settings, engine, registry))
     ):

@@ -7,6 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask.blueprints import BlueprintSetupState
+from jinja2 import StrictUndefined
 
 from api.auth.gate import Gate
 from api.auth.guard import takes
@@ -41,6 +43,7 @@ def console_blueprint(gate: Gate, *, https: bool) -> Blueprint:
     _add_pages(blueprint, gate)
     _add_forms(blueprint, gate)
     _add_command_forms(blueprint, gate)
+    blueprint.record(_refuse_unknown_names)
     blueprint.after_request(_headers)
     blueprint.register_error_handler(visitors.NotSignedIn, _to_sign_in)
     blueprint.register_error_handler(Problem, _problem)
@@ -49,9 +52,14 @@ def console_blueprint(gate: Gate, *, https: bool) -> Blueprint:
     return blueprint
 
 
+def _refuse_unknown_names(state: BlueprintSetupState) -> None:
+    """Have a template fail that names a value it is not given."""
+    state.app.jinja_env.undefined = StrictUndefined
+
+
 def _add_entrance(blueprint: Blueprint, gate: Gate, *, https: bool) -> None:
     def login() -> Response:
-        return _show("login.html", login="", after=_after())
+        return _show("login.html", login="", after=_after(), refusal="")
 
     @takes(FORM)
     def sign_in() -> Response:

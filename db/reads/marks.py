@@ -42,7 +42,7 @@ BLOCKS = "chain.blocks"  # the stream of the blocks themselves, as the indexer n
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockInfo:
     """The block that an answer is true for; `hash` and `time` None: not remembered."""
 
     chain: str
@@ -75,7 +75,7 @@ class Mark:
 
     chain: str
     checkpoint: int | None
-    block: Block | None
+    block: BlockInfo | None
     built_at: str  # when the rows' table was built; "" when it is not a projection
 
 
@@ -144,7 +144,7 @@ def mark_of(row: Sequence[Any], as_of: int | None) -> Mark:
     chain, checkpoint, hash_, time, final, exact, built_at, levels = row
     block = None
     if checkpoint is not None and (as_of is None or as_of <= checkpoint):
-        block = Block(
+        block = BlockInfo(
             chain=chain,
             height=checkpoint if as_of is None else as_of,
             hash=hash_,

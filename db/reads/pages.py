@@ -37,7 +37,7 @@ from sqlalchemy import (
 
 from db.reads.cursor import encode_cursor
 from db.reads.errors import NothingIndexed, NotYetIndexed
-from db.reads.marks import Block, Mark, known, mark_of
+from db.reads.marks import BlockInfo, Mark, known, mark_of
 from db.reads.statements import Statement, compiled
 from db.reads.values import Column, as_json
 
@@ -49,7 +49,7 @@ class Page:
     """Rows as a JSON array, the block they are true for, and where the next begin."""
 
     data: bytes
-    block: Block
+    block: BlockInfo
     next: str | None
     built_at: str
 
@@ -59,7 +59,7 @@ class Row:
     """One row as a JSON object, None when there is none at this block."""
 
     data: bytes | None
-    block: Block
+    block: BlockInfo
     built_at: str
 
 
@@ -180,7 +180,7 @@ def run(
     return mark, [row[_MARK_COLUMNS] for row in result if row[_MARK_COLUMNS]]
 
 
-def require_block(mark: Mark, as_of: int | None) -> Block:
+def require_block(mark: Mark, as_of: int | None) -> BlockInfo:
     """The block an answer is true for; raises when there is none."""
     if mark.block is not None:
         return mark.block

@@ -28,7 +28,7 @@ from indexer.evm.filters import Followed, FollowedContract
 from indexer.evm.finality import Depth, Finality, Ibft, Tag, final_height
 from indexer.evm.ibft import ValidatorState
 from indexer.evm.messages import RpcHeader
-from indexer.evm.proofs import HEAD_BLOCKS, Policy, Prover, require
+from indexer.evm.proofs import HEAD_BLOCKS, ProofPolicy, Prover, require
 from indexer.evm.reader import Filter, Part, Reader, ReadPlan
 from indexer.evm.router import Routed, Router
 from indexer.evm.sealing import Sealing
@@ -36,14 +36,14 @@ from indexer.evm.spans import TARGET_BYTES, SpanControl
 from indexer.evm.traits import Traits
 from indexer.evm.transactions import sender_transactions
 from indexer.evm.turns import Turn
-from indexer.rpc.answers import Call, Missing
+from indexer.rpc.answers import Missing, RpcCall
 from indexer.rpc.endpoint import Endpoint, Health
 from indexer.rpc.tasks import gather
 from indexer.source import Batch, Child, SenderTransaction
 
 STILL_SECONDS = 10.0  # a head that stands still so long is checked elsewhere
 MAX_ADDRESSES = 1000  # more are not sent: the topics alone are, and we filter
-LATEST = Call("eth_getBlockByNumber", ("latest", False), RpcHeader)
+LATEST = RpcCall("eth_getBlockByNumber", ("latest", False), RpcHeader)
 
 
 class EvmSource:
@@ -58,7 +58,7 @@ class EvmSource:
         finality: Finality,
         *,
         mode: Literal["all", "filtered"] = "all",
-        policy: Policy = Policy(),
+        policy: ProofPolicy = ProofPolicy(),
         traits: Mapping[str, str] | None = None,
         validators: ValidatorState | None = None,
         watch_senders: Collection[bytes] = frozenset(),
@@ -313,7 +313,7 @@ class EvmSource:
         }
 
     def status(self) -> dict[str, Any]:
-        """The verdict on each endpoint and what was counted, for metrics."""
+        """The health of each endpoint and its counters, for metrics."""
         return {
             "endpoints": {
                 key: health.value

@@ -1,4 +1,4 @@
-"""One endpoint: its connection, what it may be asked, and the verdict on it.
+"""One endpoint: its connection, what it may be asked, and its health.
 
 The URL may hold a password or a key, so it never leaves this module: errors, logs and
 stored limits carry `label`, the host alone.
@@ -18,7 +18,7 @@ import msgspec
 from db.urls import hide, secrets_of
 from indexer.errors import Permanent, Retryable
 from indexer.rpc.concurrency import Concurrency
-from indexer.rpc.limits import Limits, LimitsStore, RateControl, lowered
+from indexer.rpc.limits import EndpointLimits, LimitsStore, RateControl, lowered
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 30.0
@@ -28,7 +28,7 @@ MAX_ANSWER_BYTES = 128 << 20
 
 
 class Health(enum.Enum):
-    """The verdict on an endpoint; the value is its name in metrics."""
+    """The health of an endpoint; the value is its name in metrics."""
 
     OK = "ok"
     DOWN = "down"
@@ -89,7 +89,7 @@ class Endpoint:
         self.chain_id: int | str | None = None
         self.head: int | None = None  # the highest block it has shown us
         self.log_index: str | None = None  # how it counts logs, until it fails
-        self.limits = Limits()
+        self.limits = EndpointLimits()
         self.limits_dirty = False
         self.rate = RateControl(clock, requests_per_second)
         self.inflight = Concurrency(max_inflight)
@@ -173,7 +173,7 @@ class Endpoint:
         limit = lowered(self.limits.max_batch, tried, named)
         self._learn(replace(self.limits, max_batch=limit))
 
-    def _learn(self, limits: Limits) -> None:
+    def _learn(self, limits: EndpointLimits) -> None:
         self.refused += 1
         if limits != self.limits:
             self.limits, self.limits_dirty = limits, True

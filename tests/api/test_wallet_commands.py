@@ -8,7 +8,7 @@ import pytest
 
 from commands.submit import WalletTerms
 from db.commands.accept import find
-from db.commands.health import standing
+from db.commands.health import blocker_of
 from db.commands.states import State
 from db.commands.watching import watched
 from db.domains.crowdfunding.roles import INVESTOR
@@ -270,7 +270,7 @@ def test_a_wallet_s_command_waits_for_a_day_unless_it_says_so(office):
     data = invested(office)
     with office.writer.connect() as connection:
         row = find(connection, uuid.UUID(data["id"]))
-        why = standing(connection, row.id)
+        why = blocker_of(connection, row.id)
 
     assert row.created_at + timedelta(days=1) == row.valid_until
     assert "its wallet has not signed it" == why.reason

@@ -152,8 +152,8 @@ def test_the_mark_knows_its_block(engine, source):
         live = reads.read_mark(connection, source, [PAID])
         past = reads.read_mark(connection, source, [PAID], as_of=12)
         above = reads.read_mark(connection, source, [PAID], as_of=21)
-    assert live.block == reads.Block("test", 20, "0xaa", 77, False, True, Proof())
-    assert past.block == reads.Block("test", 12, None, None, True, True, Proof())
+    assert live.block == reads.BlockInfo("test", 20, "0xaa", 77, False, True, Proof())
+    assert past.block == reads.BlockInfo("test", 12, None, None, True, True, Proof())
     assert (above.checkpoint, above.block) == (20, None)
 
 

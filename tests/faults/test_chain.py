@@ -83,8 +83,8 @@ def test_13_an_undone_block_that_was_final_halts_the_signer(counter, caplog):
 
     assert counter.row().paused
     assert "signer_halted signer=s" in caplog.text
-    assert "finality_violated" in counter.standing().reason
-    assert "sign resume" in counter.standing().remedy
+    assert "finality_violated" in counter.blocker().reason
+    assert "sign resume" in counter.blocker().remedy
     assert [] == counter.attempts()
     with counter.engine.begin() as connection:
         resolve_all(connection, counter.source, by="a person", reason="it is over")

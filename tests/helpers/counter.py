@@ -15,7 +15,7 @@ from db import sources
 from db.commands.accept import accept, find
 from db.commands.evm.closing import cancel
 from db.commands.evm.slots import register_signer
-from db.commands.health import signer_health, standing
+from db.commands.health import blocker_of, signer_health
 from db.commands.signers import find_signer
 from helpers.mempool import FINAL_DEPTH, JsonSigner, MempoolChain
 from helpers.schedules import ADDRESS, request
@@ -160,9 +160,9 @@ class Counter:
         with self.engine.connect() as connection:
             return signer_health(connection, self.now)[0]
 
-    def standing(self, number=0):
+    def blocker_of(self, number=0):
         with self.engine.connect() as connection:
-            return standing(connection, identity(number))
+            return blocker_of(connection, identity(number))
 
     def scalar(self, query, **values):
         with self.engine.connect() as connection:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from commands.errors import NodeAway, SigningHeld, SigningRefused
 from commands.evm.node import Answer
-from commands.evm.signers import Signed
+from commands.evm.signers import SignedBytes
 from db.commands.states import Hold
 
 FINAL_DEPTH = 4
@@ -87,7 +87,7 @@ class JsonSigner:
             "gas": payload.gas,
         }
         raw = json.dumps(content).encode()
-        return Signed(raw, hashlib.sha256(raw).digest())
+        return SignedBytes(raw, hashlib.sha256(raw).digest())
 
 
 class MempoolChain:

@@ -33,7 +33,7 @@ from db.schema import migrate
 from helpers.office import Office
 from helpers.tables import streams
 from indexer.chain import Chain
-from indexer.react import Journal, run_reactions
+from indexer.react import JournalSource, run_reactions
 from indexer.timers import run_due, run_schedules
 
 ACTOR = Actor("tester", tenant="tests")
@@ -147,7 +147,7 @@ def at_once(count, work):
 
 
 def test_entries_are_reacted_to_in_order_and_once(engine):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     now = datetime.fromtimestamp(1000, UTC)
     for number in range(1, 8):
         lend(engine, f"book {number}", number * 100)
@@ -166,7 +166,7 @@ def test_entries_are_reacted_to_in_order_and_once(engine):
 
 
 def test_a_row_that_cannot_be_given_keeps_no_other_waiting(engine, monkeypatch):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     now = datetime.fromtimestamp(1000, UTC)
     for number in (1, 2, 3):
         lend(engine, f"book {number}", number * 100)
@@ -188,7 +188,7 @@ def test_a_row_that_cannot_be_given_keeps_no_other_waiting(engine, monkeypatch):
 
 
 def test_a_row_is_due_again_at_another_moment_and_not_before_it(engine):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     lend(engine, "Emma", 500)
 
     early = run_due(journal, datetime.fromtimestamp(500, UTC))
@@ -202,7 +202,7 @@ def test_a_row_is_due_again_at_another_moment_and_not_before_it(engine):
 
 
 def test_what_dies_before_its_end_has_done_nothing(engine, monkeypatch):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     now = datetime.fromtimestamp(1000, UTC)
     lend(engine, "Emma", 500)
 
@@ -390,7 +390,7 @@ def test_what_the_journal_asks_for_goes_where_its_signer_is(office):
         office.registry.commands.values(), [give_up], timers=[remind],
     )  # fmt: skip
     migrate(office.writer, registry)
-    journal = Journal(office.writer, registry)
+    journal = JournalSource(office.writer, registry)
     with office.writer.begin() as connection:
         entry = Lent(book="Emma", until=500)
         append(connection, registry, entry, actor=ACTOR, now=START)

@@ -42,7 +42,7 @@ _KNOWN = text(
 )
 
 
-class Verdict(enum.Enum):
+class Decision(enum.Enum):
     """Whether something may be signed, or what forbids it."""
 
     YES = "yes"
@@ -68,7 +68,7 @@ class SigningRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SpendingLimits:
     """The most that an account may spend in a day (UTC), in wei; None: no limit."""
 
     value_per_day: int | None = None
@@ -76,8 +76,11 @@ class Limits:
 
 
 def remember(
-    connection: Connection, request: SigningRequest, limits: Limits, now: datetime
-) -> Verdict:
+    connection: Connection,
+    request: SigningRequest,
+    limits: SpendingLimits,
+    now: datetime,
+) -> Decision:
     """Decide whether a transaction may be signed, and if so remember that it was.
 
     For a nonce one call is signed, with whatever fee, and a transfer of nothing to
@@ -89,7 +92,7 @@ def remember(
     have to be used up for it.
     """
     if stopped(connection, request.signer) is not None:
-        return Verdict.STOPPED
+        return Decision.STOPPED
     spent = _lock_day(connection, request, now)
     before = connection.execute(
         select(signed).where(
@@ -98,27 +101,30 @@ def remember(
         )
     ).all()  # fmt: skip
     if not before and _is_far(connection, request):
-        return Verdict.FAR
+        return Decision.FAR
     same = [row for row in before if row.is_self_transfer == request.is_self_transfer]
     if any(bytes(row.digest) != request.digest for row in same):
-        return Verdict.CONFLICT
+        return Decision.CONFLICT
     if not same and before and not request.is_self_transfer:
-        return Verdict.CONFLICT
+        return Decision.CONFLICT
     dearest = max((int(row.gas_cost) for row in before), default=0)
     value = 0 if same else request.value
     gas = max(0, request.gas_cost - dearest)
-    verdict = _within(spent, value, gas, limits)
-    if verdict is Verdict.YES:
+    decision = _within(spent, value, gas, limits)
+    if decision is Decision.YES:
         _write(connection, request, value, gas, now)
-    return verdict
+    return decision
 
 
 def look(
-    connection: Connection, request: SigningRequest, limits: Limits, now: datetime
-) -> Verdict:
+    connection: Connection,
+    request: SigningRequest,
+    limits: SpendingLimits,
+    now: datetime,
+) -> Decision:
     """Return what `remember` would for a new nonce; nothing is remembered."""
     if stopped(connection, request.signer) is not None:
-        return Verdict.STOPPED
+        return Decision.STOPPED
     row = connection.execute(
         select(signing_day.c.value, signing_day.c.gas_cost).where(
             signing_day.c.chain == request.chain,
@@ -195,15 +201,17 @@ def _lock_day(
     return int(row.value), int(row.gas_cost)
 
 
-def _within(spent: tuple[int, int], value: int, gas: int, limits: Limits) -> Verdict:
+def _within(
+    spent: tuple[int, int], value: int, gas: int, limits: SpendingLimits
+) -> Decision:
     bounds = (
-        (value, spent[0], limits.value_per_day, Verdict.VALUE),
-        (gas, spent[1], limits.gas_per_day, Verdict.GAS),
+        (value, spent[0], limits.value_per_day, Decision.VALUE),
+        (gas, spent[1], limits.gas_per_day, Decision.GAS),
     )
-    for more, before, most, verdict in bounds:
+    for more, before, most, decision in bounds:
         if more and most is not None and before + more > most:
-            return verdict
-    return Verdict.YES
+            return decision
+    return Decision.YES
 
 
 def _write(

@@ -120,7 +120,7 @@ _SEND_AGAIN = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedNonce:
     """A nonce that a command was signed with.
 
     `kept`: its bytes were given to us. `used`: by something else, in a final block.
@@ -162,11 +162,11 @@ def relayed_before(
 
 def signed_nonces(
     connection: Connection, command_id: uuid.UUID, final: int
-) -> list[Signed]:
+) -> list[SignedNonce]:
     """The nonces that a command was signed with, as far as we know, lowest first."""
     values = {"command": command_id, "final": final}
     return [
-        Signed(int(row.nonce), row.kept, row.used, row.passed)
+        SignedNonce(int(row.nonce), row.kept, row.used, row.passed)
         for row in connection.execute(_NONCES, values)
     ]
 
