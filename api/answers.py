@@ -19,7 +19,7 @@ from collections.abc import Callable
 import orjson
 from flask import Response, request
 
-from db.reads import BlockInfo, Mark
+from db.reads import BlockInfo, Freshness
 
 CACHE = "no-cache"  # keep it, but ask before using it again
 
@@ -51,14 +51,16 @@ def tag_of(block: BlockInfo, *versions: str) -> str:
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
-def not_modified(read_mark: Callable[[], Mark], *versions: str) -> Response | None:
+def not_modified(
+    read_freshness: Callable[[], Freshness], *versions: str
+) -> Response | None:
     """A 304 when the client has the answer already; None: make it."""
     if "If-None-Match" not in request.headers:
         return None
-    mark = read_mark()
-    if mark.block is None:
+    freshness = read_freshness()
+    if freshness.block is None:
         return None
-    tag = tag_of(mark.block, *versions, mark.built_at)
+    tag = tag_of(freshness.block, *versions, freshness.built_at)
     if not tag or not request.if_none_match.contains_weak(tag):
         return None
     answer = Response(status=304)

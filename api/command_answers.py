@@ -37,7 +37,7 @@ COMMAND: Schema = {
             "type": "boolean",
             "description": "Whether the state stays as it is.",
         },
-        "ran": {
+        "late_outcome": {
             "type": ["string", "null"],
             "enum": ["succeeded", "reverted", None],
             "description": "What became of a call that its wallet sent although the "
@@ -86,7 +86,7 @@ def as_object(row: CommandRow) -> dict[str, Any]:
         "kind": row.kind,
         "state": row.state,
         "final": row.state in TERMINAL,
-        "ran": row.ran or None,
+        "late_outcome": row.late_outcome or None,
         "reason": row.reason,
         "arguments": row.arguments,
         "signer": row.signer,

@@ -51,17 +51,19 @@ class CommandCollector(Collector):
             )
 
         try:
-            counts, ran, signers, requests, since = read(self._service.engine, look)
+            counts, late_outcome, signers, requests, since = read(
+                self._service.engine, look
+            )
         except ReadError as error:
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
         age = 0.0 if since is None else (now - since).total_seconds()
-        yield from self.told(counts, ran, signers, requests, age)
+        yield from self.told(counts, late_outcome, signers, requests, age)
 
     def told(
         self,
         counts: Iterable[CommandCount],
-        ran: int,
+        executed_late: int,
         signers: Iterable[SignerHealth],
         requests: int,
         oldest_seconds: float,
@@ -69,9 +71,9 @@ class CommandCollector(Collector):
         """The metrics that tell this."""
         yield _by_state(list(counts))
         yield _gauge(
-            "chainfold_commands_ran_after_end",
-            "Commands that their wallets sent after they had ended without success.",
-            ran,
+            "chainfold_commands_executed_late",
+            "Commands that their wallet executed after they had ended without success.",
+            executed_late,
         )
         yield from signer_metrics(signers)
         yield self._balances(signers)
@@ -119,12 +121,12 @@ def _by_state(counts: list[CommandCount]) -> Metric:
     gauge = GaugeMetricFamily(
         "chainfold_commands", "Commands by state and kind.", labels=["state", "kind"]
     )
-    tally: Tally[tuple[str, str]] = Tally()
+    counted: Tally[tuple[str, str]] = Tally()
     for each in counts:
-        tally[each.state, each.kind] += each.count
+        counted[each.state, each.kind] += each.count
     for kind in sorted({each.kind for each in counts}):
         for state in State:
-            gauge.add_metric([state, kind], tally[state, kind])
+            gauge.add_metric([state, kind], counted[state, kind])
     return gauge
 
 

@@ -176,12 +176,12 @@ class _Routes:
         principal = current_principal(self._service)
         old = self._row(principal, command_id, to_change=True)
         command = self._service.registry.commands.get(old.kind)
-        done = State.SUCCEEDED in (old.state, old.ran)
+        done = State.SUCCEEDED in (old.state, old.late_outcome)
         if command is None or old.state not in TERMINAL or done:
             raise Problem(
                 "not_retryable",
-                f"The command is {old.state}{' and ran all the same' * bool(old.ran)}: "
-                "only one that ended without success can be asked for again.",
+                f"The command is {old.state}{_executed_late(old)}. Only a command that "
+                "ended without success can be retried.",
             )
         require_role(principal, *command.spec.roles)
         if old.sender is not None and old.sender not in principal.wallets:
@@ -290,6 +290,11 @@ def _stream(read_after: ReadAfter, woken: Waiter, last: int) -> Iterator[bytes]:
             yield b": still here\n\n"
         if not sleep_until(woken, ends):
             return
+
+
+def _executed_late(row: CommandRow) -> str:
+    executed = ", but its transaction was executed afterwards"
+    return executed if row.late_outcome else ""
 
 
 def _is_staff(principal: Principal) -> bool:

@@ -147,16 +147,16 @@ class _Resource:
     ) -> Response | None:
         """A 304 when the client has the answer already."""
 
-        def mark() -> reads.Mark:
+        def freshness() -> reads.Freshness:
             return reads.read(
                 self.service.engine,
-                lambda connection: reads.read_mark(
+                lambda connection: reads.read_freshness(
                     connection, chain.id, self.events, chain.plan,
                     as_of=query.as_of, relation=self.relation,
                 ),
             )  # fmt: skip
 
-        return not_modified(mark, share.version(self.version))
+        return not_modified(freshness, share.version(self.version))
 
     def page(self, found: reads.Page, share: Share) -> Response:
         """The answer that holds a page."""

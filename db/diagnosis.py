@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db.engine import sqlstate
-from db.places import FOLLOWER_SECONDS
+from db.leases import FOLLOWER_SECONDS
 from db.status import ChainStatus
 
 CATCHING_UP_BLOCKS = 2  # fewer are the newest blocks, which are just being read

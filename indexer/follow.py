@@ -21,7 +21,7 @@ from db.commands.watching import watched
 from db.declare.fields import Encoding
 from db.diagnosis import Ailment
 from db.engine import Refused
-from db.errors import DatabaseError, LostPlace
+from db.errors import DatabaseError, LeaseLost
 from db.position import BlockRange
 from indexer import metrics
 from indexer.ahead import look, read, read_on
@@ -182,8 +182,8 @@ async def follow(
             await _settle(chain, outcome, quiet)
             if isinstance(outcome, CaughtUp) and audit_blocks:
                 await _audit(chain, audited, audit_blocks)
-        except LostPlace:
-            raise  # whoever has the place now speaks for the chain
+        except LeaseLost:
+            raise  # the new holder of the lease records the chain's state
         except (Retryable, Refused) as error:
             failures += 1
             await _trouble(chain, "stalled" if quiet else "retrying", error)
@@ -315,7 +315,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def _settle(chain: Chain, outcome: Outcome, quiet: bool) -> None:
-    """Record how it goes, and renew the place."""
+    """Record the chain's state, and renew the lease."""
     state, cause, trouble = "reading", "", ""
     if isinstance(outcome, Behind):
         state, trouble = "halted" if quiet else "behind", Ailment.NODE_LAGGING

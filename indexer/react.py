@@ -1,8 +1,8 @@
 """Reactions: final facts and entries in, what they ask for out, each exactly once.
 
-One transaction for each bundle of facts: the reaction's place is locked, the reaction
-is given each fact with the tables as of its block, and what it asks for and its new
-place commit together. Killed anywhere, it begins again where it was.
+One transaction for each bundle of facts: the reaction's position is locked, the
+reaction is given each fact with the tables as of its block, and its commands and its
+new position commit together. Killed anywhere, it begins again where it was.
 """
 
 import logging

@@ -67,7 +67,7 @@ class CommandView:
 
     row: CommandLine
     arguments: list[tuple[str, str]]
-    ran: str  # what became of a call sent after the end
+    late_outcome: str  # what became of a call sent after the end
     transaction: str
     height: str
     steps: list[HistoryLine]
@@ -125,7 +125,7 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
     return CommandView(
         row=_row(row, gate.now()),
         arguments=[(name, _text(value)) for name, value in row.arguments.items()],
-        ran=row.ran,
+        late_outcome=row.late_outcome,
         transaction="" if row.transaction is None else f"0x{row.transaction.hex()}",
         height="" if row.height is None else str(row.height),
         steps=[_step(each) for each in events],

@@ -157,7 +157,7 @@ class CommandRow:
     asked_by: str
     cause: str
     seen_from: int
-    ran: str
+    late_outcome: str
 
 
 def accept(
@@ -313,7 +313,7 @@ def as_row(row: Any) -> CommandRow:
         asked_by=row.asked_by,
         cause=row.cause,
         seen_from=row.seen_from,
-        ran=row.ran,
+        late_outcome=row.late_outcome,
     )
 
 

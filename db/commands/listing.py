@@ -56,8 +56,10 @@ def count_commands(connection: Connection) -> list[CommandCount]:
 
 
 def count_ran(connection: Connection) -> int:
-    """Count the commands that ran although they had ended without success."""
-    query = select(func.count()).select_from(command).where(command.c.ran != "")
+    """Count the commands that were executed after they had ended without success."""
+    query = (
+        select(func.count()).select_from(command).where(command.c.late_outcome != "")
+    )
     return int(connection.execute(query).scalar_one())
 
 

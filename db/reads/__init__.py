@@ -36,7 +36,7 @@ from db.reads.errors import (
     TooSlow,
 )
 from db.reads.facts import select_facts
-from db.reads.marks import BLOCKS, BlockInfo, Mark, checkpoint, read_mark
+from db.reads.freshness import BLOCKS, BlockInfo, Freshness, checkpoint, read_freshness
 from db.reads.pages import Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
@@ -62,7 +62,7 @@ __all__ = [
     "BlockInfo",
     "Column",
     "DatabaseAway",
-    "Mark",
+    "Freshness",
     "NotYetIndexed",
     "NothingIndexed",
     "Page",
@@ -80,7 +80,7 @@ __all__ = [
     "parse",
     "read",
     "read_engine",
-    "read_mark",
+    "read_freshness",
     "row_columns",
     "row_filters",
     "row_version",

@@ -11,7 +11,7 @@ from db.declare import Asker, Projection, RowOf
 from db.declare.projections import ProjectionSpec
 from db.journal.head import SOURCE, STREAM
 from db.reads.errors import BadQuery, NothingIndexed, PartlyIndexed
-from db.reads.marks import BlockInfo
+from db.reads.freshness import BlockInfo
 from db.reads.rows import select_row, select_rows
 from db.reads.values import Column, ValueForm, parse, row_columns, row_filters
 from db.sources import by_id

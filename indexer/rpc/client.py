@@ -223,7 +223,7 @@ class Client:
         done: list[Any] = []
         for _ in range(self._attempts):
             endpoint = await self._choose(height)
-            era = endpoint.era
+            generation = endpoint.generation
             try:
                 await self._verify(endpoint)
                 if ordered:
@@ -236,7 +236,7 @@ class Client:
                 await endpoint.save_limits(self._store)
                 if isinstance(failure, TooLarge):
                     raise
-                self._judge(endpoint, era, calls, failures)
+                self._judge(endpoint, generation, calls, failures)
                 continue
             endpoint.succeeded()
             self._note_change(endpoint)
@@ -259,7 +259,7 @@ class Client:
     def _judge(
         self,
         endpoint: Endpoint,
-        era: int,
+        generation: int,
         calls: Sequence[RpcCall],
         failures: list[Retryable],
     ) -> None:
@@ -274,7 +274,7 @@ class Client:
             health = Health.LIMITED
         elif isinstance(failure, Missing):
             health = Health.LAGGING
-        endpoint.failed(health, failure, era=era)
+        endpoint.failed(health, failure, generation=generation)
         # Words nobody knows, or silence, twice over: perhaps the range is too large.
         unclear = [f for f in failures if isinstance(f, RpcError | TimedOut)]
         if len(unclear) >= 2 and any(call.span > 1 for call in calls):

@@ -96,7 +96,7 @@ class Endpoint:
         self.verifying = asyncio.Lock()
         self.parked_until = 0.0
         self.failures = 0  # in a row
-        self.era = 0  # grows with each failure
+        self.generation = 0  # grows with each failure
         self.requests = 0
         self.refused = 0  # refusals that taught a limit
         self.probing = asyncio.Lock()  # held while asking for more than ever before
@@ -118,19 +118,19 @@ class Endpoint:
         self.rate.succeeded()
 
     def failed(
-        self, health: Health, error: Retryable, *, era: int | None = None
+        self, health: Health, error: Retryable, *, generation: int | None = None
     ) -> None:
-        """Leave it alone for a while: full jitter, or as long as it asked.
+        """Pause the endpoint: with full jitter, or for as long as it asked.
 
-        `era` is what it was when the request left: those that were under way when
-        another one failed count as one failure with it.
+        `generation` is that of the moment when the request left: requests that were
+        under way when another one failed count as one failure with it.
         """
         self.health, self.reason = health, str(error)
         self.log_index = None  # it may come back as another version
         now = self._clock()
         pause = 0.0
-        if era is None or era == self.era:
-            self.era += 1
+        if generation is None or generation == self.generation:
+            self.generation += 1
             self.failures += 1
             ceiling = FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 16)
             longest = LONGEST_PAUSE_SECONDS

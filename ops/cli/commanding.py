@@ -159,8 +159,8 @@ def _await_end(engine: Engine, command_id: uuid.UUID, seconds: float) -> Command
 def _show(engine: Engine, row: CommandRow) -> None:
     click.echo(f"{row.kind} {row.id}: {row.state}")
     click.echo(f"  arguments  {json.dumps(row.arguments)}")
-    if row.ran:
-        click.echo(f"  its wallet sent it after its end: {row.ran}")
+    if row.late_outcome:
+        click.echo(f"  its wallet sent it after its end: {row.late_outcome}")
     if row.transaction is not None:
         click.echo(f"  transaction 0x{row.transaction.hex()}, block {row.height}")
     with engine.connect() as connection:

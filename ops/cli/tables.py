@@ -24,7 +24,7 @@ from ops.cli.context import CliState, at_terminal, pass_state
 from ops.cli.incidents import note_resolved
 from ops.errors import OperationError
 from ops.renumbering import renumber_chain
-from ops.running import take_place_now
+from ops.running import acquire_lease_now
 
 MOST_FAULTS = 100
 
@@ -187,9 +187,9 @@ def rewind(state: CliState, chain: str, height: int, yes: bool) -> None:
             raise OperationError(
                 f"chain {chain} was never followed: nothing to rewind."
             )
-        place = take_place_now(engine, row.id, chain)
+        lease = acquire_lease_now(engine, row.id, chain)
         try:
-            deleted = rewind_facts(engine, state.registry, row.id, height, place.guard)
+            deleted = rewind_facts(engine, state.registry, row.id, height, lease.guard)
             with engine.begin() as connection:
                 sources.reset_from(connection, row.id, height)
                 reason = f"rewound to block {height}"
@@ -199,7 +199,7 @@ def rewind(state: CliState, chain: str, height: int, yes: bool) -> None:
                 for each in resolved:
                     note_resolved(state, connection, each, reason)
         finally:
-            place.leave(engine)
+            lease.release(engine)
     click.echo(f"{chain}: deleted {deleted} facts from block {height} on")
     for each in resolved:
         click.echo(f"{chain}: incident {each.id} is resolved by that")

@@ -382,19 +382,19 @@ class WalletWorld:
         named = [run for run in runs if run[:2] == (row.height, hash_)]
         good = [run for run in runs if run[2]]
         found = []
-        told = row.ran or row.state
+        told = row.late_outcome or row.state
         if told in ("succeeded", "reverted") and [run[2] for run in named] != [
             told == "succeeded"
         ]:
             found.append(f"told as {told}, and the chain has {runs}")
-        if row.state != "succeeded" and good and row.ran != "succeeded":
+        if row.state != "succeeded" and good and row.late_outcome != "succeeded":
             found.append(f"told as {row.state}, and it succeeded")
-        if row.state in ("cancelled", "expired") and runs and not row.ran:
+        if row.state in ("cancelled", "expired") and runs and not row.late_outcome:
             found.append(f"told as {row.state}, and it ran")
-        if row.ran and row.last.get("ran") != row.ran:
+        if row.late_outcome and row.last.get("late_outcome") != row.late_outcome:
             found.append("what ran is not in its history")
         if row.state in ("cancelled", "expired", "dropped"):
-            if not row.ran and row.state != "dropped" and hash_ is not None:
+            if not row.late_outcome and row.state != "dropped" and hash_ is not None:
                 found.append("it names a transaction that never ran")
             if any(run[1] in self.chain.given for run in runs):
                 found.append(f"told as {row.state}, and what we sent ran")

@@ -142,10 +142,10 @@ BUGS = {
     "an undone block stays": [(rows, "_undone", unchanged)],
     "not watched after its end": [(watching, "AFTERWARDS_MOST", lambda _: 0)],
     "watched for ever": [(lanes, "watch_no_more", nothing)],
-    "what ran late is not told": [(rows, "_ran_all_the_same", unchanged)],
+    "what ran late is not told": [(rows, "_note_late_outcome", unchanged)],
     "looked at before it is final": [(lanes, "unprocessed", early_transactions)],
     "a call that failed hides one that did not": [
-        (rows, "_RAN", rewritten("t.succeeded DESC, ", "")),
+        (rows, "_LATE", rewritten("t.succeeded DESC, ", "")),
     ],
     "a second nonce is taken": [(lanes, "store_relay", second_nonce)],
     "a nonce that was seen is forgotten": [(rows, "_remember", nothing)],

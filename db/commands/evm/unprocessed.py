@@ -16,7 +16,7 @@ _UNPROCESSED = text(
     f"""
     SELECT position, substring(data FROM octet_length(data) - 31) AS tag
     FROM control.sender_transaction
-    WHERE source = :source AND position <= :highest AND NOT examined
+    WHERE source = :source AND position <= :highest AND NOT processed
         AND right(encode(data, 'hex'), 32) = '{MARKER.hex()}'
     ORDER BY position LIMIT :most
     """  # noqa: S608
@@ -64,5 +64,5 @@ def mark_processed(connection: Connection, source: int, positions: list[int]) ->
             sender_transaction.c.source == source,
             sender_transaction.c.position.in_(positions),
         )
-        .values(examined=True)
+        .values(processed=True)
     )

@@ -7,7 +7,7 @@ was given to us is known, by its nonce.
 
 A command ends when its call is final, or when nobody sent it in time, or wants it any
 more. The wallet may send it all the same: the state stays what it is, for it was told
-as final, and `ran` says beside it what became of the call.
+as final, and `late_outcome` says beside it what became of the call.
 """
 
 import logging
@@ -44,7 +44,7 @@ _CALLS = """
         SELECT r.nonce FROM control.relay r WHERE r.command = c.id))
     """
 _FOUND = text(_CALLS + "ORDER BY t.position LIMIT 1")
-_RAN = text(
+_LATE = text(
     _CALLS
     + """
         AND t.position >> 32 <= :final AND t.hash IS DISTINCT FROM c.transaction
@@ -274,7 +274,7 @@ def settle_wallet_command(
     """
     row = lock(connection, command_id)
     if row.state in TERMINAL:
-        return _ran_all_the_same(connection, row, final, now)
+        return _note_late_outcome(connection, row, final, now)
     values = {"command": row.id, "marker": MARKER.hex()}
     found = connection.execute(_FOUND, values).first()
     if found is None:
@@ -350,23 +350,23 @@ def _check_lost(
     return move(connection, row, State.ACCEPTED, now, reason=reason, **_NOWHERE)
 
 
-def _ran_all_the_same(
+def _note_late_outcome(
     connection: Connection, row: CommandRow, final: int, now: datetime
 ) -> CommandRow:
     """Say beside the state of an ended command that its wallet sent it all the same.
 
     Of several calls one that succeeded is told.
     """
-    if State.SUCCEEDED in (row.state, row.ran):
+    if State.SUCCEEDED in (row.state, row.late_outcome):
         return row
     values = {"command": row.id, "marker": MARKER.hex(), "final": final}
-    found = connection.execute(_RAN, values).first()
-    failed_before = bool(row.ran) or row.state is State.REVERTED
+    found = connection.execute(_LATE, values).first()
+    failed_before = bool(row.late_outcome) or row.state is State.REVERTED
     if found is None or (failed_before and not found.succeeded):
         return row
-    ran = State.SUCCEEDED if found.succeeded else State.REVERTED
+    late_outcome = State.SUCCEEDED if found.succeeded else State.REVERTED
     hash_, height = bytes(found.hash), height_of(found.position)
-    changed = {"ran": ran, "transaction": hash_, "height": height}
+    changed = {"late_outcome": late_outcome, "transaction": hash_, "height": height}
     updated = connection.execute(
         update(command)
         .where(command.c.id == row.id)
