@@ -72,7 +72,7 @@ class CommandView:
     height: str
     steps: list[HistoryLine]
     sent: list[SentTransaction]
-    blocker_of: Blocker | None
+    blocker: Blocker | None
     releasable: bool
     cancellable: bool
 
@@ -130,7 +130,7 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
         height="" if row.height is None else str(row.height),
         steps=[_step(each) for each in events],
         sent=sent,
-        blocker_of=why,
+        blocker=why,
         releasable=row.state is State.HELD,
         cancellable=row.state not in TERMINAL,
     )

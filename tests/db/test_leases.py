@@ -55,7 +55,7 @@ def ranges(engine, source=1):
         return leased(connection, source)
 
 
-# --- the follower's place
+# --- the follower's lease
 
 
 def test_a_place_is_taken_once_and_its_holder_is_named(migrated_engine):

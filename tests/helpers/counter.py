@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
-from commands.evm.work import Policy, SignerContext, work
+from commands.evm.work import SignerContext, SigningPolicy, work
 from db import sources
 from db.commands.accept import accept, find
 from db.commands.evm.closing import cancel
@@ -44,7 +44,7 @@ class Counter:
             )  # fmt: skip
         self.source = row.id
         policy = {"gas_price_min": 1, **policy}
-        self.policy = Policy(chain_id=1, **policy)
+        self.policy = SigningPolicy(chain_id=1, **policy)
         self.context = self.seat(engine, node)
         self.index()
 
@@ -160,7 +160,7 @@ class Counter:
         with self.engine.connect() as connection:
             return signer_health(connection, self.now)[0]
 
-    def blocker_of(self, number=0):
+    def blocker(self, number=0):
         with self.engine.connect() as connection:
             return blocker_of(connection, identity(number))
 

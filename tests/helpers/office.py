@@ -84,7 +84,7 @@ class Office(Door):
     """An app that takes commands, with people of every role to ask for them."""
 
     def __init__(self, url):
-        self.node, self.story = Node(), stories.Chain()
+        self.node, self.story = Node(), stories.StoryChain()
         self.command_service = None
         super().__init__(url, REGISTRY)
         self.people = {role: self.account(role) for role in ROLES}

@@ -1,6 +1,6 @@
 """Stories: what a chain says, and the rows that come of it.
 
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(e.InvestmentMade, campaign=A, investor=B, amount=5)
     chain.mine()
     chain.emit(e.RefundIssued, campaign=A, investor=B, principal=5, paid=5)
