@@ -94,7 +94,7 @@ def test_one_whose_place_was_taken_waits_until_it_is_free(engine, node):
         play(node.chain, 5, seed=72)
         await asyncio.sleep(0.3)
         assert not loop.done()
-        await asyncio.to_thread(other.leave, engine)
+        await asyncio.to_thread(other.release, engine)
         play(node.chain, 5, seed=73)
         await until(lambda: reached(engine) == node.chain.head)
         stop.set()
