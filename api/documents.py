@@ -68,7 +68,7 @@ _ONE: Schema = {"type": "object", "properties": {"data": {"type": "object"}}}
 _MANY: Schema = {"type": "object", "properties": {"data": {"type": "array"}}}
 _PROBLEMS: dict[type[Exception], str] = {
     BadFile: "bad_file", NoDocument: "no_such_document", OwnDocument: "not_allowed",
-    WrongStanding: "document_standing", QuotaReached: "quota_reached",
+    WrongStanding: "wrong_document_status", QuotaReached: "quota_reached",
     FileLost: "document_lost",
     NoFile: "document_lost", Erased: "document_lost",
 }  # fmt: skip
@@ -282,9 +282,12 @@ def _told() -> Iterator[None]:
     try:
         yield
     except StorageAway as error:
-        log.error("storage_away cause=%s", error)  # where it is, is for operators
+        log.error(
+            "storage_unavailable cause=%s", error
+        )  # where it is, is for operators
         raise Problem(
-            "storage_away", "The storage of files does not do its part. Try again soon."
+            "storage_unavailable",
+            "The storage of files does not do its part. Try again soon.",
         ) from error
     except tuple(_PROBLEMS) as error:
         text = str(error)

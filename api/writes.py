@@ -68,10 +68,10 @@ def write_blueprint(service: Service, command: type[Command]) -> Blueprint:
 
 
 def require_command_service(service: Service) -> CommandService:
-    """Return where commands are taken; raises the Problem `reads_only` without one."""
+    """Return where commands are taken; raises the Problem `read_only` without one."""
     if service.command_service is None:
         raise Problem(
-            "reads_only",
+            "read_only",
             "This API was started without signers: it can only be read. Configure "
             "[signers.<name>].",
         )
@@ -165,7 +165,9 @@ def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
             )
         }
     except (NodeAway, NoLane) as error:
-        log.warning("nothing_to_sign command=%s cause=%s", row.id, error)
+        log.warning(
+            "unsigned_transaction_unavailable command=%s cause=%s", row.id, error
+        )
         return {}
 
 

@@ -208,7 +208,7 @@ async def _audit(chain: Chain, done: Audit, most: int) -> None:
     except Reorg as reorg:
         await _rewind(chain, reorg.height, str(reorg))
     except (Retryable, Refused) as error:
-        log.info("audit_put_off chain=%s cause=%s", chain.name, first_line(error))
+        log.info("audit_postponed chain=%s cause=%s", chain.name, first_line(error))
     else:
         if proved is not None:
             metrics.AUDITED.labels(chain.name).inc(proved.blocks)

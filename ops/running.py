@@ -109,7 +109,7 @@ async def follow_chains(
         results = await asyncio.gather(*loops, return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     for failure in failed:
-        log.error("chain_given_up cause=%s", failure)
+        log.error("chain_start_failed cause=%s", failure)
     return len(failed)
 
 
@@ -193,7 +193,7 @@ async def _follow_released(
             if not again or stop.is_set():
                 raise
             log.error(
-                "chain_given_up chain=%s: until an operator lets it go on; cause=%s",
+                "chain_start_failed chain=%s: waiting for an operator; cause=%s",
                 name, error,
             )  # fmt: skip
             stopped = True
@@ -250,7 +250,7 @@ async def _follow_chain(
         except LeaseLost as error:
             if not wait:
                 raise
-            log.warning("place_lost chain=%s cause=%s", chain.name, error)
+            log.warning("lease_lost chain=%s cause=%s", chain.name, error)
         except (Retryable, Refused) as error:
             failures += 1
             log.warning(

@@ -230,6 +230,6 @@ def _problem(problem: Problem) -> Response:
 
 def _away(_: Exception) -> Response:
     return _show(
-        "message.html", status=503, title=PROBLEMS["database_away"].title,
+        "message.html", status=503, title=PROBLEMS["database_unavailable"].title,
         text="The database does not answer at the moment. Try again soon.",
     )  # fmt: skip

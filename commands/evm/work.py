@@ -315,5 +315,5 @@ def _remember(
     elif view.hold and (holds.accepted or not view.in_flight):
         with context.engine.begin() as connection:
             set_hold(connection, name, Hold.NO)
-        log.info("signer_goes_on signer=%s", name)
+        log.info("signer_resumed signer=%s", name)
         yield "taken off hold"

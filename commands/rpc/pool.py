@@ -205,7 +205,7 @@ class Pool(ABC, Generic[A]):
     def _failed(self, state: NodeHealth, error: NodeAway) -> None:
         with self._lock:
             if not state.failures:
-                log.warning("node_left_alone cause=%s", error)
+                log.warning("node_paused cause=%s", error)
             state.failures += 1
             pause = FIRST_PAUSE_SECONDS * 2.0 ** min(state.failures - 1, 5)
             state.parked_until = self._clock() + min(pause, LONGEST_PAUSE_SECONDS)
@@ -216,7 +216,7 @@ class Pool(ABC, Generic[A]):
             return
         with self._lock:
             state.failures, state.parked_until, state.words = 0, 0.0, ""
-        log.info("node_is_back node=%s", state.endpoint.label)
+        log.info("node_recovered node=%s", state.endpoint.label)
 
     def _sent_to_all(self, question: Question, asking: Asking) -> A:
         now = self._clock()

@@ -111,7 +111,7 @@ class Sealing:
                     "`validators` and `validators_block` in its [chains.<name>] section"
                 ) from None
             log.warning(
-                "validators_not_explained block=%d cause=%s", block.height, error
+                "validator_change_unexplained block=%d cause=%s", block.height, error
             )
             return None
 

@@ -147,7 +147,7 @@ def test_a_document_from_its_upload_to_the_chain(desk):
     assert made["sha256"] != made["content_hash"]
     assert made["cid"].startswith("bafkrei")
     assert f"{BASE}/{made['id']}" == answer.headers["Location"]
-    assert "document_standing" in desk.decide(made, "anchor", 409).json["type"]
+    assert "wrong_document_status" in desk.decide(made, "anchor", 409).json["type"]
 
     verified = desk.decide(made, "verify").json["data"]
     assert ("verified", f"account:{desk.people[Role.COMPLIANCE]}") == (
@@ -548,7 +548,7 @@ def test_a_bucket_that_is_away_takes_nothing_and_loses_nothing(distant, server):
     for answer in (
         distant.upload(content, 503), distant.get(path, 503, token=token),
     ):  # fmt: skip
-        assert "storage_away" in answer.json["type"]
+        assert "storage_unavailable" in answer.json["type"]
         assert BUCKET not in answer.json["detail"], "where it is, is for operators"
         assert answer.headers["Retry-After"]
     mine = distant.get(BASE, token=token).json["data"]

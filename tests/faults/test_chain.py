@@ -47,7 +47,7 @@ def test_11_another_wallet_uses_the_key(counter, caplog):
     assert ["succeeded", "succeeded"] == counter.states()
     assert {0: 1, 1: 1} == counter.ran()
     assert [(0, 0, "lost"), (1, 1, "succeeded"), (2, 0, "succeeded")] == counter.slots()
-    assert "key_used_elsewhere signer=s nonce=0" in caplog.text
+    assert "key_already_used signer=s nonce=0" in caplog.text
     assert not counter.row().paused
 
 

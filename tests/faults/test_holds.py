@@ -134,7 +134,7 @@ def test_21_a_dead_signer_strands_nothing(counter):
     for _ in range(3):
         counter.wait(seconds=11)
         counter.turn()
-    assert Hold.SIGNER_AWAY is counter.row().hold
+    assert Hold.SIGNER_UNAVAILABLE is counter.row().hold
     assert "sign serve" in counter.blocker().remedy
     assert [(0, 0, "")] == counter.slots()
 

@@ -66,7 +66,7 @@ class JsonSigner:
 
     def permits(self, payload):
         if self.away:
-            raise SigningHeld(Hold.SIGNER_AWAY, "it does not answer")
+            raise SigningHeld(Hold.SIGNER_UNAVAILABLE, "it does not answer")
         if payload.data in self.refuses:
             raise SigningRefused("the signer refuses it")
 

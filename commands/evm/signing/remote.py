@@ -128,6 +128,6 @@ class RemoteSigner:
 
     def _held(self, what: str) -> SigningHeld:
         return SigningHeld(
-            Hold.SIGNER_AWAY,
+            Hold.SIGNER_UNAVAILABLE,
             f"signer {self.name} cannot be used, {what}. See to the signing process.",
         )

@@ -376,7 +376,7 @@ def _note_late_outcome(
     reason = f"it was {row.state}, and its wallet sent it all the same"
     details = changed | {"transaction": "0x" + hash_.hex(), "reason": reason}
     record(connection, row.id, row.state, details, now)
-    log.warning("command_ran_after_its_end command=%s state=%s", row.id, row.state)
+    log.warning("command_executed_late command=%s state=%s", row.id, row.state)
     return as_row(updated)
 
 

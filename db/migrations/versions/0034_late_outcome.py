@@ -15,7 +15,8 @@ UPDATE control.command_event SET details = details - 'ran'
     WHERE details ? 'ran';
 ALTER TABLE control.sender_transaction RENAME COLUMN examined TO processed;
 ALTER INDEX control.sender_transaction_unexamined
-    RENAME TO sender_transaction_unprocessed
+    RENAME TO sender_transaction_unprocessed;
+UPDATE control.signer SET hold = 'signer-unavailable' WHERE hold = 'signer-away'
 """
 
 

@@ -51,7 +51,7 @@ class Pen:
 
     def sign(self, payload):
         if self.broken:
-            raise SigningHeld(Hold.SIGNER_AWAY, "broken")
+            raise SigningHeld(Hold.SIGNER_UNAVAILABLE, "broken")
         self.signed.append(payload)
         return SignedBytes(b"", b"")
 

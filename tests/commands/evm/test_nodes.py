@@ -113,7 +113,7 @@ class TestWhichNodeAnswers:
             asked.gas_price()
 
         assert 1 == one.calls["eth_gasPrice"]
-        assert ["node_left_alone", "node_is_back"] == [
+        assert ["node_paused", "node_recovered"] == [
             each.getMessage().split()[0] for each in caplog.records
         ]
 

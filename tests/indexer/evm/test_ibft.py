@@ -153,7 +153,7 @@ def test_where_no_votes_explain_a_set_the_proof_ends_at_the_hash(caplog):
     found = Sealing(state, required=False).prove(blocks[17:20])
 
     assert [b.header.proof.header for b in found] == [HeaderProof.HASH] * 3
-    assert "validators_not_explained block=17" in caplog.text
+    assert "validator_change_unexplained block=17" in caplog.text
 
 
 def test_a_pinned_set_goes_on_as_one_followed_from_block_0():
