@@ -19,12 +19,14 @@ from collections.abc import Callable
 import orjson
 from flask import Response, request
 
-from db.reads import Block, Mark
+from db.reads import BlockInfo, Freshness
 
 CACHE = "no-cache"  # keep it, but ask before using it again
 
 
-def page_answer(data: bytes, block: Block, following: str | None, tag: str) -> Response:
+def page_answer(
+    data: bytes, block: BlockInfo, following: str | None, tag: str
+) -> Response:
     """A page of rows."""
     next_ = orjson.dumps(following)
     return _answer(
@@ -32,12 +34,12 @@ def page_answer(data: bytes, block: Block, following: str | None, tag: str) -> R
     )
 
 
-def row_answer(data: bytes, block: Block, tag: str) -> Response:
+def row_answer(data: bytes, block: BlockInfo, tag: str) -> Response:
     """One row."""
     return _answer(b'{"data":' + data + b"," + _about(block) + b"}", tag)
 
 
-def tag_of(block: Block, *versions: str) -> str:
+def tag_of(block: BlockInfo, *versions: str) -> str:
     """The ETag of this request's answer at a block, empty when it has none.
 
     `versions` are what the columns and the table are made from.
@@ -49,14 +51,16 @@ def tag_of(block: Block, *versions: str) -> str:
     return hashlib.blake2b(content, digest_size=12).hexdigest()
 
 
-def not_modified(read_mark: Callable[[], Mark], *versions: str) -> Response | None:
+def not_modified(
+    read_freshness: Callable[[], Freshness], *versions: str
+) -> Response | None:
     """A 304 when the client has the answer already; None: make it."""
     if "If-None-Match" not in request.headers:
         return None
-    mark = read_mark()
-    if mark.block is None:
+    freshness = read_freshness()
+    if freshness.block is None:
         return None
-    tag = tag_of(mark.block, *versions, mark.built_at)
+    tag = tag_of(freshness.block, *versions, freshness.built_at)
     if not tag or not request.if_none_match.contains_weak(tag):
         return None
     answer = Response(status=304)
@@ -65,7 +69,7 @@ def not_modified(read_mark: Callable[[], Mark], *versions: str) -> Response | No
     return answer
 
 
-def _about(block: Block) -> bytes:
+def _about(block: BlockInfo) -> bytes:
     """The members of an answer that tell of its block."""
     members: dict[str, object] = {"block": block.as_json()}
     if block.proof is not None:

@@ -42,7 +42,7 @@ from api.service import PREFIX, Service
 from api.waiting import Hub
 from api.writes import write_blueprint
 from commands.documents import Documents
-from commands.submit import Intake
+from commands.submit import CommandService
 from db.declare import DeclarationError, Program
 from db.registry import Registry
 
@@ -77,21 +77,21 @@ def create_app(
     writer: Engine | None = None,
     auth: AuthOptions | None = None,
     web: WebOptions | None = None,
-    intake: Intake | None = None,
+    command_service: CommandService | None = None,
     documents: Documents | None = None,
     instance: str = "",
     metrics_folder: Path | None = None,
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
-    With `writer` and `auth` people can sign in, with `intake` change things, with
-    `documents` hand them in. `instance` is told by `/health/live`. In
+    With `writer` and `auth` people can sign in, with `command_service` submit
+    commands, with `documents` upload files. `instance` is told by `/health/live`. In
     `metrics_folder` several processes count together.
     """
     service = Service(
         engine=engine, registry=registry, chains=Chains(engine, plans),
         page_size=page_size, page_size_max=max(page_size, page_size_max),
-        writer=writer, auth=auth, intake=intake, documents=documents,
+        writer=writer, auth=auth, command_service=command_service, documents=documents,
     )  # fmt: skip
     app = Flask("chainfold", static_folder=None)
     app.extensions["chainfold"] = service
@@ -110,8 +110,8 @@ def create_app(
     _describe(api, service)
     _admit(app, api, service, web or WebOptions())
     _show_tables(api, service)
-    if intake is not None:
-        _take_commands(app, api, service, intake)
+    if command_service is not None:
+        _take_commands(app, api, service, command_service)
     for name in registry.routes:
         _add_domain_routes(name, api, service)
     app.register_blueprint(index_blueprint(service))
@@ -154,8 +154,10 @@ def _show_tables(api: Api, service: Service) -> None:
         api.register_blueprint(failures_blueprint(service))
 
 
-def _take_commands(app: Flask, api: Api, service: Service, intake: Intake) -> None:
-    hub = app.extensions["chainfold_hub"] = Hub(intake.engine)
+def _take_commands(
+    app: Flask, api: Api, service: Service, command_service: CommandService
+) -> None:
+    hub = app.extensions["chainfold_hub"] = Hub(command_service.engine)
     api.register_blueprint(commands_blueprint(service, hub))
     for command in service.registry.commands.values():
         api.register_blueprint(write_blueprint(service, command))
@@ -182,7 +184,7 @@ def _describe(api: Api, service: Service) -> None:
     schemas = components(service)
     if service.documents is not None:
         schemas |= document_components()
-    if service.intake is not None:
+    if service.command_service is not None:
         schemas |= {"Command": COMMAND, "CommandAnswer": ANSWER, "CommandPage": PAGE}
     for name, schema in schemas.items():
         api.spec.components.schema(name, schema)

@@ -18,7 +18,7 @@ Plans = Mapping[str, Sequence[Stream]]
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
+class ServedChain:
     """One chain that is followed; `plan` None: only coverage says what is read."""
 
     id: int
@@ -37,16 +37,18 @@ class Chains:
     def __init__(self, engine: Engine, plans: Plans | None) -> None:
         self._engine = engine
         self._plans = plans
-        self._known: dict[str, Chain] = {}
+        self._known: dict[str, ServedChain] = {}
         self._read_at = -REFRESH_SECONDS
 
-    def all(self, *, fresh: bool = False) -> dict[str, Chain]:
+    def all(self, *, fresh: bool = False) -> dict[str, ServedChain]:
         """The chains that the database knows, by name."""
         now = time.monotonic()
         if fresh or now - self._read_at >= REFRESH_SECONDS:
             rows = read(self._engine, sources.all_sources)
             self._known = {
-                row.name: Chain(row.id, row.name, row.chain_id, self._plan(row.name))
+                row.name: ServedChain(
+                    row.id, row.name, row.chain_id, self._plan(row.name)
+                )
                 for row in rows
                 if row.chain_id != CHAIN_ID
                 and (self._plans is None or row.name in self._plans)
@@ -66,7 +68,7 @@ class Chains:
         in_journal: bool = False,
         events: Collection[str] = (),
         among: Collection[str] = (),
-    ) -> Chain:
+    ) -> ServedChain:
         """The chain of this name, or the only one; the journal for what it holds.
 
         Of several, the only one on which any of some events is read, by the plans, or
@@ -99,14 +101,14 @@ class Chains:
             raise NothingIndexed(wanted)
         return known[wanted]
 
-    def _journal(self, name: str | None) -> Chain:
+    def _journal(self, name: str | None) -> ServedChain:
         if name not in (None, NAME):
             raise Problem(
                 "unknown_chain",
                 f"This is from the journal. Leave out ?chain=, or say {NAME}.",
                 choices=[NAME],
             )
-        return Chain(SOURCE, NAME, CHAIN_ID, [STREAM])
+        return ServedChain(SOURCE, NAME, CHAIN_ID, [STREAM])
 
     def _has(self, name: str, events: Collection[str], among: Collection[str]) -> bool:
         """Whether a chain is one of some names, or has some events to be read."""

@@ -9,7 +9,7 @@ from flask import Response
 from api.schemas import Schema
 from api.service import PREFIX
 from db.commands.accept import CommandRow
-from db.commands.listing import Event, Sent
+from db.commands.listing import CommandEvent, SentTransaction
 from db.commands.states import TERMINAL, State
 
 EVENT: Schema = {
@@ -37,7 +37,7 @@ COMMAND: Schema = {
             "type": "boolean",
             "description": "Whether the state stays as it is.",
         },
-        "ran": {
+        "late_outcome": {
             "type": ["string", "null"],
             "enum": ["succeeded", "reverted", None],
             "description": "What became of a call that its wallet sent although the "
@@ -86,7 +86,7 @@ def as_object(row: CommandRow) -> dict[str, Any]:
         "kind": row.kind,
         "state": row.state,
         "final": row.state in TERMINAL,
-        "ran": row.ran or None,
+        "late_outcome": row.late_outcome or None,
         "reason": row.reason,
         "arguments": row.arguments,
         "signer": row.signer,
@@ -101,7 +101,7 @@ def as_object(row: CommandRow) -> dict[str, Any]:
     }
 
 
-def event_object(event: Event) -> dict[str, Any]:
+def event_object(event: CommandEvent) -> dict[str, Any]:
     """A line of a command's history as JSON has it."""
     return {
         "id": event.id,
@@ -111,7 +111,7 @@ def event_object(event: Event) -> dict[str, Any]:
     }
 
 
-def sent_object(sent: Sent) -> dict[str, Any]:
+def sent_object(sent: SentTransaction) -> dict[str, Any]:
     """A signed transaction as JSON has it; the price as a decimal string, in wei."""
     return {
         "hash": _hex(sent.hash),

@@ -51,34 +51,40 @@ class CommandCollector(Collector):
             )
 
         try:
-            counts, ran, signers, wishes, since = read(self._service.engine, look)
+            counts, late_outcome, signers, requests, since = read(
+                self._service.engine, look
+            )
         except ReadError as error:
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
         age = 0.0 if since is None else (now - since).total_seconds()
-        yield from self.told(counts, ran, signers, wishes, age)
+        yield from self.told(counts, late_outcome, signers, requests, age)
 
     def told(
         self,
         counts: Iterable[CommandCount],
-        ran: int,
+        executed_late: int,
         signers: Iterable[SignerHealth],
-        wishes: int,
+        requests: int,
         oldest_seconds: float,
     ) -> Iterator[Metric]:
         """The metrics that tell this."""
         yield _by_state(list(counts))
         yield _gauge(
-            "chainfold_commands_ran_after_end",
-            "Commands that their wallets sent after they had ended without success.",
-            ran,
+            "chainfold_commands_executed_late",
+            "Commands that their wallet executed after they had ended without success.",
+            executed_late,
         )
         yield from signer_metrics(signers)
         yield self._balances(signers)
-        yield _gauge("chainfold_outbox_waiting", "Wishes of reactions waiting.", wishes)
+        yield _gauge(
+            "chainfold_outbox_waiting",
+            "Commands that reactions asked for and that are not submitted.",
+            requests,
+        )
         yield _gauge(
             "chainfold_outbox_oldest_seconds",
-            "How long the oldest wish waits.",
+            "Seconds that the oldest of them has waited.",
             oldest_seconds,
         )
 
@@ -97,14 +103,14 @@ class CommandCollector(Collector):
 
     def _ask(self, signers: Iterable[SignerHealth]) -> dict[str, int]:
         """Return the balances of signers in wei; none of a chain that is away."""
-        intake, found = self._service.intake, {}
+        command_service, found = self._service.command_service, {}
         away: set[int] = set()
-        for each in signers if intake is not None else ():
-            assert intake is not None
+        for each in signers if command_service is not None else ():
+            assert command_service is not None
             if each.source in away:
                 continue  # each question to a silent node costs its whole time
             try:
-                lane = intake.lane_of(each.source)
+                lane = command_service.lane_of(each.source)
                 found[each.name] = lane.balance(bytes.fromhex(each.address[2:]))
             except (NodeAway, NoLane):
                 away.add(each.source)
@@ -115,12 +121,12 @@ def _by_state(counts: list[CommandCount]) -> Metric:
     gauge = GaugeMetricFamily(
         "chainfold_commands", "Commands by state and kind.", labels=["state", "kind"]
     )
-    tally: Tally[tuple[str, str]] = Tally()
+    counted: Tally[tuple[str, str]] = Tally()
     for each in counts:
-        tally[each.state, each.kind] += each.count
+        counted[each.state, each.kind] += each.count
     for kind in sorted({each.kind for each in counts}):
         for state in State:
-            gauge.add_metric([state, kind], tally[state, kind])
+            gauge.add_metric([state, kind], counted[state, kind])
     return gauge
 
 

@@ -8,9 +8,14 @@ from commands.arguments import BadArguments
 from commands.errors import BadTransaction, NodeAway, Refused
 from commands.lane import ChainRequired, NoContract, NoLane, NoSigner, OtherChain
 from commands.submit import NoWallet, RulesBroken
-from db.commands.accept import KeyReused, NotCancellable
-from db.commands.evm.wallets import AlreadyEnded, OtherNonce, SignedBefore
-from db.commands.queue import TooManyWaiting
+from db.commands.errors import (
+    AlreadyEnded,
+    KeyReused,
+    NonceConflict,
+    NotCancellable,
+    SignedBefore,
+    TooManyWaiting,
+)
 
 _NAMES: dict[type[Exception], str] = {
     AlreadyEnded: "command_ended",
@@ -20,9 +25,9 @@ _NAMES: dict[type[Exception], str] = {
     NoLane: "not_configured",
     NoSigner: "not_configured",
     NoWallet: "bad_arguments",
-    NodeAway: "node_away",
+    NodeAway: "node_unavailable",
     NotCancellable: "not_cancellable",
-    OtherNonce: "other_nonce",
+    NonceConflict: "nonce_conflict",
     Refused: "would_revert",
     SignedBefore: "bad_transaction",
     TooManyWaiting: "queue_full",

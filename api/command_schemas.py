@@ -4,7 +4,7 @@ from typing import Any
 
 from api.schemas import Schema
 from api.writes import KEY_HEADER
-from commands.evm.raw import SIGNED_BYTES_MAX
+from commands.lane import SIGNED_BYTES_MAX
 from db.commands.states import State
 
 

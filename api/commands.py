@@ -31,10 +31,10 @@ from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
 from api.service import PREFIX, Service
 from api.waiting import CLIENT, Hub, Waiter, sleep_until
-from api.writes import actor_of, body_of_request, require_intake, to_sign
+from api.writes import actor_of, body_of_request, require_command_service, to_sign
 from commands.actions import cancel_command, release_command
 from commands.lane import NoLane
-from commands.submit import Intake, Submission
+from commands.submit import CommandService, Submission
 from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for
@@ -152,11 +152,11 @@ class _Routes:
     def cancel(self, command_id: uuid.UUID) -> Response:
         principal = current_principal(self._service)
         self._row(principal, command_id, to_change=True)
-        intake = require_intake(self._service)
-        with told(), intake.engine.begin() as connection:
+        command_service = require_command_service(self._service)
+        with told(), command_service.engine.begin() as connection:
             row = cancel_command(
-                connection, intake.registry, command_id,
-                actor=actor_of(principal), now=intake.clock(),
+                connection, command_service.registry, command_id,
+                actor=actor_of(principal), now=command_service.clock(),
             )  # fmt: skip
         return command_answer(row)
 
@@ -164,11 +164,11 @@ class _Routes:
         principal = current_principal(self._service)
         require_role(principal, Role.OPERATOR)
         self._row(principal, command_id)
-        intake = require_intake(self._service)
-        with intake.engine.begin() as connection:
+        command_service = require_command_service(self._service)
+        with command_service.engine.begin() as connection:
             row = release_command(
-                connection, intake.registry, command_id,
-                actor=actor_of(principal), now=intake.clock(),
+                connection, command_service.registry, command_id,
+                actor=actor_of(principal), now=command_service.clock(),
             )  # fmt: skip
         return command_answer(row)
 
@@ -176,30 +176,30 @@ class _Routes:
         principal = current_principal(self._service)
         old = self._row(principal, command_id, to_change=True)
         command = self._service.registry.commands.get(old.kind)
-        done = State.SUCCEEDED in (old.state, old.ran)
+        done = State.SUCCEEDED in (old.state, old.late_outcome)
         if command is None or old.state not in TERMINAL or done:
             raise Problem(
                 "not_retryable",
-                f"The command is {old.state}{' and ran all the same' * bool(old.ran)}: "
-                "only one that ended without success can be asked for again.",
+                f"The command is {old.state}{_executed_late(old)}. Only a command that "
+                "ended without success can be retried.",
             )
         require_role(principal, *command.spec.roles)
         if old.sender is not None and old.sender not in principal.wallets:
             raise Problem(
                 "not_allowed", "Another's wallet signed it: ask that account."
             )
-        intake = require_intake(self._service)
+        command_service = require_command_service(self._service)
         asked = Submission(
             actor=actor_of(principal),
             idempotency_key=idempotency_key(),
             arguments=old.arguments,
             sender=old.sender,
             cause=f"retry:{old.id}",
-            chain=_name_of_chain(intake, old),
+            chain=_name_of_chain(command_service, old),
             asker=Asker(principal.roles, principal.wallets),
         )
         with alone_with(principal.tenant, asked.idempotency_key), told():
-            row, fresh = intake.submit(command, asked)
+            row, fresh = command_service.submit(command, asked)
         return command_answer(row, fresh=fresh)
 
     def signed(self, command_id: uuid.UUID) -> Response:
@@ -209,17 +209,19 @@ class _Routes:
             raise Problem(
                 "bad_transaction", "Our own signers sign this command: nothing to send."
             )
-        intake = require_intake(self._service)
+        command_service = require_command_service(self._service)
         with told():
-            row = intake.lane_of(row.source).relay_signed(intake, row, _raw())
+            row = command_service.lane_of(row.source).relay_signed(
+                command_service, row, _raw()
+            )
         return command_answer(row, fresh=True)
 
     def relay(self) -> Response:
         principal = current_principal(self._service)
-        intake = require_intake(self._service)
+        command_service = require_command_service(self._service)
         asked = Submission(actor_of(principal), idempotency_key(), {})
         with alone_with(principal.tenant, asked.idempotency_key), told():
-            row, fresh = intake.relay(_raw(), asked)
+            row, fresh = command_service.relay(_raw(), asked)
         return command_answer(row, fresh=fresh)
 
     def _row(
@@ -290,6 +292,11 @@ def _stream(read_after: ReadAfter, woken: Waiter, last: int) -> Iterator[bytes]:
             return
 
 
+def _executed_late(row: CommandRow) -> str:
+    executed = ", but its transaction was executed afterwards"
+    return executed if row.late_outcome else ""
+
+
 def _is_staff(principal: Principal) -> bool:
     return not principal.roles.isdisjoint(STAFF)
 
@@ -358,9 +365,9 @@ def _raw() -> bytes:
     return bytes.fromhex(given[2:])
 
 
-def _name_of_chain(intake: Intake, old: CommandRow) -> str | None:
+def _name_of_chain(command_service: CommandService, old: CommandRow) -> str | None:
     """Name the chain that a command went to, if it is one that commands go to."""
     try:
-        return intake.lane_of(old.source).name
+        return command_service.lane_of(old.source).name
     except NoLane:
         return None

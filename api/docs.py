@@ -38,13 +38,13 @@ nav li { display: inline-block; margin-right: 1rem }
 nav ul { padding: 0 }
 """
 _FORMS = {
-    reads.Form.HEX: "<code>0x…</code>",
-    reads.Form.BASE58: "base58",
-    reads.Form.DECIMAL: "decimal string",
-    reads.Form.NUMBER: "number",
-    reads.Form.BOOLEAN: "true, false",
-    reads.Form.TEXT: "text",
-    reads.Form.JSON: "JSON",
+    reads.ValueForm.HEX: "<code>0x…</code>",
+    reads.ValueForm.BASE58: "base58",
+    reads.ValueForm.DECIMAL: "decimal string",
+    reads.ValueForm.NUMBER: "number",
+    reads.ValueForm.BOOLEAN: "true, false",
+    reads.ValueForm.TEXT: "text",
+    reads.ValueForm.JSON: "JSON",
 }
 _READING = f"""
 <p>Everything here follows from what the chains say. Every answer names the block it is

@@ -33,7 +33,7 @@ from api.command_problems import told
 from api.errors import Problem
 from api.schemas import Schema
 from api.service import PREFIX, Service
-from api.writes import actor_of, require_intake
+from api.writes import actor_of, require_command_service
 from commands.documents import (
     Documents,
     DocumentType,
@@ -68,7 +68,7 @@ _ONE: Schema = {"type": "object", "properties": {"data": {"type": "object"}}}
 _MANY: Schema = {"type": "object", "properties": {"data": {"type": "array"}}}
 _PROBLEMS: dict[type[Exception], str] = {
     BadFile: "bad_file", NoDocument: "no_such_document", OwnDocument: "not_allowed",
-    WrongStanding: "document_standing", QuotaReached: "quota_reached",
+    WrongStanding: "wrong_document_status", QuotaReached: "quota_reached",
     FileLost: "document_lost",
     NoFile: "document_lost", Erased: "document_lost",
 }  # fmt: skip
@@ -193,14 +193,14 @@ def _add_anchor(blueprint: Blueprint, service: Service, documents: Documents) ->
     def anchor_document(document: uuid.UUID) -> Response:
         """Ask for a verified document's salted hash to be put on the chain."""
         who = _reviewer(service)
-        intake = require_intake(service)
+        command_service = require_command_service(service)
         with _told(), told():
             arguments = documents.anchor_of(document)
             # One name space for all officers: a document is anchored once.
             asker = actor_of(who)
             actor = Actor(asker.name, "documents", asker.address, asker.agent)
             asked = Submission(actor, f"document {document}", arguments)
-            row, fresh = intake.submit(AnchorHash, asked)
+            row, fresh = command_service.submit(AnchorHash, asked)
         return command_answer(row, fresh=fresh)
 
     add_route(
@@ -282,9 +282,12 @@ def _told() -> Iterator[None]:
     try:
         yield
     except StorageAway as error:
-        log.error("storage_away cause=%s", error)  # where it is, is for operators
+        log.error(
+            "storage_unavailable cause=%s", error
+        )  # where it is, is for operators
         raise Problem(
-            "storage_away", "The storage of files does not do its part. Try again soon."
+            "storage_unavailable",
+            "The storage of files does not do its part. Try again soon.",
         ) from error
     except tuple(_PROBLEMS) as error:
         text = str(error)

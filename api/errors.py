@@ -59,14 +59,12 @@ PROBLEMS = {
         "Nothing on the chain has these keys, up to `block`.",
     ),
     "not_signed_in": ProblemType(
-        401, "Not signed in", "The request does not show who makes it, or not well."
+        401, "Not signed in", "The request has no valid credentials."
     ),
     "not_allowed": ProblemType(
-        403, "Not allowed", "Whoever asks may not do this; `roles` has those that may."
+        403, "Not allowed", "The account lacks a role; `roles` lists those that may."
     ),
-    "bad_sign_in": ProblemType(
-        401, "Sign-in refused", "What was shown does not prove who it is."
-    ),
+    "bad_sign_in": ProblemType(401, "Sign-in refused", "The credentials are wrong."),
     "registration_closed": ProblemType(
         403, "Registration closed", "Accounts are opened by operators only."
     ),
@@ -77,27 +75,27 @@ PROBLEMS = {
     "wallet_taken": ProblemType(
         409, "Wallet taken", "The wallet belongs to another account."
     ),
-    "issuer_away": ProblemType(
-        503, "Issuer away", "The keys of the service that signed cannot be had now."
+    "issuer_unavailable": ProblemType(
+        503, "Issuer unavailable", "The identity provider's keys cannot be fetched now."
     ),
     "bad_body": ProblemType(
-        400, "Bad body", "The body is not what the route takes; OpenAPI has it."
+        400, "Bad body", "The body does not fit the route's schema; see OpenAPI."
     ),
-    "not_json": ProblemType(415, "Not JSON", "The body is of another kind."),
+    "not_json": ProblemType(415, "Not JSON", "The body has another media type."),
     "bad_file": ProblemType(
-        422, "File not taken", "The file is of no kind that is taken, or not whole."
+        422, "File refused", "The file's type is not accepted, or it is incomplete."
     ),
     "no_such_document": ProblemType(
         404, "No such document", "There is none with this id that you may read."
     ),
-    "document_standing": ProblemType(
-        409, "Not where it stands", "The document was decided or superseded before."
+    "wrong_document_status": ProblemType(
+        409, "Wrong document status", "The document was decided or superseded before."
     ),
     "document_lost": ProblemType(
         410, "Document lost", "Its owner was erased, or the file is not there."
     ),
-    "storage_away": ProblemType(
-        503, "Storage away", "Files can be neither kept nor given; nothing was taken."
+    "storage_unavailable": ProblemType(
+        503, "Storage unavailable", "Files can be neither stored nor read now."
     ),
     "too_large": ProblemType(413, "Too large", "The body is larger than it may be."),
     "too_many_requests": ProblemType(
@@ -105,13 +103,13 @@ PROBLEMS = {
     ),
     "not_found": ProblemType(404, "Not found", "There is no such route."),
     "quota_reached": ProblemType(
-        409, "Quota reached", "The account has as much of this as it may have."
+        409, "Quota reached", "The account has reached its limit of this."
     ),
     "slow_body": ProblemType(
-        408, "Body not sent", "The body of the request did not come whole and in time."
+        408, "Body not sent", "The request body did not arrive in time."
     ),
     "busy": ProblemType(
-        503, "Busy", "More is asked at once than is done at once; try again soon."
+        503, "Busy", "The server is at its limit of requests; try again soon."
     ),
     "method_not_allowed": ProblemType(
         405, "Method not allowed", "The route answers other methods; see `Allow`."
@@ -121,7 +119,7 @@ PROBLEMS = {
     ),
     "bad_request": ProblemType(400, "Bad request", "The request cannot be read."),
     "bad_arguments": ProblemType(
-        422, "Bad arguments", "`problems` has everything that is wrong with the body."
+        422, "Bad arguments", "`problems` lists everything that is wrong."
     ),
     "idempotency_key_missing": ProblemType(
         400, "Idempotency key missing", "A change needs an `Idempotency-Key`."
@@ -130,16 +128,16 @@ PROBLEMS = {
         422, "Key of another request", "The key was used for something else before."
     ),
     "request_in_progress": ProblemType(
-        409, "Request in progress", "A request with the same key is being taken."
+        409, "Request in progress", "A request with the same key is being processed."
     ),
     "rules_broken": ProblemType(
-        422, "Against the rules", "`reasons` has all that speaks against it now."
+        422, "Rules broken", "`reasons` lists the rules that it breaks now."
     ),
     "would_revert": ProblemType(
         422, "Would revert", "The contract would refuse it; nothing was sent."
     ),
     "bad_transaction": ProblemType(
-        422, "Bad transaction", "The signed bytes are not what was asked for."
+        422, "Bad transaction", "The signed bytes are not the requested transaction."
     ),
     "no_such_command": ProblemType(
         404, "No such command", "None of yours has this id."
@@ -147,8 +145,8 @@ PROBLEMS = {
     "command_ended": ProblemType(
         409, "Command ended", "Nothing is sent for a command that has ended."
     ),
-    "other_nonce": ProblemType(
-        409, "Other nonce", "It was signed with another nonce, and may run with that."
+    "nonce_conflict": ProblemType(
+        409, "Nonce conflict", "A transaction with another nonce may still execute."
     ),
     "not_cancellable": ProblemType(
         409, "Not cancellable", "Only the wallet that signed it can replace it."
@@ -157,32 +155,30 @@ PROBLEMS = {
         409, "Not retryable", "The command has not ended without success."
     ),
     "queue_full": ProblemType(
-        429, "Queue full", "A signer, wallet or account has as many waiting as may."
+        429, "Queue full", "Too many commands wait for a signer, wallet or account."
     ),
     "too_many_waiting": ProblemType(
-        429, "Too many waiting", "More requests wait for commands than there may."
+        429, "Too many waiting", "Too many requests wait for commands."
     ),
     "not_configured": ProblemType(
-        503, "Not configured", "A signer or an address is not there yet."
+        503, "Not configured", "A signer or an address is not configured yet."
     ),
-    "node_away": ProblemType(
-        503, "Node away", "The chain's node does not answer; nothing was taken."
+    "node_unavailable": ProblemType(
+        503, "Node unavailable", "The chain's node does not answer; nothing was stored."
     ),
-    "reads_only": ProblemType(
-        503, "Reads only", "This API was started without signers."
-    ),
+    "read_only": ProblemType(503, "Read only", "This API was started without signers."),
     "internal_error": ProblemType(
-        500, "Internal error", "A mistake of ours; the log has it."
+        500, "Internal error", "A bug in the server; its log has the details."
     ),
     "nothing_indexed": ProblemType(
         503, "Nothing indexed yet", "The first blocks have not been written yet."
     ),
-    "not_ready": ProblemType(503, "Not ready", "`causes` says what is amiss."),
-    "database_away": ProblemType(
-        503, "Database away", "The database does not answer at the moment."
+    "not_ready": ProblemType(503, "Not ready", "`causes` lists the problems."),
+    "database_unavailable": ProblemType(
+        503, "Database unavailable", "The database does not answer at the moment."
     ),
     "schema_changed": ProblemType(
-        503, "Other tables", "The database was built by another version."
+        503, "Schema changed", "The database was built by another version."
     ),
     "too_slow": ProblemType(
         504, "Too slow", "The read took longer than is allowed; narrow it."
@@ -260,7 +256,7 @@ def _read_error(error: reads.ReadError) -> Response:
     names: dict[type[reads.ReadError], str] = {
         reads.BadCursor: "bad_cursor",
         reads.BadQuery: "bad_query",
-        reads.DatabaseAway: "database_away",
+        reads.DatabaseAway: "database_unavailable",
         reads.SchemaChanged: "schema_changed",
         reads.TooSlow: "too_slow",
     }

@@ -29,7 +29,7 @@ import orjson
 from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]
 
 from api.errors import MEDIA_TYPE, RETRY_SECONDS, problem_object
-from api.lanes import Lane, TooLate
+from api.lanes import RequestLane, TooLate
 from api.waiting import CLIENT
 
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -66,14 +66,14 @@ class FrontOptions:
     read_threads: int = 40
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """The request is answered here, with this problem."""
 
     def __init__(self, name: str, detail: str) -> None:
         self.name, self.detail = name, detail
 
 
-class Client:
+class ClientConnection:
     """Whoever waits for an answer; the app may ask to be told when they hang up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any) -> None:
@@ -103,7 +103,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class StreamedAnswer:
     """An answer whose length the app does not know: it comes in parts."""
 
     status: int
@@ -123,7 +123,7 @@ class Front:
     def __init__(self, app: App, options: FrontOptions) -> None:
         self._app, self._options = app, options
         self._health, self._changes, self._reads = (
-            Lane(name, threads, options.queue_seconds)
+            RequestLane(name, threads, options.queue_seconds)
             for name, threads in (
                 ("health", options.health_threads),
                 ("changes", options.change_threads),
@@ -144,7 +144,7 @@ class Front:
             await self._serve(scope, protocol)
 
     async def _serve(self, scope: Any, protocol: Any) -> None:
-        client = Client(asyncio.get_running_loop(), protocol)
+        client = ClientConnection(asyncio.get_running_loop(), protocol)
         try:
             body, length = await self._body(scope, protocol, client)
             lane = self._lane(scope)
@@ -153,7 +153,7 @@ class Front:
                 await _send(protocol, stream, lane)
         except TooLate:
             _refuse(protocol, scope, "busy", "Too many ask at once. Try again soon.")
-        except Refused as refused:
+        except RequestRefused as refused:
             _refuse(protocol, scope, refused.name, refused.detail)
         except Exception:
             log.exception("request_failed path=%s", scope.path)
@@ -162,13 +162,13 @@ class Front:
             self._buffered -= client.held_bytes
             client.served()
 
-    def _lane(self, scope: Any) -> Lane:
+    def _lane(self, scope: Any) -> RequestLane:
         if scope.path.startswith(HEALTH):
             return self._health
         return self._reads if scope.method in SAFE else self._changes
 
     async def _body(
-        self, scope: Any, protocol: Any, client: Client
+        self, scope: Any, protocol: Any, client: ClientConnection
     ) -> tuple[bytes, int]:
         """The body and its length; the length alone where it is more than is taken."""
         if not has_body(scope):
@@ -179,23 +179,27 @@ class Front:
             return b"", length  # the app says so in its own words
         large = length > options.small_bytes
         if large and self._large >= options.large_most:
-            raise Refused("busy", "Other large bodies are being read. Try again soon.")
+            raise RequestRefused(
+                "busy", "Other large bodies are being read. Try again soon."
+            )
         self._large += large
         seconds = options.body_seconds + large * length / options.rate_bytes
         try:
             async with asyncio.timeout(seconds):
                 body = await self._read(protocol, client)
         except TimeoutError:
-            raise Refused(
+            raise RequestRefused(
                 "slow_body", f"The body did not come in {seconds:.0f} s. Send it again."
             ) from None
         finally:
             self._large -= large
         if said is not None and len(body) != length:
-            raise Refused("slow_body", "The body ended before its length. Send it all.")
+            raise RequestRefused(
+                "slow_body", "The body ended before its length. Send it all."
+            )
         return (body, len(body)) if len(body) <= length else (b"", len(body))
 
-    async def _read(self, protocol: Any, client: Client) -> bytes:
+    async def _read(self, protocol: Any, client: ClientConnection) -> bytes:
         body = bytearray()
         async for part in protocol:
             body += part
@@ -204,12 +208,19 @@ class Front:
             if len(body) > self._options.body_bytes_max:
                 break
             if self._buffered > self._options.buffer_bytes:
-                raise Refused("busy", "Too many bodies are held. Try again soon.")
+                raise RequestRefused(
+                    "busy", "Too many bodies are held. Try again soon."
+                )
         return bytes(body)
 
     def _run(
-        self, scope: Any, protocol: Any, body: bytes, length: int, client: Client
-    ) -> Stream | None:
+        self,
+        scope: Any,
+        protocol: Any,
+        body: bytes,
+        length: int,
+        client: ClientConnection,
+    ) -> StreamedAnswer | None:
         """Run the app and send its answer, in this thread; or have it sent in parts."""
         environ = environ_of(scope, body, length)
         environ[CLIENT] = client
@@ -225,7 +236,7 @@ class Front:
         headers = [(name.lower(), value) for name, value in given]
         if all(name != "content-length" for name, _ in headers):
             close = partial(context.run, ended)
-            return Stream(status, headers, iter(parts), close, context)
+            return StreamedAnswer(status, headers, iter(parts), close, context)
         try:
             whole = b"".join(context.run(list, parts))
         finally:
@@ -235,7 +246,7 @@ class Front:
         return None
 
 
-async def _send(protocol: Any, stream: Stream, lane: Lane) -> None:
+async def _send(protocol: Any, stream: StreamedAnswer, lane: RequestLane) -> None:
     """Send an answer as it comes.
 
     The server keeps what the client does not read, so nothing waits here for long.

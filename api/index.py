@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from flask import Blueprint, Response
 
-from api.chains import Chain
+from api.chains import ServedChain
 from api.parameters import usable
 from api.service import PREFIX, Service
 from db import reads
@@ -37,7 +37,7 @@ def index_blueprint(service: Service) -> Blueprint:
     return blueprint
 
 
-def status_of(service: Service, chain: Chain) -> ChainStatus:
+def status_of(service: Service, chain: ServedChain) -> ChainStatus:
     """The status of a chain, read now."""
     return reads.read(
         service.engine,

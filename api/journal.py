@@ -22,7 +22,7 @@ from api.schemas import Schema
 from api.service import PREFIX, Service
 from db.declare.readers import STAFF
 from db.journal.canonical import EntryRow
-from db.journal.listing import Wanted, list_entries
+from db.journal.listing import EntryFilter, list_entries
 from db.journal.root import Inclusion, inclusion
 from db.position import MAX_HEIGHT
 from db.reads import read
@@ -59,7 +59,7 @@ def journal_blueprint(service: Service) -> Blueprint:
     def get_journal_entry(seq: int) -> Response:
         """An entry, and the proof that it is in the root of its day."""
         kinds = _kinds(service, _reader(service))
-        around = Wanted(kinds, before=min(seq, MAX_HEIGHT) + 1, limit=1)
+        around = EntryFilter(kinds, before=min(seq, MAX_HEIGHT) + 1, limit=1)
         page, _ = read(service.engine, lambda c: list_entries(c, around))
         if not page or page[0][0].seq != seq:
             raise Problem("no_such_row", f"The journal has no entry {seq} for you.")
@@ -95,7 +95,7 @@ def _kinds(service: Service, principal: Principal) -> set[str]:
     }
 
 
-def _wanted(service: Service, kinds: set[str]) -> Wanted:
+def _wanted(service: Service, kinds: set[str]) -> EntryFilter:
     given = request.args
     unknown = sorted(set(given) - set(KNOWN))
     if unknown:
@@ -112,7 +112,7 @@ def _wanted(service: Service, kinds: set[str]) -> Wanted:
             f"kind: there is none such for you. Use {', '.join(sorted(kinds))}.",
             parameter="kind",
         )
-    return Wanted(
+    return EntryFilter(
         kinds if kind is None else {kind},
         actor=given.get("actor"),
         subject=given.get("subject"),

@@ -12,7 +12,7 @@ class TooLate(Exception):
     """Work waited longer than it may for a thread, and was not begun."""
 
 
-class Lane:
+class RequestLane:
     """Some threads and the work that waits for them, first come first served.
 
     `ThreadPoolExecutor` does the same with three locks for each piece of work, which

@@ -28,7 +28,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from api.chains import Chain
+from api.chains import ServedChain
 from api.command_metrics import CommandCollector
 from api.index import status_of
 from api.journal_metrics import JournalCollector
@@ -97,7 +97,7 @@ class Metrics:
             PlatformCollector(registry=self._told)
         self._told.register(ChainCollector(service))
         self._told.register(JournalCollector(service))
-        if service.intake is not None:
+        if service.command_service is not None:
             self._told.register(CommandCollector(service))
 
     def watch(self, app: Flask) -> None:
@@ -161,7 +161,7 @@ class ChainCollector(Collector):
         for chain in self._service.chains.all(fresh=True).values():
             yield status_of(self._service, chain), self._checkpoints(chain)
 
-    def _checkpoints(self, chain: Chain) -> dict[str, int | None]:
+    def _checkpoints(self, chain: ServedChain) -> dict[str, int | None]:
         projections = self._service.registry.projections
 
         def reached(connection: Connection) -> dict[str, int | None]:

@@ -10,7 +10,7 @@ from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from api import schemas
 from api.answers import CACHE, not_modified, page_answer, row_answer, tag_of
 from api.auth.routes import SIGNED_IN
-from api.chains import Chain
+from api.chains import ServedChain
 from api.errors import Problem
 from api.owning import Share, share_of
 from api.parameters import Query, read_query, usable, value_of
@@ -121,7 +121,7 @@ class _Resource:
         """Return the rows the caller may read; refuses who may read none."""
         return share_of(self.service, self.readable_by, self.owned_by, self.fields)
 
-    def chain(self, query: Query) -> Chain:
+    def chain(self, query: Query) -> ServedChain:
         """Return the chain that the request is about, or the journal."""
         return self.service.chains.choose(
             query.chain, in_journal=self.in_journal, events=self.events
@@ -142,19 +142,21 @@ class _Resource:
             page_size_max=self.service.page_size_max,
         )
 
-    def unchanged(self, chain: Chain, query: Query, share: Share) -> Response | None:
+    def unchanged(
+        self, chain: ServedChain, query: Query, share: Share
+    ) -> Response | None:
         """A 304 when the client has the answer already."""
 
-        def mark() -> reads.Mark:
+        def freshness() -> reads.Freshness:
             return reads.read(
                 self.service.engine,
-                lambda connection: reads.read_mark(
+                lambda connection: reads.read_freshness(
                     connection, chain.id, self.events, chain.plan,
                     as_of=query.as_of, relation=self.relation,
                 ),
             )  # fmt: skip
 
-        return not_modified(mark, share.version(self.version))
+        return not_modified(freshness, share.version(self.version))
 
     def page(self, found: reads.Page, share: Share) -> Response:
         """The answer that holds a page."""

@@ -11,7 +11,7 @@ from api.errors import PROBLEMS
 from db.declare import Event, Field
 from db.declare.projections import ProjectionSpec
 from db.proofs import HeaderProof, LogsProof
-from db.reads import Column, Form, fact_columns, form_of, row_columns
+from db.reads import Column, ValueForm, fact_columns, form_of, row_columns
 
 Schema = dict[str, Any]
 
@@ -93,7 +93,7 @@ def field_schema(field: Field) -> Schema:
     """The schema of a value that is given to a command."""
     schema = _schema_of(form_of(field), field)
     if field.max_length is not None and schema.get("type") == "string":
-        hexed = form_of(field) is Form.HEX
+        hexed = form_of(field) is ValueForm.HEX
         schema["maxLength"] = 2 + 2 * field.max_length if hexed else field.max_length
     return schema
 
@@ -102,19 +102,23 @@ def _form_schema(column: Column) -> Schema:
     return _schema_of(column.form, column.field)
 
 
-def _schema_of(form: Form, field: Field) -> Schema:
-    if form is Form.HEX:
+def _schema_of(form: ValueForm, field: Field) -> Schema:
+    if form is ValueForm.HEX:
         digits = "([0-9a-f]{2})*"
         if field.size is not None:
             digits = f"[0-9a-f]{{{field.size * 2}}}"
         return {"type": "string", "pattern": f"^0x{digits}$"}
-    if form is Form.BASE58:
+    if form is ValueForm.BASE58:
         return {"type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]+$"}
-    if form is Form.DECIMAL:
+    if form is ValueForm.DECIMAL:
         return {"type": "string", "pattern": "^-?[0-9]+$"}
-    if form is Form.JSON:
+    if form is ValueForm.JSON:
         return {}
-    types = {Form.NUMBER: "integer", Form.BOOLEAN: "boolean", Form.TEXT: "string"}
+    types = {
+        ValueForm.NUMBER: "integer",
+        ValueForm.BOOLEAN: "boolean",
+        ValueForm.TEXT: "string",
+    }
     return {"type": types[form]}
 
 

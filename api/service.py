@@ -7,7 +7,7 @@ from sqlalchemy import Engine
 from api.auth.options import AuthOptions
 from api.chains import Chains
 from commands.documents import Documents
-from commands.submit import Intake
+from commands.submit import CommandService
 from db.registry import Registry
 
 PREFIX = "/api/v1"
@@ -17,8 +17,8 @@ PREFIX = "/api/v1"
 class Service:
     """The database to read from, what is declared, and how long pages may be.
 
-    Without `writer` and `auth` it only reads, and nobody can sign in; without `intake`
-    no commands are taken, without `documents` no files.
+    Without `writer` and `auth` it only reads, and nobody can sign in; without
+    `command_service` no commands are accepted, without `documents` no files.
     """
 
     engine: Engine
@@ -28,5 +28,5 @@ class Service:
     page_size_max: int
     writer: Engine | None = None
     auth: AuthOptions | None = None
-    intake: Intake | None = None
+    command_service: CommandService | None = None
     documents: Documents | None = None

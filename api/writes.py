@@ -32,7 +32,7 @@ from api.schemas import CHAIN_PARAMETER, Schema, field_schema
 from api.service import PREFIX, Service
 from commands.errors import NodeAway
 from commands.lane import Lane, NoLane
-from commands.submit import Intake, Submission
+from commands.submit import CommandService, Submission
 from db import reads
 from db.bounded import Unreadable, load_strict_json
 from db.commands.accept import CommandRow
@@ -67,24 +67,24 @@ def write_blueprint(service: Service, command: type[Command]) -> Blueprint:
     return blueprint
 
 
-def require_intake(service: Service) -> Intake:
-    """Return where commands are taken; raises the Problem `reads_only` without one."""
-    if service.intake is None:
+def require_command_service(service: Service) -> CommandService:
+    """Return where commands are taken; raises the Problem `read_only` without one."""
+    if service.command_service is None:
         raise Problem(
-            "reads_only",
+            "read_only",
             "This API was started without signers: it can only be read. Configure "
             "[signers.<name>].",
         )
-    return service.intake
+    return service.command_service
 
 
 def lane_asked(service: Service) -> Lane:
     """Return the lane of the chain that ?chain= names, or of the only one."""
-    intake = require_intake(service)
-    names = [each.name for each in intake.lanes]
+    command_service = require_command_service(service)
+    names = [each.name for each in command_service.lanes]
     chain = service.chains.choose(request.args.get("chain"), among=names)
     with told():
-        return intake.lane_of(chain.id)
+        return command_service.lane_of(chain.id)
 
 
 def _add(
@@ -99,11 +99,11 @@ def _add(
     def ask(**path: str) -> Response:
         principal = current_principal(service)
         require_role(principal, *spec.roles)
-        intake = require_intake(service)
+        command_service = require_command_service(service)
         key = idempotency_key()
-        asked = _submission(spec, principal, key, service, intake, route, path)
+        asked = _submission(spec, principal, key, service, command_service, route, path)
         with alone_with(principal.tenant, key), told():
-            row, fresh = intake.submit(command, asked)
+            row, fresh = command_service.submit(command, asked)
         return command_answer(row, fresh=fresh, **to_sign(service, row))
 
     documented = blueprint.doc(**_description(spec, route, endpoint))(ask)
@@ -155,13 +155,19 @@ def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
 
     The command was taken all the same, and tells of it when it is asked for again.
     """
-    intake = service.intake
-    if row.sender is None or row.state is not State.ACCEPTED or intake is None:
+    command_service = service.command_service
+    if row.sender is None or row.state is not State.ACCEPTED or command_service is None:
         return {}
     try:
-        return {"transaction_to_sign": intake.lane_of(row.source).unsigned(intake, row)}
+        return {
+            "transaction_to_sign": command_service.lane_of(row.source).unsigned(
+                command_service, row
+            )
+        }
     except (NodeAway, NoLane) as error:
-        log.warning("nothing_to_sign command=%s cause=%s", row.id, error)
+        log.warning(
+            "unsigned_transaction_unavailable command=%s cause=%s", row.id, error
+        )
         return {}
 
 
@@ -170,7 +176,7 @@ def _submission(
     principal: Principal,
     key: str,
     service: Service,
-    intake: Intake,
+    command_service: CommandService,
     route: Route,
     path: Mapping[str, str],
 ) -> Submission:
@@ -180,7 +186,7 @@ def _submission(
     filled: dict[str, Any] = dict(path)
     if route.via is not None:
         with told():
-            lane = intake.lane_for(spec, request.args.get("chain"))
+            lane = command_service.lane_for(spec, request.args.get("chain"))
         filled = _from_row(service, lane, spec, route.via, path)
     both = sorted(filled.keys() & body.keys())
     if both:
@@ -193,7 +199,7 @@ def _submission(
         actor=actor_of(principal),
         idempotency_key=key,
         arguments={**body, **filled},
-        valid_until=_deadline(intake, seconds),
+        valid_until=_deadline(command_service, seconds),
         sender=_wallet(principal, wallet) if spec.by_caller else None,
         asker=Asker(principal.roles, principal.wallets),
         chain=request.args.get("chain"),
@@ -221,7 +227,7 @@ def _from_row(
     return {name: getattr(row, name) for name in spec.fields if name in columns}
 
 
-def _deadline(intake: Intake, seconds: Any) -> Any:
+def _deadline(command_service: CommandService, seconds: Any) -> Any:
     if seconds is None:
         return None
     whole = isinstance(seconds, int) and not isinstance(seconds, bool)
@@ -231,7 +237,7 @@ def _deadline(intake: Intake, seconds: Any) -> Any:
             f"valid_seconds: {json.dumps(seconds)} is not 1 to {VALID_SECONDS_MOST}.",
             problems=["valid_seconds: it is a number of seconds"],
         )
-    return intake.clock() + timedelta(seconds=seconds)
+    return command_service.clock() + timedelta(seconds=seconds)
 
 
 def _wallet(principal: Principal, given: Any) -> bytes:

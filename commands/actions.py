@@ -1,6 +1,6 @@
 """Actions of people on commands and signers, each recorded in the journal.
 
-What is done and the entry that says who did it are one transaction.
+An action and the journal entry that names its author are one transaction.
 """
 
 import uuid
@@ -9,17 +9,24 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from commands.errors import CommandError
-from db import sources, timers
-from db.commands import accept, held, stops
-from db.commands.accept import CommandRow
-from db.commands.evm import holding, memory
-from db.commands.evm.wallets import settle_wallet_command
+from commands.kinds import kind_of
+from db import timers
+from db.commands import held, stops
+from db.commands.accept import CommandRow, find
 from db.commands.signers import find_signer, pause
 from db.journal.append import Actor, append
 from db.journal.audit.entries import ActionTaken
 from db.registry import Registry
 
 EVERY = "every signer"
+
+
+class UnknownCommand(CommandError):
+    """There is no command of that id."""
+
+
+class UnknownSigner(CommandError):
+    """No signer of that name has ever been at work on this database."""
 
 
 class UnknownSchedule(CommandError):
@@ -34,16 +41,12 @@ def cancel_command(
     actor: Actor,
     now: datetime,
 ) -> CommandRow:
-    """Ask for a command's end; raises NotCancellable.
-
-    What a wallet has sent already, as far as the index knows, has ended it before.
-    """
-    asked = accept.find(connection, command_id)
-    if asked is not None and asked.sender is not None:
-        final = sources.by_id(connection, asked.source).final
-        settle_wallet_command(connection, command_id, final=final, now=now)
-    row = accept.cancel(connection, command_id, now)
-    _note(connection, registry, "cancel", str(row.id), row.state, actor, now)
+    """Ask for a command's end; raises NotCancellable."""
+    asked = find(connection, command_id)
+    if asked is None:
+        raise UnknownCommand(f"there is no command {command_id}")
+    row = kind_of(connection, asked.source).cancel(connection, command_id, now)
+    note_action(connection, registry, "cancel", str(row.id), row.state, actor, now)
     return row
 
 
@@ -57,7 +60,7 @@ def release_command(
 ) -> CommandRow:
     """Let a held command wait for its turn again."""
     row = held.release(connection, command_id, now)
-    _note(connection, registry, "release", str(row.id), row.state, actor, now)
+    note_action(connection, registry, "release", str(row.id), row.state, actor, now)
     return row
 
 
@@ -74,7 +77,7 @@ def stop_signing(
     stops.stop_signing(connection, signer or stops.EVERYTHING, reason, now)
     if signer is not None and find_signer(connection, signer) is not None:
         pause(connection, signer, paused=True, reason=reason)
-    _note(connection, registry, "stop", signer or EVERY, reason, actor, now)
+    note_action(connection, registry, "stop", signer or EVERY, reason, actor, now)
 
 
 def allow_signing(
@@ -87,7 +90,7 @@ def allow_signing(
 ) -> None:
     """Take a stop back; a signer that halted is let go on by `resume_signer`."""
     stops.allow_signing(connection, signer or stops.EVERYTHING)
-    _note(connection, registry, "allow", signer or EVERY, "", actor, now)
+    note_action(connection, registry, "allow", signer or EVERY, "", actor, now)
 
 
 def resume_signer(
@@ -98,25 +101,12 @@ def resume_signer(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Let a halted signer go on."""
-    holding.resume_signer(connection, name, now)
-    _note(connection, registry, "resume", name, "", actor, now)
-
-
-def go_on_from(
-    connection: Connection,
-    registry: Registry,
-    name: str,
-    chain: int,
-    address: bytes,
-    nonce: int,
-    *,
-    actor: Actor,
-    now: datetime,
-) -> None:
-    """Have the guard of a key believe that all nonces below one were used."""
-    memory.go_on_from(connection, chain, address, nonce)
-    _note(connection, registry, "resume", name, f"from nonce {nonce}", actor, now)
+    """Let a halted signer sign again; raises UnknownSigner."""
+    found = find_signer(connection, name)
+    if found is None:
+        raise UnknownSigner(f"there is no signer {name}; look at the list of signers")
+    kind_of(connection, found.source).resume_signer(connection, name, now)
+    note_action(connection, registry, "resume", name, "", actor, now)
 
 
 def run_schedule(
@@ -135,10 +125,10 @@ def run_schedule(
         known = ", ".join(registry.schedules) or "none"
         raise UnknownSchedule(f"there is no schedule {name!r}; there is {known}")
     timers.request_run(connection, name, actor.name, now)
-    _note(connection, registry, "run", name, "asked for", actor, now)
+    note_action(connection, registry, "run", name, "asked for", actor, now)
 
 
-def _note(
+def note_action(
     connection: Connection,
     registry: Registry,
     action: str,
@@ -147,5 +137,6 @@ def _note(
     actor: Actor,
     now: datetime,
 ) -> None:
+    """Record an action of a person in the journal, in the same transaction."""
     entry = ActionTaken(action=action, subject=subject, outcome=outcome)
     append(connection, registry, entry, actor=actor, now=now)

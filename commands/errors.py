@@ -15,7 +15,7 @@ class NodeAway(CommandError):
     """No node answered as it should; nothing may be concluded from that."""
 
 
-class WrongChain(NodeAway):
+class NodeOfOtherChain(NodeAway):
     """A node of another chain answers where ours should."""
 
 

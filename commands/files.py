@@ -20,7 +20,7 @@ class BadFile(CommandError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileKind:
     """A kind of file: its media type, and the endings that its name may have."""
 
     media_type: str
@@ -36,10 +36,10 @@ class Inspected:
     name: str
 
 
-PDF = Kind("application/pdf", ("pdf",))
-PNG = Kind("image/png", ("png",))
-JPEG = Kind("image/jpeg", ("jpg", "jpeg"))
-WEBP = Kind("image/webp", ("webp",))
+PDF = FileKind("application/pdf", ("pdf",))
+PNG = FileKind("image/png", ("png",))
+JPEG = FileKind("image/jpeg", ("jpg", "jpeg"))
+WEBP = FileKind("image/webp", ("webp",))
 
 
 def inspect(content: bytes, *, name: str, media_type: str) -> Inspected:
@@ -127,6 +127,6 @@ def _shown(name: str) -> str:
     return f"{stem[: NAME_LENGTH - len(ending) - 1]}.{ending}"[-NAME_LENGTH:]
 
 
-_WHOLE: dict[Kind, Callable[[bytes], bool]] = {
+_WHOLE: dict[FileKind, Callable[[bytes], bool]] = {
     PDF: _pdf, PNG: _png, JPEG: _jpeg, WEBP: _webp,
 }  # fmt: skip

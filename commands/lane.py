@@ -12,7 +12,11 @@ from db.coverage import Stream
 from db.declare.commands import CommandSpec
 
 if TYPE_CHECKING:
-    from commands.submit import Intake, Submission
+    from commands.submit import CommandService, Submission
+
+
+# Of a transaction on any chain; the largest limit is that of go-ethereum (txMaxSize).
+SIGNED_BYTES_MAX = 128 * 1024
 
 
 class NoContract(CommandError):
@@ -117,14 +121,16 @@ class Lane(Protocol):
         """Return what an account has, in the chain's smallest unit; raises NodeAway."""
         ...
 
-    def unsigned(self, intake: "Intake", row: CommandRow) -> dict[str, Any]:
+    def unsigned(self, service: "CommandService", row: CommandRow) -> dict[str, Any]:
         """Return the transaction that the wallet of a command is to sign, as JSON.
 
         Raises NodeAway.
         """
         ...
 
-    def relay_signed(self, intake: "Intake", row: CommandRow, raw: bytes) -> CommandRow:
+    def relay_signed(
+        self, service: "CommandService", row: CommandRow, raw: bytes
+    ) -> CommandRow:
         """Keep and send what a wallet signed for a command.
 
         Raises BadTransaction unless it is what was asked for, and AlreadyEnded.
@@ -136,7 +142,7 @@ class Lane(Protocol):
         ...
 
     def relay_any(
-        self, intake: "Intake", raw: bytes, asked: "Submission"
+        self, service: "CommandService", raw: bytes, asked: "Submission"
     ) -> tuple[CommandRow, bool]:
         """Keep and send a signed call of a contract that is followed.
 
@@ -145,6 +151,6 @@ class Lane(Protocol):
         """
         ...
 
-    def work_wallets(self, intake: "Intake") -> Iterator[str]:
+    def work_wallets(self, service: "CommandService") -> Iterator[str]:
         """Settle the commands of wallets and send them again; yields between steps."""
         ...

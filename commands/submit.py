@@ -73,12 +73,12 @@ class WalletTerms:
     of_wallet: int = 20
 
 
-def unheard(command: uuid.UUID) -> None:
-    """Ring nowhere: Postgres tells whoever listens, and the sweep is the guarantee."""
+def no_notify(command: uuid.UUID) -> None:
+    """Wake nobody: workers are woken by LISTEN, and poll every second in any case."""
 
 
 @dataclass(frozen=True, slots=True)
-class Intake:
+class CommandService:
     """Everything that taking commands needs; `lanes` are the chains they may go to."""
 
     engine: Engine
@@ -88,7 +88,7 @@ class Intake:
     clock: Callable[[], datetime]
     terms: WalletTerms = WalletTerms()
     # Told of each command that one of our signers has to send, after it is stored.
-    ring: Callable[[uuid.UUID], None] = unheard
+    notify: Callable[[uuid.UUID], None] = no_notify
     _queues: Queues = field(default_factory=Queues)
 
     def submit(
@@ -125,7 +125,7 @@ class Intake:
             self.note_refusal(spec, submission, str(error), request.arguments)
             raise
         if fresh and row.signer is not None:
-            self.ring(row.id)
+            self.notify(row.id)
         return row, fresh
 
     def lane_for(self, spec: CommandSpec, chain: str | None = None) -> Lane:

@@ -55,7 +55,7 @@ _STORE = text(
 def remember(connection: Connection, source: int, headers: Sequence[Header]) -> None:
     """Store headers and what is proved of them; one that is there stays as it is."""
     store(connection, source, headers)
-    proofs.mark(connection, source, proved(headers))
+    proofs.record(connection, source, proved(headers))
 
 
 def store(connection: Connection, source: int, headers: Sequence[Header]) -> None:

@@ -182,7 +182,7 @@ def next_range(
     return BlockRange(first, last), sorted(stream for _, stream in lacking)
 
 
-def mark(
+def record(
     connection: Connection, source: int, streams: Collection[Stream], blocks: BlockRange
 ) -> None:
     """Record that a range was written; the rows stay locked until commit."""

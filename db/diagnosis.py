@@ -11,7 +11,7 @@ from enum import StrEnum
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from db.engine import sqlstate
-from db.places import FOLLOWER_SECONDS
+from db.leases import FOLLOWER_SECONDS
 from db.status import ChainStatus
 
 CATCHING_UP_BLOCKS = 2  # fewer are the newest blocks, which are just being read
@@ -98,9 +98,9 @@ def _troubled(status: ChainStatus) -> Diagnosis:
         ailment = Ailment.NODE_LAGGING if status.state == "behind" else (
             Ailment.ENDPOINT_DOWN
         )  # fmt: skip
-    standing = status.state in ("stalled", "halted")
+    stopped = status.state in ("stalled", "halted")
     lasting = (status.state_seconds or 0) > LONG_SECONDS
-    return Diagnosis(ailment, not (standing or lasting), status.cause)
+    return Diagnosis(ailment, not (stopped or lasting), status.cause)
 
 
 def of_database(error: SQLAlchemyError) -> Ailment:

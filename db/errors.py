@@ -60,5 +60,5 @@ class WrongChain(DatabaseError):
     """A chain in the settings is not the one that was indexed under its name."""
 
 
-class LostPlace(DatabaseError):
+class LeaseLost(DatabaseError):
     """Another process took over this chain; nothing more may be written here."""

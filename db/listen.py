@@ -48,7 +48,7 @@ class Listener:
                 self._listen()
             except (psycopg2.Error, OSError) as error:
                 gist = str(error).strip().split("\n", 1)[0]
-                log.warning("not_listening channel=%s cause=%s", self._channel, gist)
+                log.warning("listen_failed channel=%s cause=%s", self._channel, gist)
                 self._stop.wait(AGAIN_SECONDS)
 
     def _listen(self) -> None:

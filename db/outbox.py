@@ -1,7 +1,7 @@
 """Requests of reactions for commands: rows that become commands, each once.
 
-A reaction's place and its wishes commit together, so that a fact is reacted to once,
-and a wish has a key, so that the same wish is not made twice.
+A reaction's position and its requests commit together, so that a fact is reacted to
+once, and a request has a key, so that the same request is not made twice.
 """
 
 import json
@@ -15,13 +15,13 @@ from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.control import outbox, reaction
-from db.declare import Event, Kind, RowOf
+from db.declare import Event, FieldKind, RowOf
 from db.position import MAX_ORDINAL, BlockRange
 from db.sql.columns import fact_table
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class CommandRequest:
     """A command that a reaction asks for, by the command's slug and JSON arguments."""
 
     id: int
@@ -68,7 +68,7 @@ def move_reaction(
 def step_back(connection: Connection, source: int, blocks: BlockRange) -> None:
     """Let reactions that stand in a range begin at their block again.
 
-    Its facts get other positions; what is asked for again is the same wish.
+    Its facts get other positions; what is asked for again is the same request.
     """
     at = reaction.c.position
     below = at.op("&")(~MAX_ORDINAL) - 1
@@ -101,8 +101,10 @@ def facts_between(
         .limit(limit)
     )
     fields = event.spec.fields
-    numbers = {n for n, f in fields.items() if f.kind in (Kind.NUMERIC, Kind.BIGINT)}
-    raw = {n for n, f in fields.items() if f.kind is Kind.BYTES}
+    numbers = {
+        n for n, f in fields.items() if f.kind in (FieldKind.NUMERIC, FieldKind.BIGINT)
+    }
+    raw = {n for n, f in fields.items() if f.kind is FieldKind.BYTES}
     found = []
     for row in connection.execute(query).mappings():
         values: dict[str, Any] = dict(row)
@@ -112,7 +114,7 @@ def facts_between(
     return found
 
 
-def wish(
+def request_command(
     connection: Connection,
     source: int,
     *,
@@ -122,7 +124,7 @@ def wish(
     cause: str,
     now: datetime,
 ) -> bool:
-    """Ask for a command once for each key; whether it is a new wish."""
+    """Store a request for a command once for each key; whether it is new."""
     made = connection.execute(
         insert(outbox)
         .values(
@@ -137,8 +139,8 @@ def wish(
 
 def due(
     connection: Connection, source: int, now: datetime, limit: int = 100
-) -> list[Wish]:
-    """Wishes that wait for an answer, oldest first."""
+) -> list[CommandRequest]:
+    """Return the requests that are not submitted yet, oldest first."""
     query = (
         select(outbox)
         .where(outbox.c.source == source, outbox.c.next_action_at <= now)
@@ -146,30 +148,30 @@ def due(
         .limit(limit)
     )
     return [
-        Wish(row.id, row.key, row.kind, row.arguments, row.cause)
+        CommandRequest(row.id, row.key, row.kind, row.arguments, row.cause)
         for row in connection.execute(query)
     ]
 
 
-def granted(connection: Connection, wish_id: int, command: uuid.UUID) -> None:
-    """The wish became a command."""
-    _answer(connection, wish_id, command=command, refusal="", next_action_at=None)
+def note_accepted(connection: Connection, request_id: int, command: uuid.UUID) -> None:
+    """Record that a request became a command."""
+    _answer(connection, request_id, command=command, refusal="", next_action_at=None)
 
 
-def refused(connection: Connection, wish_id: int, reason: str) -> None:
-    """The wish can't be granted, and it is known why; nothing is tried again."""
-    _answer(connection, wish_id, refusal=reason[:1000], next_action_at=None)
+def note_rejected(connection: Connection, request_id: int, reason: str) -> None:
+    """Record why a request can never be accepted; it is not tried again."""
+    _answer(connection, request_id, refusal=reason[:1000], next_action_at=None)
 
 
-def postponed(
-    connection: Connection, wish_id: int, reason: str, until: datetime
+def note_retry(
+    connection: Connection, request_id: int, reason: str, until: datetime
 ) -> None:
-    """The wish could not be answered now: it is looked at again."""
-    _answer(connection, wish_id, refusal=reason[:1000], next_action_at=until)
+    """Record why a request was not submitted now; it is tried again at `later`."""
+    _answer(connection, request_id, refusal=reason[:1000], next_action_at=until)
 
 
 def waiting(connection: Connection) -> tuple[int, datetime | None]:
-    """Return how many wishes wait, and since when the oldest does."""
+    """Return how many requests wait, and since when the oldest does."""
     row = connection.execute(
         select(func.count(), func.min(outbox.c.asked_at)).where(
             outbox.c.next_action_at.is_not(None)
@@ -178,11 +180,11 @@ def waiting(connection: Connection) -> tuple[int, datetime | None]:
     return int(row[0]), row[1]
 
 
-def wish_key(name: str, values: Sequence[Any]) -> str:
-    """`certify:["0x…","0x…"]`: the same for the same wish."""
+def request_key(name: str, values: Sequence[Any]) -> str:
+    """`certify:["0x…","0x…"]`: the same for the same request."""
     shown = ["0x" + v.hex() if isinstance(v, bytes) else str(v) for v in values]
     return f"{name}:{json.dumps(shown, separators=(',', ':'))}"
 
 
-def _answer(connection: Connection, wish_id: int, **values: Any) -> None:
-    connection.execute(update(outbox).where(outbox.c.id == wish_id).values(values))
+def _answer(connection: Connection, request_id: int, **values: Any) -> None:
+    connection.execute(update(outbox).where(outbox.c.id == request_id).values(values))

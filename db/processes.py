@@ -1,4 +1,4 @@
-"""The process that holds a place, so that another on its host can see its death.
+"""The process that holds a lease, so that another on its host can see its death.
 
 A process is known by its pid, by when it started (pids are used again), and by the boot
 and the pid namespace that both belong to: containers number their processes anew, and

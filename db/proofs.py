@@ -119,7 +119,7 @@ _LACKING = text(
 )
 
 
-def mark(
+def record(
     connection: Connection, source: int, proofs: Iterable[tuple[int, Proof]]
 ) -> None:
     """Add the levels of blocks, given as (height, proof), to those that are stored."""

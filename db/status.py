@@ -22,10 +22,10 @@ from db.control import follower, undecodable_log
 from db.control import source as source_table
 from db.coverage import Stream
 from db.incidents import list_incidents
-from db.places import FOLLOWER_SECONDS
+from db.leases import FOLLOWER_SECONDS
 from db.position import BlockRange
 from db.proofs import Proof
-from db.reads.marks import checkpoint
+from db.reads.freshness import checkpoint
 
 GAPS_SHOWN = 10
 

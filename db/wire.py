@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from db.declare import Address, Field, Int, Kind
+from db.declare import Address, Field, FieldKind, Int
 
 Bytes2D = npt.NDArray[np.uint8]
 Column = Bytes2D | list[bytes]
@@ -22,15 +22,15 @@ _NEGATIVE = 0x4000
 
 def encode_value(field: Field, value: Any) -> bytes:
     """One checked Python value of a field, in binary form."""
-    if field.kind is Kind.BYTES:
+    if field.kind is FieldKind.BYTES:
         return bytes(value)
-    if field.kind is Kind.NUMERIC:
+    if field.kind is FieldKind.NUMERIC:
         return encode_numeric(value)
-    if field.kind is Kind.BIGINT:
+    if field.kind is FieldKind.BIGINT:
         return struct.pack(">q", value)
-    if field.kind is Kind.BOOLEAN:
+    if field.kind is FieldKind.BOOLEAN:
         return b"\x01" if value else b"\x00"
-    if field.kind is Kind.TEXT:
+    if field.kind is FieldKind.TEXT:
         return str(value).encode()
     return b"\x01" + json.dumps(value, separators=(",", ":")).encode()
 
@@ -53,16 +53,16 @@ def encode_words(field: Field, words: Bytes2D) -> Bytes2D:
     Raises ValueError when a word is not a value of the field's type (its padding is
     not zero, or its number does not fit), so that the caller decodes one by one.
     """
-    if field.kind is Kind.NUMERIC:
+    if field.kind is FieldKind.NUMERIC:
         return numeric_column(words, signed=isinstance(field, Int))
-    if field.kind is Kind.BIGINT:
+    if field.kind is FieldKind.BIGINT:
         return _bigint_column(words, signed=isinstance(field, Int))
-    if field.kind is Kind.BOOLEAN:
+    if field.kind is FieldKind.BOOLEAN:
         if words[:, :31].any() or (words[:, 31] > 1).any():
             raise ValueError("a word is not a boolean")
         return np.ascontiguousarray(words[:, 31:])
     size = field.size
-    if field.kind is not Kind.BYTES or size is None:
+    if field.kind is not FieldKind.BYTES or size is None:
         raise ValueError(f"{field.describe()} is not a static type")
     if isinstance(field, Address):  # on the right of its word; bytes20 is on the left
         if words[:, :12].any():

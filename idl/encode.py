@@ -21,7 +21,7 @@ from idl.types import (
     Enum,
     FieldLayout,
     Map,
-    Named,
+    NamedType,
     Option,
     Primitive,
     Struct,
@@ -60,7 +60,7 @@ class _Writer:
         if depth > DEPTH_MAX:
             raise EncodeError(f"{at}: it nests too deeply")
         below = depth + 1
-        if isinstance(type_, Named):
+        if isinstance(type_, NamedType):
             return self.write(self._types[type_.name], value, at, below)
         if is_bytes(type_):
             return _bytes(type_, value, at)

@@ -12,7 +12,7 @@ from idl.types import (
     Enum,
     FieldLayout,
     Map,
-    Named,
+    NamedType,
     Option,
     Primitive,
     Struct,
@@ -80,7 +80,7 @@ class Types:
                     inside, f"{name} is generic and holds itself", "make it plain"
                 )
             self._recursive.add(name)
-            return Named(name)
+            return NamedType(name)
         self._open.append(name)
         generics = dict(zip(parameters, given, strict=True))
         layout = self.body(

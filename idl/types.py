@@ -1,7 +1,7 @@
 """The types of an IDL: Borsh as Anchor uses it (borsh.io, Anchor's IDL spec 0.1.0).
 
 References to named types are resolved, so a layout is a tree. Only a type that holds
-itself is left as `Named`, to be looked up in `Idl.types`.
+itself is left as `NamedType`, to be looked up in `Idl.types`.
 """
 
 from dataclasses import dataclass
@@ -95,13 +95,13 @@ class Enum:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class NamedType:
     """A type that holds itself; its layout is in `Idl.types`."""
 
     name: str
 
 
-Type = Primitive | Option | Vec | Array | Map | Struct | Tuple | Enum | Named
+Type = Primitive | Option | Vec | Array | Map | Struct | Tuple | Enum | NamedType
 
 U8 = Primitive("u8")
 PUBKEY = Primitive("pubkey")

@@ -18,7 +18,7 @@ from db.copy import count_facts, differing_facts
 from db.coverage import Stream
 from db.position import BlockRange
 from db.proofs import HeaderProof, Level
-from db.reads.marks import checkpoint
+from db.reads.freshness import checkpoint
 from indexer.chain import Chain
 from indexer.errors import Permanent, Reorg
 from indexer.source import Batch
@@ -102,7 +102,9 @@ def _record(chain: Chain, batch: Batch, streams: Collection[Stream]) -> None:
                 "version could not read a log. Run `chainfold rewind "
                 f"{chain.name} {batch.range.first}`, and the blocks are read again"
             )
-        proofs.mark(connection, chain.id, ((h.height, h.proof) for h in batch.headers))
+        proofs.record(
+            connection, chain.id, ((h.height, h.proof) for h in batch.headers)
+        )
         if batch.validators is not None:
             validators.store(connection, chain.id, batch.validators)
 

@@ -27,8 +27,8 @@ from typing import Any, TypeVar
 
 from db import coverage
 from db.engine import Refused
-from db.errors import LostPlace
-from db.places import (
+from db.errors import LeaseLost
+from db.leases import (
     lease_range,
     release_leases_of_the_dead,
 )
@@ -96,22 +96,22 @@ async def run_backfill(
         window = await _retried(lambda: backfill_window(chain, first, last))
         gaps = await _retried(lambda: asyncio.to_thread(missing_ranges, chain, window))
         total = sum(gap.blocks for gap in gaps)
-        tally = _Tally(window, total, started, report)
+        counter = _ProgressCounter(window, total, started, report)
         if workers == 1 or total < 2 * workers:
             if gaps:
-                await _work_chunk(chain, window, tally.add)
-            return tally.progress()
+                await _work_chunk(chain, window, counter.add)
+            return counter.progress()
         if chain.streams and gaps:
             last_missing = gaps[-1].last
             await _retried(lambda: know_children(chain, last_missing, chain.streams))
         chunks = split(gaps, workers * 4, chain.range_blocks)
         release = partial(release_leases_of_the_dead, chain.engine, chain.id)
-        crew = _Crew(open_chain, chunks, tally.add, release)
+        pool = _WorkerPool(open_chain, chunks, counter.add, release)
         try:
-            await asyncio.to_thread(crew.run, workers)
+            await asyncio.to_thread(pool.run, workers)
         finally:
-            crew.told_to_end.set()
-    return tally.progress()
+            pool.ending.set()
+    return counter.progress()
 
 
 async def run_range(open_chain: OpenChain, blocks: BlockRange) -> int:
@@ -168,7 +168,7 @@ def split(gaps: list[BlockRange], pieces: int, most: int) -> list[BlockRange]:
     ]
 
 
-class _Tally:
+class _ProgressCounter:
     """Adds up what was written and reports it."""
 
     def __init__(
@@ -226,7 +226,7 @@ async def _opened(open_chain: OpenChain) -> AsyncIterator[Chain]:
         yield await _retried(lambda: stack.enter_async_context(open_chain()))
 
 
-class _Crew:
+class _WorkerPool:
     """The worker processes of one backfill; one that dies is replaced, twice."""
 
     def __init__(
@@ -241,12 +241,12 @@ class _Crew:
         opener: Any = getattr(open_chain, "func", open_chain)
         self.context.set_forkserver_preload([__name__, opener.__module__])
         self.todo: Any = self.context.Queue()
-        self.news: Any = self.context.Queue()
+        self.messages: Any = self.context.Queue()
         self.open_chain, self.add, self.release = open_chain, add, release
         self.running: list[BaseProcess] = []
         self.held: dict[int, BlockRange] = {}
         self.left = len(chunks)
-        self.told_to_end = threading.Event()
+        self.ending = threading.Event()
         self.spare = 2
         for chunk in chunks:
             self.todo.put(chunk)
@@ -256,8 +256,8 @@ class _Crew:
         for _ in range(min(workers, self.left)):
             self.start()
         try:
-            while self.left and not self.told_to_end.is_set():
-                self.heed(*_next_news(self.news))
+            while self.left and not self.ending.is_set():
+                self.handle(*_next_message(self.messages))
                 for process in [p for p in self.running if p.exitcode is not None]:
                     self.replace(process)
         finally:
@@ -269,12 +269,14 @@ class _Crew:
     def start(self) -> None:
         """Start one more process."""
         process = self.context.Process(
-            target=_worker, args=(self.open_chain, self.todo, self.news), daemon=True
+            target=_worker,
+            args=(self.open_chain, self.todo, self.messages),
+            daemon=True,
         )
         process.start()
         self.running.append(process)
 
-    def heed(self, kind: str, pid: int, value: Any) -> None:
+    def handle(self, kind: str, pid: int, value: Any) -> None:
         """Take in what a worker says."""
         if kind == "took":
             self.held[pid] = value
@@ -303,26 +305,26 @@ class _Crew:
         self.start()
 
 
-def _next_news(news: Any) -> tuple[str, int, Any]:
+def _next_message(messages: Any) -> tuple[str, int, Any]:
     try:
-        message: tuple[str, int, Any] = news.get(timeout=0.5)
+        message: tuple[str, int, Any] = messages.get(timeout=0.5)
     except queue.Empty:
         return "", 0, None
     return message
 
 
-def _worker(open_chain: OpenChain, todo: Any, news: Any) -> None:
+def _worker(open_chain: OpenChain, todo: Any, messages: Any) -> None:
     """One worker process: chunks until it is told to stop."""
     pid = multiprocessing.current_process().pid or 0
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
     _end_with_parent()
     settle_collector()
     try:
-        asyncio.run(_work(open_chain, todo, news, pid))
+        asyncio.run(_work(open_chain, todo, messages, pid))
     except Exception as error:  # the outer loop of a process: tell the parent
-        news.put(("failed", pid, str(error)))
-        news.close()
-        news.join_thread()
+        messages.put(("failed", pid, str(error)))
+        messages.close()
+        messages.join_thread()
 
 
 def _end_with_parent() -> None:
@@ -337,17 +339,17 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-async def _work(open_chain: OpenChain, todo: Any, news: Any, pid: int) -> None:
+async def _work(open_chain: OpenChain, todo: Any, messages: Any, pid: int) -> None:
     async with _opened(open_chain) as chain:
         while True:
             chunk = await asyncio.to_thread(todo.get)
-            news.put(("took", pid, chunk))
+            messages.put(("took", pid, chunk))
             await _work_chunk(
                 chain,
                 chunk,
-                lambda blocks, facts: news.put(("wrote", pid, (blocks, facts))),
+                lambda blocks, facts: messages.put(("wrote", pid, (blocks, facts))),
             )
-            news.put(("done", pid, None))
+            messages.put(("done", pid, None))
 
 
 async def _work_chunk(
@@ -370,7 +372,7 @@ async def _work_chunk(
         try:
             await _run_window(chain, add)
             return
-        except LostPlace as error:
+        except LeaseLost as error:
             log.warning("lease_lost chain=%s cause=%s", chain.name, error)
         finally:
             with suppress(Refused):  # it runs out by itself

@@ -17,11 +17,11 @@ from sqlalchemy import Connection
 
 from db import blocks, coverage, sources
 from db.blocks import Header
-from db.commands.evm.watching import watched
+from db.commands.watching import watched
 from db.declare.fields import Encoding
 from db.diagnosis import Ailment
 from db.engine import Refused
-from db.errors import DatabaseError, LostPlace
+from db.errors import DatabaseError, LeaseLost
 from db.position import BlockRange
 from indexer import metrics
 from indexer.ahead import look, read, read_on
@@ -182,8 +182,8 @@ async def follow(
             await _settle(chain, outcome, quiet)
             if isinstance(outcome, CaughtUp) and audit_blocks:
                 await _audit(chain, audited, audit_blocks)
-        except LostPlace:
-            raise  # whoever has the place now speaks for the chain
+        except LeaseLost:
+            raise  # the new holder of the lease records the chain's state
         except (Retryable, Refused) as error:
             failures += 1
             await _trouble(chain, "stalled" if quiet else "retrying", error)
@@ -208,7 +208,7 @@ async def _audit(chain: Chain, done: Audit, most: int) -> None:
     except Reorg as reorg:
         await _rewind(chain, reorg.height, str(reorg))
     except (Retryable, Refused) as error:
-        log.info("audit_put_off chain=%s cause=%s", chain.name, first_line(error))
+        log.info("audit_postponed chain=%s cause=%s", chain.name, first_line(error))
     else:
         if proved is not None:
             metrics.AUDITED.labels(chain.name).inc(proved.blocks)
@@ -315,7 +315,7 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 
 async def _settle(chain: Chain, outcome: Outcome, quiet: bool) -> None:
-    """Record how it goes, and renew the place."""
+    """Record the chain's state, and renew the lease."""
     state, cause, trouble = "reading", "", ""
     if isinstance(outcome, Behind):
         state, trouble = "halted" if quiet else "behind", Ailment.NODE_LAGGING
@@ -349,8 +349,8 @@ async def _trouble(chain: Chain, state: str, error: Retryable | Refused) -> None
 async def stop_chain(chain: Chain, error: Exception, cause: str = "") -> None:
     """Record that a chain must not be followed further, and why.
 
-    Raises when the database cannot take it down: a stop that nobody would hear of is
-    none, the chain is to be opened again and comes to the same verdict.
+    Raises when the database cannot record it: the caller then opens the chain again,
+    which stops for the same reason.
     """
     cause = cause or str(error)
     log.error("chain_stopped chain=%s cause=%s", chain.name, cause)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from db import coverage, sources
 from db.coverage import Stream
-from db.places import leased
+from db.leases import leased
 from db.position import BlockRange
 from indexer.chain import Chain, Planned
 from indexer.source import Child
@@ -121,7 +121,7 @@ def _keep_children(chain: Chain, found: Planned, children: Sequence[Child]) -> N
         if chain.guard is not None:
             chain.guard(connection)
         sources.store_children(connection, chain.id, rows)
-        coverage.mark(connection, chain.id, found[1], found[0])
+        coverage.record(connection, chain.id, found[1], found[0])
 
 
 def _count_children(chain: Chain) -> int:

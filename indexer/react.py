@@ -1,8 +1,8 @@
 """Reactions: final facts and entries in, what they ask for out, each exactly once.
 
-One transaction for each bundle of facts: the reaction's place is locked, the reaction
-is given each fact with the tables as of its block, and what it asks for and its new
-place commit together. Killed anywhere, it begins again where it was.
+One transaction for each bundle of facts: the reaction's position is locked, the
+reaction is given each fact with the tables as of its block, and its commands and its
+new position commit together. Killed anywhere, it begins again where it was.
 """
 
 import logging
@@ -60,7 +60,7 @@ class Reacting(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Journal:
+class JournalSource:
     """The journal as a source whose entries are reacted to."""
 
     engine: Engine
@@ -142,7 +142,7 @@ def _react(
 def once_key(command: Command) -> str:
     """The key of what its declaration says is asked for once."""
     names = command.spec.once_per or tuple(command.values)
-    return outbox.wish_key(command.spec.slug, [command.values[n] for n in names])
+    return outbox.request_key(command.spec.slug, [command.values[n] for n in names])
 
 
 def ask(
@@ -160,7 +160,7 @@ def ask(
     if not isinstance(item, Command):
         append(connection, registry, item, actor=actor, now=now)
         return True
-    return outbox.wish(
+    return outbox.request_command(
         connection,
         source,
         key=key(item),

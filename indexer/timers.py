@@ -188,5 +188,5 @@ def _run(
 
 def _key(cause: str, command: Command) -> str:
     """The key of a command that one row or run asks for."""
-    values = outbox.wish_key(command.spec.slug, list(command.values.values()))
+    values = outbox.request_key(command.spec.slug, list(command.values.values()))
     return f"{values}@{cause}"

@@ -187,12 +187,12 @@ def cover(
             f"({', '.join(contrary)}): the node may hide something, read again"
         )
     blocks.store(connection, source, batch.headers)
-    proofs.mark(connection, source, proved)
+    proofs.record(connection, source, proved)
     if batch.validators is not None:
         validators.store(connection, source, batch.validators)
     store_oddities(connection, source, batch)
     children = _store_children(connection, registry, source, batch)
-    coverage.mark(connection, source, streams, batch.range)
+    coverage.record(connection, source, streams, batch.range)
     sources.notify(connection, source, batch.range)
     return children
 

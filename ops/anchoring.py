@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from commands.errors import CommandError
-from commands.submit import Intake, Submission
+from commands.submit import CommandService, Submission
 from db.commands.accept import CommandRow
 from db.errors import DatabaseError
 from db.journal import root
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AnchorRequest:
     """A day, and the command that puts its root on the chain; `fresh`: just now."""
 
     day: root.DayRoot
@@ -29,18 +29,20 @@ class Asked:
     fresh: bool
 
 
-def close_and_anchor(intake: Intake, day: date | None, name: str) -> Asked | None:
+def close_and_anchor(
+    command_service: CommandService, day: date | None, name: str
+) -> AnchorRequest | None:
     """Close a day, or the last that is over, and ask for its root on the chain.
 
     It may be repeated. None: nothing was said in it.
     """
-    actor, now = Actor(name, tenant=TENANT), intake.clock()
-    with intake.engine.begin() as connection:
+    actor, now = Actor(name, tenant=TENANT), command_service.clock()
+    with command_service.engine.begin() as connection:
         wanted = day or root.last_day_over(connection, now)
         if wanted is None:
             return None
         closed = root.close_day(
-            connection, intake.registry, wanted, actor=actor, now=now
+            connection, command_service.registry, wanted, actor=actor, now=now
         )
         about = root.subject(connection)
     if closed is None:
@@ -53,8 +55,8 @@ def close_and_anchor(intake: Intake, day: date | None, name: str) -> Asked | Non
         "reference": closed.last_hash,
     }
     asked = Submission(actor, f"root of {closed.day}", arguments)
-    row, fresh = intake.submit(AnchorHash, asked)
-    return Asked(closed, row, fresh)
+    row, fresh = command_service.submit(AnchorHash, asked)
+    return AnchorRequest(closed, row, fresh)
 
 
 @dataclass(slots=True)
@@ -64,20 +66,20 @@ class Daily:
     looked_at: float = field(default=float("-inf"))
     done: set[date] = field(default_factory=set)
 
-    def anchor(self, intake: Intake) -> None:
+    def anchor(self, command_service: CommandService) -> None:
         """Do it if it is time; what is amiss is logged, and tried again next time."""
         if time.monotonic() - self.looked_at < LOOK_SECONDS:
             return
         self.looked_at = time.monotonic()
-        with intake.engine.connect() as connection:
-            days = root.days_over(connection, intake.clock())
+        with command_service.engine.connect() as connection:
+            days = root.days_over(connection, command_service.clock())
         for day in days:
-            if day not in self.done and not self._anchored(intake, day):
+            if day not in self.done and not self._anchored(command_service, day):
                 return
 
-    def _anchored(self, intake: Intake, day: date) -> bool:
+    def _anchored(self, command_service: CommandService, day: date) -> bool:
         try:
-            asked = close_and_anchor(intake, day, TENANT)
+            asked = close_and_anchor(command_service, day, TENANT)
         except (CommandError, DatabaseError) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("day_not_anchored day=%s cause=%s", day, gist)

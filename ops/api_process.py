@@ -136,7 +136,7 @@ class _Api:
                     f"the API on {self.where} has ended {short} times in a row (exit "
                     f"code {code}) and is not started again; its own messages are above"
                 )
-                log.error("api_given_up exit=%s lives=%d", code, short)
+                log.error("api_start_failed exit=%s lives=%d", code, short)
                 self.given_up()
                 return
             log.error("api_ended exit=%s: it is started again", code)

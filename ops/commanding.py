@@ -11,7 +11,7 @@ from commands.errors import NodeAway, SigningHeld, SigningRefused
 from db.engine import Unavailable
 from db.listen import Listener
 from db.reads import ReadError
-from ops import doorbell
+from ops import rq_notifier
 from ops.chains import kind_of
 from ops.errors import OperationError
 from ops.indexing import declared
@@ -19,8 +19,8 @@ from ops.settings import Settings
 from ops.signing import chain_of
 
 SWEEP_SECONDS = 1.0
-# Of what is told of commands, that which a signer has to do something about.
-RINGING = ("accepted", "closing", "held")
+# The states of commands that a signer must act on.
+WAKING = ("accepted", "closing", "held")
 
 log = logging.getLogger(__name__)
 
@@ -52,34 +52,34 @@ def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> Non
     Each signer has a thread of its own, so that a slow key or node holds up no other.
     A notification wakes them; that they look again by themselves is the guarantee.
     """
-    bells = {name: threading.Event() for name in settings.signers}
-    doorbell.bells.update(bells.values())
+    wake_events = {name: threading.Event() for name in settings.signers}
+    rq_notifier.wake_events.update(wake_events.values())
 
-    def ring(told: str) -> None:
-        if ":" not in told or told.endswith(RINGING) or told.count(":") == 2:
-            for bell in bells.values():
-                bell.set()
+    def wake(told: str) -> None:
+        if ":" not in told or told.endswith(WAKING) or told.count(":") == 2:
+            for woken in wake_events.values():
+                woken.set()
 
     listeners = [
-        Listener(engine, channel, ring).start()
+        Listener(engine, channel, wake).start()
         for channel in ("chainfold_command", "chainfold")
     ]
     threads = [
         threading.Thread(
             target=_tend,
-            args=(settings, engine, name, stop, bell),
+            args=(settings, engine, name, stop, woken),
             name=f"signer-{name}",
         )
-        for name, bell in bells.items()
+        for name, woken in wake_events.items()
     ]
     for thread in threads:
         thread.start()
     stop.wait()
-    for bell in bells.values():
-        bell.set()
+    for woken in wake_events.values():
+        woken.set()
     for thread in threads:
         thread.join()
-    doorbell.bells.difference_update(bells.values())
+    rq_notifier.wake_events.difference_update(wake_events.values())
     for listener in listeners:
         listener.stop()
 
@@ -89,7 +89,7 @@ def _tend(
     engine: Engine,
     name: str,
     stop: threading.Event,
-    bell: threading.Event,
+    woken: threading.Event,
 ) -> None:
     """Work on one signer's commands; trouble is met by trying again.
 
@@ -98,7 +98,7 @@ def _tend(
     work: Callable[[], None] | None = None
     told = ""
     while not stop.is_set():
-        bell.clear()
+        woken.clear()
         try:
             work = work or open_worker(settings, engine, name)
             work()
@@ -113,4 +113,4 @@ def _tend(
         except Exception:
             # One signer's trouble, whatever it is, must not end the others' work.
             log.exception("work_failed signer=%s", name)
-        bell.wait(SWEEP_SECONDS)
+        woken.wait(SWEEP_SECONDS)

@@ -144,11 +144,11 @@ def _checked(name: str, check: Callable[[], str]) -> Finding:
 
 def _packages() -> str:
     owners = packages_distributions()
-    strangers = {
+    foreign = {
         package: [name for name in owners.get(package, []) if name != "chainfold"]
         for package in PACKAGES
     }
-    taken = {package: names for package, names in strangers.items() if names}
+    taken = {package: names for package, names in foreign.items() if names}
     if taken:
         listed = "; ".join(f"{p} by {', '.join(n)}" for p, n in taken.items())
         raise OperationError(

@@ -26,7 +26,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from sqlalchemy import Engine
 
-from db.places import release_leases_of_the_dead
+from db.leases import release_leases_of_the_dead
 from db.position import BlockRange
 from db.registry import Registry
 from indexer.backfill import (
@@ -107,19 +107,19 @@ async def backfill_by_jobs(
             await know_children(chain, gaps[-1].last, chain.streams)
         path = None if settings.path is None else str(settings.path)
         with _queue_at(url) as queue:
-            errand = _Errand(chain, queue, path)
+            jobs = _BackfillJobs(chain, queue, path)
             try:
                 for blocks in split(gaps, 16, chain.range_blocks):
-                    errand.begin(blocks)
-                while errand.pieces:
+                    jobs.begin(blocks)
+                while jobs.pieces:
                     await asyncio.sleep(POLL_SECONDS)
-                    errand.look()
+                    jobs.look()
                     done = total - _blocks(missing_ranges(chain, window))
                     seconds = time.monotonic() - started
-                    report(Progress(window, total, done, errand.facts, seconds))
+                    report(Progress(window, total, done, jobs.facts, seconds))
             finally:
-                errand.withdraw()
-    return Progress(window, total, total, errand.facts, time.monotonic() - started)
+                jobs.withdraw()
+    return Progress(window, total, total, jobs.facts, time.monotonic() - started)
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class _Piece:
     loose_since: float | None = None  # when it was first seen in nobody's hand
 
 
-class _Errand:
+class _BackfillJobs:
     """The jobs of one backfill."""
 
     def __init__(self, chain: Chain, queue: Queue, path: str | None) -> None:

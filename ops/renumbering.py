@@ -9,8 +9,8 @@ from db import sources
 from db.registry import Registry
 from indexer.renumber import find_misplaced, renumber
 from ops.indexing import open_chain
-from ops.running import take_place_now
-from ops.settings import Logs, Settings
+from ops.running import acquire_lease_now
+from ops.settings import LogQuery, Settings
 
 
 def renumber_chain(
@@ -26,13 +26,13 @@ def renumber_chain(
     """
     with engine.connect() as connection:
         row = sources.find(connection, name)
-    if settings.chains[name].logs is Logs.ALL or row is None:
+    if settings.chains[name].logs is LogQuery.ALL or row is None:
         return "its positions do not depend on how nodes count logs"
-    place = take_place_now(engine, row.id, name)
+    lease = acquire_lease_now(engine, row.id, name)
 
     async def work() -> str:
         async with open_chain(settings, name, engine, registry) as chain:
-            chain.guard = place.guard
+            chain.guard = lease.guard
             found = await find_misplaced(chain)
             if found and not agree(found):
                 return "nothing was changed"
@@ -42,4 +42,4 @@ def renumber_chain(
     try:
         return asyncio.run(work())
     finally:
-        place.leave(engine)
+        lease.release(engine)

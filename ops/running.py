@@ -15,12 +15,12 @@ from sqlalchemy import Engine
 from db import sources
 from db.diagnosis import Ailment
 from db.engine import Refused
-from db.errors import DatabaseError, LostPlace, WrongChain
-from db.places import (
+from db.errors import DatabaseError, LeaseLost, WrongChain
+from db.leases import (
     FOLLOWER_SECONDS,
-    FollowerPlace,
+    FollowerLease,
+    acquire_follower_lease,
     release_leases_of_the_dead,
-    take_follower_place,
 )
 from db.position import MAX_HEIGHT
 from db.registry import Registry
@@ -40,7 +40,7 @@ from indexer.follow import (
     stop_chain,
 )
 from indexer.planning import first_gap
-from indexer.react import Journal
+from indexer.react import JournalSource
 from ops.errors import OperationError
 from ops.indexing import open_chain
 from ops.reacting import react, schedules, sleep
@@ -102,14 +102,14 @@ async def follow_chains(
         )
         for chain in chains
     ]
-    journal = Journal(engine, registry)
+    journal = JournalSource(engine, registry)
     async with _beside(
         react(journal, stop, partial(schedules, settings, engine, registry))
     ):
         results = await asyncio.gather(*loops, return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     for failure in failed:
-        log.error("chain_given_up cause=%s", failure)
+        log.error("chain_start_failed cause=%s", failure)
     return len(failed)
 
 
@@ -132,9 +132,9 @@ async def catch_up(
     chain grows by meanwhile.
     """
     async with open_chain(settings, chain.name, engine, registry) as opened:
-        place = await _take_place(opened, asyncio.Event(), wait=False)
-        assert place is not None
-        opened.guard = place.guard
+        lease = await _acquire_lease(opened, asyncio.Event(), wait=False)
+        assert lease is not None
+        opened.guard = lease.guard
         failures, until = 0, MAX_HEIGHT
         try:
             while True:
@@ -166,7 +166,7 @@ async def catch_up(
             await stop_chain(opened, error)
             raise
         finally:
-            place.leave(engine)
+            lease.release(engine)
 
 
 def _record_caught_up(chain: Chain) -> None:
@@ -193,7 +193,7 @@ async def _follow_released(
             if not again or stop.is_set():
                 raise
             log.error(
-                "chain_given_up chain=%s: until an operator lets it go on; cause=%s",
+                "chain_start_failed chain=%s: waiting for an operator; cause=%s",
                 name, error,
             )  # fmt: skip
             stopped = True
@@ -228,10 +228,10 @@ async def _follow_chain(
     while not stop.is_set():
         try:
             async with open_chain(settings, chain.name, engine, registry) as opened:
-                place = await _take_place(opened, stop, wait=wait)
-                if place is None:
+                lease = await _acquire_lease(opened, stop, wait=wait)
+                if lease is None:
                     return
-                opened.guard = place.guard
+                opened.guard = lease.guard
                 async with _beside(
                     _index_keys(opened, stop), _keep_place(opened), react(opened, stop)
                 ):
@@ -245,12 +245,12 @@ async def _follow_chain(
                         )
                     finally:
                         with contextlib.suppress(Refused):  # it is free in 30 s anyway
-                            await asyncio.to_thread(place.leave, engine)
+                            await asyncio.to_thread(lease.release, engine)
             return
-        except LostPlace as error:
+        except LeaseLost as error:
             if not wait:
                 raise
-            log.warning("place_lost chain=%s cause=%s", chain.name, error)
+            log.warning("lease_lost chain=%s cause=%s", chain.name, error)
         except (Retryable, Refused) as error:
             failures += 1
             log.warning(
@@ -272,12 +272,12 @@ async def _beside(*work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 
 
 async def _keep_place(chain: Chain) -> None:
-    """Renew the place while a step takes long, unless it hangs."""
+    """Renew the lease while a step takes long, unless it hangs."""
     while True:
         await asyncio.sleep(FOLLOWER_SECONDS / 3)
         taken = time.monotonic() - chain.stepping_since
         if taken < HANGING_SECONDS:
-            with contextlib.suppress(Refused, LostPlace):  # the next write sees it
+            with contextlib.suppress(Refused, LeaseLost):  # the next write sees it
                 await asyncio.to_thread(_renew_place, chain)
                 if taken > FOLLOWER_SECONDS / 2:
                     await asyncio.to_thread(_tell_long_step, chain, taken)
@@ -304,33 +304,33 @@ def _renew_place(chain: Chain) -> None:
         chain.guard(connection)
 
 
-def take_place_now(engine: Engine, source: int, name: str) -> FollowerPlace:
-    """The follower's place, or an error that names who has it."""
-    place = take_follower_place(engine, source)
-    if isinstance(place, FollowerPlace):
-        return place
+def acquire_lease_now(engine: Engine, source: int, name: str) -> FollowerLease:
+    """Acquire the follower's lease; raises an error that names its holder."""
+    lease = acquire_follower_lease(engine, source)
+    if isinstance(lease, FollowerLease):
+        return lease
     raise OperationError(
-        f"chain {name} is followed by {place}. Stop that process first; one that was "
-        "killed on another host frees its place after 30 seconds."
+        f"chain {name} is followed by {lease}. Stop that process first; one that was "
+        "killed on another host loses its lease after 30 seconds."
     )
 
 
-async def _take_place(
+async def _acquire_lease(
     chain: Chain, stop: asyncio.Event, *, wait: bool
-) -> FollowerPlace | None:
-    """The follower's place; waits for it, or refuses, naming who has it."""
+) -> FollowerLease | None:
+    """Acquire the follower's lease; waits for it, or raises naming its holder."""
     told = False
     while not stop.is_set():
-        place = await asyncio.to_thread(take_follower_place, chain.engine, chain.id)
-        if isinstance(place, FollowerPlace):
-            return place
+        lease = await asyncio.to_thread(acquire_follower_lease, chain.engine, chain.id)
+        if isinstance(lease, FollowerLease):
+            return lease
         if not wait:
             raise OperationError(
-                f"chain {chain.name} is followed by {place}. Stop that process first, "
+                f"chain {chain.name} is followed by {lease}. Stop that process first, "
                 "or leave out --no-wait to take over when it ends."
             )
         if not told:
-            log.warning("chain_waiting chain=%s followed_by=%s", chain.name, place)
+            log.warning("chain_waiting chain=%s followed_by=%s", chain.name, lease)
             told = True
         await sleep(stop, 1.0)
     return None

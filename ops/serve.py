@@ -24,10 +24,10 @@ from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
 from ops.accounts import auth_options, web_options
+from ops.command_service import open_command_service
 from ops.documents import open_documents, open_storage, sweep_beside
 from ops.embedded.child import die_with_parent
 from ops.indexing import declared, streams
-from ops.intake import open_intake
 from ops.logs import configure_logging, current_logging
 from ops.metrics_port import check_metrics_port, serve_metrics
 from ops.settings import Settings, load_settings
@@ -76,7 +76,9 @@ def build_app(
         registry,
         writer=writer,
         auth=auth_options(settings),
-        intake=open_intake(settings, writer) if settings.signers else None,
+        command_service=open_command_service(settings, writer)
+        if settings.signers
+        else None,
         documents=open_documents(settings, writer, registry),
         **reading,
     )

@@ -16,7 +16,7 @@ from commands.evm.signers import (
 )
 from commands.evm.signing.guard import FILLER, Allowance, GuardedSigner, Rules, guarded
 from commands.evm.signing.remote import RemoteSigner
-from db.commands.evm.memory import Limits
+from db.commands.evm.memory import SpendingLimits
 from db.declare.evm.call import EvmCallSpec
 from db.declare.evm.signatures import canonical_type
 from db.registry import Registry
@@ -124,7 +124,7 @@ def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Ru
         fillers=said.allow is None or FILLER in said.allow,
         value_per_transaction=said.value_per_transaction,
         gas_price_max=said.gas_price_max,
-        limits=Limits(said.value_per_day, said.gas_per_day),
+        limits=SpendingLimits(said.value_per_day, said.gas_per_day),
     )
 
 

@@ -44,7 +44,7 @@ from sqlalchemy import make_url
 from db import sources
 from db.blocks import Header
 from db.coverage import Stream
-from db.declare import Asker, DeclarationError, Entry, Event, Kind
+from db.declare import Asker, DeclarationError, Entry, Event, FieldKind
 from db.discovery import SYSTEM, read_domain
 from db.engine import connect
 from db.facts import Fact, columns_from_facts
@@ -63,7 +63,7 @@ GENESIS = 1_700_000_000  # the time of block 0; a block comes every two seconds
 
 
 @dataclass
-class Chain:
+class StoryChain:
     """Blocks that hold what they are told; `mine` begins the next."""
 
     facts: list[Fact] = field(default_factory=list)
@@ -124,7 +124,7 @@ class Chain:
         return Header(height, _hash(height), _hash(height - 1), self.times[height])
 
 
-class Story(Chain):
+class Story(StoryChain):
     """A chain, and the tables of a domain over it; use it as a context manager."""
 
     def __init__(self, *domains: ModuleType) -> None:
@@ -180,13 +180,13 @@ class Story(Chain):
 
 def zero(declared: Any) -> Any:
     """The zero of a field's type."""
-    zeros: dict[Kind, Any] = {
-        Kind.BYTES: bytes(declared.size or 0),
-        Kind.NUMERIC: 0,
-        Kind.BIGINT: 0,
-        Kind.BOOLEAN: False,
-        Kind.TEXT: "",
-        Kind.JSON: [],
+    zeros: dict[FieldKind, Any] = {
+        FieldKind.BYTES: bytes(declared.size or 0),
+        FieldKind.NUMERIC: 0,
+        FieldKind.BIGINT: 0,
+        FieldKind.BOOLEAN: False,
+        FieldKind.TEXT: "",
+        FieldKind.JSON: [],
     }
     return zeros[declared.kind]
 

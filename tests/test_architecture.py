@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -71,11 +72,11 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 PACKAGE_LINES = {
     "abis": 400,
     "api": 7_900,
-    "commands": 5_100,
-    "db": 22_200,
-    "idl": 1_400,
+    "commands": 6_900,
+    "db": 23_300,
+    "idl": 1_520,
     "indexer": 10_000,
-    "ops": 11_200,
+    "ops": 11_350,
 }
 
 
@@ -170,6 +171,31 @@ def test_docstrings_say_what_is_done():
     ]
 
     report(wrong, "Begin with a verb, or with the name of what it is:")
+
+
+def test_a_class_name_has_one_meaning():
+    """Kinds of chains may each have a class of a name for the same part."""
+    found: dict[str, list[Module]] = defaultdict(list)
+    for module in modules():
+        for node in module.tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found[node.name].append(module)
+
+    wrong = [
+        f"{name}: {', '.join(str(module.path) for module in places)}"
+        for name, places in found.items()
+        if len({room_of(module) for module in places}) < len(places)
+        or (len(places) > 1 and None in map(room_of, places))
+    ]
+
+    report(wrong, "Rename all but one, so that a class name is used once:")
+
+
+def room_of(module: Module) -> tuple[str, str] | None:
+    """The package and kind of a module of one kind of chain; None: it is common."""
+    parts = module.name.split(".")
+    kinds = [part for part in parts if part in ("evm", "solana")]
+    return (parts[0], kinds[0]) if kinds else None
 
 
 def test_modules_are_short():

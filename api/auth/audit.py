@@ -60,7 +60,9 @@ def keep_audit(app: Flask, service: Service) -> None:
                 _append(service, service.writer, service.auth.clock(), noted)
             except Unavailable as error:
                 gist = str(error).split("\n", 1)[0]
-                log.error("audit_not_kept entries=%d cause=%s", len(noted), gist)
+                log.error(
+                    "audit_entry_not_written entries=%d cause=%s", len(noted), gist
+                )
         return response
 
     app.after_request(keep)

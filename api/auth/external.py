@@ -105,7 +105,7 @@ def _sign_in(
         )  # fmt: skip
     except KeysAway:
         raise Problem(
-            "issuer_away", "The issuer's keys cannot be had now. Try again soon."
+            "issuer_unavailable", "The issuer's keys cannot be had now. Try again soon."
         ) from None
     if wallet not in wallets_in(claims):
         refuse(

@@ -181,7 +181,7 @@ def _signed(gate: Gate, text: str, signature: bytes, message: siwe.Message) -> b
         )
     except NodeAway:
         raise Problem(
-            "node_away",
+            "node_unavailable",
             "Whether the wallet is a contract that accepts the signature cannot be "
             "asked now. Sign a new message soon.",
         ) from None

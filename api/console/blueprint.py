@@ -7,6 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, make_response, redirect, render_template, request
+from flask.blueprints import BlueprintSetupState
+from jinja2 import StrictUndefined
 
 from api.auth.gate import Gate
 from api.auth.guard import takes
@@ -19,7 +21,6 @@ from api.writes import actor_of
 from commands import actions
 from db import reads
 from db.commands.accept import CommandRow
-from db.commands.signers import find_signer
 from db.commands.states import State
 from db.declare.roles import Role
 from db.engine import Unavailable
@@ -42,6 +43,7 @@ def console_blueprint(gate: Gate, *, https: bool) -> Blueprint:
     _add_pages(blueprint, gate)
     _add_forms(blueprint, gate)
     _add_command_forms(blueprint, gate)
+    blueprint.record(_refuse_unknown_names)
     blueprint.after_request(_headers)
     blueprint.register_error_handler(visitors.NotSignedIn, _to_sign_in)
     blueprint.register_error_handler(Problem, _problem)
@@ -50,9 +52,14 @@ def console_blueprint(gate: Gate, *, https: bool) -> Blueprint:
     return blueprint
 
 
+def _refuse_unknown_names(state: BlueprintSetupState) -> None:
+    """Have a template fail that names a value it is not given."""
+    state.app.jinja_env.undefined = StrictUndefined
+
+
 def _add_entrance(blueprint: Blueprint, gate: Gate, *, https: bool) -> None:
     def login() -> Response:
-        return _show("login.html", login="", after=_after())
+        return _show("login.html", login="", after=_after(), refusal="")
 
     @takes(FORM)
     def sign_in() -> Response:
@@ -121,15 +128,14 @@ def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
     def resume(name: str) -> Response:
         found = visitors.check_form(gate)
         require_role(found.principal, Role.OPERATOR)
-        with gate.begin() as connection:
-            if find_signer(connection, name) is None:
-                raise Problem(
-                    "no_such_row", f"There is no signer {name}. Look at the list."
-                )
-            actions.resume_signer(
-                connection, gate.service.registry, name,
-                actor=actor_of(found.principal), now=gate.now(),
-            )  # fmt: skip
+        try:
+            with gate.begin() as connection:
+                actions.resume_signer(
+                    connection, gate.service.registry, name,
+                    actor=actor_of(found.principal), now=gate.now(),
+                )  # fmt: skip
+        except actions.UnknownSigner as error:
+            raise Problem("no_such_row", f"{error}.") from None
         return _see_other(f"{visitors.PATH}/signers")
 
     @takes(FORM)
@@ -224,6 +230,6 @@ def _problem(problem: Problem) -> Response:
 
 def _away(_: Exception) -> Response:
     return _show(
-        "message.html", status=503, title=PROBLEMS["database_away"].title,
+        "message.html", status=503, title=PROBLEMS["database_unavailable"].title,
         text="The database does not answer at the moment. Try again soon.",
     )  # fmt: skip

@@ -12,8 +12,14 @@ from commands.errors import NodeAway
 from commands.lane import NoLane
 from db import reads
 from db.commands.accept import CommandRow, find
-from db.commands.health import SignerHealth, Standing, signer_health, standing
-from db.commands.listing import Event, Sent, events_after, list_commands, sent_for
+from db.commands.health import Blocker, SignerHealth, blocker_of, signer_health
+from db.commands.listing import (
+    CommandEvent,
+    SentTransaction,
+    events_after,
+    list_commands,
+    sent_for,
+)
 from db.commands.states import TERMINAL, State
 
 PAGE = 25
@@ -21,13 +27,13 @@ ENDED_WELL = State.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class CommandLine:
     """A command in a list."""
 
     id: str
     kind: str
     state: str
-    holds: str  # good, bad or open: the colour of its state
+    tone: str  # good, bad or open: the colour of its state
     gist: str
     reason: str
     signer: str
@@ -39,19 +45,19 @@ class Row:
 class CommandPage:
     """A page of commands, what was asked for, and where the next one begins."""
 
-    rows: list[Row]
+    rows: list[CommandLine]
     state: str
     states: list[str]
     next: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HistoryLine:
     """One line of a command's history."""
 
     at: str
     state: str
-    holds: str
+    tone: str
     details: list[tuple[str, str]]
 
 
@@ -59,14 +65,14 @@ class Step:
 class CommandView:
     """A command with all there is to know about it."""
 
-    row: Row
+    row: CommandLine
     arguments: list[tuple[str, str]]
-    ran: str  # what became of a call sent after the end
+    late_outcome: str  # what became of a call sent after the end
     transaction: str
     height: str
-    steps: list[Step]
-    sent: list[Sent]
-    standing: Standing | None
+    steps: list[HistoryLine]
+    sent: list[SentTransaction]
+    blocker: Blocker | None
     releasable: bool
     cancellable: bool
 
@@ -77,7 +83,7 @@ class SignerView:
 
     health: SignerHealth
     oldest: str
-    holds: str
+    tone: str
     balance: str | None  # None: the node does not answer
 
 
@@ -111,7 +117,7 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
             find(connection, command_id),
             events_after(connection, command_id),
             sent_for(connection, command_id),
-            standing(connection, command_id),
+            blocker_of(connection, command_id),
         ),
     )
     if row is None:
@@ -119,12 +125,12 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
     return CommandView(
         row=_row(row, gate.now()),
         arguments=[(name, _text(value)) for name, value in row.arguments.items()],
-        ran=row.ran,
+        late_outcome=row.late_outcome,
         transaction="" if row.transaction is None else f"0x{row.transaction.hex()}",
         height="" if row.height is None else str(row.height),
         steps=[_step(each) for each in events],
         sent=sent,
-        standing=why,
+        blocker=why,
         releasable=row.state is State.HELD,
         cancellable=row.state not in TERMINAL,
     )
@@ -140,21 +146,23 @@ def signers(gate: Gate) -> list[SignerView]:
         SignerView(
             health=each,
             oldest=span(each.oldest_open_seconds) if each.open_slots else "",
-            holds="bad" if each.paused else "open" if each.reason else "good",
+            tone="bad" if each.paused else "open" if each.reason else "good",
             balance=_balance(gate, each),
         )
         for each in found
     ]
-    return sorted(views, key=lambda view: ("bad", "open", "good").index(view.holds))
+    return sorted(views, key=lambda view: ("bad", "open", "good").index(view.tone))
 
 
 def _balance(gate: Gate, signer: SignerHealth) -> str | None:
     """Return a signer's balance as a text; None while no node tells it."""
-    intake = gate.service.intake
-    if intake is None:
+    command_service = gate.service.command_service
+    if command_service is None:
         return None
     try:
-        wei = intake.lane_of(signer.source).balance(bytes.fromhex(signer.address[2:]))
+        wei = command_service.lane_of(signer.source).balance(
+            bytes.fromhex(signer.address[2:])
+        )
     except (NodeAway, NoLane):
         return None
     whole, rest = divmod(wei, 10**18)
@@ -169,12 +177,12 @@ def span(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-def _row(row: CommandRow, now: datetime) -> Row:
-    return Row(
+def _row(row: CommandRow, now: datetime) -> CommandLine:
+    return CommandLine(
         id=str(row.id),
         kind=row.kind,
         state=row.state,
-        holds=_mood(row.state),
+        tone=_tone(row.state),
         gist=" ".join(f"{name}={_text(v)}" for name, v in row.arguments.items()),
         reason=row.reason,
         signer=row.signer or ("a wallet" if row.sender else "the journal"),
@@ -183,16 +191,16 @@ def _row(row: CommandRow, now: datetime) -> Row:
     )
 
 
-def _step(event: Event) -> Step:
-    return Step(
+def _step(event: CommandEvent) -> HistoryLine:
+    return HistoryLine(
         at=f"{event.at:%Y-%m-%d %H:%M:%S}",
         state=event.state,
-        holds=_mood(event.state),
+        tone=_tone(event.state),
         details=[(name, _text(value)) for name, value in event.details.items()],
     )
 
 
-def _mood(state: State) -> str:
+def _tone(state: State) -> str:
     if state is ENDED_WELL:
         return "good"
     return "bad" if state in TERMINAL or state is State.HELD else "open"

@@ -16,7 +16,7 @@ Clock = Callable[[], datetime]
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class SigningPolicy:
     """The policy of a signer: when it sends again, and what it pays; prices in wei.
 
     A call that nodes refuse `refusals_most` times in a row is told as what is in the
@@ -50,7 +50,7 @@ class SignerContext:
     engine: Engine
     signer: Signer
     node: Node
-    policy: Policy
+    policy: SigningPolicy
     clock: Clock
 
 

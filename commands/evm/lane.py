@@ -14,7 +14,7 @@ from commands.evm.fees import with_margin
 from commands.evm.node import Node, NoMoney, Reverted
 from commands.evm.raw import read_raw
 from commands.lane import NoContract, NoSigner
-from commands.submit import Intake, Submission
+from commands.submit import CommandService, Submission
 from db.commands.accept import CommandRow, Request
 from db.commands.signers import find_signer
 from db.coverage import Stream
@@ -104,27 +104,29 @@ class EvmLane:
         """Return what an account has, in wei; raises NodeAway."""
         return self.node.balance(address)
 
-    def unsigned(self, intake: Intake, row: CommandRow) -> dict[str, Any]:
+    def unsigned(self, service: CommandService, row: CommandRow) -> dict[str, Any]:
         """Return the transaction that a wallet is to sign; raises NodeAway."""
-        return wallets.unsigned(intake, self, row).as_json()
+        return wallets.unsigned(service, self, row).as_json()
 
-    def relay_signed(self, intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
+    def relay_signed(
+        self, service: CommandService, row: CommandRow, raw: bytes
+    ) -> CommandRow:
         """Keep and send what a wallet signed for a command."""
-        return wallets.relay_signed(intake, self, row, raw)
+        return wallets.relay_signed(service, self, row, raw)
 
     def is_for(self, raw: bytes) -> bool:
         """Whether a signed transaction is for this chain; raises BadTransaction."""
         return read_raw(raw).chain_id == self.chain_id
 
     def relay_any(
-        self, intake: Intake, raw: bytes, asked: Submission
+        self, service: CommandService, raw: bytes, asked: Submission
     ) -> tuple[CommandRow, bool]:
         """Keep and send any signed call of a contract that is followed."""
-        return wallets.relay_any(intake, self, raw, asked)
+        return wallets.relay_any(service, self, raw, asked)
 
-    def work_wallets(self, intake: Intake) -> Iterator[str]:
+    def work_wallets(self, service: CommandService) -> Iterator[str]:
         """Settle the commands of wallets, and send them again."""
-        return wallets.work_wallets(intake, self)
+        return wallets.work_wallets(service, self)
 
     def _target(self, call: EvmCallSpec, arguments: Mapping[str, Any]) -> bytes:
         if call.at is not None:

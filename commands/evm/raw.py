@@ -11,9 +11,9 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from commands.errors import BadTransaction
+from commands.lane import SIGNED_BYTES_MAX
 from db.bounded import load_rlp
 
-SIGNED_BYTES_MAX = 128 * 1024  # what nodes take (go-ethereum's txMaxSize)
 # A transaction is a list; in it the access list; in that its entries; in one the keys.
 RLP_DEPTH_MAX = 4
 _LEGACY_FIELDS, _ACCESS_LIST_FIELDS, _DYNAMIC_FEE_FIELDS = 9, 11, 12

@@ -29,7 +29,7 @@ class Payload:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedBytes:
     """The bytes to broadcast and their hash."""
 
     raw: bytes
@@ -57,7 +57,7 @@ class Signer(Protocol):
         """The nonce after the last that it remembers to have signed; 0: none."""
         ...
 
-    def sign(self, payload: Payload) -> Signed:
+    def sign(self, payload: Payload) -> SignedBytes:
         """Sign; raises SigningRefused when it will not, SigningHeld when not now."""
         ...
 
@@ -77,7 +77,7 @@ class LocalSigner:
         """A key alone has no memory."""
         return 0
 
-    def sign(self, payload: Payload) -> Signed:
+    def sign(self, payload: Payload) -> SignedBytes:
         """Sign whatever it is given; only the guard (`signing.guard`) refuses."""
         fees: dict[str, Any] = {"gasPrice": payload.gas_price}
         if payload.priority_fee is not None:
@@ -96,7 +96,7 @@ class LocalSigner:
             **fees,
         }
         signed = _accounts().sign_transaction(content, self._key)
-        return Signed(bytes(signed.raw_transaction), bytes(signed.hash))
+        return SignedBytes(bytes(signed.raw_transaction), bytes(signed.hash))
 
 
 def _accounts() -> Any:

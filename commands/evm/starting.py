@@ -90,7 +90,7 @@ def weigh(
         )
     for name, count in far.items():
         log.warning(
-            "nonce_doubted signer=%s node=%s count=%s", signer.name, name, count
+            "nonce_not_trusted signer=%s node=%s count=%s", signer.name, name, count
         )
     floor = max([least, *told, *([memory] if memory <= near else [])])
     if doubt:

@@ -18,11 +18,12 @@ from sqlalchemy import Connection
 from commands.errors import BadTransaction, NodeAway
 from commands.evm.raw import RawTransaction, read_raw
 from commands.evm.reasons import why_failed
-from commands.submit import Intake, Submission, new_id
+from commands.submit import CommandService, Submission, new_id
 from db import sources
 from db.commands.accept import CommandRow, Request, accept, known
 from db.commands.evm.failures import failed_of_wallet
 from db.commands.evm.tags import command_id_of
+from db.commands.evm.unprocessed import mark_processed, unprocessed
 from db.commands.evm.wallets import (
     bound_nonce,
     note_relayed,
@@ -32,8 +33,8 @@ from db.commands.evm.wallets import (
     to_relay_again,
     unsettled,
 )
-from db.commands.evm.watching import RELAY, examined, news, watch_no_more
 from db.commands.states import State
+from db.commands.watching import RELAY, watch_no_more
 
 if TYPE_CHECKING:
     from commands.evm.lane import EvmLane
@@ -70,13 +71,13 @@ class Unsigned:
         }
 
 
-def unsigned(intake: Intake, lane: "EvmLane", row: CommandRow) -> Unsigned:
+def unsigned(service: CommandService, lane: "EvmLane", row: CommandRow) -> Unsigned:
     """Return what the wallet of a command is to sign now; raises NodeAway.
 
     Where it was signed before and may still run, with the same nonce: as replacement.
     """
     assert row.sender is not None
-    with intake.engine.connect() as connection:
+    with service.engine.connect() as connection:
         final = sources.by_id(connection, row.source).final
         nonce = bound_nonce(connection, row.id, final)
     return Unsigned(
@@ -92,12 +93,12 @@ def unsigned(intake: Intake, lane: "EvmLane", row: CommandRow) -> Unsigned:
 
 
 def relay_signed(
-    intake: Intake, lane: "EvmLane", row: CommandRow, raw: bytes
+    service: CommandService, lane: "EvmLane", row: CommandRow, raw: bytes
 ) -> CommandRow:
     """Keep and send what the wallet signed for a command.
 
     Raises BadTransaction unless it is exactly what was asked for, AlreadyEnded, and
-    OtherNonce while it may still run with a nonce that was signed before.
+    NonceConflict while it may still run with a nonce that was signed before.
     """
     signed = read_raw(raw)
     wrong = [
@@ -117,16 +118,16 @@ def relay_signed(
             "the command as it is; only nonce, gas and prices are yours to choose."
         )
     if row.transaction != signed.hash:
-        _check_nonce(intake, lane, signed, row)
-    with intake.engine.begin() as connection:
-        row = _keep(intake, lane, connection, row, signed)
+        _check_nonce(service, lane, signed, row)
+    with service.engine.begin() as connection:
+        row = _keep(service, lane, connection, row, signed)
     if row.state is State.SIGNED:
-        _send(intake, lane, signed.hash, signed.raw)
+        _send(service, lane, signed.hash, signed.raw)
     return row
 
 
 def relay_any(
-    intake: Intake, lane: "EvmLane", raw: bytes, asked: Submission
+    service: CommandService, lane: "EvmLane", raw: bytes, asked: Submission
 ) -> tuple[CommandRow, bool]:
     """Keep and send any signed call of a contract that is followed.
 
@@ -135,7 +136,7 @@ def relay_any(
     whether the nonce was used before.
     """
     signed = read_raw(raw)
-    _check_relayable(intake, lane, signed)
+    _check_relayable(service, lane, signed)
     request = Request(
         tenant=asked.actor.tenant,
         idempotency_key=asked.idempotency_key,
@@ -148,31 +149,33 @@ def relay_any(
         value=signed.value,
         gas_limit=signed.gas,
         asked_by=asked.actor.name,
-        valid_until=intake.clock() + intake.terms.valid,
+        valid_until=service.clock() + service.terms.valid,
     )
-    with intake.engine.connect() as connection:
+    with service.engine.connect() as connection:
         before = known(connection, request)
         before = before or relayed_before(connection, request.tenant, signed.hash)
     if before is not None:
         return before, False
     following = lane.node.nonce(signed.sender)
-    with intake.engine.begin() as connection:
+    with service.engine.begin() as connection:
         before = relayed_before(connection, request.tenant, signed.hash)
         if before is not None:
             return before, False
         if signed.nonce < following:
             raise _used(signed, following)
-        intake.check_room(connection, request)
-        row, fresh = accept(connection, request, intake.clock(), command_id=new_id())
+        service.check_room(connection, request)
+        row, fresh = accept(connection, request, service.clock(), command_id=new_id())
         if fresh:
-            row = _keep(intake, lane, connection, row, signed)
-            intake.note_accepted(connection, asked.actor, row)
+            row = _keep(service, lane, connection, row, signed)
+            service.note_accepted(connection, asked.actor, row)
     if fresh:
-        _send(intake, lane, signed.hash, signed.raw)
+        _send(service, lane, signed.hash, signed.raw)
     return row, fresh
 
 
-def _check_relayable(intake: Intake, lane: "EvmLane", signed: RawTransaction) -> None:
+def _check_relayable(
+    service: CommandService, lane: "EvmLane", signed: RawTransaction
+) -> None:
     """Raise BadTransaction for what is not relayed on this chain."""
     if signed.chain_id != lane.chain_id:
         raise BadTransaction(
@@ -182,57 +185,59 @@ def _check_relayable(intake: Intake, lane: "EvmLane", signed: RawTransaction) ->
         raise BadTransaction(
             "it carries the id of a command: send it to that command's /signed"
         )
-    if not _is_known(intake, lane, signed.to):
+    if not _is_known(service, lane, signed.to):
         raise BadTransaction(
             f"0x{signed.to.hex()} is not a contract that is followed: only calls of "
             "those are relayed"
         )
 
 
-def work_wallets(intake: Intake, lane: "EvmLane") -> Iterator[str]:
+def work_wallets(service: CommandService, lane: "EvmLane") -> Iterator[str]:
     """One pass over the commands of wallets: settle them, and send again.
 
     What carries the id of a command that has ended is told beside its state.
     """
-    with intake.engine.connect() as connection:
+    with service.engine.connect() as connection:
         final = sources.by_id(connection, lane.source).final
-        waiting = unsettled(connection, lane.source, intake.clock())
+        waiting = unsettled(connection, lane.source, service.clock())
     for command_id in waiting:
-        _settle(intake, lane, command_id, final)
+        _settle(service, lane, command_id, final)
         yield "settled"
-    with intake.engine.connect() as connection:
-        found = news(connection, lane.source, final)
+    with service.engine.connect() as connection:
+        found = unprocessed(connection, lane.source, final)
     for position, command_id in found.commands:
-        _settle(intake, lane, command_id, final)
-        with intake.engine.begin() as connection:
-            examined(connection, lane.source, [position])
-        yield "examined"
-    with intake.engine.begin() as connection:
+        _settle(service, lane, command_id, final)
+        with service.engine.begin() as connection:
+            mark_processed(connection, lane.source, [position])
+        yield "processed"
+    with service.engine.begin() as connection:
         if found.others:
-            examined(connection, lane.source, found.others)
-        before = intake.clock() - intake.terms.afterwards
+            mark_processed(connection, lane.source, found.others)
+        before = service.clock() - service.terms.afterwards
         watch_no_more(connection, lane.source, before)
-    with intake.engine.connect() as connection:
-        due = to_relay_again(connection, lane.source, intake.clock() - SEND_AGAIN)
+    with service.engine.connect() as connection:
+        due = to_relay_again(connection, lane.source, service.clock() - SEND_AGAIN)
     for hash_, raw in due:
-        if not _send(intake, lane, hash_, raw):
+        if not _send(service, lane, hash_, raw):
             return  # the node is away: it would be the same with each
         yield "sent"
 
 
-def _settle(intake: Intake, lane: "EvmLane", command_id: uuid.UUID, final: int) -> None:
+def _settle(
+    service: CommandService, lane: "EvmLane", command_id: uuid.UUID, final: int
+) -> None:
     """Bring a command up to date, with the reason if its call reverted."""
-    with intake.engine.connect() as connection:
+    with service.engine.connect() as connection:
         failed = failed_of_wallet(connection, command_id, final)
     why = "" if failed is None else why_failed(lane.node, failed)
-    with intake.engine.begin() as connection:
+    with service.engine.begin() as connection:
         settle_wallet_command(
-            connection, command_id, final=final, now=intake.clock(), why=why
+            connection, command_id, final=final, now=service.clock(), why=why
         )
 
 
 def _keep(
-    intake: Intake,
+    service: CommandService,
     lane: "EvmLane",
     connection: Connection,
     row: CommandRow,
@@ -240,11 +245,11 @@ def _keep(
 ) -> CommandRow:
     return store_relay(
         connection, row.id,
-        raw=signed.raw, hash_=signed.hash, nonce=signed.nonce, now=intake.clock(),
+        raw=signed.raw, hash_=signed.hash, nonce=signed.nonce, now=service.clock(),
     )  # fmt: skip
 
 
-def _send(intake: Intake, lane: "EvmLane", hash_: bytes, raw: bytes) -> bool:
+def _send(service: CommandService, lane: "EvmLane", hash_: bytes, raw: bytes) -> bool:
     """Hand bytes on and note what was said; whether anybody was there."""
     there = True
     try:
@@ -252,13 +257,13 @@ def _send(intake: Intake, lane: "EvmLane", hash_: bytes, raw: bytes) -> bool:
     except NodeAway as error:
         there, answer = False, str(error)
         log.warning("relay_not_sent hash=0x%s cause=%s", hash_.hex(), error)
-    with intake.engine.begin() as connection:
-        note_relayed(connection, hash_, answer, intake.clock())
+    with service.engine.begin() as connection:
+        note_relayed(connection, hash_, answer, service.clock())
     return there
 
 
 def _check_nonce(
-    intake: Intake, lane: "EvmLane", signed: RawTransaction, row: CommandRow
+    service: CommandService, lane: "EvmLane", signed: RawTransaction, row: CommandRow
 ) -> None:
     """Raise BadTransaction where the nonce was used before the command was there.
 
@@ -280,10 +285,10 @@ def _used(signed: RawTransaction, following: int) -> BadTransaction:
     )
 
 
-def _is_known(intake: Intake, lane: "EvmLane", address: bytes) -> bool:
+def _is_known(service: CommandService, lane: "EvmLane", address: bytes) -> bool:
     if address in lane.addresses.values():
         return True
-    with intake.engine.connect() as connection:
+    with service.engine.connect() as connection:
         return sources.is_child(connection, lane.source, address)
 
 

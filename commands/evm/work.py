@@ -15,20 +15,20 @@ from dataclasses import dataclass
 
 from commands.errors import (
     NodeAway,
+    NodeOfOtherChain,
     Refused,
     SigningHeld,
     SigningRefused,
-    WrongChain,
 )
 from commands.evm.context import (
-    Policy,
     SignerContext,
+    SigningPolicy,
     payload,
 )
 from commands.evm.fees import Fees, asks_more, offer, suggested, with_margin
 from commands.evm.node import Answer
 from commands.evm.reasons import why_failed
-from commands.evm.signers import Signed
+from commands.evm.signers import SignedBytes
 from commands.evm.taking import look_at_held, take
 from commands.holds import HoldReasons
 from db.commands.accept import CommandRow
@@ -52,7 +52,7 @@ from db.commands.evm.slots import (
 from db.commands.signers import set_hold
 from db.commands.states import Closing, Hold
 
-__all__ = ["Policy", "SignerContext", "work", "work_once"]
+__all__ = ["SignerContext", "SigningPolicy", "work", "work_once"]
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +193,7 @@ def _fees(context: SignerContext, task: Task, holds: HoldReasons) -> Fees | None
     ceiling = context.policy.ceiling
     try:
         wanted = suggested(context.node, ceiling)
-    except WrongChain as error:
+    except NodeOfOtherChain as error:
         holds.complain(Hold.OTHER_CHAIN, str(error))
         return None
     except NodeAway as error:
@@ -231,7 +231,7 @@ def _gas(context: SignerContext, task: Task) -> int | None:
 
 def _sign(
     context: SignerContext, task: Task, fees: Fees, gas: int | None, holds: HoldReasons
-) -> Signed | None:
+) -> SignedBytes | None:
     """Ask for a signature; a call that is refused gives its nonce up."""
     call = task.owner if task.purpose == "call" else None
     name, nonce = task.slot.signer, task.slot.nonce
@@ -282,7 +282,7 @@ def _send(
             )
     except NodeAway as error:
         answer = Answer(str(error))
-        if isinstance(error, WrongChain):
+        if isinstance(error, NodeOfOtherChain):
             holds.complain(Hold.OTHER_CHAIN, str(error))
     yield "sent"
     now = context.clock()
@@ -315,5 +315,5 @@ def _remember(
     elif view.hold and (holds.accepted or not view.in_flight):
         with context.engine.begin() as connection:
             set_hold(connection, name, Hold.NO)
-        log.info("signer_goes_on signer=%s", name)
+        log.info("signer_resumed signer=%s", name)
         yield "taken off hold"

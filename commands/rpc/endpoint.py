@@ -38,7 +38,7 @@ class BadUrl(CommandError):
 
 
 @dataclass(frozen=True, slots=True)
-class RpcError:
+class NodeError:
     """The JSON-RPC error of a node.
 
     `data` is what an EVM call reverted with, `details` whatever the node put there.
@@ -80,7 +80,7 @@ class Asked(Protocol):
         ...
 
 
-class Endpoint:
+class NodeEndpoint:
     """One node: what it is asked, and what it answers."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -244,12 +244,12 @@ class Endpoint:
         error = response.get("error")
         return response.get("result") if error is None else self._error(error)
 
-    def _error(self, error: Any) -> RpcError:
+    def _error(self, error: Any) -> NodeError:
         """The error of a response, whatever its form."""
         said = error if isinstance(error, dict) else {"message": error}
         code, message = said.get("code"), said.get("message")
         words = self.hide("" if message is None else message)
-        return RpcError(
+        return NodeError(
             code if isinstance(code, int) else 0,
             words or f"error {self.hide(code)}",
             data_of(said.get("data")),

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from commands.errors import CommandError, NodeAway, WrongChain
-from commands.rpc.endpoint import Asked, Question, RpcError
+from commands.errors import CommandError, NodeAway, NodeOfOtherChain
+from commands.rpc.endpoint import Asked, NodeError, Question
 
 AT_ONCE = 8
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 30.0
@@ -46,7 +46,7 @@ class Sent(Protocol):
 
 
 @dataclass(slots=True)
-class Standing:
+class NodeHealth:
     """The health of one node; it is asked in its turn again after `parked_until`."""
 
     endpoint: Asked
@@ -84,7 +84,7 @@ class Pool(ABC, Generic[A]):
         clock: Callable[[], float] = time.monotonic,
         senders: Executor | None = None,
     ) -> None:
-        self._all = [Standing(each) for each in endpoints]
+        self._all = [NodeHealth(each) for each in endpoints]
         self._indexed = indexed
         self._timeout, self._clock = timeout_seconds, clock
         self._turns = threading.BoundedSemaphore(at_once)
@@ -92,19 +92,19 @@ class Pool(ABC, Generic[A]):
         self._senders = senders or ThreadPoolExecutor(SENDERS * len(self._all), "send")
 
     @abstractmethod
-    def _identify(self, state: Standing, told: Sequence[Any], floor: int) -> None:
-        """Raise WrongChain or NodeAway unless a node's `identity` answers will do."""
+    def _identify(self, state: NodeHealth, told: Sequence[Any], floor: int) -> None:
+        """Raise NodeOfOtherChain or NodeAway unless a node is to be asked."""
 
     @abstractmethod
-    def _refusal(self, error: RpcError, state: Standing) -> Exception:
+    def _refusal(self, error: NodeError, state: NodeHealth) -> Exception:
         """Classify the error that a node answered."""
 
     @abstractmethod
-    def _sent(self, state: Standing, question: Question, asking: Asking) -> A:
+    def _sent(self, state: NodeHealth, question: Question, asking: Asking) -> A:
         """Hand bytes to one node; raises NodeAway."""
 
     def _explain(
-        self, error: Exception, state: Standing, asking: Asking
+        self, error: Exception, state: NodeHealth, asking: Asking
     ) -> Exception | None:
         """Return what is raised of a node's final word; None: ask another node."""
         return None if isinstance(error, NodeAway) else error
@@ -113,7 +113,7 @@ class Pool(ABC, Generic[A]):
         self,
         question: Question,
         read: Callable[[Any], T],
-        explain: Callable[[Exception, Standing, Asking], Exception | None]
+        explain: Callable[[Exception, NodeHealth, Asking], Exception | None]
         | None = None,
     ) -> T:
         """Return the first answer of a node that may be believed; raises NodeAway.
@@ -163,12 +163,12 @@ class Pool(ABC, Generic[A]):
         finally:
             self._turns.release()
 
-    def _in_order(self) -> list[Standing]:
+    def _in_order(self) -> list[NodeHealth]:
         """Those that are well as the settings have them, then those that failed."""
         now = self._clock()
         return sorted(self._all, key=lambda state: max(state.parked_until, now))
 
-    def _enter(self, state: Standing) -> "_Way":
+    def _enter(self, state: NodeHealth) -> "_Way":
         """Of a node that failed, one asker at a time finds out whether it is back."""
         with self._lock:
             if state.parked_until <= self._clock():
@@ -179,9 +179,9 @@ class Pool(ABC, Generic[A]):
             return _Way.PROBE
 
     def _checked(
-        self, state: Standing, questions: Sequence[Question], asking: Asking
+        self, state: NodeHealth, questions: Sequence[Question], asking: Asking
     ) -> list[Any]:
-        """Return a node's answer if it is believable; raises NodeAway, WrongChain."""
+        """Return a believable node's answer; raises NodeAway, NodeOfOtherChain."""
         label = state.endpoint.label
         if asking.deadline <= self._clock():
             raise NodeAway(f"there was no time left to ask {label}")
@@ -202,21 +202,21 @@ class Pool(ABC, Generic[A]):
         left = asking.deadline - self._clock()
         return min(max(self._timeout / len(self._all), 1.0), left)
 
-    def _failed(self, state: Standing, error: NodeAway) -> None:
+    def _failed(self, state: NodeHealth, error: NodeAway) -> None:
         with self._lock:
             if not state.failures:
-                log.warning("node_left_alone cause=%s", error)
+                log.warning("node_paused cause=%s", error)
             state.failures += 1
             pause = FIRST_PAUSE_SECONDS * 2.0 ** min(state.failures - 1, 5)
             state.parked_until = self._clock() + min(pause, LONGEST_PAUSE_SECONDS)
             state.words = str(error)
 
-    def _well(self, state: Standing) -> None:
+    def _well(self, state: NodeHealth) -> None:
         if not state.failures:
             return
         with self._lock:
             state.failures, state.parked_until, state.words = 0, 0.0, ""
-        log.info("node_is_back node=%s", state.endpoint.label)
+        log.info("node_recovered node=%s", state.endpoint.label)
 
     def _sent_to_all(self, question: Question, asking: Asking) -> A:
         now = self._clock()
@@ -245,15 +245,15 @@ class Pool(ABC, Generic[A]):
             return max(said, key=lambda each: each.rank)
         raise nobody(words)
 
-    def _has_sent(self, state: Standing, _: "Future[A]") -> None:
+    def _has_sent(self, state: NodeHealth, _: "Future[A]") -> None:
         with self._lock:
             state.sending -= 1
 
     def _read(
-        self, state: Standing, method: str, result: Any, read: Callable[[Any], T]
+        self, state: NodeHealth, method: str, result: Any, read: Callable[[Any], T]
     ) -> T:
         """A result as what it is to be; raises what an error means, or NodeAway."""
-        if isinstance(result, RpcError):
+        if isinstance(result, NodeError):
             raise self._refusal(result, state)
         try:
             return read(result)
@@ -274,7 +274,7 @@ class _Way(enum.Enum):
 def nobody(words: Sequence[CommandError]) -> NodeAway:
     """Return one error that tells the troubles of all nodes."""
     kind = NodeAway
-    if any(isinstance(each, WrongChain) for each in words):
-        kind = WrongChain
+    if any(isinstance(each, NodeOfOtherChain) for each in words):
+        kind = NodeOfOtherChain
     told = "; ".join(dict.fromkeys(str(each) for each in words))
     return kind(f"{told}. Ask again soon")

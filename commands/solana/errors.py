@@ -1,4 +1,4 @@
-"""Why a transaction fails, in the words of its program's IDL."""
+"""Explain why a transaction fails, in the words of its program's IDL."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ _UNPAID = ("AccountNotFound", "InsufficientFundsForFee", "InsufficientFundsForRe
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a transaction failed: the error's name, and a sentence about it.
+    """The name of an error, and a sentence about it.
 
     `unpaid`: the payer cannot pay, so nothing is known about the call.
     """

@@ -18,7 +18,7 @@ from commands.solana.signers import Payload, Signer
 from db.commands.solana.memory import (
     LAMPORTS,
     Decision,
-    Signature,
+    GivenSignature,
     SigningRequest,
     examine,
     remember,
@@ -31,10 +31,10 @@ COMPUTE_BUDGET = "ComputeBudget111111111111111111111111111111"
 _PRICE_TAG, _PRICE = 3, struct.Struct("<Q")  # SetComputeUnitPrice, in micro-lamports
 
 
-class SignedBefore(SigningHeld):
+class UnknownSignatures(SigningHeld):
     """Something was signed for the intent that its asker does not know of."""
 
-    def __init__(self, found: list[Signature]) -> None:
+    def __init__(self, found: list[GivenSignature]) -> None:
         self.found = found
         super().__init__(Hold.NO, f"{len(found)} signatures were given for it before")
 
@@ -81,7 +81,7 @@ class GuardedSigner:
         """The account that its signatures speak for."""
         return self.inner.address
 
-    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[Signature]:
+    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[GivenSignature]:
         """Return what was signed for an intent, without what is known to be settled."""
         with self.engine.connect() as connection:
             return signed_for(
@@ -95,9 +95,9 @@ class GuardedSigner:
             decision, before = examine(connection, request, self.rules.limits, now)
             self._raise(decision)
             if before:
-                raise SignedBefore(before)
+                raise UnknownSignatures(before)
             signature = self.inner.sign(payload)
-            made = Signature(signature, payload.slot, payload.last_valid)
+            made = GivenSignature(signature, payload.slot, payload.last_valid)
             remember(connection, request, made, now)
         return signature
 

@@ -21,7 +21,7 @@ from commands.solana.transaction import (
     unsigned,
     writable_of,
 )
-from commands.submit import Intake, Submission
+from commands.submit import CommandService, Submission
 from db.commands.accept import CommandRow, Request
 from db.commands.signers import find_signer
 from db.coverage import Stream
@@ -126,11 +126,13 @@ class SolanaLane:
         """Return what an account has, in lamports; raises NodeAway."""
         return self.node.balance(address)
 
-    def unsigned(self, intake: Intake, row: CommandRow) -> dict[str, Any]:
+    def unsigned(self, service: CommandService, row: CommandRow) -> dict[str, Any]:
         """Return the transaction that a wallet is to sign; raises NodeAway."""
         raise BadTransaction(NO_WALLETS)
 
-    def relay_signed(self, intake: Intake, row: CommandRow, raw: bytes) -> CommandRow:
+    def relay_signed(
+        self, service: CommandService, row: CommandRow, raw: bytes
+    ) -> CommandRow:
         """Keep and send what a wallet signed for a command."""
         raise BadTransaction(NO_WALLETS)
 
@@ -139,12 +141,12 @@ class SolanaLane:
         return False
 
     def relay_any(
-        self, intake: Intake, raw: bytes, asked: Submission
+        self, service: CommandService, raw: bytes, asked: Submission
     ) -> tuple[CommandRow, bool]:
         """Keep and send any signed call of a program that is followed."""
         raise BadTransaction(NO_WALLETS)
 
-    def work_wallets(self, intake: Intake) -> Iterator[str]:
+    def work_wallets(self, service: CommandService) -> Iterator[str]:
         """Settle the commands of wallets, and send them again."""
         yield from ()
 

@@ -58,7 +58,7 @@ class Finalized:
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What a transaction would do.
+    """The result of a simulation.
 
     `units` are compute units; `error` is None unless it fails, as the node has it.
     `lamports` is by how much the payer would have less, `tokens` the same by mint, of

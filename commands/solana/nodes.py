@@ -9,9 +9,9 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from commands.errors import NodeAway, WrongChain
-from commands.rpc.endpoint import Asked, Endpoint, Question, RpcError
-from commands.rpc.pool import Asking, Pool, Standing, nobody
+from commands.errors import NodeAway, NodeOfOtherChain
+from commands.rpc.endpoint import Asked, NodeEndpoint, NodeError, Question
+from commands.rpc.pool import Asking, NodeHealth, Pool, nobody
 from commands.solana.node import Answer, Blockhash, Finalized, Simulated
 from idl.base58 import from_base58, to_base58
 
@@ -48,7 +48,7 @@ class SolanaNodes(Pool[Answer]):
     @classmethod
     def at(cls, urls: Sequence[str], **options: Any) -> "SolanaNodes":
         """The nodes at these URLs."""
-        return cls([Endpoint(url) for url in urls], **options)
+        return cls([NodeEndpoint(url) for url in urls], **options)
 
     def head(self) -> int:
         """The last confirmed slot."""
@@ -123,7 +123,7 @@ class SolanaNodes(Pool[Answer]):
                     return True
         raise nobody(words)
 
-    def _identify(self, state: Standing, told: Sequence[Any], floor: int) -> None:
+    def _identify(self, state: NodeHealth, told: Sequence[Any], floor: int) -> None:
         """Refuse a node of another cluster, and one that is behind the index."""
         genesis, head = told
         label = state.endpoint.label
@@ -131,19 +131,19 @@ class SolanaNodes(Pool[Answer]):
         slot = self._read(state, "getSlot", head, _count)
         text = to_base58(is_of)
         if not text.startswith(self._reference):
-            raise WrongChain(
+            raise NodeOfOtherChain(
                 f"{label} is a node of the cluster solana:{text[:32]}, not of "
                 f"solana:{self._reference}: correct the chain's rpc"
             )
         if slot < floor:
             raise NodeAway(f"{label} is at slot {slot}, and the index at {floor}")
 
-    def _refusal(self, error: RpcError, state: Standing) -> Exception:
+    def _refusal(self, error: NodeError, state: NodeHealth) -> Exception:
         return NodeAway(f"{state.endpoint.label} says: {error.message}")
 
-    def _sent(self, state: Standing, question: Question, asking: Asking) -> Answer:
+    def _sent(self, state: NodeHealth, question: Question, asking: Asking) -> Answer:
         (result,) = self._checked(state, [question], asking)
-        if isinstance(result, RpcError):
+        if isinstance(result, NodeError):
             return Answer(result.message)
         text = self._read(state, question.method, result, _signature)
         return Answer(f"the node answered {text}", taken=True)

@@ -6,7 +6,6 @@ development (64 numbers in JSON), and an environment variable with either of bas
 those numbers.
 """
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -21,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import (
 from solders.keypair import Keypair
 
 from commands.errors import SigningRefused
-from db.commands.solana.memory import Signature
+from db.bounded import load_json
+from db.commands.solana.memory import GivenSignature
 from idl.base58 import from_base58
 
 FILE_BYTES_MAX = 1 << 16
@@ -59,15 +59,16 @@ class Signer(Protocol):
         """The account that its signatures speak for."""
         ...
 
-    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[Signature]:
+    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[GivenSignature]:
         """Return what was signed for an intent, without what is known to be settled."""
         ...
 
     def sign(self, payload: Payload) -> bytes:
         """Return the signature of a message.
 
-        Raises SigningRefused when it will not, SigningHeld when not now, SignedBefore
-        when it has signed for the intent what the caller does not know of.
+        Raises SigningRefused when it will not, SigningHeld when not now, and
+        UnknownSignatures when it has signed for the intent what the caller does not
+        know of.
         """
         ...
 
@@ -80,7 +81,7 @@ class LocalSigner:
     address: bytes
     _key: Keypair = field(repr=False)
 
-    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[Signature]:
+    def recall(self, intent: bytes, settled: frozenset[bytes]) -> list[GivenSignature]:
         """A key alone has no memory."""
         return []
 
@@ -92,9 +93,10 @@ class LocalSigner:
 def signer_from_key(name: str, key: str) -> LocalSigner:
     """A signer from a keypair as text: base58, or numbers in JSON."""
     try:
-        listed = key.strip().startswith("[")
-        raw = bytes(json.loads(key)) if listed else from_base58(key.strip(), 64)
-        return _signer(name, raw)
+        if key.strip().startswith("["):
+            numbers = load_json(key.encode(), bytes_max=FILE_BYTES_MAX)
+            return _signer(name, bytes(numbers))
+        return _signer(name, from_base58(key.strip(), KEYPAIR_BYTES))
     except (ValueError, TypeError, RecursionError):
         # The library's message may hold the key.
         raise SigningRefused(
@@ -110,10 +112,8 @@ def signer_from_file(name: str, path: Path, password: str | None) -> LocalSigner
     """
     try:
         content = path.read_bytes()
-        if len(content) > FILE_BYTES_MAX:
-            raise ValueError("too long")
         if password is None:
-            return _signer(name, bytes(json.loads(content)))
+            return _signer(name, bytes(load_json(content, bytes_max=FILE_BYTES_MAX)))
         key = load_pem_private_key(content, password.encode())
         if not isinstance(key, Ed25519PrivateKey):
             raise TypeError("another kind of key")

@@ -15,15 +15,15 @@ from datetime import timedelta
 
 from solders.instruction import Instruction
 from solders.message import to_bytes_versioned
-from solders.signature import Signature as SoldersSignature
+from solders.signature import Signature
 from solders.transaction import VersionedTransaction
 
 from commands.arguments import BadArguments
-from commands.errors import NodeAway, SigningHeld, SigningRefused, WrongChain
+from commands.errors import NodeAway, NodeOfOtherChain, SigningHeld, SigningRefused
 from commands.holds import HoldReasons
 from commands.solana.context import SignerContext
 from commands.solana.errors import explain_failure
-from commands.solana.guard import SignedBefore
+from commands.solana.guard import UnknownSignatures
 from commands.solana.node import Finalized, NoMoney, Simulated
 from commands.solana.signers import Payload
 from commands.solana.transaction import (
@@ -49,7 +49,7 @@ from db.commands.solana.attempts import (
     settled,
     waiting,
 )
-from db.commands.solana.memory import Signature
+from db.commands.solana.memory import GivenSignature
 from db.commands.solana.resolve import (
     Look,
     bury,
@@ -220,13 +220,13 @@ def _sign(
     except NoMoney as error:
         holds.complain(Hold.FUNDS, str(error))
         return
-    except WrongChain as error:
+    except NodeOfOtherChain as error:
         holds.complain(Hold.OTHER_CHAIN, str(error))
         return
     except NodeAway as error:
         log.warning("not_signed command=%s cause=%s", command.id, error)
         return
-    except SignedBefore as error:
+    except UnknownSignatures as error:
         with context.engine.begin() as connection:
             recall_attempts(connection, command.id, error.found, context.clock())
         yield "recalled"
@@ -259,7 +259,7 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
         known = settled(connection, command.id)
     intent = hashlib.sha256(f"{tenant}\0{key}".encode()).digest()
     if before := context.signer.recall(intent, known):
-        raise SignedBefore(before)
+        raise UnknownSignatures(before)
     instruction = Instruction.from_bytes(command.data)
     writable = writable_of(instruction, payer)
     draft = compile_message(instruction, payer, NOTHING_HASH, Budget(UNITS_MAX, 1))
@@ -286,10 +286,8 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
         tokens=tuple(sorted(simulated.tokens.items())),
     )
     signature = context.signer.sign(payload)
-    whole = VersionedTransaction.populate(
-        message, [SoldersSignature.from_bytes(signature)]
-    )
-    found = Signature(signature, recent.slot, recent.last_valid)
+    whole = VersionedTransaction.populate(message, [Signature.from_bytes(signature)])
+    found = GivenSignature(signature, recent.slot, recent.last_valid)
     return SignedTransaction(bytes(whole), found, budget.fee(1))
 
 
@@ -324,7 +322,7 @@ def _send(
             holds.complain(answer.hold, f"the node says: {text[:200]}")
     except NodeAway as error:
         text = str(error)
-        if isinstance(error, WrongChain):
+        if isinstance(error, NodeOfOtherChain):
             holds.complain(Hold.OTHER_CHAIN, text)
     yield "sent"
     now = context.clock()

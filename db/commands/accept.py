@@ -17,16 +17,15 @@ from sqlalchemy import (
     insert,
     select,
     text,
-    update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
-from db.commands.evm.watching import watch_on
-from db.commands.states import TERMINAL, Closing, State, check_move
-from db.control import command, command_event, slot
+from db.commands.errors import KeyReused
+from db.commands.states import TERMINAL, State, check_move
+from db.commands.watching import watch_on
+from db.control import command, command_event
 from db.engine import sqlstate
-from db.errors import DatabaseError
 from db.journal.append import CALL, OtherDeclarations
 
 _FIND = select(command).where(command.c.id == bindparam("of_id"))
@@ -100,14 +99,6 @@ _MOVE = (
 )
 
 
-class KeyReused(DatabaseError):
-    """The idempotency key was used for another request."""
-
-
-class NotCancellable(DatabaseError):
-    """Only the wallet that signed can take it back."""
-
-
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that was checked and encoded; amounts in wei.
@@ -166,7 +157,7 @@ class CommandRow:
     asked_by: str
     cause: str
     seen_from: int
-    ran: str
+    late_outcome: str
 
 
 def accept(
@@ -248,57 +239,6 @@ def history(connection: Connection, command_id: uuid.UUID) -> list[dict[str, Any
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> CommandRow:
-    """Ask for an end: at once before a nonce is taken, else by a cancel transaction.
-
-    A command whose call is mined first succeeds all the same. Raises NotCancellable
-    for what a client's wallet has signed.
-    """
-    # The slot is locked before its command, as by everything that has a slot in hand.
-    connection.execute(
-        select(slot.c.nonce)
-        .where(slot.c.command == command_id, slot.c.open)
-        .with_for_update()
-    )
-    row = lock(connection, command_id)
-    if row.state in TERMINAL:
-        return row
-    reason = "cancelled by request"
-    if row.sender is not None:
-        reason += ": its wallet can still send it, which is shown here"
-    if row.state in (State.ACCEPTED, State.HELD):
-        return move(connection, row, State.CANCELLED, now, reason=reason)
-    if row.sender is not None:
-        raise NotCancellable(
-            f"command {row.id} is signed by the wallet 0x{row.sender.hex()}: only that "
-            "wallet can use its nonce for something else, where its node lets it"
-        )
-    asked = "its cancel was asked for: the chain will show whether it was in time"
-    return close(connection, row, now, Closing.CANCEL, asked)
-
-
-def close(
-    connection: Connection,
-    row: CommandRow,
-    now: datetime,
-    closing: Closing,
-    reason: str,
-) -> CommandRow:
-    """Have the nonce of a locked command used by a transaction that does nothing."""
-    connection.execute(
-        update(slot)
-        .where(
-            slot.c.command == row.id,
-            slot.c.open,
-            slot.c.closing.in_(("", Closing.REFUSED)),
-        )
-        .values(closing=closing, next_action_at=now)
-    )
-    if row.state in (State.INCLUDED, State.CLOSING):
-        return row
-    return move(connection, row, State.CLOSING, now, reason=reason)
-
-
 def lock(connection: Connection, command_id: uuid.UUID) -> CommandRow:
     """The command, locked until commit."""
     return as_row(connection.execute(_LOCK, {"of_id": command_id}).one())
@@ -373,7 +313,7 @@ def as_row(row: Any) -> CommandRow:
         asked_by=row.asked_by,
         cause=row.cause,
         seen_from=row.seen_from,
-        ran=row.ran,
+        late_outcome=row.late_outcome,
     )
 
 

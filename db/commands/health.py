@@ -63,7 +63,7 @@ class SignerHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Blocker:
     """The reason why a command is not done, and what a person may do about it."""
 
     reason: str
@@ -86,15 +86,15 @@ def signer_health(connection: Connection, now: datetime) -> list[SignerHealth]:
     return found
 
 
-def standing(connection: Connection, command_id: uuid.UUID) -> Standing | None:
+def blocker_of(connection: Connection, command_id: uuid.UUID) -> Blocker | None:
     """Return why a command is not done; None when it is done, or unknown."""
     row = find(connection, command_id)
     if row is None or row.state in TERMINAL:
         return None
     if row.state is State.HELD:
-        return Standing(row.reason, f"run `chainfold command release {command_id}`")
+        return Blocker(row.reason, f"run `chainfold command release {command_id}`")
     if row.state is State.INCLUDED:
-        return Standing("its block is not final yet", "wait")
+        return Blocker("its block is not final yet", "wait")
     if row.sender is not None:
         return _of_wallet(row)
     signer = connection.execute(
@@ -106,21 +106,21 @@ def standing(connection: Connection, command_id: uuid.UUID) -> Standing | None:
     ).first()
     if signer is not None and (signer.paused or signer.hold):
         hold = Hold(signer.hold)
-        return Standing(*_why(signer.paused, signer.reason, hold, signer.hold_reason))
+        return Blocker(*_why(signer.paused, signer.reason, hold, signer.hold_reason))
     reason = {
         State.ACCEPTED: "it waits for its turn",
         State.CLOSING: row.reason or "its nonce is being used up",
     }.get(row.state, "it was handed to a node, and no indexed block has it yet")
-    return Standing(reason, "wait, or see that `chainfold work` and `index` run")
+    return Blocker(reason, "wait, or see that `chainfold work` and `index` run")
 
 
-def _of_wallet(row: CommandRow) -> Standing:
+def _of_wallet(row: CommandRow) -> Blocker:
     if row.state is State.ACCEPTED:
-        return Standing(
+        return Blocker(
             row.reason or "its wallet has not signed it",
             "have the wallet sign it, or cancel it",
         )
-    return Standing(
+    return Blocker(
         "its wallet signed it, and no indexed block has it yet",
         "wait; where the chain's nodes let a wallet replace what they hold (Polygon "
         "Edge up to 0.9 does not), sign it again with its nonce and a higher price",

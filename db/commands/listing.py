@@ -14,7 +14,7 @@ from db.control import attempt, command, command_event, relay, slot
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class CommandEvent:
     """One line of a command's history; `id` grows with time."""
 
     id: int
@@ -24,7 +24,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
+class SentTransaction:
     """One signed transaction for a command, and what the node said of it."""
 
     hash: bytes
@@ -56,8 +56,10 @@ def count_commands(connection: Connection) -> list[CommandCount]:
 
 
 def count_ran(connection: Connection) -> int:
-    """Count the commands that ran although they had ended without success."""
-    query = select(func.count()).select_from(command).where(command.c.ran != "")
+    """Count the commands that were executed after they had ended without success."""
+    query = (
+        select(func.count()).select_from(command).where(command.c.late_outcome != "")
+    )
     return int(connection.execute(query).scalar_one())
 
 
@@ -88,7 +90,7 @@ def list_commands(
 
 def events_after(
     connection: Connection, command_id: uuid.UUID, after: int = 0
-) -> list[Event]:
+) -> list[CommandEvent]:
     """A command's history after one of its events, in order."""
     query = (
         select(command_event)
@@ -96,12 +98,12 @@ def events_after(
         .order_by(command_event.c.id)
     )
     return [
-        Event(row.id, row.at, State(row.state), row.details)
+        CommandEvent(row.id, row.at, State(row.state), row.details)
         for row in connection.execute(query)
     ]
 
 
-def sent_for(connection: Connection, command_id: uuid.UUID) -> list[Sent]:
+def sent_for(connection: Connection, command_id: uuid.UUID) -> list[SentTransaction]:
     """Every transaction that was signed for a command, in order."""
     ours = (
         select(
@@ -121,11 +123,11 @@ def sent_for(connection: Connection, command_id: uuid.UUID) -> list[Sent]:
         .order_by(relay.c.relayed_at)
     )
     found = [
-        Sent(bytes(h), purpose, at, int(price), count, answer)
+        SentTransaction(bytes(h), purpose, at, int(price), count, answer)
         for h, purpose, at, price, count, answer in connection.execute(ours)
     ]
     found += [
-        Sent(bytes(h), "call", at, None, count, answer)
+        SentTransaction(bytes(h), "call", at, None, count, answer)
         for h, at, count, answer in connection.execute(theirs)
     ]
     return found

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, select
 
+from db.commands.errors import TooManyWaiting
 from db.commands.states import State
 from db.control import command
-from db.errors import DatabaseError
 
 MOST_WAITING = 10_000
 NEAR = 1_000  # from here to the limit each new command is counted for
@@ -23,10 +23,6 @@ _WAITING = select(func.count()).select_from(
     .limit(bindparam("most"))
     .subquery()
 )
-
-
-class TooManyWaiting(DatabaseError):
-    """More commands wait for a signer, a wallet or an account than may."""
 
 
 @dataclass(slots=True)

@@ -38,7 +38,7 @@ class Hold(enum.StrEnum):
     CEILING = "ceiling"
     STOPPED = "stopped"
     REFUSED = "refused"
-    SIGNER_AWAY = "signer-away"
+    SIGNER_UNAVAILABLE = "signer-unavailable"
     POOL = "pool"
     UNWANTED = "unwanted"
     OTHER_CHAIN = "other-chain"
@@ -52,7 +52,7 @@ REMEDIES: dict[Hold, str] = {
     Hold.CEILING: "raise gas_price_max of the signer, or wait for a lower price",
     Hold.STOPPED: "run `chainfold sign resume`",
     Hold.REFUSED: "correct the signer's rules under [signers.<name>]",
-    Hold.SIGNER_AWAY: "see to the signing process: `chainfold sign serve`",
+    Hold.SIGNER_UNAVAILABLE: "check the signing process: `chainfold sign serve`",
     Hold.POOL: "wait: the node has no room for more transactions",
     Hold.UNWANTED: (
         "correct what the node names, or give the nonce up: "

@@ -48,8 +48,8 @@ signer = Table(
 
 # What somebody asked for, once; `next_action_at` is when the sweeper looks at it. A
 # `signer` of ours sends it, or the wallet `sender`, whose transactions are read from
-# the block `seen_from` on; one without either is recorded in the journal alone. `ran`
-# is what became of a call that its wallet sent although the command had ended.
+# the block `seen_from` on; one without either is recorded in the journal alone.
+# `late_outcome` is what became of a call that its wallet sent after the command's end.
 command = Table(
     "command",
     metadata,
@@ -77,7 +77,7 @@ command = Table(
     Column("seen_from", BigInteger, nullable=False, server_default="0"),
     Column("asked_by", Text, nullable=False, server_default=""),
     Column("cause", Text, nullable=False, server_default=""),
-    Column("ran", Text, nullable=False, server_default=""),
+    Column("late_outcome", Text, nullable=False, server_default=""),
     UniqueConstraint("tenant", "idempotency_key"),
 )
 Index(
@@ -104,7 +104,9 @@ Index(
     postgresql_where=command.c.sender.is_not(None)
     & command.c.next_action_at.is_not(None),
 )
-Index("command_ran", command.c.id, postgresql_where=command.c.ran != "")
+Index(
+    "command_late_outcome", command.c.id, postgresql_where=command.c.late_outcome != ""
+)
 Index("command_by_tenant", command.c.tenant, command.c.id)
 Index("command_by_state", command.c.state, command.c.kind, command.c.id)
 Index(

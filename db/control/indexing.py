@@ -124,7 +124,7 @@ lease = Table(
     Column("process", Text, nullable=False, server_default=""),
 )
 
-# The one process that follows a chain; `token` fences off one that lost its place.
+# The one process that follows a chain; `token` fences off one that lost its lease.
 follower = Table(
     "follower",
     metadata,
@@ -174,7 +174,7 @@ undecodable_log = Table(
     PrimaryKeyConstraint("source", "position"),
 )
 
-# Transactions of watched senders, by which commands are resolved. `examined`: whether
+# Transactions of watched senders, by which commands are resolved. `processed`: whether
 # a final one that carries a command's id was compared with that command.
 sender_transaction = Table(
     "sender_transaction",
@@ -191,17 +191,17 @@ sender_transaction = Table(
     Column("succeeded", Boolean, nullable=False),
     Column("gas_used", BigInteger, nullable=False),
     Column("revert_data", LargeBinary),
-    Column("examined", Boolean, nullable=False, server_default="false"),
+    Column("processed", Boolean, nullable=False, server_default="false"),
     PrimaryKeyConstraint("source", "position"),
     Index("sender_transaction_by_hash", "hash"),
     Index("sender_transaction_by_nonce", "source", "sender", "nonce"),
     # Next to nothing is in it: what ends with the marker of `db.commands.evm.tags`.
     Index(
-        "sender_transaction_unexamined",
+        "sender_transaction_unprocessed",
         "source",
         "position",
         postgresql_where=text(
-            "NOT examined"
+            "NOT processed"
             " AND right(encode(data, 'hex'), 32) = 'c4a1f01d80218021c4a1f01d80218021'"
         ),
     ),

@@ -22,7 +22,7 @@ makes many, `value=` the field with the wei to send. Parameters whose names Pyth
 `signer` is a name in the settings, or `CALLER`: the client's own wallet signs. `proof`
 is the event that shows that it was done. `role` is who may ask, one or several. `rules`
 are generators of refusals (`db.declare.rules`). `once_per` names the fields that make a
-reaction's wish the same.
+reaction's request the same.
 
 `route` is its path in the API besides `/commands/<slug>`. What is in angle brackets
 fills a field: `"campaigns/<campaign>/pause"`. With a projection, as in

@@ -32,7 +32,7 @@ from db.declare.buckets import bucket_named
 from db.declare.emitters import PLACE, Emitter, Schema
 from db.declare.errors import DeclarationError
 from db.declare.expressions import Binary, Expression
-from db.declare.fields import Field, Kind
+from db.declare.fields import Field, FieldKind
 from db.declare.names import domain_of, snake_case
 from db.declare.readers import Readers
 from db.declare.values import value_field
@@ -178,7 +178,7 @@ class EventView:
                     "a condition may read only fields of the event it narrows",
                     f"use fields of {self.event.spec.name}",
                 )
-        if value_field(condition).kind is not Kind.BOOLEAN:
+        if value_field(condition).kind is not FieldKind.BOOLEAN:
             raise DeclarationError(
                 f"{self.event.spec.name}: where {condition.describe()}",
                 "it is not a condition",

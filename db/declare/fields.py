@@ -42,7 +42,7 @@ JSON_LENGTH_MAX = 16_384  # bytes
 _SHOWN = 60  # characters of a wrong value
 
 
-class Kind(enum.Enum):
+class FieldKind(enum.Enum):
     """The storage of a value; the value of the member is the Postgres type."""
 
     BYTES = "bytea"
@@ -76,7 +76,7 @@ class Field:
     `emitter=True` takes the address of the contract that wrote the log instead.
     """
 
-    kind: Kind = Kind.BYTES
+    kind: FieldKind = FieldKind.BYTES
     size: int | None = None  # bytes of a fixed-size BYTES field
     max_length: int | None = None  # of what is given to us: characters, or bytes
     encoding = Encoding.HEX  # of BYTES as text
@@ -216,7 +216,7 @@ class Blob(_ByteField):
 class _Integer(Field):
     """Shared by the integers: a bigint when they always fit one, else a numeric."""
 
-    kind = Kind.NUMERIC
+    kind = FieldKind.NUMERIC
     signed = False
 
     def __init__(self, bits: int = 256, *, param: str | None = None) -> None:
@@ -225,7 +225,7 @@ class _Integer(Field):
             raise ValueError(f"{bits} bits: an integer has 1 to 256")
         self.bits = bits
         if bits + (not self.signed) <= 64:
-            self.kind = Kind.BIGINT
+            self.kind = FieldKind.BIGINT
 
     def check(self, value: Any) -> int:
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,78}", value):
@@ -261,7 +261,7 @@ class Int(_Integer):
 class Bool(Field):
     """True or false."""
 
-    kind = Kind.BOOLEAN
+    kind = FieldKind.BOOLEAN
 
     def check(self, value: Any) -> bool:
         if value in ("true", "false"):
@@ -274,7 +274,7 @@ class Bool(Field):
 class Text(Field):
     """A string. Postgres has no NUL character: it is stored as U+FFFD."""
 
-    kind = Kind.TEXT
+    kind = FieldKind.TEXT
 
     def __init__(
         self, *, param: str | None = None, max_length: int = TEXT_LENGTH_MAX
@@ -313,7 +313,7 @@ class Uuid(Text):
 class Json(Field):
     """An array or a struct: integers as decimal strings, bytes as `0x…`."""
 
-    kind = Kind.JSON
+    kind = FieldKind.JSON
 
     def __init__(
         self, *, param: str | None = None, max_length: int = JSON_LENGTH_MAX

@@ -33,7 +33,7 @@ from typing import Any
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView, FieldRef
 from db.declare.expressions import Binary, Constant, Expression, as_expression
-from db.declare.fields import Field, Int, Json, Kind, Text, Uint
+from db.declare.fields import Field, FieldKind, Int, Json, Text, Uint
 from db.declare.values import common_field, value_field
 
 TOP_MOST = 100  # values of a Top, which every merge sorts
@@ -78,7 +78,7 @@ class Fold(Expression):
         return common_field([value_field(c.value) for c in self.contributions])
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FieldKind:
         """The storage of the folded value."""
         return self.field.kind
 
@@ -119,8 +119,8 @@ class Sum(Fold):
         return Int()
 
     @property
-    def kind(self) -> Kind:
-        return Kind.NUMERIC
+    def kind(self) -> FieldKind:
+        return FieldKind.NUMERIC
 
 
 class Count(Fold):
@@ -131,8 +131,8 @@ class Count(Fold):
         return Uint(63)
 
     @property
-    def kind(self) -> Kind:
-        return Kind.BIGINT
+    def kind(self) -> FieldKind:
+        return FieldKind.BIGINT
 
     def _value(self, source: Any) -> Expression:
         return Constant(1)
@@ -165,8 +165,8 @@ class CountDistinct(Fold):
         return Uint(63)
 
     @property
-    def kind(self) -> Kind:
-        return Kind.BIGINT
+    def kind(self) -> FieldKind:
+        return FieldKind.BIGINT
 
     @property
     def member(self) -> Field:
@@ -249,8 +249,8 @@ class Stage(Fold):
         return Text()
 
     @property
-    def kind(self) -> Kind:
-        return Kind.TEXT
+    def kind(self) -> FieldKind:
+        return FieldKind.TEXT
 
     def definition(self) -> list[Any]:
         return [*super().definition(), self.table]
@@ -276,8 +276,8 @@ class Replay(Fold):
         return Json()
 
     @property
-    def kind(self) -> Kind:
-        return Kind.JSON
+    def kind(self) -> FieldKind:
+        return FieldKind.JSON
 
     def definition(self) -> list[Any]:
         source = inspect.getsource(self.reducer)

@@ -33,7 +33,7 @@ from db.declare.buckets import TimeBucket, seconds_of
 from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView
 from db.declare.expressions import Expression
-from db.declare.fields import Field, Kind
+from db.declare.fields import Field, FieldKind
 from db.declare.folds import (
     Average,
     Contribution,
@@ -340,7 +340,7 @@ def _check_values(subject: str, fold: Fold) -> None:
     fields = [value_field(c.value) for c in fold.contributions]
     wanted = NUMBERS if isinstance(fold, Sum | Top) else None
     if isinstance(fold, (Min, Max)):
-        wanted = NUMBERS | {Kind.TEXT}
+        wanted = NUMBERS | {FieldKind.TEXT}
     for contribution, field in zip(fold.contributions, fields, strict=True):
         if wanted is not None and field.kind not in wanted:
             kind = type(fold).__name__

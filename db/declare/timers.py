@@ -39,7 +39,7 @@ from cronsim import CronSim, CronSimError
 
 from db.declare.commands import Command
 from db.declare.errors import DeclarationError
-from db.declare.fields import Kind
+from db.declare.fields import FieldKind
 from db.declare.folds import CountDistinct, Replay, Stage
 from db.declare.journal import Entry
 from db.declare.names import domain_of
@@ -171,7 +171,7 @@ def _check_columns(
     moments = [
         name
         for name, item in stored.items()
-        if item.kind in (Kind.BIGINT, Kind.NUMERIC)
+        if item.kind in (FieldKind.BIGINT, FieldKind.NUMERIC)
         and not isinstance(spec.folds.get(name), Stage)
     ]
     if at not in moments:

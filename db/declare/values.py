@@ -9,9 +9,9 @@ from typing import Any
 
 from db.declare.errors import DeclarationError
 from db.declare.expressions import COMPARISONS, LOGIC, Binary, Constant, Expression
-from db.declare.fields import Blob, Bool, Field, FixedBytes, Int, Kind, Text
+from db.declare.fields import Blob, Bool, Field, FieldKind, FixedBytes, Int, Text
 
-NUMBERS = frozenset({Kind.NUMERIC, Kind.BIGINT})
+NUMBERS = frozenset({FieldKind.NUMERIC, FieldKind.BIGINT})
 
 
 def value_field(value: Expression) -> Field:
@@ -48,7 +48,7 @@ def type_name(field: Field) -> str:
 def _binary_field(value: Binary) -> Field:
     left, right = value_field(value.left), value_field(value.right)
     if value.operator in LOGIC:
-        return _need(value, left, right, {Kind.BOOLEAN}, Bool())
+        return _need(value, left, right, {FieldKind.BOOLEAN}, Bool())
     if value.operator in ("==", "!="):
         if not alike(left, right):
             raise DeclarationError(
@@ -62,9 +62,12 @@ def _binary_field(value: Binary) -> Field:
 
 
 def _need(
-    value: Binary, left: Field, right: Field, kinds: "set[Kind] | frozenset[Kind]",
+    value: Binary,
+    left: Field,
+    right: Field,
+    kinds: "set[FieldKind] | frozenset[FieldKind]",
     result: Field,
-) -> Field:  # fmt: skip
+) -> Field:
     for side in (left, right):
         if side.kind not in kinds:
             wanted = "numbers" if kinds is NUMBERS else "conditions"

@@ -11,7 +11,7 @@ from db.journal.root import KIND, DayRoot, closed_days, day_root, subject
 from db.sql.columns import state_table
 
 
-class Standing(enum.StrEnum):
+class AnchorStatus(enum.StrEnum):
     """The state of a day's anchor on the chain."""
 
     ANCHORED = "anchored"
@@ -25,7 +25,7 @@ class CheckedDay:
     """A day, and whether what is on the chain is what its entries add up to."""
 
     day: DayRoot
-    standing: Standing
+    status: AnchorStatus
     anchored_at: int | None = None
 
 
@@ -37,16 +37,16 @@ def check_days(connection: Connection, signer: bytes | None) -> Iterator[Checked
     anchored = _anchored(connection, signer)
     for closed in closed_days(connection):
         if day_root(connection, closed.day) != closed:
-            yield CheckedDay(closed, Standing.CHANGED)
+            yield CheckedDay(closed, AnchorStatus.CHANGED)
             continue
         found = anchored.get(closed.ended_at)
         if not found:
-            yield CheckedDay(closed, Standing.MISSING)
+            yield CheckedDay(closed, AnchorStatus.MISSING)
             continue
         first = found[0]
         same = all(each[:2] == (closed.root, closed.last_hash) for each in found)
-        standing = Standing.ANCHORED if same else Standing.DIFFERS
-        yield CheckedDay(closed, standing, first[2])
+        status = AnchorStatus.ANCHORED if same else AnchorStatus.DIFFERS
+        yield CheckedDay(closed, status, first[2])
 
 
 def _anchored(

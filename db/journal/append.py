@@ -21,7 +21,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from db.declare import Entry, Kind
+from db.declare import Entry, FieldKind
 from db.errors import DatabaseError
 from db.folding import fold_next
 from db.journal.canonical import Said, plain
@@ -154,7 +154,7 @@ def _as_fact(entry: Entry, body: Mapping[str, Any]) -> dict[str, Any]:
     fields = entry.spec.fields
     return {
         name: "\\x" + entry.values[name].hex()
-        if fields[name].kind is Kind.BYTES
+        if fields[name].kind is FieldKind.BYTES
         else value
         for name, value in body.items()
     }

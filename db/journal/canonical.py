@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from db.declare import Field, Kind
+from db.declare import Field, FieldKind
 
 _PREFIX = "chainfold.journal.entry.1\n"
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -85,7 +85,7 @@ def canonical(value: Any) -> bytes:
 
 def plain(declared: Field, value: Any) -> Any:
     """A checked value of a field as a body has it."""
-    if declared.kind in (Kind.NUMERIC, Kind.BIGINT):
+    if declared.kind in (FieldKind.NUMERIC, FieldKind.BIGINT):
         return str(value)
     return declared.text(value)
 

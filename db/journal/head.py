@@ -21,7 +21,7 @@ from db.coverage import Stream
 from db.errors import DatabaseError
 from db.journal.canonical import EPOCH
 from db.position import BlockRange
-from db.reads.marks import BLOCKS
+from db.reads.freshness import BLOCKS
 
 NAME = "journal"
 CHAIN_ID = "journal:main"
@@ -82,7 +82,7 @@ def begin_journal(connection: Connection) -> None:
         _check_name(connection)
         return
     blocks.remember(connection, SOURCE, [Header(0, genesis, bytes(32), 0)])
-    coverage.mark(connection, SOURCE, [STREAM], BlockRange(0, 0))
+    coverage.record(connection, SOURCE, [STREAM], BlockRange(0, 0))
     row = {"source": SOURCE, "seq": 0, "hash": genesis, "at": EPOCH}
     connection.execute(insert(journal_head).values(row))
 

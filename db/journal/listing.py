@@ -11,7 +11,7 @@ from db.journal.entries import entry_row
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class EntryFilter:
     """The filter of a list of entries; None: any. `before` is an entry's number."""
 
     kinds: Collection[str]
@@ -22,7 +22,7 @@ class Wanted:
 
 
 def list_entries(
-    connection: Connection, wanted: Wanted
+    connection: Connection, wanted: EntryFilter
 ) -> tuple[list[tuple[EntryRow, bytes]], int | None]:
     """Entries with their hashes, the newest first, and where the next page begins."""
     query = select(journal_entry).where(journal_entry.c.kind.in_(sorted(wanted.kinds)))

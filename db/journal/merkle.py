@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class ProofStep:
     """A neighbour on the way to the root, and the side that it stands on."""
 
     hash: bytes
@@ -36,7 +36,7 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
-def proof(leaves: Sequence[bytes], index: int) -> list[Step]:
+def proof(leaves: Sequence[bytes], index: int) -> list[ProofStep]:
     """The neighbours of a leaf from the bottom up; raises IndexError without it."""
     if not 0 <= index < len(leaves):
         raise IndexError(f"there is no leaf {index} of {len(leaves)}")
@@ -45,7 +45,7 @@ def proof(leaves: Sequence[bytes], index: int) -> list[Step]:
     while len(level) > 1:
         other = index ^ 1
         if other < len(level):
-            steps.append(Step(level[other], left=other < index))
+            steps.append(ProofStep(level[other], left=other < index))
         pairs = zip(level[::2], level[1::2], strict=False)
         odd = level[-1:] if len(level) % 2 else []
         level = [_node(left, right) for left, right in pairs] + odd
@@ -53,7 +53,7 @@ def proof(leaves: Sequence[bytes], index: int) -> list[Step]:
     return steps
 
 
-def proves(content: bytes, steps: Sequence[Step], expected: bytes) -> bool:
+def proves(content: bytes, steps: Sequence[ProofStep], expected: bytes) -> bool:
     """Whether the steps lead from a leaf with this content to the root expected."""
     found = leaf(content)
     for step in steps:

@@ -52,7 +52,7 @@ class Inclusion:
 
     seq: int
     hash: bytes
-    steps: list[merkle.Step]
+    steps: list[merkle.ProofStep]
     day: DayRoot
 
     @property

@@ -67,7 +67,7 @@ def faults(engine: Engine, registry: Registry) -> Iterator[Fault]:
             yield Fault(head.seq, f"is not the last entry, as the head says: {seq} is")
         if (books.head, books.final) != (seq, seq):
             yield Fault(seq, "is not the head that control.source has")
-        yield from _strangers(connection, registry, seq)
+        yield from _orphans(connection, registry, seq)
 
 
 def _entry_faults(found: _Found, previous: bytes) -> Iterator[Fault]:
@@ -117,9 +117,7 @@ def _fact_faults(
         yield Fault(row.seq, f"{what} in {event.spec.table}")
 
 
-def _strangers(
-    connection: Connection, registry: Registry, last: int
-) -> Iterator[Fault]:
+def _orphans(connection: Connection, registry: Registry, last: int) -> Iterator[Fault]:
     """Facts, blocks and coverage that no entry is behind."""
     for event in registry.entries.values():
         table = fact_table(event)

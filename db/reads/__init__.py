@@ -36,13 +36,13 @@ from db.reads.errors import (
     TooSlow,
 )
 from db.reads.facts import select_facts
-from db.reads.marks import BLOCKS, Block, Mark, checkpoint, read_mark
+from db.reads.freshness import BLOCKS, BlockInfo, Freshness, checkpoint, read_freshness
 from db.reads.pages import Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
     OWN,
     Column,
-    Form,
+    ValueForm,
     fact_columns,
     fact_filters,
     fact_version,
@@ -59,11 +59,10 @@ __all__ = [
     "OWN",
     "BadCursor",
     "BadQuery",
-    "Block",
+    "BlockInfo",
     "Column",
     "DatabaseAway",
-    "Form",
-    "Mark",
+    "Freshness",
     "NotYetIndexed",
     "NothingIndexed",
     "Page",
@@ -72,6 +71,7 @@ __all__ = [
     "Row",
     "SchemaChanged",
     "TooSlow",
+    "ValueForm",
     "checkpoint",
     "fact_columns",
     "fact_filters",
@@ -80,7 +80,7 @@ __all__ = [
     "parse",
     "read",
     "read_engine",
-    "read_mark",
+    "read_freshness",
     "row_columns",
     "row_filters",
     "row_version",

@@ -20,7 +20,7 @@ from db.declare import Event
 from db.position import MAX_ORDINAL, ORDINAL_BITS, position
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
-from db.reads.marks import mark_binds, mark_cte
+from db.reads.freshness import freshness_binds, freshness_cte
 from db.reads.pages import (
     Page,
     Sort,
@@ -98,13 +98,13 @@ def select_facts(
     cursor = None if after is None else decode_cursor(after, digest, sort_columns)
     sort = Sort(sort_columns, descending, after=cursor is not None)
     prepared = _statement(event, tuple(sorted(where)), sort)
-    binds = mark_binds(source, [event.spec.id], plan, as_of=as_of)
+    binds = freshness_binds(source, [event.spec.id], plan, as_of=as_of)
     binds |= {f"where_{name}": _bound(name, value) for name, value in where.items()}
     binds["limit"] = limit + 1
     if cursor is not None:
         binds["after_0"] = cursor[0]
-    mark, bodies = run(connection, prepared, binds)
-    return finish(mark, bodies, sort=sort, limit=limit, digest=digest, as_of=as_of)
+    freshness, bodies = run(connection, prepared, binds)
+    return finish(freshness, bodies, sort=sort, limit=limit, digest=digest, as_of=as_of)
 
 
 def _bound(name: str, value: Any) -> Any:
@@ -119,9 +119,9 @@ def _bound(name: str, value: Any) -> Any:
 
 @lru_cache(_SHAPES)
 def _statement(event: type[Event], where: tuple[str, ...], sort: Sort) -> Statement:
-    mark = mark_cte()
+    freshness = freshness_cte()
     table = fact_table(event)
-    reached: Any = func.coalesce(bindparam("as_of"), mark.c.checkpoint)
+    reached: Any = func.coalesce(bindparam("as_of"), freshness.c.checkpoint)
     highest = select(reached.op("<<")(ORDINAL_BITS).op("|")(MAX_ORDINAL))
     conditions: list[ColumnElement[bool]] = [
         table.c.source == bindparam("source"),
@@ -140,7 +140,7 @@ def _statement(event: type[Event], where: tuple[str, ...], sort: Sort) -> Statem
             column = table.c[name]
             conditions.append(column == bindparam(f"where_{name}", type_=column.type))
     rows = sorted_rows(table, _visible(event), conditions, sort)
-    return statement(mark, rows, sort)
+    return statement(freshness, rows, sort)
 
 
 def _visible(event: type[Event]) -> list[tuple[Column, ColumnElement[Any]]]:

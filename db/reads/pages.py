@@ -1,8 +1,8 @@
 """Pages: what a read gives, and the statement behind it.
 
-    WITH mark AS (<how far the events are read>)
-    SELECT mark.*, page.body
-    FROM mark LEFT OUTER JOIN (
+    WITH freshness AS (<how far the events are read>)
+    SELECT freshness.*, page.body
+    FROM freshness LEFT OUTER JOIN (
         SELECT row_to_json(visible)::text AS body, <what it is sorted by>
         FROM state.p, LATERAL (SELECT <columns in their JSON form>) AS visible
         WHERE source = … AND <filters> AND (<sort>, <keys>) > (<cursor>)
@@ -10,8 +10,8 @@
     ) AS page ON true
     ORDER BY <the same>
 
-One row for each of the page, or one with the mark alone. Statements are compiled once
-for each shape of a query and kept as text: the driver fills in the values.
+One row for each of the page, or one with the freshness alone. Statements are compiled
+once for each shape of a query and kept as text: the driver fills in the values.
 """
 
 import json
@@ -37,11 +37,11 @@ from sqlalchemy import (
 
 from db.reads.cursor import encode_cursor
 from db.reads.errors import NothingIndexed, NotYetIndexed
-from db.reads.marks import Block, Mark, known, mark_of
+from db.reads.freshness import BlockInfo, Freshness, freshness_of, known
 from db.reads.statements import Statement, compiled
 from db.reads.values import Column, as_json
 
-_MARK_COLUMNS = 8
+_FRESHNESS_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Page:
     """Rows as a JSON array, the block they are true for, and where the next begin."""
 
     data: bytes
-    block: Block
+    block: BlockInfo
     next: str | None
     built_at: str
 
@@ -59,7 +59,7 @@ class Row:
     """One row as a JSON object, None when there is none at this block."""
 
     data: bytes | None
-    block: Block
+    block: BlockInfo
     built_at: str
 
 
@@ -159,13 +159,13 @@ def _outer_order(
     return [column.asc().nulls_last() for column in columns]
 
 
-def statement(mark: CTE, rows: Select[Any], sort: Sort) -> Statement:
+def statement(freshness: CTE, rows: Select[Any], sort: Sort) -> Statement:
     """A page's statement, compiled."""
     page = rows.subquery("answer")
     order = _outer_order(page, len(sort.columns), descending=sort.descending)
     query = (
-        select(*mark.columns, page.c.body)
-        .select_from(mark.join(page, true(), isouter=True))
+        select(*freshness.columns, page.c.body)
+        .select_from(freshness.join(page, true(), isouter=True))
         .order_by(*order)
     )
     return compiled(query)
@@ -173,24 +173,26 @@ def statement(mark: CTE, rows: Select[Any], sort: Sort) -> Statement:
 
 def run(
     connection: Connection, prepared: Statement, values: Mapping[str, Any]
-) -> tuple[Mark, list[str]]:
-    """The mark, and the bodies of the rows."""
+) -> tuple[Freshness, list[str]]:
+    """The freshness, and the bodies of the rows."""
     result = known(prepared.run(connection, values), values["source"])
-    mark = mark_of(result[0][:_MARK_COLUMNS], values["as_of"])
-    return mark, [row[_MARK_COLUMNS] for row in result if row[_MARK_COLUMNS]]
+    freshness = freshness_of(result[0][:_FRESHNESS_COLUMNS], values["as_of"])
+    return freshness, [
+        row[_FRESHNESS_COLUMNS] for row in result if row[_FRESHNESS_COLUMNS]
+    ]
 
 
-def require_block(mark: Mark, as_of: int | None) -> Block:
+def require_block(freshness: Freshness, as_of: int | None) -> BlockInfo:
     """The block an answer is true for; raises when there is none."""
-    if mark.block is not None:
-        return mark.block
+    if freshness.block is not None:
+        return freshness.block
     if as_of is not None:
-        raise NotYetIndexed(mark.chain, as_of, mark.checkpoint)
-    raise NothingIndexed(mark.chain)
+        raise NotYetIndexed(freshness.chain, as_of, freshness.checkpoint)
+    raise NothingIndexed(freshness.chain)
 
 
 def finish(
-    mark: Mark,
+    freshness: Freshness,
     bodies: Sequence[str],
     *,
     sort: Sort,
@@ -199,10 +201,10 @@ def finish(
     as_of: int | None,
 ) -> Page:
     """The page, from one row more than it may have."""
-    block = require_block(mark, as_of)
+    block = require_block(freshness, as_of)
     shown = bodies[:limit]
     following = None
     if len(bodies) > limit:
         last = json.loads(shown[-1])
         following = encode_cursor(digest, [last[name] for name in sort.names])
-    return Page(f"[{','.join(shown)}]".encode(), block, following, mark.built_at)
+    return Page(f"[{','.join(shown)}]".encode(), block, following, freshness.built_at)

@@ -30,7 +30,7 @@ from db.declare.projections import ProjectionSpec
 from db.position import MAX_HEIGHT, BlockRange
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
-from db.reads.marks import mark_binds, mark_cte
+from db.reads.freshness import freshness_binds, freshness_cte
 from db.reads.pages import (
     Page,
     Row,
@@ -98,10 +98,10 @@ def select_rows(
     binds = _binds(spec, source, where, as_of, plan) | {"limit": limit + 1}
     for number, value in enumerate(cursor or ()):
         binds[f"after_{number}"] = value
-    mark, bodies = run(connection, prepared, binds)
+    freshness, bodies = run(connection, prepared, binds)
     if as_of is not None:
         bodies = _reduced(spec, bodies)
-    return finish(mark, bodies, sort=sort, limit=limit, digest=digest, as_of=as_of)
+    return finish(freshness, bodies, sort=sort, limit=limit, digest=digest, as_of=as_of)
 
 
 def select_row(
@@ -120,11 +120,11 @@ def select_row(
     sort = Sort(_sort_columns(spec, None), False, after=False)
     prepared = _statement(spec, tuple(sorted(keys)), sort, as_of is not None)
     binds = _binds(spec, source, keys, as_of, plan) | {"limit": 1}
-    mark, bodies = run(connection, prepared, binds)
-    block = require_block(mark, as_of)
+    freshness, bodies = run(connection, prepared, binds)
+    block = require_block(freshness, as_of)
     if as_of is not None:
         bodies = _reduced(spec, bodies)
-    return Row(bodies[0].encode() if bodies else None, block, mark.built_at)
+    return Row(bodies[0].encode() if bodies else None, block, freshness.built_at)
 
 
 def _check(
@@ -178,7 +178,7 @@ def _binds(
     as_of: int | None,
     plan: Sequence[Stream] | None,
 ) -> dict[str, Any]:
-    binds = mark_binds(
+    binds = freshness_binds(
         source, _event_ids(spec), plan, as_of=as_of, relation=spec.plural
     )
     binds |= {f"where_{name}": value for name, value in where.items()}
@@ -199,13 +199,13 @@ def _statement(
     sort: Sort,
     past: bool,
 ) -> Statement:
-    mark = mark_cte()
+    freshness = freshness_cte()
     if past:
-        return statement(mark, _rows_as_of(spec, where, sort), sort)
+        return statement(freshness, _rows_as_of(spec, where, sort), sort)
     live = _live(spec)
     conditions = [live.c.source == bindparam("source"), *_conditions(live, where)]
     rows = sorted_rows(live, _visible(spec, live), conditions, sort)
-    return statement(mark, rows, sort)
+    return statement(freshness, rows, sort)
 
 
 def _rows_as_of(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> Select[Any]:

@@ -11,9 +11,9 @@ from db.declare import Asker, Projection, RowOf
 from db.declare.projections import ProjectionSpec
 from db.journal.head import SOURCE, STREAM
 from db.reads.errors import BadQuery, NothingIndexed, PartlyIndexed
-from db.reads.marks import Block
+from db.reads.freshness import BlockInfo
 from db.reads.rows import select_row, select_rows
-from db.reads.values import Column, Form, parse, row_columns, row_filters
+from db.reads.values import Column, ValueForm, parse, row_columns, row_filters
 from db.sources import by_id
 
 PAGE = 1000
@@ -115,7 +115,7 @@ class ReadTables:
         )
 
 
-def _check_whole(block: Block) -> None:
+def _check_whole(block: BlockInfo) -> None:
     if not block.exact:
         raise PartlyIndexed(block.chain)
 
@@ -137,10 +137,10 @@ def _row_of(spec: ProjectionSpec, row: Mapping[str, Any]) -> RowOf:
 
 def _value(column: Column, value: Any) -> Any:
     """A value of JSON in canonical Python form."""
-    if value is None or column.form is Form.JSON:
+    if value is None or column.form is ValueForm.JSON:
         return value
-    if column.form in (Form.DECIMAL, Form.NUMBER):
+    if column.form in (ValueForm.DECIMAL, ValueForm.NUMBER):
         return int(value)
-    if column.form in (Form.HEX, Form.BASE58):
+    if column.form in (ValueForm.HEX, ValueForm.BASE58):
         return column.field.check(value)
     return value

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Text, cast
 
-from db.declare import Event, Field, Fold, Kind
+from db.declare import Event, Field, FieldKind, Fold
 from db.declare.buckets import TimeBucket
 from db.declare.emitters import PLACE
 from db.declare.projections import ProjectionSpec
@@ -22,7 +22,7 @@ from db.sql.types import readable
 MAX_DIGITS = 200  # more than any sum of uint256 will have
 
 
-class Form(enum.Enum):
+class ValueForm(enum.Enum):
     """The form of a value in JSON; the package's docstring has the table."""
 
     HEX = "hex"
@@ -40,7 +40,7 @@ class Column:
 
     name: str
     field: Field
-    form: Form
+    form: ValueForm
     nullable: bool
     meaning: str  # where the value comes from, for documentation
 
@@ -54,12 +54,12 @@ def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
     ]
     folds = {fold.name: fold for fold in sql_folds(spec)}
     for name, fold in folds.items():
-        form = Form.NUMBER if fold.number else form_of(fold.field)
+        form = ValueForm.NUMBER if fold.number else form_of(fold.field)
         found.append(Column(name, fold.field, form, fold.nullable, fold.meaning()))
     for fold in folds.values():
         for name, meaning in fold.beside().items():
             count = PLACE["height"]
-            found.append(Column(name, count, Form.NUMBER, False, meaning))
+            found.append(Column(name, count, ValueForm.NUMBER, False, meaning))
     for name, expression in spec.expressions.items():
         field = spec.column_field(name)
         meaning = expression.describe()
@@ -94,7 +94,7 @@ def row_filters(spec: ProjectionSpec) -> dict[str, Column]:
     found = {name: columns[name] for name in [*spec.keys, *spec.index]}
     for name in spec.index:
         found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
-    return {name: c for name, c in found.items() if c.form is not Form.JSON}
+    return {name: c for name, c in found.items() if c.form is not ValueForm.JSON}
 
 
 def fact_filters(
@@ -121,7 +121,7 @@ def sortable(spec: ProjectionSpec) -> list[str]:
     """The columns that rows may be sorted by: their first key and indexed columns."""
     columns = row_columns(spec)
     names = dict.fromkeys([next(iter(spec.keys)), *spec.index])
-    return [name for name in names if columns[name].form is not Form.JSON]
+    return [name for name in names if columns[name].form is not ValueForm.JSON]
 
 
 @cache
@@ -151,22 +151,23 @@ def split_filter(name: str) -> tuple[str, str]:
     return name, ""
 
 
-def form_of(field: Field) -> Form:
+def form_of(field: Field) -> ValueForm:
     """The JSON form of a field's values."""
     if field in (PLACE["height"], PLACE["block_time"]) or isinstance(field, TimeBucket):
-        return Form.NUMBER
-    if field.kind is Kind.BYTES:
-        return Form(field.encoding.value)
+        return ValueForm.NUMBER
+    if field.kind is FieldKind.BYTES:
+        return ValueForm(field.encoding.value)
     forms = {
-        Kind.NUMERIC: Form.DECIMAL, Kind.BIGINT: Form.DECIMAL,
-        Kind.BOOLEAN: Form.BOOLEAN, Kind.TEXT: Form.TEXT, Kind.JSON: Form.JSON,
+        FieldKind.NUMERIC: ValueForm.DECIMAL, FieldKind.BIGINT: ValueForm.DECIMAL,
+        FieldKind.BOOLEAN: ValueForm.BOOLEAN, FieldKind.TEXT: ValueForm.TEXT,
+        FieldKind.JSON: ValueForm.JSON,
     }  # fmt: skip
     return forms[field.kind]
 
 
 def as_json(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
     """The SQL of a value in its JSON form."""
-    if column.form is Form.DECIMAL:
+    if column.form is ValueForm.DECIMAL:
         return cast(value, Text)
     return readable(column.field, value)
 
@@ -177,7 +178,7 @@ def parse(column: Column, given: Any) -> Any:
     A number may be larger than its column holds: nothing equals it, and that is the
     answer.
     """
-    if column.form in (Form.DECIMAL, Form.NUMBER):
+    if column.form in (ValueForm.DECIMAL, ValueForm.NUMBER):
         digits = str(given) if type(given) is int else given
         pattern = rf"-?[0-9]{{1,{MAX_DIGITS}}}"
         if isinstance(digits, str) and re.fullmatch(pattern, digits):
@@ -187,9 +188,9 @@ def parse(column: Column, given: Any) -> Any:
         return column.field.check(given)
     except ValueError as error:
         expected = {
-            Form.HEX: f"0x and {_digits(column.field)} hex digits",
-            Form.BASE58: f"{_size(column.field)} bytes in base58",
-            Form.BOOLEAN: "true or false",
+            ValueForm.HEX: f"0x and {_digits(column.field)} hex digits",
+            ValueForm.BASE58: f"{_size(column.field)} bytes in base58",
+            ValueForm.BOOLEAN: "true or false",
         }.get(column.form, "text")
         raise BadQuery(f"{column.name}: {_shown(given)} is not {expected}.") from error
 

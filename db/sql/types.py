@@ -16,33 +16,33 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.types import TypeEngine
 
-from db.declare import Field, Kind
+from db.declare import Field, FieldKind
 from db.declare.fields import Encoding
 
 
 @cache
-def sql_type(kind: Kind, bits: int | None = None) -> TypeEngine[Any]:
+def sql_type(kind: FieldKind, bits: int | None = None) -> TypeEngine[Any]:
     """The column type of a kind; a uint256 is numeric(78,0), sums are unbounded."""
-    if kind is Kind.NUMERIC:
+    if kind is FieldKind.NUMERIC:
         return Numeric(78, 0) if bits == 256 else Numeric()
-    types: dict[Kind, TypeEngine[Any]] = {
-        Kind.BYTES: LargeBinary(),
-        Kind.BIGINT: BigInteger(),
-        Kind.BOOLEAN: Boolean(),
-        Kind.TEXT: Text(),
-        Kind.JSON: JSONB(none_as_null=True),
+    types: dict[FieldKind, TypeEngine[Any]] = {
+        FieldKind.BYTES: LargeBinary(),
+        FieldKind.BIGINT: BigInteger(),
+        FieldKind.BOOLEAN: Boolean(),
+        FieldKind.TEXT: Text(),
+        FieldKind.JSON: JSONB(none_as_null=True),
     }
     return types[kind]
 
 
 def field_type(field: Field) -> TypeEngine[Any]:
     """The column type of an event's field."""
-    return sql_type(field.kind, 256 if field.kind is Kind.NUMERIC else None)
+    return sql_type(field.kind, 256 if field.kind is FieldKind.NUMERIC else None)
 
 
 def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
     """A stored value as people read it: bytes as text, the rest as it is."""
-    if field.kind is not Kind.BYTES:
+    if field.kind is not FieldKind.BYTES:
         return column
     if field.encoding is Encoding.BASE58:
         return func.control.base58(column, type_=Text())
@@ -51,7 +51,7 @@ def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 def readable_text(field: Field, column: str) -> str:
     """The same as text of SQL."""
-    if field.kind is not Kind.BYTES:
+    if field.kind is not FieldKind.BYTES:
         return column
     if field.encoding is Encoding.BASE58:
         return f"control.base58({column})"

@@ -42,10 +42,10 @@ from examples.crowdfunding.ledger_chain import solana_chain
 from examples.crowdfunding.traffic import Traffic
 from indexer.verify import run_verification
 from ops.api_process import start_api
+from ops.command_service import working
 from ops.embedded.supervisor import Home
 from ops.errors import OperationError
 from ops.indexing import declared, streams
-from ops.intake import working
 from ops.ports import free_port, port_is_free
 from ops.running import follow_chains, stop_on_signals
 from ops.services import engine as open_engine

@@ -29,7 +29,7 @@ from db.declare.evm.types import is_reference_type
 from db.wire import Bytes2D
 
 
-class DecodeError(ValueError):
+class AbiDecodeError(ValueError):
     """A log is not what its ABI says; the message says where."""
 
 
@@ -179,7 +179,7 @@ def decode_topic(param: Param, word: bytes, notes: list[str]) -> Any:
 
 
 def decode_body(layout: Layout, data: bytes, notes: list[str]) -> Sequence[Any]:
-    """The values of the non-indexed parameters, in order; raises DecodeError.
+    """The values of the non-indexed parameters, in order; raises AbiDecodeError.
 
     What had to be mended is added to `notes`.
     """
@@ -191,11 +191,11 @@ def decode_body(layout: Layout, data: bytes, notes: list[str]) -> Sequence[Any]:
     except UnicodeDecodeError as error:
         notes.append(f"data: {error}")
     except (DecodingError, ValueError, OverflowError, MemoryError) as error:
-        raise DecodeError(f"data: {error}") from None
+        raise AbiDecodeError(f"data: {error}") from None
     try:
         values: Sequence[Any] = _LENIENT.decode(types, data, strict=False)
     except (DecodingError, ValueError, OverflowError, MemoryError) as error:
-        raise DecodeError(f"data: {error}") from None
+        raise AbiDecodeError(f"data: {error}") from None
     return values
 
 
@@ -215,7 +215,7 @@ def _slice_body(layout: Layout, data: bytes, notes: list[str]) -> Sequence[Any]:
     """As eth_abi decodes it, for one-word values and top-level strings and bytes."""
     head = 32 * len(layout.body)
     if len(data) < head:
-        raise DecodeError(f"data: {len(data)} bytes, the head alone has {head}")
+        raise AbiDecodeError(f"data: {len(data)} bytes, the head alone has {head}")
     values: list[Any] = []
     for param in layout.body:
         word = data[32 * param.slot : 32 * param.slot + 32]
@@ -237,13 +237,13 @@ def _slice_body(layout: Layout, data: bytes, notes: list[str]) -> Sequence[Any]:
 def _tail(param: Param, data: bytes, offset: int, head: int) -> bytes:
     """The bytes of a string or bytes value at an offset."""
     if not head <= offset < len(data):
-        raise DecodeError(f"{param.name} ({param.type}): it points to {offset}")
+        raise AbiDecodeError(f"{param.name} ({param.type}): it points to {offset}")
     if offset + 32 > len(data):
-        raise DecodeError(f"{param.name} ({param.type}): its length is cut off")
+        raise AbiDecodeError(f"{param.name} ({param.type}): its length is cut off")
     size = int.from_bytes(data[offset : offset + 32])
     start = offset + 32
     if start + size > len(data):
-        raise DecodeError(f"{param.name} ({param.type}): {size} bytes are not there")
+        raise AbiDecodeError(f"{param.name} ({param.type}): {size} bytes are not there")
     return data[start : start + size]
 
 

@@ -21,7 +21,7 @@ from indexer.evm.messages import (
     quantity,
     unhex,
 )
-from indexer.rpc.answers import Call
+from indexer.rpc.answers import RpcCall
 from indexer.rpc.messages import Malformed
 
 FILTERED_INDEX_BITS = 18  # the ordinal of filtered logs: tx_index << 18 | log_index
@@ -32,7 +32,7 @@ class Inconsistent(Contradiction):
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class EvmBlock:
     """A checked header with its bloom and, when they were asked for, transactions."""
 
     header: Header
@@ -47,7 +47,7 @@ class Block:
         """The height of the block."""
         return self.header.height
 
-    def with_proof(self, proof: Proof) -> "Block":
+    def with_proof(self, proof: Proof) -> "EvmBlock":
         """The block, with what is proved of it."""
         return replace(self, header=replace(self.header, proof=proof))
 
@@ -64,7 +64,7 @@ class Placed:
 
 def block_call(
     height: int, *, full: bool = False, sealed: bool = False, nullable: bool = False
-) -> Call:
+) -> RpcCall:
     """Ask for the block at a height.
 
     `full`: with its transactions written out. `sealed`: with all that its hash covers.
@@ -72,10 +72,10 @@ def block_call(
     kind: type[RpcHeader] = RpcBlock if full else RpcHeader
     if sealed:
         kind = RpcSealedHeader
-    return Call("eth_getBlockByNumber", (hex(height), full), kind, nullable)
+    return RpcCall("eth_getBlockByNumber", (hex(height), full), kind, nullable)
 
 
-def read_block(answer: RpcHeader, height: int | None = None) -> Block:
+def read_block(answer: RpcHeader, height: int | None = None) -> EvmBlock:
     """Check one block's own members; `height` is the one that was asked for."""
     number = quantity(answer.number)
     if (height is not None and number != height) or number > MAX_HEIGHT:
@@ -90,7 +90,7 @@ def read_block(answer: RpcHeader, height: int | None = None) -> Block:
     transactions: Sequence[RpcTransaction] = ()
     if isinstance(answer, (RpcBlock, RpcSealedHeader)):
         transactions = [t for t in answer.transactions if not isinstance(t, str)]
-    return Block(
+    return EvmBlock(
         header,
         answer.hash.lower(),
         answer.logs_bloom,
@@ -100,7 +100,7 @@ def read_block(answer: RpcHeader, height: int | None = None) -> Block:
     )
 
 
-def check_links(blocks: Sequence[Block]) -> None:
+def check_links(blocks: Sequence[EvmBlock]) -> None:
     """Raise Inconsistent unless each block is the parent of the next."""
     for parent, child in pairwise(blocks):
         if (
@@ -113,7 +113,9 @@ def check_links(blocks: Sequence[Block]) -> None:
             )
 
 
-def place(logs: Sequence[RpcLog], blocks: Mapping[int, Block], *, rank: bool) -> Placed:
+def place(
+    logs: Sequence[RpcLog], blocks: Mapping[int, EvmBlock], *, rank: bool
+) -> Placed:
     """Put logs in chain order and number them.
 
     With `rank` the ordinal is the rank in the block by transaction and `logIndex`,

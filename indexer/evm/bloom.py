@@ -18,7 +18,7 @@ import numpy as np
 from eth_hash.auto import keccak
 
 from db.proofs import Verify
-from indexer.evm.blocks import Block, Inconsistent, Placed
+from indexer.evm.blocks import EvmBlock, Inconsistent, Placed
 from indexer.evm.messages import RpcLog, quantity, unhex
 from indexer.evm.receipts import EMPTY_ROOT
 from indexer.evm.traits import BLOOM, Traits
@@ -62,7 +62,7 @@ def bloom_in(text: str) -> int:
 
 
 def check_blooms(
-    blocks: Sequence[Block],
+    blocks: Sequence[EvmBlock],
     placed: Placed,
     *,
     exact_from: int,
@@ -103,7 +103,7 @@ def check_blooms(
     return {height for height in proved if height >= exact_from}
 
 
-def _said(block: Block, logs: int) -> str | None:
+def _said(block: EvmBlock, logs: int) -> str | None:
     """Name the fault of a bloom that fits no logs at all; None when it may fit.
 
     A log sets bits, and never all. Where there are no transactions there are no logs.
@@ -117,7 +117,7 @@ def _said(block: Block, logs: int) -> str | None:
     return "wrong" if _bits(block) and block.receipts_root == EMPTY_ROOT else None
 
 
-def _require(block: Block, agrees: bool, logs: int) -> None:
+def _require(block: EvmBlock, agrees: bool, logs: int) -> None:
     if not agrees:
         raise Inconsistent(
             f"block {block.height}: its bloom does not fit the {logs} logs received: "
@@ -125,7 +125,7 @@ def _require(block: Block, agrees: bool, logs: int) -> None:
         )
 
 
-def _bits(block: Block) -> int:
+def _bits(block: EvmBlock) -> int:
     """The bloom as a number; 0 where there is none."""
     if not block.bloom or block.bloom in (EMPTY, "0x"):
         return 0
@@ -135,7 +135,9 @@ def _bits(block: Block) -> int:
     return bits
 
 
-def _learn(said: str, block: Block, logs: int, blooms: Verify, traits: Traits) -> None:
+def _learn(
+    said: str, block: EvmBlock, logs: int, blooms: Verify, traits: Traits
+) -> None:
     if blooms is Verify.ALWAYS or traits.get(BLOOM) == "true":
         why = "the chain had true ones before"
         if traits.get(BLOOM) != "true":

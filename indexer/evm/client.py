@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from indexer.evm.messages import quantity
-from indexer.rpc.answers import Call
+from indexer.rpc.answers import RpcCall
 from indexer.rpc.client import Client
 
-CHAIN_ID = Call("eth_chainId", (), str)
+CHAIN_ID = RpcCall("eth_chainId", (), str)
 
 
 class RpcClient(Client):

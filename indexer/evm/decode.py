@@ -26,7 +26,7 @@ from db.declare.fields import Blob
 from db.facts import FactColumns, Int64s
 from db.wire import Bytes2D, Column, encode_value, encode_words
 from indexer.evm.abi import (
-    DecodeError,
+    AbiDecodeError,
     Layout,
     Param,
     decode_body,
@@ -125,7 +125,7 @@ class EventDecoder:
                     self._check_topics(log, notes)
                 bodies.append(decode_body(self.layout, unhex(log.data), notes))
                 good.append(index)
-            except DecodeError as error:
+            except AbiDecodeError as error:
                 bad.append(self._refuse(log, at, str(error)))
                 continue
             if notes:
@@ -173,7 +173,7 @@ class EventDecoder:
     def _check_topics(self, log: RpcLog, notes: list[str]) -> None:
         """Raise DecodeError when a log has not the topics of the event."""
         if len(log.topics) != self.layout.topics:
-            raise DecodeError(
+            raise AbiDecodeError(
                 f"{len(log.topics)} topics, {self.layout.signature} has "
                 f"{self.layout.topics}"
             )

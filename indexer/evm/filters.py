@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from db.declare import Contract, DeclarationError, Event, FieldRef, Kind
+from db.declare import Contract, DeclarationError, Event, FieldKind, FieldRef
 from db.declare.evm.signatures import is_announcement
 from db.facts import FactColumns
 from db.position import height_of
@@ -42,7 +42,7 @@ class Announcement:
 
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class DecoderRoute:
     """The decoder of the logs of one address and topic0, from block `start` on."""
 
     decoder: EventDecoder
@@ -64,7 +64,7 @@ class Followed:
             for a in self._announcements
         )
         self._decoders: list[dict[str, list[EventDecoder]]] = []
-        self._routes: dict[tuple[str, str], list[Route]] = {}  # a cache
+        self._routes: dict[tuple[str, str], list[DecoderRoute]] = {}  # a cache
         self._static: dict[str, dict[int, int]] = {}
         self._children: dict[str, dict[int, int]] = {}
         for index, followed in enumerate(contracts):
@@ -113,7 +113,7 @@ class Followed:
             both[index] = min(start, both.get(index, start))
         return both
 
-    def routes(self, address: str, topic0: str) -> list[Route]:
+    def routes(self, address: str, topic0: str) -> list[DecoderRoute]:
         """Return the routes of logs; empty when their address is not followed."""
         known = self._routes.get((address, topic0))
         if known is None:
@@ -122,7 +122,7 @@ class Followed:
             known = self._routes[address, topic0] = self._find_routes(address, topic0)
         return known
 
-    def _find_routes(self, address: str, topic0: str) -> list[Route]:
+    def _find_routes(self, address: str, topic0: str) -> list[DecoderRoute]:
         found = []
         topic = topic0.lower()
         for index, start in self.starts(address).items():
@@ -130,7 +130,7 @@ class Followed:
                 announces = [
                     a for a in self._announcements if a.event in decoder.events
                 ]
-                found.append(Route(decoder, start, announces))
+                found.append(DecoderRoute(decoder, start, announces))
         return found
 
     def topics(self, wanted: Collection[str]) -> list[str]:
@@ -189,7 +189,7 @@ class Followed:
 def children_in(columns: FactColumns, announcement: Announcement) -> Iterator[Child]:
     """The children that an event's facts announce."""
     column = columns.values[announcement.field]
-    listed = announcement.event.spec.fields[announcement.field].kind is Kind.JSON
+    listed = announcement.event.spec.fields[announcement.field].kind is FieldKind.JSON
     for cell, position in zip(column, columns.positions.tolist(), strict=True):
         for address in _listed(bytes(cell)) if listed else [bytes(cell)]:
             yield Child(announcement.contract, address, height_of(position))

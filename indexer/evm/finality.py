@@ -8,9 +8,9 @@ from indexer.errors import Permanent
 from indexer.evm.blocks import read_block
 from indexer.evm.client import RpcClient
 from indexer.evm.messages import RpcHeader
-from indexer.rpc.answers import Call, Missing, RpcError
+from indexer.rpc.answers import Missing, RpcCall, RpcError
 from indexer.rpc.messages import ErrorBody
-from indexer.rpc.refusals import Refusal
+from indexer.rpc.refusals import ErrorKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +50,13 @@ async def final_height(client: RpcClient, finality: Finality, head: Header) -> i
         return head.height
     if isinstance(finality, Depth):
         return max(head.height - finality.blocks, -1)
-    call = Call("eth_getBlockByNumber", (finality.name, False), RpcHeader, True)
+    call = RpcCall("eth_getBlockByNumber", (finality.name, False), RpcHeader, True)
     try:
         answer = await client.call(call)
     except Missing:
         return -1
     except RpcError as error:
-        if error.refusal is Refusal.TIMEOUT or not _is_about_tag(error.body):
+        if error.refusal is ErrorKind.TIMEOUT or not _is_about_tag(error.body):
             raise
         raise Permanent(
             f"the node does not know the tag {finality.name!r} ({error}): "

@@ -21,26 +21,26 @@ IBFT_MIX = "0x63746963616c2062797a616e74696e65206661756c7420746f6c6572616e6365"
 """`mixHash` of every IBFT block but the first."""
 
 
-class Form(enum.Enum):
+class HeaderHash(enum.Enum):
     """A way of hashing headers; the value is that of the trait `header`."""
 
     ETHEREUM = "ethereum"
     IBFT = "ibft"
 
 
-def form_of(header: RpcSealedHeader) -> Form | None:
+def form_of(header: RpcSealedHeader) -> HeaderHash | None:
     """The form under which a header has the hash that the node tells; None: neither."""
     wanted = unhex(header.hash, 32)
-    likely = [Form.ETHEREUM, Form.IBFT]
+    likely = [HeaderHash.ETHEREUM, HeaderHash.IBFT]
     if header.mix_hash == IBFT_MIX:
         likely.reverse()
     return next((form for form in likely if hash_of(header, form) == wanted), None)
 
 
-def hash_of(header: RpcSealedHeader, form: Form) -> bytes | None:
+def hash_of(header: RpcSealedHeader, form: HeaderHash) -> bytes | None:
     """The header's hash under a form, None where it cannot have that form."""
     try:
-        if form is Form.ETHEREUM:
+        if form is HeaderHash.ETHEREUM:
             return keccak(rlp.encode(_ethereum(header)))
         extra = ibft.hashed_extra(_bytes(header.extra_data))
         return keccak(rlp.encode(_common(header, extra)))

@@ -17,7 +17,7 @@ from indexer.evm.blocks import Inconsistent
 from indexer.evm.client import RpcClient
 from indexer.evm.messages import RpcLog, quantity
 from indexer.evm.traits import LOG_INDEX, Traits
-from indexer.rpc.answers import Call
+from indexer.rpc.answers import RpcCall
 from indexer.rpc.endpoint import Endpoint
 from indexer.rpc.messages import Malformed
 
@@ -101,10 +101,10 @@ def _check_one_block(height: int, logs: Iterable[RpcLog], block_hash: str) -> No
         places.add(place)
 
 
-def whole_block_call(height: int) -> Call:
+def whole_block_call(height: int) -> RpcCall:
     """Ask for every log of a block."""
     query: dict[str, Any] = {"fromBlock": hex(height), "toBlock": hex(height)}
-    return Call("eth_getLogs", (query,), list[RpcLog], span=1)
+    return RpcCall("eth_getLogs", (query,), list[RpcLog], span=1)
 
 
 def counted_by(whole: Iterable[RpcLog]) -> str | None:

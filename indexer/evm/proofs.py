@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from db.proofs import UNPROVED, HeaderProof, Level, LogsProof, Proof, Verify
-from indexer.evm.blocks import Block, Inconsistent, Placed
+from indexer.evm.blocks import EvmBlock, Inconsistent, Placed
 from indexer.evm.bloom import check_blooms
 from indexer.evm.client import RpcClient
-from indexer.evm.headers import Form, form_of, hash_of
+from indexer.evm.headers import HeaderHash, form_of, hash_of
 from indexer.evm.messages import (
     RpcLog,
     RpcSealedHeader,
@@ -23,9 +23,9 @@ from indexer.evm.messages import (
 )
 from indexer.evm.receipts import EMPTY_ROOT, logs_of, receipts_root, same_logs
 from indexer.evm.traits import BLOOM, HEADER, RECEIPTS, Traits
-from indexer.rpc.answers import Call, RpcError
+from indexer.rpc.answers import RpcCall, RpcError
 from indexer.rpc.client import DEFAULT_BATCH
-from indexer.rpc.refusals import Refusal
+from indexer.rpc.refusals import ErrorKind
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ HEAD_BLOCKS = 128  # of so many blocks below the head all is checked
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class ProofPolicy:
     """The checks to make on a chain, and the levels that are required."""
 
     blooms: Verify = Verify.AUTO
@@ -63,7 +63,7 @@ class Policy:
 class Prover:
     """Raises the level of blocks by what their nodes can show."""
 
-    def __init__(self, client: RpcClient, policy: Policy, traits: Traits) -> None:
+    def __init__(self, client: RpcClient, policy: ProofPolicy, traits: Traits) -> None:
         self._client = client
         self.policy = policy
         self.traits = traits
@@ -82,7 +82,7 @@ class Prover:
         found: list[Level] = []
         header = self.traits.get(HEADER)
         if header is not None and header != "other":
-            if header == Form.IBFT.value:
+            if header == HeaderHash.IBFT.value:
                 found.append(HeaderProof.SEALS)
             found.append(HeaderProof.HASH)
         receipts = self.traits.get(RECEIPTS) == "standard"
@@ -98,12 +98,12 @@ class Prover:
 
     async def prove(
         self,
-        blocks: Sequence[Block],
+        blocks: Sequence[EvmBlock],
         placed: Placed,
         *,
         head: int | None,
         thorough: bool = False,
-    ) -> list[Block]:
+    ) -> list[EvmBlock]:
         """The blocks with what is proved of each; `placed` are all their logs.
 
         `head` None: the head is not known, so that every block counts as near it.
@@ -133,7 +133,7 @@ class Prover:
             found.append(block)
         return found
 
-    def _hash_is_right(self, block: Block) -> bool:
+    def _hash_is_right(self, block: EvmBlock) -> bool:
         """Whether the hash was recomputed; raises when it is not the header's."""
         if block.sealed is None:
             return False
@@ -150,7 +150,7 @@ class Prover:
             return form is not None
         if known == "other":
             return False
-        form = Form(known)
+        form = HeaderHash(known)
         if hash_of(block.sealed, form) == block.header.hash:
             return True
         if form_of(block.sealed) is not None:
@@ -162,14 +162,14 @@ class Prover:
 
     async def _by_receipts(
         self,
-        blocks: Sequence[Block],
+        blocks: Sequence[EvmBlock],
         placed: Placed,
         hashed: set[int],
         thorough: bool,
     ) -> set[int]:
         """The heights whose logs are those of receipts under the header's root."""
         proved: set[int] = set()
-        asked: list[Block] = []
+        asked: list[EvmBlock] = []
         for block in blocks:
             if block.sealed is None or block.receipts_root is None:
                 continue
@@ -184,7 +184,7 @@ class Prover:
                     proved.add(block.height)
         return proved
 
-    def _is_empty(self, block: Block, placed: Placed, hashed: set[int]) -> bool:
+    def _is_empty(self, block: EvmBlock, placed: Placed, hashed: set[int]) -> bool:
         """Whether a block without transactions has no receipts, and so no logs."""
         if block.receipts_root != EMPTY_ROOT:
             if block.height in hashed:
@@ -196,7 +196,7 @@ class Prover:
         # Some chains have logs that belong to no transaction.
         return not _logs(placed, block.height)
 
-    def _affordable(self, block: Block, thorough: bool) -> bool:
+    def _affordable(self, block: EvmBlock, thorough: bool) -> bool:
         if self.policy.every_receipt:
             return True
         if self.policy.receipts is Verify.NEVER or self._receipts_doubted:
@@ -207,12 +207,12 @@ class Prover:
         assert block.sealed is not None
         return len(block.sealed.transactions) <= most
 
-    async def _read(self, blocks: Sequence[Block]) -> list[list[RpcWholeReceipt]]:
+    async def _read(self, blocks: Sequence[EvmBlock]) -> list[list[RpcWholeReceipt]]:
         """The receipts of each block, in order."""
         last = max(block.height for block in blocks)
         if self._whole_blocks:
             calls = [
-                Call(
+                RpcCall(
                     "eth_getBlockReceipts",
                     (hex(block.height),),
                     list[RpcWholeReceipt],
@@ -223,7 +223,7 @@ class Prover:
                 reply = await self._client.batch(calls, height=last)
                 return list(reply.results)
             except RpcError as error:
-                if error.refusal is not Refusal.METHOD:
+                if error.refusal is not ErrorKind.METHOD:
                     raise
                 self._whole_blocks = False
         hashes = [
@@ -232,7 +232,7 @@ class Prover:
             for sent in _sealed(block).transactions
         ]
         calls = [
-            Call("eth_getTransactionReceipt", (sent,), RpcWholeReceipt)
+            RpcCall("eth_getTransactionReceipt", (sent,), RpcWholeReceipt)
             for _, sent in hashes
         ]
         reply = await self._client.batch(calls, height=last)
@@ -242,7 +242,7 @@ class Prover:
         return found
 
     def _receipts_fit(
-        self, block: Block, receipts: Sequence[RpcWholeReceipt], placed: Placed
+        self, block: EvmBlock, receipts: Sequence[RpcWholeReceipt], placed: Placed
     ) -> bool:
         """Whether receipts give the header's root, and their logs are those received.
 
@@ -276,7 +276,7 @@ class Prover:
         return True
 
 
-def require(block: Block, wanted: Proof) -> None:
+def require(block: EvmBlock, wanted: Proof) -> None:
     """Raise Inconsistent unless a block is proved as far as the settings require."""
     proof = block.header.proof
     if proof.header >= wanted.header and proof.logs >= wanted.logs:
@@ -289,7 +289,7 @@ def require(block: Block, wanted: Proof) -> None:
     )
 
 
-def _sealed(block: Block) -> RpcSealedHeader:
+def _sealed(block: EvmBlock) -> RpcSealedHeader:
     assert block.sealed is not None
     return block.sealed
 

@@ -16,7 +16,7 @@ from typing import Any
 from db.position import BlockRange
 from indexer.errors import Permanent
 from indexer.evm.blocks import (
-    Block,
+    EvmBlock,
     Inconsistent,
     Placed,
     block_call,
@@ -30,10 +30,10 @@ from indexer.evm.numbering import Numbering
 from indexer.evm.proofs import Prover
 from indexer.evm.spans import SpanControl
 from indexer.evm.turns import Turn, Window
-from indexer.rpc.answers import Call, Reply, TooLarge
+from indexer.rpc.answers import Reply, RpcCall, TooLarge
 from indexer.rpc.client import DEFAULT_BATCH
 from indexer.rpc.endpoint import Health
-from indexer.rpc.refusals import Refusal
+from indexer.rpc.refusals import ErrorKind
 from indexer.rpc.tasks import both
 
 INCONSISTENT_ATTEMPTS = 3
@@ -51,7 +51,9 @@ class Filter:
     addresses: Sequence[str] | None = None
     topics: Sequence[str] | None = None
 
-    def calls(self, first: int, last: int, max_terms: int | None = None) -> list[Call]:
+    def calls(
+        self, first: int, last: int, max_terms: int | None = None
+    ) -> list[RpcCall]:
         """The eth_getLogs of a range: one, or several that name at most so many.
 
         What would take more than `MAX_PIECES` of them is not named at all: more logs
@@ -64,7 +66,7 @@ class Filter:
         topics = _pieces(self.topics, max_terms)
         return [Filter(a, t)._call(first, last) for a in addresses for t in topics]
 
-    def _call(self, first: int, last: int) -> Call:
+    def _call(self, first: int, last: int) -> RpcCall:
         params: dict[str, Any] = {"fromBlock": hex(first), "toBlock": hex(last)}
         if self.addresses is not None:
             params["address"] = list(self.addresses)
@@ -72,7 +74,7 @@ class Filter:
             params["topics"] = [list(self.topics)]
         terms = max(len(self.addresses or ()), len(self.topics or ()))
         span = last - first + 1
-        return Call("eth_getLogs", (params,), list[RpcLog], span=span, terms=terms)
+        return RpcCall("eth_getLogs", (params,), list[RpcLog], span=span, terms=terms)
 
 
 def _place(log: RpcLog) -> tuple[int, int, int]:
@@ -98,7 +100,9 @@ class Part:
     """One consistent answer: blocks and logs of a part of the range, in order."""
 
     range: BlockRange
-    blocks: Sequence[Block]  # all of them, or the first, the last and those with logs
+    blocks: Sequence[
+        EvmBlock
+    ]  # all of them, or the first, the last and those with logs
     placed: Placed
     size_bytes: int
 
@@ -137,7 +141,7 @@ class ReadPlan:
         """Whether every header of the range is needed."""
         return self.whole or self.full
 
-    def block_call(self, height: int) -> Call:
+    def block_call(self, height: int) -> RpcCall:
         """The question for a block."""
         near = self.sealed_from is not None and height >= self.sealed_from
         sealed = near or self.thorough
@@ -186,7 +190,7 @@ class Reader:
             queue.put_nowait(None)
 
         asking = asyncio.create_task(ask())
-        previous: Block | None = None
+        previous: EvmBlock | None = None
         try:
             await turn.to_judge()
             while (task := await queue.get()) is not None:
@@ -240,10 +244,10 @@ class Reader:
         try:
             return [await self._consistent(wanted, plan)]
         except TooLarge as error:
-            if error.refusal is Refusal.TERMS:
+            if error.refusal is ErrorKind.TERMS:
                 return await self._part(wanted, plan)  # with fewer, as it has learnt
             if wanted.blocks == 1:
-                if error.refusal in (Refusal.TIMEOUT, Refusal.OTHER):
+                if error.refusal in (ErrorKind.TIMEOUT, ErrorKind.OTHER):
                     raise
                 raise Permanent(
                     f"block {wanted.first} alone is too large for the endpoint "
@@ -252,7 +256,7 @@ class Reader:
             self.counters.splits += 1
             self._spans.shrink(wanted.blocks)
             step = wanted.blocks // 2
-            if error.refusal is Refusal.RANGE and error.endpoint.limits.max_range:
+            if error.refusal is ErrorKind.RANGE and error.endpoint.limits.max_range:
                 step = min(error.endpoint.limits.max_range, wanted.blocks - 1)
             return await self._cut(wanted, plan, step, error)
 
@@ -263,7 +267,7 @@ class Reader:
         for first in range(wanted.first, wanted.last + 1, step):
             last = min(first + step - 1, wanted.last)
             found += await self._part(BlockRange(first, last), plan)
-            if first == wanted.first and error.refusal is Refusal.OTHER:
+            if first == wanted.first and error.refusal is ErrorKind.OTHER:
                 # Half of it worked where all of it failed twice: that was its size.
                 error.endpoint.learn_range(wanted.blocks, None)
         return found
@@ -283,7 +287,7 @@ class Reader:
 
     async def _ask(
         self, wanted: BlockRange, plan: ReadPlan
-    ) -> tuple[Reply, dict[int, Block]]:
+    ) -> tuple[Reply, dict[int, EvmBlock]]:
         """The last header, the logs, and as many other headers as fit the request.
 
         Where no bloom tells whether logs were held back, the last header is asked for
@@ -317,7 +321,7 @@ class Reader:
 
     async def _headers(
         self, heights: Sequence[int], plan: ReadPlan, last: int
-    ) -> dict[int, Block]:
+    ) -> dict[int, EvmBlock]:
         if not heights:
             return {}
         calls = [plan.block_call(height) for height in heights]
@@ -326,14 +330,18 @@ class Reader:
 
     def _read_blocks(
         self, heights: Sequence[int], answers: Sequence[Any]
-    ) -> dict[int, Block]:
+    ) -> dict[int, EvmBlock]:
         return {
             height: read_block(answer, height)
             for height, answer in zip(heights, answers, strict=True)
         }
 
     async def _checked(
-        self, wanted: BlockRange, plan: ReadPlan, reply: Reply, blocks: dict[int, Block]
+        self,
+        wanted: BlockRange,
+        plan: ReadPlan,
+        reply: Reply,
+        blocks: dict[int, EvmBlock],
     ) -> Part:
         logs: list[RpcLog] = reply.results[1]
         if not plan.all_headers:

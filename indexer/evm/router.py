@@ -16,7 +16,7 @@ from db.facts import FactColumns
 from db.position import height_of
 from indexer.evm.blocks import Placed
 from indexer.evm.decode import EventDecoder, Logs, Piece
-from indexer.evm.filters import Announcement, Followed, Route, children_in
+from indexer.evm.filters import Announcement, DecoderRoute, Followed, children_in
 from indexer.source import Child, UndecodableLog
 
 Buckets = dict[tuple[str, str], list[int]]
@@ -99,7 +99,7 @@ class Router:
         return new
 
     def _announced(
-        self, routes: list[Route], indexes: list[int], placed: Placed
+        self, routes: list[DecoderRoute], indexes: list[int], placed: Placed
     ) -> list[Child]:
         found: list[Child] = []
         announces = {r.decoder: r.announces for r in routes if r.announces}
@@ -153,7 +153,7 @@ def _buckets(placed: Placed) -> Buckets:
 
 
 def _split(
-    routes: list[Route], indexes: list[int], placed: Placed
+    routes: list[DecoderRoute], indexes: list[int], placed: Placed
 ) -> list[tuple[EventDecoder, list[int]]]:
     """Give each decoder its logs: from its start on, and by the number of topics.
 

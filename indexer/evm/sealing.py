@@ -15,8 +15,8 @@ from db.position import BlockRange
 from db.proofs import HeaderProof
 from indexer.errors import Reorg
 from indexer.evm import ibft
-from indexer.evm.blocks import Block, Inconsistent
-from indexer.evm.headers import IBFT_MIX, Form, hash_of
+from indexer.evm.blocks import EvmBlock, Inconsistent
+from indexer.evm.headers import IBFT_MIX, HeaderHash, hash_of
 from indexer.evm.ibft import ValidatorState
 from indexer.evm.messages import RpcSealedHeader, unhex
 
@@ -39,7 +39,7 @@ class Sealing:
         """The state after a block, None where none is known."""
         return self._states.get(height)
 
-    def prove(self, blocks: Sequence[Block]) -> list[Block]:
+    def prove(self, blocks: Sequence[EvmBlock]) -> list[EvmBlock]:
         """The blocks in order, raised to `seals` where a state is known before them.
 
         Raises Inconsistent when a block's seals are not those of its validators: the
@@ -52,7 +52,7 @@ class Sealing:
         state = self._before(blocks[0])
         if state is None:
             return list(blocks)
-        found: list[Block] = []
+        found: list[EvmBlock] = []
         for at, block in enumerate(blocks):
             state = self._next(state, block)
             if state is None:
@@ -74,7 +74,7 @@ class Sealing:
             if blocks.first <= height < blocks.last:
                 del self._states[height]
 
-    def _before(self, first: Block) -> ValidatorState | None:
+    def _before(self, first: EvmBlock) -> ValidatorState | None:
         state = self._states.get(first.height - 1)
         if state is None:
             return _anchor(first)
@@ -88,7 +88,7 @@ class Sealing:
             )
         return None
 
-    def _next(self, state: ValidatorState, block: Block) -> ValidatorState | None:
+    def _next(self, state: ValidatorState, block: EvmBlock) -> ValidatorState | None:
         sealed = block.sealed
         if sealed is None or block.header.proof.header < HeaderProof.HASH:
             return None
@@ -111,7 +111,7 @@ class Sealing:
                     "`validators` and `validators_block` in its [chains.<name>] section"
                 ) from None
             log.warning(
-                "validators_not_explained block=%d cause=%s", block.height, error
+                "validator_change_unexplained block=%d cause=%s", block.height, error
             )
             return None
 
@@ -122,12 +122,12 @@ class Sealing:
             del self._states[next(iter(self._states))]
 
 
-def _anchor(first: Block) -> ValidatorState | None:
+def _anchor(first: EvmBlock) -> ValidatorState | None:
     """The state after block 0, from the validators that it names."""
     sealed = first.sealed
     if first.height > 0 or sealed is None or sealed.extra_data is None:
         return None
-    if hash_of(sealed, Form.IBFT) != first.header.hash:
+    if hash_of(sealed, HeaderHash.IBFT) != first.header.hash:
         return None
     extra = ibft.read_extra(unhex(sealed.extra_data))
     if not extra.validators:
@@ -136,7 +136,7 @@ def _anchor(first: Block) -> ValidatorState | None:
 
 
 def _sealed_state(
-    state: ValidatorState, block: Block, sealed: RpcSealedHeader
+    state: ValidatorState, block: EvmBlock, sealed: RpcSealedHeader
 ) -> ValidatorState:
     if sealed.mix_hash != IBFT_MIX:
         raise ibft.NotIbft("its mixHash is not IBFT's")

@@ -22,13 +22,13 @@ from db.proofs import HeaderProof, Level
 from db.validators import ValidatorSet
 from indexer.errors import Permanent, Retryable
 from indexer.evm.blocks import block_call, read_block
-from indexer.evm.born import Born
 from indexer.evm.client import RpcClient
 from indexer.evm.filters import Followed, FollowedContract
 from indexer.evm.finality import Depth, Finality, Ibft, Tag, final_height
 from indexer.evm.ibft import ValidatorState
 from indexer.evm.messages import RpcHeader
-from indexer.evm.proofs import HEAD_BLOCKS, Policy, Prover, require
+from indexer.evm.new_children import NewChildren
+from indexer.evm.proofs import HEAD_BLOCKS, ProofPolicy, Prover, require
 from indexer.evm.reader import Filter, Part, Reader, ReadPlan
 from indexer.evm.router import Routed, Router
 from indexer.evm.sealing import Sealing
@@ -36,14 +36,14 @@ from indexer.evm.spans import TARGET_BYTES, SpanControl
 from indexer.evm.traits import Traits
 from indexer.evm.transactions import sender_transactions
 from indexer.evm.turns import Turn
-from indexer.rpc.answers import Call, Missing
+from indexer.rpc.answers import Missing, RpcCall
 from indexer.rpc.endpoint import Endpoint, Health
 from indexer.rpc.tasks import gather
 from indexer.source import Batch, Child, SenderTransaction
 
 STILL_SECONDS = 10.0  # a head that stands still so long is checked elsewhere
 MAX_ADDRESSES = 1000  # more are not sent: the topics alone are, and we filter
-LATEST = Call("eth_getBlockByNumber", ("latest", False), RpcHeader)
+LATEST = RpcCall("eth_getBlockByNumber", ("latest", False), RpcHeader)
 
 
 class EvmSource:
@@ -58,7 +58,7 @@ class EvmSource:
         finality: Finality,
         *,
         mode: Literal["all", "filtered"] = "all",
-        policy: Policy = Policy(),
+        policy: ProofPolicy = ProofPolicy(),
         traits: Mapping[str, str] | None = None,
         validators: ValidatorState | None = None,
         watch_senders: Collection[bytes] = frozenset(),
@@ -224,7 +224,7 @@ class EvmSource:
     async def _judge(
         self, wanted: BlockRange, ids: frozenset[str], plan: ReadPlan, turn: Turn
     ) -> Batch:
-        born = Born.under(plan, self._followed.contracts)
+        fresh = NewChildren.under(plan, self._followed.contracts)
         routed = Routed()
         known = self._sealing.known()
         headers: dict[int, Header] = {}
@@ -232,10 +232,10 @@ class EvmSource:
         received = logs = 0
         async with aclosing(self._reader.read(wanted, plan, turn)) as parts:
             async for part in parts:
-                if not headers and born.asked is not None:
+                if not headers and fresh.asked is not None:
                     # By now the ranges below are judged, with their children.
-                    born.add(self._followed.addresses(wanted.last))
-                part = await self._with_children(part, plan, born, routed)
+                    fresh.add(self._followed.addresses(wanted.last))
+                part = await self._with_children(part, plan, fresh, routed)
                 self._router.route(part.placed, routed)
                 proved = self._sealing.prove(part.blocks) if plan.whole else part.blocks
                 for block in proved:
@@ -289,11 +289,11 @@ class EvmSource:
                 sorted(self._followed.announcing_topics),
             ),
         )
-        born = Born.under(plan, self._followed.makers)
+        fresh = NewChildren.under(plan, self._followed.makers)
         routed = Routed()
         async with aclosing(self._reader.read(wanted, plan, Turn())) as parts:
             async for part in parts:
-                part = await self._with_children(part, plan, born, routed)
+                part = await self._with_children(part, plan, fresh, routed)
                 self._router.discover(part.placed, routed)
         return routed.found()
 
@@ -313,7 +313,7 @@ class EvmSource:
         }
 
     def status(self) -> dict[str, Any]:
-        """The verdict on each endpoint and what was counted, for metrics."""
+        """The health of each endpoint and its counters, for metrics."""
         return {
             "endpoints": {
                 key: health.value
@@ -351,21 +351,21 @@ class EvmSource:
         return Filter(addresses if len(addresses) <= MAX_ADDRESSES else None, topics)
 
     async def _with_children(
-        self, part: Part, plan: ReadPlan, born: Born, routed: Routed
+        self, part: Part, plan: ReadPlan, fresh: NewChildren, routed: Routed
     ) -> Part:
         """The part with the logs of children that its question could not name yet.
 
         Parts are asked for ahead, so the children of earlier parts are asked for too.
         """
-        if born.asked is None:
+        if fresh.asked is None:
             return part
-        pending = list(born.addresses)
+        pending = list(fresh.addresses)
         while True:
             for child in self._router.discover(part.placed, routed):
                 address = "0x" + child.address.hex()
-                if address not in born.asked and child.contract in born.contracts:
-                    born.asked.add(address)
-                    born.addresses.append(address)
+                if address not in fresh.asked and child.contract in fresh.contracts:
+                    fresh.asked.add(address)
+                    fresh.addresses.append(address)
                     pending.append(address)
             if not pending:
                 return part

@@ -5,15 +5,15 @@ from typing import Any
 
 from db.position import position
 from indexer.errors import Retryable
-from indexer.evm.blocks import Block, Inconsistent
+from indexer.evm.blocks import EvmBlock, Inconsistent
 from indexer.evm.client import RpcClient
 from indexer.evm.messages import RpcReceipt, RpcTransaction, quantity, unhex
-from indexer.rpc.answers import Call, RpcError
+from indexer.rpc.answers import RpcCall, RpcError
 from indexer.source import SenderTransaction
 
 
 async def sender_transactions(
-    client: RpcClient, blocks: Iterable[Block], senders: Collection[bytes]
+    client: RpcClient, blocks: Iterable[EvmBlock], senders: Collection[bytes]
 ) -> list[SenderTransaction]:
     """Those of the senders in these blocks, in order, with what became of them.
 
@@ -30,7 +30,8 @@ async def sender_transactions(
     if not found:
         return []
     calls = [
-        Call("eth_getTransactionReceipt", (sent.hash,), RpcReceipt) for _, sent in found
+        RpcCall("eth_getTransactionReceipt", (sent.hash,), RpcReceipt)
+        for _, sent in found
     ]
     height = found[-1][0].header.height
     receipts = (await client.batch(calls, height=height)).results
@@ -41,7 +42,7 @@ async def sender_transactions(
 
 
 async def _transaction(
-    client: RpcClient, block: Block, sent: RpcTransaction, receipt: RpcReceipt
+    client: RpcClient, block: EvmBlock, sent: RpcTransaction, receipt: RpcReceipt
 ) -> SenderTransaction:
     if receipt.block_hash.lower() != block.hash_hex:
         raise Inconsistent(
@@ -66,7 +67,7 @@ async def _transaction(
 
 
 async def _replay(
-    client: RpcClient, block: Block, sent: RpcTransaction
+    client: RpcClient, block: EvmBlock, sent: RpcTransaction
 ) -> bytes | None:
     """The data a failed transaction reverted with, as far as a call can tell.
 
@@ -86,7 +87,7 @@ async def _replay(
     if endpoint is None:
         return None
     try:
-        await client.ask(endpoint, Call("eth_call", (call, parent), str))
+        await client.ask(endpoint, RpcCall("eth_call", (call, parent), str))
     except RpcError as error:
         return revert_data_in(error.body.data)
     except Retryable:

@@ -21,13 +21,13 @@ from indexer.rpc.messages import (
     collector_paused,
     decoder_of,
 )
-from indexer.rpc.refusals import Classify, Refusal, classify
+from indexer.rpc.refusals import Classify, ErrorKind, classify
 
 
 class RpcError(Retryable):
     """A node answered with an error that is about the question itself."""
 
-    def __init__(self, message: str, body: ErrorBody, refusal: Refusal) -> None:
+    def __init__(self, message: str, body: ErrorBody, refusal: ErrorKind) -> None:
         super().__init__(message)
         self.body = body
         self.refusal = refusal
@@ -40,7 +40,11 @@ class TooLarge(Retryable):
     """
 
     def __init__(
-        self, message: str, refusal: Refusal, endpoint: Endpoint, guessed: bool = False
+        self,
+        message: str,
+        refusal: ErrorKind,
+        endpoint: Endpoint,
+        guessed: bool = False,
     ) -> None:
         super().__init__(message)
         self.refusal = refusal
@@ -65,7 +69,7 @@ class BatchRefused(Retryable):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class RpcCall:
     """One question.
 
     `span` is the number of blocks of an eth_getLogs, `terms` the most addresses or
@@ -94,7 +98,7 @@ _one = decoder_of(Response)
 _many = decoder_of(list[Response])
 
 
-def encode_calls(calls: Sequence[Call]) -> bytes:
+def encode_calls(calls: Sequence[RpcCall]) -> bytes:
     """The request: an array, or an object when there is one call."""
     entries = [
         {"jsonrpc": "2.0", "id": at, "method": c.method, "params": list(c.params)}
@@ -105,7 +109,7 @@ def encode_calls(calls: Sequence[Call]) -> bytes:
 
 def read_results(
     endpoint: Endpoint,
-    calls: Sequence[Call],
+    calls: Sequence[RpcCall],
     body: bytes,
     classify: Classify = classify,
 ) -> list[Any]:
@@ -146,11 +150,11 @@ def _number(told: int | str | None) -> int | str | None:
 
 
 def _result(
-    endpoint: Endpoint, call: Call, response: Response, classify: Classify = classify
+    endpoint: Endpoint, call: RpcCall, response: Response, classify: Classify = classify
 ) -> Any:
     if (error := response.failure) is not None:
-        verdict = classify(error.code, error.message)
-        if verdict.refusal is Refusal.SKIPPED and call.nullable:
+        found = classify(error.code, error.message)
+        if found.refusal is ErrorKind.SKIPPED and call.nullable:
             return None
         raise _failure(endpoint, call, error, classify)
     if bytes(memoryview(response.result)[:5]) == b"null":
@@ -168,29 +172,29 @@ def _result(
 
 
 def _failure(
-    endpoint: Endpoint, call: Call, body: ErrorBody, classify: Classify
+    endpoint: Endpoint, call: RpcCall, body: ErrorBody, classify: Classify
 ) -> Retryable:
     """The exception for an error about one call; teaches the endpoint its limits."""
-    verdict = classify(body.code, body.message)
+    found = classify(body.code, body.message)
     text = f"{endpoint.label}: {call.method}: {body.code} {endpoint.hide(body.message)}"
-    if verdict.refusal is Refusal.RATE:
+    if found.refusal is ErrorKind.RATE:
         return Limited(f"{text}: ask less often, or add an endpoint")
-    if verdict.refusal is Refusal.DENIED:
+    if found.refusal is ErrorKind.DENIED:
         return Denied(f"{text}: check the key in its URL, and what it may ask")
-    if verdict.refusal is Refusal.MISSING:
+    if found.refusal is ErrorKind.MISSING:
         return Missing(f"{text}: ask again later")
-    if call.terms > 1 and verdict.refusal is Refusal.TERMS:
-        endpoint.learn_terms(call.terms, verdict.limit)
-        return TooLarge(f"{text}: name fewer", verdict.refusal, endpoint)
-    if call.span > 1 and verdict.refusal is Refusal.RANGE:
-        endpoint.learn_range(call.span, verdict.limit)
-        return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
-    if call.span and verdict.refusal in (Refusal.RESULTS, Refusal.BYTES):
-        endpoint.learn_results(verdict.limit)
-        return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
-    if call.span > 1 and verdict.refusal is Refusal.TIMEOUT:
-        return TooLarge(f"{text}: ask for fewer blocks", verdict.refusal, endpoint)
-    return RpcError(f"{text}: {verdict.remedy}", body, verdict.refusal)
+    if call.terms > 1 and found.refusal is ErrorKind.TERMS:
+        endpoint.learn_terms(call.terms, found.limit)
+        return TooLarge(f"{text}: name fewer", found.refusal, endpoint)
+    if call.span > 1 and found.refusal is ErrorKind.RANGE:
+        endpoint.learn_range(call.span, found.limit)
+        return TooLarge(f"{text}: ask for fewer blocks", found.refusal, endpoint)
+    if call.span and found.refusal in (ErrorKind.RESULTS, ErrorKind.BYTES):
+        endpoint.learn_results(found.limit)
+        return TooLarge(f"{text}: ask for fewer blocks", found.refusal, endpoint)
+    if call.span > 1 and found.refusal is ErrorKind.TIMEOUT:
+        return TooLarge(f"{text}: ask for fewer blocks", found.refusal, endpoint)
+    return RpcError(f"{text}: {found.remedy}", body, found.refusal)
 
 
 def _refused_batch(
@@ -202,13 +206,13 @@ def _refused_batch(
     """
     if (error := response.failure) is None:
         return Malformed(f"{endpoint.label} answered a batch with an object: ask again")
-    verdict = classify(error.code, error.message)
+    found = classify(error.code, error.message)
     text = f"{endpoint.label}: {endpoint.hide(error.message)}"
-    if verdict.refusal is Refusal.RATE:
+    if found.refusal is ErrorKind.RATE:
         return Limited(f"{text}: ask less often, or add an endpoint")
-    if verdict.refusal is Refusal.DENIED:
+    if found.refusal is ErrorKind.DENIED:
         return Denied(f"{text}: check the key in its URL, and what it may ask")
-    guessed = verdict.refusal is not Refusal.BATCH
+    guessed = found.refusal is not ErrorKind.BATCH
     return BatchRefused(
-        f"{text}: {size} calls at once are too many", size, verdict.limit, guessed
+        f"{text}: {size} calls at once are too many", size, found.limit, guessed
     )

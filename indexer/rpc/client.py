@@ -21,9 +21,9 @@ import aiohttp
 from indexer.errors import Permanent, Retryable
 from indexer.rpc.answers import (
     BatchRefused,
-    Call,
     Missing,
     Reply,
+    RpcCall,
     RpcError,
     TooLarge,
     encode_calls,
@@ -37,8 +37,8 @@ from indexer.rpc.endpoint import (
     TimedOut,
     Unreachable,
 )
-from indexer.rpc.limits import Limits, LimitsStore, MemoryLimitsStore
-from indexer.rpc.refusals import LASTING, Classify, Refusal, classify
+from indexer.rpc.limits import EndpointLimits, LimitsStore, MemoryLimitsStore
+from indexer.rpc.refusals import LASTING, Classify, ErrorKind, classify
 from indexer.rpc.tasks import gather
 
 DEFAULT_BATCH = 100
@@ -72,7 +72,7 @@ class Client:
         endpoints: Sequence[str],
         chain_id: int | str,
         *,
-        identity: Call,
+        identity: RpcCall,
         read_identity: Callable[[Any], int | str] = str,
         classify: Classify = classify,
         limits_store: LimitsStore | None = None,
@@ -87,15 +87,13 @@ class Client:
         if not endpoints:
             raise Permanent(f"chain {chain_id} has no endpoint: set at least one URL")
         self.chain_id = chain_id
-        self._identity = identity
-        self._read_identity = read_identity
+        self._identity, self._read_identity = identity, read_identity
         self._classify = classify
         self.counters = Counters()
         self._store = limits_store or MemoryLimitsStore()
         self._timeout_seconds = request_timeout_seconds
         self._attempts = attempts
-        self.clock = clock
-        self._sleep = sleep
+        self.clock, self._sleep = clock, sleep
         self._serving: Endpoint | None = None  # who answered last
         self._noted_at = -NOTE_SECONDS
         self._session: aiohttp.ClientSession | None = None
@@ -119,13 +117,17 @@ class Client:
             await self._session.close()
             self._session = None
 
-    async def call(self, call: Call, *, height: int | None = None) -> Any:
+    async def call(self, call: RpcCall, *, height: int | None = None) -> Any:
         """Ask one question; see `batch`."""
         reply = await self.batch([call], height=height)
         return reply.results[0]
 
     async def batch(
-        self, calls: Sequence[Call], *, ordered: bool = False, height: int | None = None
+        self,
+        calls: Sequence[RpcCall],
+        *,
+        ordered: bool = False,
+        height: int | None = None,
     ) -> Reply:
         """Ask several questions and return all their answers.
 
@@ -148,7 +150,7 @@ class Client:
             replies[-1].endpoint,
         )
 
-    async def ask(self, endpoint: Endpoint, call: Call) -> Any:
+    async def ask(self, endpoint: Endpoint, call: RpcCall) -> Any:
         """Ask one question of one endpoint, once."""
         try:
             await self._verify(endpoint)
@@ -158,10 +160,10 @@ class Client:
         await self._attempt(endpoint, [call], results)
         return results[0]
 
-    def limits(self, height: int | None = None) -> Limits:
+    def limits(self, height: int | None = None) -> EndpointLimits:
         """The limits of the endpoint that would be asked now."""
         endpoint = self.preferred(height)
-        return Limits() if endpoint is None else endpoint.limits
+        return EndpointLimits() if endpoint is None else endpoint.limits
 
     def inflight(self, height: int | None = None) -> int:
         """The number of requests at once that the endpoint next in turn takes."""
@@ -191,7 +193,7 @@ class Client:
                 other.health, other.reason = Health.OK, ""
 
     def verdicts(self) -> dict[str, tuple[Health, str]]:
-        """The verdict and its reason for each endpoint, by its name without secrets."""
+        """The health of each endpoint and its reason, by its name without secrets."""
         return {e.key: (e.health, e.reason) for e in self.endpoints}
 
     def _by_preference(self, height: int | None) -> list[Endpoint]:
@@ -208,7 +210,7 @@ class Client:
         return sorted(self.usable(), key=rank)
 
     async def _deliver(
-        self, calls: Sequence[Call], height: int | None, *, ordered: bool = False
+        self, calls: Sequence[RpcCall], height: int | None, *, ordered: bool = False
     ) -> Reply:
         """Try until an endpoint answers, each attempt at the best one there is.
 
@@ -219,7 +221,7 @@ class Client:
         done: list[Any] = []
         for _ in range(self._attempts):
             endpoint = await self._choose(height)
-            era = endpoint.era
+            generation = endpoint.generation
             try:
                 await self._verify(endpoint)
                 if ordered:
@@ -232,7 +234,7 @@ class Client:
                 await endpoint.save_limits(self._store)
                 if isinstance(failure, TooLarge):
                     raise
-                self._judge(endpoint, era, calls, failures)
+                self._judge(endpoint, generation, calls, failures)
                 continue
             endpoint.succeeded()
             self._note_change(endpoint)
@@ -255,8 +257,8 @@ class Client:
     def _judge(
         self,
         endpoint: Endpoint,
-        era: int,
-        calls: Sequence[Call],
+        generation: int,
+        calls: Sequence[RpcCall],
         failures: list[Retryable],
     ) -> None:
         """Note a failure; raise when asking the same again is of no use."""
@@ -270,13 +272,13 @@ class Client:
             health = Health.LIMITED
         elif isinstance(failure, Missing):
             health = Health.LAGGING
-        endpoint.failed(health, failure, era=era)
+        endpoint.failed(health, failure, generation=generation)
         # Words nobody knows, or silence, twice over: perhaps the range is too large.
         unclear = [f for f in failures if isinstance(f, RpcError | TimedOut)]
         if len(unclear) >= 2 and any(call.span > 1 for call in calls):
-            refusal = Refusal.OTHER
+            refusal = ErrorKind.OTHER
             if isinstance(failure, TimedOut):
-                refusal = Refusal.TIMEOUT
+                refusal = ErrorKind.TIMEOUT
             raise TooLarge(str(failure), refusal, endpoint, guessed=True)
         if isinstance(failure, RpcError) and len(unclear) >= RPC_ERROR_ATTEMPTS:
             raise failure
@@ -316,7 +318,7 @@ class Client:
         )
 
     async def _attempt(
-        self, endpoint: Endpoint, calls: Sequence[Call], results: list[Any]
+        self, endpoint: Endpoint, calls: Sequence[RpcCall], results: list[Any]
     ) -> int:
         """Complete the results from one endpoint, in as many requests as that takes.
 
@@ -344,8 +346,8 @@ class Client:
         return received
 
     async def _send(
-        self, endpoint: Endpoint, calls: Sequence[Call]
-    ) -> tuple[Sequence[Call], bytes]:
+        self, endpoint: Endpoint, calls: Sequence[RpcCall]
+    ) -> tuple[Sequence[RpcCall], bytes]:
         """Ask the first of the calls, as many as may be asked at once."""
         span = max(call.span for call in calls)
         async with contextlib.AsyncExitStack() as stack:
@@ -360,7 +362,7 @@ class Client:
             if allowed is not None and span > allowed:
                 raise TooLarge(
                     f"{endpoint.label} gives {allowed} blocks at once: ask for fewer",
-                    Refusal.RANGE,
+                    ErrorKind.RANGE,
                     endpoint,
                 )
             part = calls[: self._part(endpoint, calls)]
@@ -376,7 +378,7 @@ class Client:
                 )
             except AnswerTooLarge as error:
                 if span > 1:
-                    raise TooLarge(str(error), Refusal.BYTES, endpoint) from None
+                    raise TooLarge(str(error), ErrorKind.BYTES, endpoint) from None
                 if len(part) > 1:
                     raise BatchRefused(str(error), len(part), None, True) from None
                 raise
@@ -384,7 +386,7 @@ class Client:
             self.counters.received_bytes += len(answer)
             return part, answer
 
-    def _part(self, endpoint: Endpoint, calls: Sequence[Call]) -> int:
+    def _part(self, endpoint: Endpoint, calls: Sequence[RpcCall]) -> int:
         return min(len(calls), endpoint.limits.max_batch or DEFAULT_BATCH)
 
     def _open_session(self) -> aiohttp.ClientSession:

@@ -1,4 +1,4 @@
-"""One endpoint: its connection, what it may be asked, and the verdict on it.
+"""One endpoint: its connection, what it may be asked, and its health.
 
 The URL may hold a password or a key, so it never leaves this module: errors, logs and
 stored limits carry `label`, the host alone.
@@ -18,7 +18,7 @@ import msgspec
 from db.urls import hide, secrets_of
 from indexer.errors import Permanent, Retryable
 from indexer.rpc.concurrency import Concurrency
-from indexer.rpc.limits import Limits, LimitsStore, RateControl, lowered
+from indexer.rpc.limits import EndpointLimits, LimitsStore, RateControl, lowered
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 30.0
@@ -28,7 +28,7 @@ MAX_ANSWER_BYTES = 128 << 20
 
 
 class Health(enum.Enum):
-    """The verdict on an endpoint; the value is its name in metrics."""
+    """The health of an endpoint; the value is its name in metrics."""
 
     OK = "ok"
     DOWN = "down"
@@ -50,7 +50,7 @@ class Denied(Unreachable):
 
 
 class Limited(Retryable):
-    """Asked too often; `pause_seconds` is the endpoint's own wish, if it has one."""
+    """Asked too often; `pause_seconds` is what the endpoint asks for, if it does."""
 
     def __init__(self, message: str, pause_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -89,14 +89,14 @@ class Endpoint:
         self.chain_id: int | str | None = None
         self.head: int | None = None  # the highest block it has shown us
         self.log_index: str | None = None  # how it counts logs, until it fails
-        self.limits = Limits()
+        self.limits = EndpointLimits()
         self.limits_dirty = False
         self.rate = RateControl(clock, requests_per_second)
         self.inflight = Concurrency(max_inflight)
         self.verifying = asyncio.Lock()
         self.parked_until = 0.0
         self.failures = 0  # in a row
-        self.era = 0  # grows with each failure
+        self.generation = 0  # grows with each failure
         self.requests = 0
         self.refused = 0  # refusals that taught a limit
         self.probing = asyncio.Lock()  # held while asking for more than ever before
@@ -118,19 +118,19 @@ class Endpoint:
         self.rate.succeeded()
 
     def failed(
-        self, health: Health, error: Retryable, *, era: int | None = None
+        self, health: Health, error: Retryable, *, generation: int | None = None
     ) -> None:
-        """Leave it alone for a while: full jitter, or as long as it asked.
+        """Pause the endpoint: with full jitter, or for as long as it asked.
 
-        `era` is what it was when the request left: those that were under way when
-        another one failed count as one failure with it.
+        `generation` is that of the moment when the request left: requests that were
+        under way when another one failed count as one failure with it.
         """
         self.health, self.reason = health, str(error)
         self.log_index = None  # it may come back as another version
         now = self._clock()
         pause = 0.0
-        if era is None or era == self.era:
-            self.era += 1
+        if generation is None or generation == self.generation:
+            self.generation += 1
             self.failures += 1
             ceiling = FIRST_PAUSE_SECONDS * 2.0 ** min(self.failures - 1, 16)
             longest = LONGEST_PAUSE_SECONDS
@@ -173,7 +173,7 @@ class Endpoint:
         limit = lowered(self.limits.max_batch, tried, named)
         self._learn(replace(self.limits, max_batch=limit))
 
-    def _learn(self, limits: Limits) -> None:
+    def _learn(self, limits: EndpointLimits) -> None:
         self.refused += 1
         if limits != self.limits:
             self.limits, self.limits_dirty = limits, True

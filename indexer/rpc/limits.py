@@ -1,7 +1,7 @@
 """Limits of an endpoint, learnt from its refusals and kept, and its rate.
 
-A limit is met once in an endpoint's life, not once in ours, so `Limits` go through a
-`LimitsStore`. `indexer.rpc.refusals` reads the texts that teach them.
+A limit is met once in an endpoint's life, not once in ours, so `EndpointLimits` go
+through a `LimitsStore`. `indexer.rpc.refusals` reads the texts that teach them.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class EndpointLimits:
     """The most an endpoint is known to answer; None where no limit was met."""
 
     max_range: int | None = None  # blocks of one eth_getLogs, both ends included
@@ -22,11 +22,11 @@ class Limits:
 class LimitsStore(Protocol):
     """Storage of limits. `endpoint` is a name without credentials."""
 
-    async def load(self, endpoint: str) -> Limits:
-        """The limits learnt before, an empty `Limits` when there are none."""
+    async def load(self, endpoint: str) -> EndpointLimits:
+        """The limits learnt before, an empty `EndpointLimits` when there are none."""
         ...
 
-    async def save(self, endpoint: str, limits: Limits) -> None:
+    async def save(self, endpoint: str, limits: EndpointLimits) -> None:
         """Keep what was learnt."""
         ...
 
@@ -35,13 +35,13 @@ class MemoryLimitsStore:
     """Limits for as long as the process lives."""
 
     def __init__(self) -> None:
-        self._limits: dict[str, Limits] = {}
+        self._limits: dict[str, EndpointLimits] = {}
 
-    async def load(self, endpoint: str) -> Limits:
+    async def load(self, endpoint: str) -> EndpointLimits:
         """Return the limits that were saved for the endpoint."""
-        return self._limits.get(endpoint, Limits())
+        return self._limits.get(endpoint, EndpointLimits())
 
-    async def save(self, endpoint: str, limits: Limits) -> None:
+    async def save(self, endpoint: str, limits: EndpointLimits) -> None:
         """Keep it in memory."""
         self._limits[endpoint] = limits
 

@@ -14,7 +14,7 @@ EDGE_RANGE = 1001  # Polygon Edge refuses to - from > 1000, so 1001 blocks pass
 EDGE_BATCH = 20
 
 
-class Refusal(enum.Enum):
+class ErrorKind(enum.Enum):
     """The reason for which a node answered with an error."""
 
     RANGE = "range"  # too many blocks
@@ -34,20 +34,20 @@ class Refusal(enum.Enum):
 
 
 # Those that asking again, or another endpoint, does not change.
-LASTING = frozenset({Refusal.REVERTED, Refusal.METHOD, Refusal.VERSION})
+LASTING = frozenset({ErrorKind.REVERTED, ErrorKind.METHOD, ErrorKind.VERSION})
 SEE_NODE = "see what the node says"
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ErrorClass:
     """A refusal, the limit it names, if it names one, and what to do about it."""
 
-    refusal: Refusal
+    refusal: ErrorKind
     limit: int | None = None
     remedy: str = SEE_NODE
 
 
-Classify = Callable[[int, str], Verdict]
+Classify = Callable[[int, str], ErrorClass]
 
 _N = r"(?P<n>\d[\d,_]*(\.\d+)?\s?[km]?i?\b)"  # 1000, 10,000, 2K
 _MOST = r"(limit|limited|max|maximum|up to|at most|more than|greater than|exceeds?)"
@@ -56,9 +56,9 @@ _KEY = r"(project id|api[ -]?key|access[ -]?(key|token)|token|key)"
 
 # The first match wins: sizes that name a number before those that do not, and words
 # that also stand in other texts ("limit exceeded") last.
-_TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
+_TEXTS: tuple[tuple[ErrorKind, tuple[str, ...]], ...] = (
     (
-        Refusal.BATCH,
+        ErrorKind.BATCH,
         (
             r"batch request length too long",
             rf"batch( size| request)? limit (of )?{_N}",
@@ -70,7 +70,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.TERMS,
+        ErrorKind.TERMS,
         (
             rf"\b(addresses|topics)\b\D{{0,40}}\b{_MOST}\D{{0,20}}{_N}",
             rf"{_MOST}\D{{0,20}}{_N} (addresses|topics)",
@@ -80,7 +80,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.RESULTS,
+        ErrorKind.RESULTS,
         (
             rf"more than {_N} (results|logs|log entries)",
             rf"\b(results|logs|log entries)\b\D{{0,40}}\b{_MOST}\D{{0,20}}{_N}",
@@ -93,7 +93,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.BYTES,
+        ErrorKind.BYTES,
         (
             r"response size",
             r"response (body )?(is )?too (large|big)",
@@ -101,7 +101,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.RANGE,
+        ErrorKind.RANGE,
         (
             rf"\brange\b\D{{0,60}}?\b{_MOST}\D{{0,30}}?{_N}",
             rf"{_MOST}\D{{0,40}}{_N}[ -]?(blocks?|range)\b",
@@ -117,7 +117,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.RATE,
+        ErrorKind.RATE,
         (
             r"rate.?limit",
             r"too many requests",
@@ -129,7 +129,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.MISSING,
+        ErrorKind.MISSING,
         (
             r"(header|block|blocks) not found",
             r"unknown block",
@@ -144,7 +144,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.REVERTED,
+        ErrorKind.REVERTED,
         (
             r"execution (was )?revert",
             r"^revert",
@@ -154,7 +154,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.DENIED,
+        ErrorKind.DENIED,
         (
             r"unauthori[sz]ed|not authori[sz]ed|forbidden|access denied",
             rf"(invalid|unknown|missing|wrong|bad|expired|no)( or \w+)? {_KEY}",
@@ -166,7 +166,7 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.TIMEOUT,
+        ErrorKind.TIMEOUT,
         (
             r"time(d)? ?out",
             r"deadline exceeded",
@@ -176,13 +176,13 @@ _TEXTS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        Refusal.METHOD,
+        ErrorKind.METHOD,
         (
             r"(method|function).*not (found|exist|supported|available|allowed)",
             r"(method|function).*(does ?n.t exist|does not exist|unsupported)",
         ),
     ),
-    (Refusal.RATE, (r"limit exceeded",)),
+    (ErrorKind.RATE, (r"limit exceeded",)),
 )
 _PATTERNS = tuple(
     (re.compile(text, re.IGNORECASE), refusal)
@@ -190,21 +190,21 @@ _PATTERNS = tuple(
     for text in texts
 )
 _CODES = {
-    429: Refusal.RATE,
-    3: Refusal.REVERTED,
-    -32001: Refusal.MISSING,
-    -32029: Refusal.RATE,
-    -32601: Refusal.METHOD,
+    429: ErrorKind.RATE,
+    3: ErrorKind.REVERTED,
+    -32001: ErrorKind.MISSING,
+    -32029: ErrorKind.RATE,
+    -32601: ErrorKind.METHOD,
 }
 
 
-def classify(code: int, message: str) -> Verdict:
+def classify(code: int, message: str) -> ErrorClass:
     """Classify a JSON-RPC error, by its text first and its code last."""
     for pattern, refusal in _PATTERNS:
         match = pattern.search(message)
         if match:
-            return Verdict(refusal, _limit_in(match.groupdict(), message))
-    return Verdict(_CODES.get(code, Refusal.OTHER))
+            return ErrorClass(refusal, _limit_in(match.groupdict(), message))
+    return ErrorClass(_CODES.get(code, ErrorKind.OTHER))
 
 
 def _limit_in(groups: dict[str, str | None], message: str) -> int | None:

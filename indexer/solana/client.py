@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from indexer.errors import Permanent
-from indexer.rpc.answers import Call
+from indexer.rpc.answers import RpcCall
 from indexer.rpc.client import Client
-from indexer.rpc.refusals import SEE_NODE, Refusal, Verdict
+from indexer.rpc.refusals import SEE_NODE, ErrorClass, ErrorKind
 from indexer.rpc.refusals import classify as classify_words
 from indexer.solana.messages import (
     MAX_VERSION,
@@ -24,23 +24,23 @@ PAGE_MAX = 1000  # lines of a listing that nodes give at once
 STATUSES_MAX = 256
 REFERENCE_LENGTH = 32  # characters of the genesis hash in a chain id
 
-GENESIS = Call("getGenesisHash", (), str)
-CONFIRMED = Call("getSlot", ({"commitment": "confirmed"},), int)
-FINALIZED = Call("getSlot", ({"commitment": "finalized"},), int)
-FIRST_BLOCK = Call("getFirstAvailableBlock", (), int)
+GENESIS = RpcCall("getGenesisHash", (), str)
+CONFIRMED = RpcCall("getSlot", ({"commitment": "confirmed"},), int)
+FINALIZED = RpcCall("getSlot", ({"commitment": "finalized"},), int)
+FIRST_BLOCK = RpcCall("getFirstAvailableBlock", (), int)
 
 # agave's rpc-client-api, custom_error.rs
 _CODES = {
-    -32001: Refusal.MISSING,  # a block was cleaned up
-    -32004: Refusal.MISSING,  # a block is not there yet
-    -32005: Refusal.MISSING,  # the node is behind
-    -32007: Refusal.SKIPPED,
-    -32008: Refusal.MISSING,  # no snapshot
-    -32009: Refusal.SKIPPED,  # or missing in the archive
-    -32011: Refusal.OTHER,  # the node keeps no history: another may
-    -32014: Refusal.MISSING,  # the status of a block is not there yet
-    -32015: Refusal.VERSION,
-    -32016: Refusal.MISSING,  # the node has not reached a slot that was asked for
+    -32001: ErrorKind.MISSING,  # a block was cleaned up
+    -32004: ErrorKind.MISSING,  # a block is not there yet
+    -32005: ErrorKind.MISSING,  # the node is behind
+    -32007: ErrorKind.SKIPPED,
+    -32008: ErrorKind.MISSING,  # no snapshot
+    -32009: ErrorKind.SKIPPED,  # or missing in the archive
+    -32011: ErrorKind.OTHER,  # the node keeps no history: another may
+    -32014: ErrorKind.MISSING,  # the status of a block is not there yet
+    -32015: ErrorKind.VERSION,
+    -32016: ErrorKind.MISSING,  # the node has not reached a slot that was asked for
 }
 _REMEDIES = {
     -32011: "add an endpoint that keeps the history of transactions "
@@ -75,14 +75,14 @@ def identity(genesis: str) -> str:
     return f"solana:{genesis[:REFERENCE_LENGTH]}"
 
 
-def classify(code: int, message: str) -> Verdict:
+def classify(code: int, message: str) -> ErrorClass:
     """Classify an error by its code, which Solana's nodes share; else by its words."""
     if code in _CODES:
-        return Verdict(_CODES[code], remedy=_REMEDIES.get(code, SEE_NODE))
+        return ErrorClass(_CODES[code], remedy=_REMEDIES.get(code, SEE_NODE))
     return classify_words(code, message)
 
 
-def block_call(slot: int, *, signatures: bool = False) -> Call:
+def block_call(slot: int, *, signatures: bool = False) -> RpcCall:
     """Ask for a block; null when its slot was skipped."""
     config = {
         "encoding": "json",
@@ -91,25 +91,25 @@ def block_call(slot: int, *, signatures: bool = False) -> Call:
         "commitment": "confirmed",
         "maxSupportedTransactionVersion": MAX_VERSION,
     }
-    return Call("getBlock", (slot, config), RpcBlock, nullable=True)
+    return RpcCall("getBlock", (slot, config), RpcBlock, nullable=True)
 
 
-def blocks_call(first: int, last: int) -> Call:
+def blocks_call(first: int, last: int) -> RpcCall:
     """Ask which slots of a range have a block."""
-    return Call("getBlocks", (first, last, {"commitment": "confirmed"}), list[int])
+    return RpcCall("getBlocks", (first, last, {"commitment": "confirmed"}), list[int])
 
 
-def transaction_call(signature: str) -> Call:
+def transaction_call(signature: str) -> RpcCall:
     """Ask for a transaction; null is "not yet", never "none"."""
     config = {
         "encoding": "json",
         "commitment": "confirmed",
         "maxSupportedTransactionVersion": MAX_VERSION,
     }
-    return Call("getTransaction", (signature, config), RpcTransaction)
+    return RpcCall("getTransaction", (signature, config), RpcTransaction)
 
 
-def page_call(address: str, before: str | None, limit: int, least: int) -> Call:
+def page_call(address: str, before: str | None, limit: int, least: int) -> RpcCall:
     """Ask for a page of a listing, of a node that has reached slot `least`."""
     config: dict[str, Any] = {
         "commitment": "confirmed",
@@ -118,10 +118,10 @@ def page_call(address: str, before: str | None, limit: int, least: int) -> Call:
     }
     if before is not None:
         config["before"] = before
-    return Call("getSignaturesForAddress", (address, config), list[RpcSignature])
+    return RpcCall("getSignaturesForAddress", (address, config), list[RpcSignature])
 
 
-def statuses_call(signatures: Sequence[str]) -> Call:
+def statuses_call(signatures: Sequence[str]) -> RpcCall:
     """Ask how signatures stand, those of long ago too."""
     config = {"searchTransactionHistory": True}
-    return Call("getSignatureStatuses", (list(signatures), config), RpcStatuses)
+    return RpcCall("getSignatureStatuses", (list(signatures), config), RpcStatuses)

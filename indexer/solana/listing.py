@@ -23,10 +23,10 @@ from db.solana import listing as stored
 from db.solana.listing import Listed
 from idl.base58 import to_base58
 from indexer.errors import Contradiction, Late, Retryable
-from indexer.rpc.answers import Call, RpcError
+from indexer.rpc.answers import RpcCall, RpcError
 from indexer.rpc.endpoint import Endpoint, Health
 from indexer.rpc.messages import Malformed
-from indexer.rpc.refusals import Refusal
+from indexer.rpc.refusals import ErrorKind
 from indexer.solana.client import (
     FIRST_BLOCK,
     PAGE_MAX,
@@ -221,7 +221,7 @@ class Walker:
         start: int,
         page: list[RpcSignature],
         known: Listed | None,
-        asked: Call,
+        asked: RpcCall,
         endpoint: Endpoint,
     ) -> None:
         """Raise when a listing that ends above the overlap may not be at its end.
@@ -244,7 +244,7 @@ class Walker:
             raise error
 
     async def _lacks(
-        self, endpoint: Endpoint, start: int, asked: Call, page: list[RpcSignature]
+        self, endpoint: Endpoint, start: int, asked: RpcCall, page: list[RpcSignature]
     ) -> str:
         """Say what an endpoint lacks of the history from a slot on; empty: nothing.
 
@@ -253,7 +253,7 @@ class Walker:
         try:
             first = await self._client.ask(endpoint, FIRST_BLOCK)
         except RpcError as error:
-            if error.refusal is not Refusal.METHOD:
+            if error.refusal is not ErrorKind.METHOD:
                 raise
             first = 0  # a node that cannot tell what it lacks keeps everything
         if first > max(start, 1):

@@ -19,10 +19,10 @@ from db.solana import listing as stored
 from db.solana.listing import Listed
 from idl.base58 import to_base58
 from indexer.errors import Contradiction, Late, Permanent, Reorg, Retryable
-from indexer.rpc.answers import Call, Missing, RpcError
+from indexer.rpc.answers import Missing, RpcCall, RpcError
 from indexer.rpc.endpoint import Health
 from indexer.rpc.messages import Malformed, collector_paused
-from indexer.rpc.refusals import Refusal
+from indexer.rpc.refusals import ErrorKind
 from indexer.solana.assemble import Assembler, FollowedProgram, Placed
 from indexer.solana.client import (
     CONFIRMED,
@@ -277,7 +277,7 @@ class SolanaSource:
                 return _header(slot, block)
         return None
 
-    async def _try(self, call: Call) -> Any:
+    async def _try(self, call: RpcCall) -> Any:
         """The answer of whoever has one; None where nobody has."""
         for endpoint in self._client.usable():
             try:
@@ -302,7 +302,7 @@ class SolanaSource:
         try:
             found = (await self._client.batch(calls, height=last)).results
         except RpcError as error:
-            if error.refusal is Refusal.VERSION:
+            if error.refusal is ErrorKind.VERSION:
                 raise Permanent(
                     f"{error}: a transaction is of a version that this release cannot "
                     "read; nothing was skipped. Install a newer release"

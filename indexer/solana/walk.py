@@ -33,7 +33,7 @@ _SAID = "Program log: "
 _USED = " compute units"
 
 
-class Call(NamedTuple):
+class InstructionCall(NamedTuple):
     """One instruction of a followed program; `accounts` are indexes of keys."""
 
     number: int
@@ -80,7 +80,7 @@ class Walked:
     """The calls of followed programs and their events, each in order of number."""
 
     keys: Sequence[str]
-    calls: list[Call] = field(default_factory=list)
+    calls: list[InstructionCall] = field(default_factory=list)
     emitted: list[Emitted] = field(default_factory=list)
     strange: list[Strange] = field(default_factory=list)
     truncated: bool = False
@@ -105,7 +105,7 @@ def _walk(run: _Run, data: Sequence[bytes], followed: Collection[str]) -> Walked
     for at, body in zip(run.ours, data, strict=True):
         program, accounts = run.programs[at], run.instructions[at].accounts
         if body[:8] != EVENT_TAG:
-            walked.calls.append(Call(numbers[at], program, body, accounts))
+            walked.calls.append(InstructionCall(numbers[at], program, body, accounts))
         elif _is_genuine(run, at):
             event = Emitted(numbers[at], program, body[8:], logged=False)
             walked.emitted.append(event)

@@ -1,6 +1,6 @@
 """From settings to sources, for each kind of chain.
 
-A kind is a module here: `Kind` says what it brings.
+A kind is a module here: `ChainKind` says what it brings.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ from ops.chains import evm, solana
 from ops.settings import SOLANA, ChainSettings, Settings, SignerSettings
 
 
-class Kind(Protocol):
+class ChainKind(Protocol):
     """The part of a kind of chain that knows the settings."""
 
     def ordinals(self, chain: ChainSettings, /) -> str:
@@ -111,9 +111,9 @@ class Kind(Protocol):
         ...
 
 
-KINDS: dict[str, Kind] = {"eip155": evm, SOLANA: solana}
+KINDS: dict[str, ChainKind] = {"eip155": evm, SOLANA: solana}
 
 
-def kind_of(chain: ChainSettings) -> Kind:
+def kind_of(chain: ChainSettings) -> ChainKind:
     """The kind of a chain; the settings take no chain of another."""
     return KINDS[chain.namespace]

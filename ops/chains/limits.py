@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Engine
 
 from db.limits import load_limits, save_limits
-from indexer.rpc.limits import Limits
+from indexer.rpc.limits import EndpointLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +15,12 @@ class PostgresLimits:
 
     engine: Engine
 
-    async def load(self, endpoint: str) -> Limits:
+    async def load(self, endpoint: str) -> EndpointLimits:
         """Return what was learnt before."""
-        return Limits(**await asyncio.to_thread(load_limits, self.engine, endpoint))
+        return EndpointLimits(
+            **await asyncio.to_thread(load_limits, self.engine, endpoint)
+        )
 
-    async def save(self, endpoint: str, limits: Limits) -> None:
+    async def save(self, endpoint: str, limits: EndpointLimits) -> None:
         """Keep what was learnt."""
         await asyncio.to_thread(save_limits, self.engine, endpoint, asdict(limits))

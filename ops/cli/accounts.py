@@ -21,7 +21,7 @@ from db.accounts.sessions import revoke_sessions
 from db.declare.roles import Role
 from db.journal.append import append
 from db.journal.audit.entries import SecurityEvent
-from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.context import CliState, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
 
@@ -38,7 +38,7 @@ def account() -> None:
 @click.option("--no-password", is_flag=True, help="For a program that uses keys.")
 @pass_state
 def account_create(
-    state: State,
+    state: CliState,
     login: str,
     roles: tuple[str, ...],
     password_stdin: bool,
@@ -63,7 +63,7 @@ def account_create(
 
 @account.command(name="list")
 @pass_state
-def account_list(state: State) -> None:
+def account_list(state: CliState) -> None:
     """List every account."""
     after = None
     with state.reading() as engine, engine.connect() as connection:
@@ -80,7 +80,7 @@ def account_list(state: State) -> None:
 @click.argument("login")
 @click.argument("roles", nargs=-1)
 @pass_state
-def account_set_roles(state: State, login: str, roles: tuple[str, ...]) -> None:
+def account_set_roles(state: CliState, login: str, roles: tuple[str, ...]) -> None:
     """Give an account these ROLES and no others, from its next request on."""
     given = _roles(state, roles)
     with state.database() as engine, engine.begin() as connection:
@@ -94,7 +94,7 @@ def account_set_roles(state: State, login: str, roles: tuple[str, ...]) -> None:
 @click.argument("login")
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
 @pass_state
-def account_set_password(state: State, login: str, password_stdin: bool) -> None:
+def account_set_password(state: CliState, login: str, password_stdin: bool) -> None:
     """Set another password, as for somebody who forgot it; ends their sessions."""
     try:
         hashed = hash_password(_password(stdin=password_stdin))
@@ -113,7 +113,7 @@ def account_set_password(state: State, login: str, password_stdin: bool) -> None
 @account.command(name="disable")
 @click.argument("login")
 @pass_state
-def account_disable(state: State, login: str) -> None:
+def account_disable(state: CliState, login: str) -> None:
     """Shut an account out at once; its sessions end, its keys sleep."""
     _set_disabled(state, login, disabled=True)
 
@@ -121,7 +121,7 @@ def account_disable(state: State, login: str) -> None:
 @account.command(name="enable")
 @click.argument("login")
 @pass_state
-def account_enable(state: State, login: str) -> None:
+def account_enable(state: CliState, login: str) -> None:
     """Let an account in again."""
     _set_disabled(state, login, disabled=False)
 
@@ -140,7 +140,7 @@ def account_key() -> None:
 )
 @pass_state
 def account_key_create(
-    state: State, login: str, name: str, scopes: tuple[str, ...], days: int
+    state: CliState, login: str, name: str, scopes: tuple[str, ...], days: int
 ) -> None:
     """Make a key and print it, this once."""
     _roles(state, [scope for scope in scopes if scope != READ_SCOPE])
@@ -167,7 +167,7 @@ def account_key_create(
 @account_key.command(name="list")
 @click.argument("login")
 @pass_state
-def account_key_list(state: State, login: str) -> None:
+def account_key_list(state: CliState, login: str) -> None:
     """List an account's keys by their prefixes."""
     with state.reading() as engine, engine.connect() as connection:
         for key in keys.list_keys(connection, _find(connection, login).id):
@@ -179,7 +179,7 @@ def account_key_list(state: State, login: str) -> None:
 @account_key.command(name="revoke")
 @click.argument("prefix")
 @pass_state
-def account_key_revoke(state: State, prefix: str) -> None:
+def account_key_revoke(state: CliState, prefix: str) -> None:
     """End the key with this PREFIX, whosever it is."""
     with state.database() as engine, engine.begin() as connection:
         found = keys.revoke_key(connection, account_id=None, prefix=prefix, now=now())
@@ -189,7 +189,7 @@ def account_key_revoke(state: State, prefix: str) -> None:
     click.echo(f"{prefix} revoked")
 
 
-def _roles(state: State, names: Iterable[str]) -> set[Role]:
+def _roles(state: CliState, names: Iterable[str]) -> set[Role]:
     """The declared roles of these names; raises OperationError for one unknown."""
     declared = state.registry.roles
     unknown = sorted({*names} - declared.keys())
@@ -201,7 +201,7 @@ def _roles(state: State, names: Iterable[str]) -> set[Role]:
     return {declared[name] for name in names}
 
 
-def _set_disabled(state: State, login: str, *, disabled: bool) -> None:
+def _set_disabled(state: CliState, login: str, *, disabled: bool) -> None:
     with state.database() as engine, engine.begin() as connection:
         found = _find(connection, login)
         accounts.set_disabled(connection, found.id, disabled=disabled, now=now())
@@ -211,7 +211,7 @@ def _set_disabled(state: State, login: str, *, disabled: bool) -> None:
 
 
 def _note(
-    state: State, connection: Connection, kind: str, account_id: UUID, **details: Any
+    state: CliState, connection: Connection, kind: str, account_id: UUID, **details: Any
 ) -> None:
     """Put what was done into the journal, in the same transaction."""
     entry = SecurityEvent(kind=kind, account=str(account_id), details=details)

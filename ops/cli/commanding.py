@@ -17,17 +17,17 @@ from commands.submit import Submission
 from db.commands.accept import CommandRow, find, history
 from db.commands.states import TERMINAL
 from db.declare import Asker
-from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.context import CliState, at_terminal, pass_state
+from ops.command_service import open_command_service, working
 from ops.commanding import now, open_worker
-from ops.doorbell import attend
 from ops.errors import OperationError
-from ops.intake import open_intake, working
+from ops.rq_notifier import run_worker
 
 
 @click.command()
-@click.option("--queue", is_flag=True, help="Answer RQ's doorbell too; needs [redis].")
+@click.option("--queue", is_flag=True, help="Be woken through RQ too; needs [redis].")
 @pass_state
-def work(state: State, queue: bool) -> None:
+def work(state: CliState, queue: bool) -> None:
     """Sign, send and settle commands, and take what reactions ask for, until stopped.
 
     Any number of these may run: they meet in the database.
@@ -44,7 +44,7 @@ def work(state: State, queue: bool) -> None:
         signal.signal(number, lambda *_: stop.set())
     with state.database() as engine, working(state.settings, engine):
         if queue:
-            attend(str(redis), stop)
+            run_worker(str(redis), stop)
         stop.wait()
 
 
@@ -62,7 +62,7 @@ def command() -> None:
 @click.option("--wait", type=float, default=0.0, help="Seconds to wait for the end.")
 @pass_state
 def command_submit(
-    state: State,
+    state: CliState,
     kind: str,
     arguments: tuple[str, ...],
     key: str | None,
@@ -83,8 +83,8 @@ def command_submit(
             at_terminal(), key or str(uuid.uuid4()), _pairs(arguments), until,
             asker=Asker(frozenset(state.registry.roles.values())), chain=chain,
         )  # fmt: skip
-        intake = open_intake(state.settings, engine)
-        accepted, fresh = intake.submit(known[kind], asked)
+        command_service = open_command_service(state.settings, engine)
+        accepted, fresh = command_service.submit(known[kind], asked)
         click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")
         if wait:
             ended = _await_end(engine, accepted.id, wait)
@@ -95,7 +95,7 @@ def command_submit(
 @command.command(name="show")
 @click.argument("command_id", type=click.UUID)
 @pass_state
-def command_show(state: State, command_id: uuid.UUID) -> None:
+def command_show(state: CliState, command_id: uuid.UUID) -> None:
     """Show a command and its history."""
     with state.reading() as engine:
         _show(engine, _find(engine, command_id))
@@ -104,7 +104,7 @@ def command_show(state: State, command_id: uuid.UUID) -> None:
 @command.command(name="cancel")
 @click.argument("command_id", type=click.UUID)
 @pass_state
-def command_cancel(state: State, command_id: uuid.UUID) -> None:
+def command_cancel(state: CliState, command_id: uuid.UUID) -> None:
     """Ask for a command's end; one that is mined first succeeds all the same."""
     with state.database() as engine:
         _find(engine, command_id)
@@ -118,7 +118,7 @@ def command_cancel(state: State, command_id: uuid.UUID) -> None:
 @command.command(name="release")
 @click.argument("command_id", type=click.UUID)
 @pass_state
-def command_release(state: State, command_id: uuid.UUID) -> None:
+def command_release(state: CliState, command_id: uuid.UUID) -> None:
     """Let a held command wait for its turn again, once its signer would sign it."""
     with state.database() as engine:
         _find(engine, command_id)
@@ -159,8 +159,8 @@ def _await_end(engine: Engine, command_id: uuid.UUID, seconds: float) -> Command
 def _show(engine: Engine, row: CommandRow) -> None:
     click.echo(f"{row.kind} {row.id}: {row.state}")
     click.echo(f"  arguments  {json.dumps(row.arguments)}")
-    if row.ran:
-        click.echo(f"  its wallet sent it after its end: {row.ran}")
+    if row.late_outcome:
+        click.echo(f"  its wallet sent it after its end: {row.late_outcome}")
     if row.transaction is not None:
         click.echo(f"  transaction 0x{row.transaction.hex()}, block {row.height}")
     with engine.connect() as connection:

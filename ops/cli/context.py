@@ -46,7 +46,7 @@ def at_terminal(tenant: str = "cli") -> Actor:
 
 
 @dataclass
-class State:
+class CliState:
     """The settings of this run, read when first needed."""
 
     config: Path | None
@@ -173,7 +173,7 @@ class State:
         return [known[name] for name in names or known]
 
 
-pass_state = click.make_pass_decorator(State)
+pass_state = click.make_pass_decorator(CliState)
 MIGRATE_FIRST = click.option(
     "--migrate",
     "migrate_first",

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from ops.cli.clone import from_clone
-from ops.cli.context import State, pass_state
+from ops.cli.context import CliState, pass_state
 
 
 @click.command()
@@ -23,7 +23,7 @@ from ops.cli.context import State, pass_state
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the business.")
 @pass_state
 def demo(
-    state: State, folder: Path, port: int, seconds: float | None, seed: int
+    state: CliState, folder: Path, port: int, seconds: float | None, seed: int
 ) -> None:
     """Run a chain with made-up crowdfunding on it, index it live, serve it as JSON."""
     run_demo = from_clone("examples.crowdfunding.demo").run_demo

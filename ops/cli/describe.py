@@ -2,7 +2,7 @@
 
 import click
 
-from ops.cli.context import State, pass_state
+from ops.cli.context import CliState, pass_state
 from ops.describe import describe_all, describe_event, describe_projection
 from ops.errors import OperationError
 
@@ -11,7 +11,7 @@ from ops.errors import OperationError
 @click.argument("name", required=False)
 @click.option("--sql", is_flag=True, help="Show tables and statements too.")
 @pass_state
-def describe(state: State, name: str | None, sql: bool) -> None:
+def describe(state: CliState, name: str | None, sql: bool) -> None:
     """Show what is declared: all of it, or one projection or event."""
     registry = state.registry
     if name is None:

@@ -4,13 +4,13 @@ import sys
 
 import click
 
-from ops.cli.context import State, pass_state
+from ops.cli.context import CliState, pass_state
 from ops.doctor import examine
 
 
 @click.command()
 @pass_state
-def doctor(state: State) -> None:
+def doctor(state: CliState) -> None:
     """Check settings, database, endpoints and contracts; exit 1 if any is not well."""
     wrong = 0
     for finding in examine(state.settings, state.registry):

@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from db.position import MAX_HEIGHT
 from indexer.backfill import Progress as Done
 from indexer.backfill import run_backfill
-from ops.cli.context import MIGRATE_FIRST, State, pass_state
+from ops.cli.context import MIGRATE_FIRST, CliState, pass_state
 from ops.errors import OperationError
 from ops.indexing import reopen_chain
 from ops.jobs import QUEUE, NobodyWorks, backfill_by_jobs, has_workers
@@ -36,7 +36,7 @@ from ops.settings import ChainSettings
 @MIGRATE_FIRST
 @pass_state
 def index(
-    state: State,
+    state: CliState,
     names: tuple[str, ...],
     once: bool,
     no_wait: bool,
@@ -64,7 +64,7 @@ def index(
         sys.exit(1 if asyncio.run(loop()) else 0)
 
 
-def _read_once(state: State, chain: ChainSettings, engine: Engine) -> bool:
+def _read_once(state: CliState, chain: ChainSettings, engine: Engine) -> bool:
     """Read a chain up to its head; whether nothing is missing now."""
     left = asyncio.run(catch_up(state.settings, chain, engine, state.registry))
     if left is None:
@@ -97,7 +97,7 @@ def _read_once(state: State, chain: ChainSettings, engine: Engine) -> bool:
 )
 @pass_state
 def backfill(
-    state: State, name: str | None, first: int, last: int | None,
+    state: CliState, name: str | None, first: int, last: int | None,
     workers: int | None, rq: bool | None,
 ) -> None:  # fmt: skip
     """Write every missing block of a range; what is written is not read again."""

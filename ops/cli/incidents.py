@@ -7,7 +7,7 @@ from db.commands.health import signer_health
 from db.incidents import Incident, list_incidents, resolve
 from db.journal.append import append
 from db.journal.audit.entries import ActionTaken
-from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.context import CliState, at_terminal, pass_state
 from ops.commanding import now
 
 
@@ -19,7 +19,7 @@ def incident() -> None:
 @incident.command(name="list")
 @click.option("--all", "resolved", is_flag=True, help="Resolved ones too.")
 @pass_state
-def incident_list(state: State, resolved: bool) -> None:
+def incident_list(state: CliState, resolved: bool) -> None:
     """List the open incidents: number, chain, since when, why."""
     with state.reading(whole=False) as engine, engine.connect() as connection:
         found = list_incidents(connection, resolved=resolved)
@@ -47,7 +47,7 @@ def incident_list(state: State, resolved: bool) -> None:
 @click.argument("number", type=click.IntRange(1))
 @click.option("--reason", required=True, help="What was found; kept in the journal.")
 @pass_state
-def incident_resolve(state: State, number: int, reason: str) -> None:
+def incident_resolve(state: CliState, number: int, reason: str) -> None:
     """Say that incident NUMBER is over, once you know why it was.
 
     The chain is followed again; if its cause is still there it is stopped again, with a
@@ -71,7 +71,7 @@ def incident_resolve(state: State, number: int, reason: str) -> None:
 
 
 def note_resolved(
-    state: State, connection: Connection, found: Incident, reason: str
+    state: CliState, connection: Connection, found: Incident, reason: str
 ) -> None:
     """Put into the journal who resolved an incident, and why."""
     subject = f"incident {found.id} of {found.chain}"

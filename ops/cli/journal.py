@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 
 from db.commands.signers import find_signer
 from db.journal import root
-from db.journal.anchors import Standing, check_days
+from db.journal.anchors import AnchorStatus, check_days
 from db.journal.personal import erase, erase_again
 from db.journal.rebuild import rebuild_facts
 from ops.anchoring import NOTARY, TENANT, close_and_anchor
-from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.context import CliState, at_terminal, pass_state
+from ops.command_service import open_command_service
 from ops.commanding import now, open_worker
 from ops.errors import OperationError
-from ops.intake import open_intake
 
 
 @click.group()
@@ -32,16 +32,16 @@ def journal() -> None:
     help="The day (UTC); the last that is over and in which something was said.",
 )
 @pass_state
-def journal_anchor(state: State, day: datetime | None) -> None:
+def journal_anchor(state: CliState, day: datetime | None) -> None:
     """Close a day and ask for its root to be put on the chain; safe to repeat.
 
     `chainfold work` does it by itself when there is a notary among the signers.
     """
     with state.database() as engine:
         open_worker(state.settings, engine, NOTARY)  # registers it
-        intake = open_intake(state.settings, engine)
+        command_service = open_command_service(state.settings, engine)
         asked = close_and_anchor(
-            intake, day.date() if day else None, at_terminal().name
+            command_service, day.date() if day else None, at_terminal().name
         )
     if asked is None:
         raise OperationError("nothing was said in a day that is over: try tomorrow")
@@ -56,7 +56,7 @@ def journal_anchor(state: State, day: datetime | None) -> None:
 @journal.command(name="check")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each day.")
 @pass_state
-def journal_check(state: State, as_json: bool) -> None:
+def journal_check(state: CliState, as_json: bool) -> None:
     """Compare every closed day with its entries and with what is on the chain.
 
     Only anchors of our own signer count. Exit code 1 unless all days are anchored.
@@ -66,18 +66,18 @@ def journal_check(state: State, as_json: bool) -> None:
         days = list(check_days(connection, None if signer is None else signer.address))
     for each in days:
         if as_json:
-            click.echo(json.dumps(_plain(each.day) | {"standing": each.standing}))
+            click.echo(json.dumps(_plain(each.day) | {"status": each.status}))
         else:
-            click.echo(f"{each.day.day}: {each.standing}")
+            click.echo(f"{each.day.day}: {each.status}")
     if not days and not as_json:
         click.echo("no day was closed yet: run `chainfold journal anchor`")
-    sys.exit(0 if all(each.standing is Standing.ANCHORED for each in days) else 1)
+    sys.exit(0 if all(each.status is AnchorStatus.ANCHORED for each in days) else 1)
 
 
 @journal.command(name="prove")
 @click.argument("seq", type=click.IntRange(1))
 @pass_state
-def journal_prove(state: State, seq: int) -> None:
+def journal_prove(state: CliState, seq: int) -> None:
     """Print the proof that an entry is in the root of its day, as JSON."""
     with state.reading() as engine, engine.connect() as connection:
         try:
@@ -95,7 +95,7 @@ def journal_prove(state: State, seq: int) -> None:
 
 @journal.command(name="rebuild")
 @pass_state
-def journal_rebuild(state: State) -> None:
+def journal_rebuild(state: CliState) -> None:
     """Make facts and rows of the journal anew, from nothing but its entries."""
     with state.database() as engine:
         for name, count in rebuild_facts(engine, state.registry).items():
@@ -109,7 +109,7 @@ def journal_rebuild(state: State) -> None:
 )
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_state
-def journal_erase(state: State, subject: str | None, again: bool, yes: bool) -> None:
+def journal_erase(state: CliState, subject: str | None, again: bool, yes: bool) -> None:
     """Delete the key of a person: what is kept about SUBJECT is lost for ever."""
     if (subject is None) is not again:
         raise OperationError("name a subject, or say --again")

@@ -132,7 +132,7 @@ def main(
     """Follow blockchains and fold their events into Postgres tables."""
     signal.signal(signal.SIGTERM, _end)
     # Here, as what they import takes seconds and `--help` needs none of it.
-    from ops.cli.context import State
+    from ops.cli.context import CliState
     from ops.logs import configure_logging
 
     configure_logging(
@@ -140,4 +140,4 @@ def main(
     )
     for noisy in ("alembic", "granian", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    context.obj = State(config)
+    context.obj = CliState(config)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ops.cli.context import State, pass_state
+from ops.cli.context import CliState, pass_state
 from ops.scaffold import write_domain
 
 
@@ -21,7 +21,7 @@ from ops.scaffold import write_domain
     help="Of the Solana program whose events and instructions it begins with.",
 )
 @pass_state
-def new(state: State, name: str, abi: Path | None, idl: Path | None) -> None:
+def new(state: CliState, name: str, abi: Path | None, idl: Path | None) -> None:
     """Write a domain that loads into the folder NAME, to delete and rename in."""
     if abi is not None and idl is not None:
         raise click.UsageError("say --abi or --idl, and begin with one of them")

@@ -4,7 +4,7 @@ import click
 
 from commands.actions import run_schedule
 from db.timers import due_states, schedule_states
-from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.context import CliState, at_terminal, pass_state
 from ops.commanding import now
 
 
@@ -15,7 +15,7 @@ def schedule() -> None:
 
 @schedule.command(name="list")
 @pass_state
-def schedule_list(state: State) -> None:
+def schedule_list(state: CliState) -> None:
     """List schedules and rows that become due: times, next and last run."""
     registry = state.registry
     with state.reading() as engine, engine.connect() as connection:
@@ -37,7 +37,7 @@ def schedule_list(state: State) -> None:
 @schedule.command(name="run")
 @click.argument("name")
 @pass_state
-def schedule_run(state: State, name: str) -> None:
+def schedule_run(state: CliState, name: str) -> None:
     """Have schedule NAME run now, besides its times.
 
     Whoever follows the chains (`chainfold run`, `chainfold index`) runs it within a

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import click
 
 from ops.api_process import start_api
-from ops.cli.context import MIGRATE_FIRST, State, pass_state
-from ops.intake import working
+from ops.cli.context import MIGRATE_FIRST, CliState, pass_state
+from ops.command_service import working
 from ops.ports import claimed_port
 from ops.running import follow_chains, stop_on_signals
 from ops.serve import serve_api
@@ -20,7 +20,7 @@ WATCH_SECONDS = 0.5
 @click.command()
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @pass_state
-def serve(state: State, workers: int) -> None:
+def serve(state: CliState, workers: int) -> None:
     """Serve the API: the indexed state over HTTP.
 
     The database is not changed but by what people ask for. On a replica, or as a role
@@ -43,7 +43,7 @@ def serve(state: State, workers: int) -> None:
 )
 @MIGRATE_FIRST
 @pass_state
-def run(state: State, metrics_port: int | None, migrate_first: bool) -> None:
+def run(state: CliState, metrics_port: int | None, migrate_first: bool) -> None:
     """Follow all chains, serve the API and work for the signers, in one command."""
     chains = state.chains(())
     with state.database(migrate_first=migrate_first) as engine:
@@ -80,6 +80,6 @@ async def _stop_when(over: threading.Event, stop: asyncio.Event) -> None:
     stop.set()
 
 
-def _where(state: State) -> str:
+def _where(state: CliState) -> str:
     api = state.settings.api
     return f"API at http://{api.host}:{api.port}/api/v1/"

@@ -9,13 +9,14 @@ import click
 from sqlalchemy import Connection
 
 from commands import actions
+from commands.evm.nonces import sign_from
 from commands.evm.signing.server import open_server
 from db.commands.health import signer_health
 from db.commands.signers import find_signer
 from db.commands.stops import stopped
 from db.incidents import list_incidents
 from ops.chains.evm import evm_chain_number
-from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.context import CliState, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
 from ops.signing import chain_of, open_key, open_keys
@@ -33,7 +34,7 @@ def sign() -> None:
     "/sign.sock]",
 )
 @pass_state
-def sign_serve(state: State, listen: str | None) -> None:
+def sign_serve(state: CliState, listen: str | None) -> None:
     """Sign what the rules allow for whoever may open the socket, until stopped.
 
     What was signed is remembered in the database of this process's settings, best one
@@ -58,7 +59,7 @@ def sign_serve(state: State, listen: str | None) -> None:
 @click.argument("signer", required=False)
 @click.option("--reason", default="stopped by hand", show_default=True)
 @pass_state
-def sign_stop(state: State, signer: str | None, reason: str) -> None:
+def sign_stop(state: CliState, signer: str | None, reason: str) -> None:
     """Sign nothing more for SIGNER, or for any: the kill switch."""
     _known(state, signer)
     with state.database() as engine, engine.begin() as connection:
@@ -76,7 +77,7 @@ def sign_stop(state: State, signer: str | None, reason: str) -> None:
     help="Sign from this nonce on, although the last known to be used is far below it.",
 )
 @pass_state
-def sign_resume(state: State, signer: str | None, nonce: int | None) -> None:
+def sign_resume(state: CliState, signer: str | None, nonce: int | None) -> None:
     """Let SIGNER go on, or all: after a stop, or when it halted by itself.
 
     What is still in a signer's way is told, with exit code 1: an incident of its chain,
@@ -96,7 +97,7 @@ def sign_resume(state: State, signer: str | None, nonce: int | None) -> None:
             )
             address = open_key(state.settings.signers[signer]).address
             with engine.begin() as connection:
-                actions.go_on_from(
+                sign_from(
                     connection, state.registry, signer, chain, address, nonce, **by
                 )
         with engine.begin() as connection:
@@ -138,7 +139,7 @@ def _in_the_way(connection: Connection, name: str) -> str:
 
 @sign.command(name="show")
 @pass_state
-def sign_show(state: State) -> None:
+def sign_show(state: CliState) -> None:
     """Show every signer: its nonces, what waits for it, and what is in its way."""
     with state.reading() as engine, engine.connect() as connection:
         found = signer_health(connection, now())
@@ -154,7 +155,7 @@ def sign_show(state: State) -> None:
     sys.exit(1 if any(each.reason for each in found) else 0)
 
 
-def _known(state: State, signer: str | None) -> None:
+def _known(state: CliState, signer: str | None) -> None:
     if signer is not None and signer not in state.settings.signers:
         raise OperationError(
             f"no signer {signer!r} in the settings; there is "

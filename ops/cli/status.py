@@ -16,7 +16,7 @@ from db.fit import examine
 from db.journal.head import read_head
 from db.status import ChainStatus, chain_status, describe_proof, mixed_positions
 from db.timers import TimerState, schedule_states
-from ops.cli.context import State, pass_state
+from ops.cli.context import CliState, pass_state
 from ops.indexing import streams
 
 OLD_SECONDS = 2 * 86_400
@@ -25,7 +25,7 @@ OLD_SECONDS = 2 * 86_400
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each chain.")
 @pass_state
-def status(state: State, as_json: bool) -> None:
+def status(state: CliState, as_json: bool) -> None:
     """Say for each chain: head, indexed, final, lag, gaps, state and cause.
 
     Exit code 1 when a chain is not followed, is stopped, stands still, cannot be read
@@ -67,7 +67,7 @@ def _timer(each: TimerState) -> str:
     return ", ".join(told) or "not run yet"
 
 
-def collect(state: State, engine: Engine) -> list[ChainStatus]:
+def collect(state: CliState, engine: Engine) -> list[ChainStatus]:
     """The status of every chain in the settings that was ever followed."""
     planned = streams(state.settings, state.registry)
     with engine.connect() as connection:

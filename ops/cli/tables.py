@@ -20,11 +20,11 @@ from db.schema import rebuild
 from db.status import chain_status
 from indexer.verify import run_verification
 from indexer.writer import rewind as rewind_facts
-from ops.cli.context import State, at_terminal, pass_state
+from ops.cli.context import CliState, at_terminal, pass_state
 from ops.cli.incidents import note_resolved
 from ops.errors import OperationError
 from ops.renumbering import renumber_chain
-from ops.running import take_place_now
+from ops.running import acquire_lease_now
 
 MOST_FAULTS = 100
 
@@ -49,7 +49,7 @@ MOST_FAULTS = 100
     "kept.",
 )
 @pass_state
-def migrate(state: State, refetch: tuple[str, ...], drop: bool, yes: bool) -> None:
+def migrate(state: CliState, refetch: tuple[str, ...], drop: bool, yes: bool) -> None:
     """Bring tables and views up to date with the declarations.
 
     Nothing else changes a database that is there: other verbs say what differs.
@@ -75,7 +75,7 @@ def migrate(state: State, refetch: tuple[str, ...], drop: bool, yes: bool) -> No
             click.echo("nothing to do")
 
 
-def _renumber(state: State, engine: Engine, name: str, *, yes: bool) -> None:
+def _renumber(state: CliState, engine: Engine, name: str, *, yes: bool) -> None:
     """Find the facts of a chain that are numbered otherwise, ask, and move them."""
 
     def agree(found: Mapping[int, int]) -> bool:
@@ -93,7 +93,7 @@ def _renumber(state: State, engine: Engine, name: str, *, yes: bool) -> None:
 @click.argument("projections", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each table.")
 @pass_state
-def verify(state: State, projections: tuple[str, ...], as_json: bool) -> None:
+def verify(state: CliState, projections: tuple[str, ...], as_json: bool) -> None:
     """Compare every table, or those named, with its facts; exit 1 if any differs.
 
     Without names the journal is walked too: each entry has its hash and follows the one
@@ -157,7 +157,7 @@ def _verify_journal(engine: Engine, registry: Registry, *, as_json: bool) -> int
 @click.command()
 @click.argument("projections", nargs=-1, required=True)
 @pass_state
-def repair(state: State, projections: tuple[str, ...]) -> None:
+def repair(state: CliState, projections: tuple[str, ...]) -> None:
     """Recompute whole tables from their facts; readers see the old rows until done."""
     _check_names(state, projections)
     with state.database() as engine:
@@ -171,7 +171,7 @@ def repair(state: State, projections: tuple[str, ...]) -> None:
 @click.argument("height", type=click.IntRange(0, MAX_HEIGHT))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_state
-def rewind(state: State, chain: str, height: int, yes: bool) -> None:
+def rewind(state: CliState, chain: str, height: int, yes: bool) -> None:
     """Forget everything of a chain from a block on; it is read again by `index`."""
     state.chains((chain,))
     if not yes:
@@ -187,9 +187,9 @@ def rewind(state: State, chain: str, height: int, yes: bool) -> None:
             raise OperationError(
                 f"chain {chain} was never followed: nothing to rewind."
             )
-        place = take_place_now(engine, row.id, chain)
+        lease = acquire_lease_now(engine, row.id, chain)
         try:
-            deleted = rewind_facts(engine, state.registry, row.id, height, place.guard)
+            deleted = rewind_facts(engine, state.registry, row.id, height, lease.guard)
             with engine.begin() as connection:
                 sources.reset_from(connection, row.id, height)
                 reason = f"rewound to block {height}"
@@ -199,13 +199,13 @@ def rewind(state: State, chain: str, height: int, yes: bool) -> None:
                 for each in resolved:
                     note_resolved(state, connection, each, reason)
         finally:
-            place.leave(engine)
+            lease.release(engine)
     click.echo(f"{chain}: deleted {deleted} facts from block {height} on")
     for each in resolved:
         click.echo(f"{chain}: incident {each.id} is resolved by that")
 
 
-def _check_names(state: State, projections: tuple[str, ...]) -> None:
+def _check_names(state: CliState, projections: tuple[str, ...]) -> None:
     known = state.registry.projections
     for name in projections:
         if name not in known:

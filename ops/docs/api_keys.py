@@ -1,6 +1,6 @@
 """The keys of the API: where it listens, who may sign in, and what it keeps."""
 
-from ops.docs.section import RATE, Key, Section
+from ops.docs.section import RATE, Section, SettingKey
 from ops.settings import (
     ApiSettings,
     AuthSettings,
@@ -15,34 +15,36 @@ API_SECTIONS = (
         "Where the API listens, and whom it lets ask how often.",
         ApiSettings,
         {
-            "host": Key("text", "The address to listen at; `0.0.0.0` for all."),
-            "port": Key("integer", "The port; 0: one that is free."),
-            "page_size": Key("integer", "Rows of a page when `limit` is not given."),
-            "limit": Key(
+            "host": SettingKey("text", "The address to listen at; `0.0.0.0` for all."),
+            "port": SettingKey("integer", "The port; 0: one that is free."),
+            "page_size": SettingKey(
+                "integer", "Rows of a page when `limit` is not given."
+            ),
+            "limit": SettingKey(
                 RATE,
                 "Requests of one account, or from one address without a good "
                 "credential. Counted in Redis when `[redis] url` is given, else in "
                 "each process; also in each process while Redis is away.",
             ),
-            "sign_in_limit": Key(
+            "sign_in_limit": SettingKey(
                 RATE, "Requests from one address that change something under `/auth`."
             ),
-            "cors": Key(
+            "cors": SettingKey(
                 "origin, or a list",
                 "Sites whose pages may read answers: `https://app.example`. None "
                 "when it is not given.",
             ),
-            "https": Key(
+            "https": SettingKey(
                 "true or false",
                 "Whether people reach it by HTTPS only; browsers are then told so.",
             ),
-            "proxies": Key(
+            "proxies": SettingKey(
                 "integer",
                 "How many proxies of yours are in front: so many `X-Forwarded-For` "
                 "are believed. They must pass `Host` on as it is, for `/console`.",
             ),
-            "max_body_bytes": Key("integer", "Larger requests are refused."),
-            "max_document_bytes": Key(
+            "max_body_bytes": SettingKey("integer", "Larger requests are refused."),
+            "max_document_bytes": SettingKey(
                 "integer", "Larger documents are refused. They are kept in memory once."
             ),
         },
@@ -53,8 +55,8 @@ API_SECTIONS = (
         "operators, so the port is not the API's.",
         MetricsSettings,
         {
-            "host": Key("text", "The address that is listened at."),
-            "port": Key(
+            "host": SettingKey("text", "The address that is listened at."),
+            "port": SettingKey(
                 "integer",
                 "0: not served. The default is left out where it is taken; one that is "
                 "written here must be free.",
@@ -69,12 +71,20 @@ API_SECTIONS = (
         "and `AWS_SECRET_ACCESS_KEY`, a profile, or the machine's role.",
         DocumentSettings,
         {
-            "bucket": Key("text", "A bucket of S3, or of what speaks as it does."),
-            "endpoint": Key("URL", "`https://minio.example:9000`; absent: Amazon's."),
-            "region": Key("text", "`eu-central-1`; absent: as the environment says."),
-            "prefix": Key("text", "The place in the bucket: `kyc/live`."),
-            "of_account": Key("integer", "So many documents of one account are kept."),
-            "mb_of_account": Key(
+            "bucket": SettingKey(
+                "text", "A bucket of S3, or of what speaks as it does."
+            ),
+            "endpoint": SettingKey(
+                "URL", "`https://minio.example:9000`; absent: Amazon's."
+            ),
+            "region": SettingKey(
+                "text", "`eu-central-1`; absent: as the environment says."
+            ),
+            "prefix": SettingKey("text", "The place in the bucket: `kyc/live`."),
+            "of_account": SettingKey(
+                "integer", "So many documents of one account are kept."
+            ),
+            "mb_of_account": SettingKey(
                 "integer", "So many MiB of documents of one account are kept."
             ),
         },
@@ -85,28 +95,36 @@ API_SECTIONS = (
         "`attempt_minutes` at a time.",
         AuthSettings,
         {
-            "registration": Key(
+            "registration": SettingKey(
                 "true or false",
                 "Whether anybody may open an account, as investor or issuer.",
             ),
-            "secret_env": Key(
+            "secret_env": SettingKey(
                 "text",
                 "The variable with the secret that signs tokens, 32 bytes or more. "
                 "Absent: one made at the first start, in `data_dir`; processes that "
                 "share no `data_dir` need the variable.",
             ),
-            "access_minutes": Key("integer", "How long an access token holds."),
-            "refresh_days": Key("integer", "How long a refresh token waits."),
-            "session_days": Key("integer", "When to sign in again at the latest."),
-            "origins": Key(
+            "access_minutes": SettingKey("integer", "How long an access token holds."),
+            "refresh_days": SettingKey("integer", "How long a refresh token waits."),
+            "session_days": SettingKey(
+                "integer", "When to sign in again at the latest."
+            ),
+            "origins": SettingKey(
                 "origin, or a list",
                 "Sites that may ask a wallet to sign in; absent: the API's own.",
             ),
-            "attempts": Key("integer", "Failures of one login from one address."),
-            "attempts_of_login": Key("integer", "Failures of one login altogether."),
-            "attempts_from_address": Key("integer", "Failures from one address."),
-            "attempt_minutes": Key("integer", "For how long failures count."),
-            "external": Key("section", "See below."),
+            "attempts": SettingKey(
+                "integer", "Failures of one login from one address."
+            ),
+            "attempts_of_login": SettingKey(
+                "integer", "Failures of one login altogether."
+            ),
+            "attempts_from_address": SettingKey(
+                "integer", "Failures from one address."
+            ),
+            "attempt_minutes": SettingKey("integer", "For how long failures count."),
+            "external": SettingKey("section", "See below."),
         },
     ),
     Section(
@@ -115,10 +133,12 @@ API_SECTIONS = (
         "`kind`.",
         ExternalSettings,
         {
-            "issuer": Key("text", "The `iss` of its tokens."),
-            "jwks_url": Key("URL", "Its public keys."),
-            "audience": Key("text", "The `aud` of those for us: our client id there."),
-            "algorithms": Key("text, or a list", "`ES256`, `RS256`, `EdDSA`."),
+            "issuer": SettingKey("text", "The `iss` of its tokens."),
+            "jwks_url": SettingKey("URL", "Its public keys."),
+            "audience": SettingKey(
+                "text", "The `aud` of those for us: our client id there."
+            ),
+            "algorithms": SettingKey("text, or a list", "`ES256`, `RS256`, `EdDSA`."),
         },
     ),
 )

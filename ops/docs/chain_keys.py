@@ -1,14 +1,14 @@
 """The settings of chains, contracts and signers, as their page has them."""
 
 from db.proofs import Verify
-from ops.docs.section import ADDRESSES, AMOUNT, Key, Section, choices
+from ops.docs.section import ADDRESSES, AMOUNT, Section, SettingKey, choices
 from ops.settings import (
     ChainSettings,
     ContractCommand,
     ContractSettings,
-    Fees,
+    FeeModel,
     Finality,
-    Logs,
+    LogQuery,
     ProgramSettings,
     SignerKind,
     SignerSettings,
@@ -21,64 +21,72 @@ CHAIN_SECTIONS = (
         "A chain to follow; the name is yours, and stays with what was read.",
         ChainSettings,
         {
-            "id": Key("CAIP-2 id", "`eip155:<chain id>`; checked at every endpoint."),
-            "rpc": Key("URL, or a list", "The endpoints; all of one chain."),
-            "finality": Key(
+            "id": SettingKey(
+                "CAIP-2 id", "`eip155:<chain id>`; checked at every endpoint."
+            ),
+            "rpc": SettingKey("URL, or a list", "The endpoints; all of one chain."),
+            "finality": SettingKey(
                 choices(Finality),
                 "How blocks become final: at once, as the node's `finalized` tag "
                 "says, or after `finality_depth` blocks (`commitment`: Solana).",
             ),
-            "finality_depth": Key("integer", 'Goes with `finality = "depth"` only.'),
-            "start_block": Key("integer", "The first block worth reading."),
-            "logs": Key(
-                choices(Logs),
+            "finality_depth": SettingKey(
+                "integer", 'Goes with `finality = "depth"` only.'
+            ),
+            "start_block": SettingKey("integer", "The first block worth reading."),
+            "logs": SettingKey(
+                choices(LogQuery),
                 "Every log of a block, or only those of our contracts; a chain keeps "
                 "its way, for it numbers the facts.",
             ),
-            "genesis": Key("block hash", "Of block 0; another chain is refused."),
-            "poll_seconds": Key("number", "How often the head is asked for."),
-            "stall_seconds": Key("number", "A head unchanged for longer is a stall."),
-            "watch_senders": Key(
+            "genesis": SettingKey(
+                "block hash", "Of block 0; another chain is refused."
+            ),
+            "poll_seconds": SettingKey("number", "How often the head is asked for."),
+            "stall_seconds": SettingKey(
+                "number", "A head unchanged for longer is a stall."
+            ),
+            "watch_senders": SettingKey(
                 ADDRESSES, "Accounts whose transactions are kept too."
             ),
-            "fees": Key(
-                choices(Fees),
+            "fees": SettingKey(
+                choices(FeeModel),
                 "What our own transactions offer for gas: one price, or, of type 2, a "
                 "most and a tip.",
             ),
-            "verify_bloom": Key(
+            "verify_bloom": SettingKey(
                 choices(Verify),
                 "Compare logs with the headers' blooms: near the head on chains that "
                 "write them (a chain that had true ones is not let off them), of every "
                 "block, or not at all.",
             ),
-            "verify_receipts": Key(
+            "verify_receipts": SettingKey(
                 choices(Verify),
                 "Read receipts and compare their trie with the header's root, which "
                 "proves that no log is missing: near the head while those of a block "
                 "fit one request, of every block, or not at all.",
             ),
-            "require": Key(
+            "require": SettingKey(
                 "`{ header, logs }`",
                 "The least that must be proved of a block before it is written: "
                 '`header = "parent" | "hash" | "seals"`, '
                 '`logs = "none" | "bloom" | "receipts"`.',
             ),
-            "validators": Key(
+            "validators": SettingKey(
                 "address, or a list",
                 "The IBFT validators due after `validators_block`, in the order of the "
                 "headers; on BLS chains `address:key`. Needed for seals where block 0 "
                 "is not read, and where no votes explain a new set (PoS).",
             ),
-            "validators_block": Key("integer", "Goes with `validators`."),
-            "audit_blocks": Key(
+            "validators_block": SettingKey("integer", "Goes with `validators`."),
+            "audit_blocks": SettingKey(
                 "integer",
                 "So many blocks of history are proved between two polls while nothing "
                 "is to be read: seals and receipts of blocks that were read without. "
                 "0: none.",
             ),
-            "contracts": Key("section", "See below."),
-            "programs": Key("section", "See below."),
+            "contracts": SettingKey("section", "See below."),
+            "programs": SettingKey("section", "See below."),
         },
     ),
     Section(
@@ -87,7 +95,7 @@ CHAIN_SECTIONS = (
         "that a factory makes are found by themselves.",
         None,
         {
-            "<contract>": Key(
+            "<contract>": SettingKey(
                 f"{ADDRESSES}; or `{{ address, start }}`",
                 "Its address, and the first block worth reading for it.",
             )
@@ -98,7 +106,7 @@ CHAIN_SECTIONS = (
         "The programs of a Solana chain, by the name of their declaration.",
         None,
         {
-            "<program>": Key(
+            "<program>": SettingKey(
                 "address in base58, or a list; or `{ address, start }`",
                 "The program's address, and the first slot worth reading for it.",
             )
@@ -111,16 +119,16 @@ CHAIN_SECTIONS = (
         "the addresses and wherever it is announced.",
         ContractSettings,
         {
-            "abi": Key(
+            "abi": SettingKey(
                 "path, or a list",
                 "A JSON list, or `{abi: [...]}`; relative to the file. Of several, "
                 "the union counts; an event that two files have must be the same.",
             ),
-            "address": Key(
+            "address": SettingKey(
                 f"{ADDRESSES}; or a table by chain",
                 "Where it is: on every chain, or `{ edge = …, main = … }`.",
             ),
-            "factory": Key(
+            "factory": SettingKey(
                 "`{ contract, event, param }`, or a list",
                 "What announces its addresses: a parameter of a contract's event, an "
                 "address or a list of them, or several such parameters. `event` is a "
@@ -128,17 +136,17 @@ CHAIN_SECTIONS = (
                 "name is `arg0`, `arg1` … by its place. The contract may be made by a "
                 "factory too, and by itself.",
             ),
-            "chain": Key(
+            "chain": SettingKey(
                 "text, or a list",
                 "The chains it is on; not needed when there is only one. Its tables "
                 "are the same for all, with a column `chain`, which is part of the key "
                 "of every projection.",
             ),
-            "start": Key(
+            "start": SettingKey(
                 "integer; or a table by chain",
                 "The first block worth reading for it; 0 if not said.",
             ),
-            "tagged": Key(
+            "tagged": SettingKey(
                 "true or false",
                 "Calls end with their command's id, which contracts do not read; false "
                 "for one that does (it hashes its calldata, or passes it on).",
@@ -157,20 +165,20 @@ CHAIN_SECTIONS = (
         "become tables whose names begin with the name.",
         ProgramSettings,
         {
-            "idl": Key(
+            "idl": SettingKey(
                 "path",
                 "The IDL, as Anchor writes it (`target/idl/<program>.json`), of any "
                 "version; relative to the file.",
             ),
-            "address": Key(
+            "address": SettingKey(
                 "address in base58, or a list; or a table by chain",
                 "Where it is; not needed when the IDL says.",
             ),
-            "chain": Key(
+            "chain": SettingKey(
                 "text, or a list",
                 "The chains it is on; not needed when there is only one Solana chain.",
             ),
-            "start": Key(
+            "start": SettingKey(
                 "integer; or a table by chain",
                 "The first slot worth reading for it; 0 if not said.",
             ),
@@ -184,14 +192,16 @@ CHAIN_SECTIONS = (
         "payable one, and `contract` where there are several addresses.",
         ContractCommand,
         {
-            "role": Key("role, or a list", "Who may ask."),
-            "signer": Key("name", 'Who signs; `"caller"`: the client\'s own wallet.'),
-            "function": Key(
+            "role": SettingKey("role, or a list", "Who may ask."),
+            "signer": SettingKey(
+                "name", 'Who signs; `"caller"`: the client\'s own wallet.'
+            ),
+            "function": SettingKey(
                 "name, or signature",
                 "The function; absent: that of the command's name.",
             ),
-            "proof": Key("event", "The event that shows that it was done."),
-            "doc": Key("text", "What it is for, for those who may ask."),
+            "proof": SettingKey("event", "The event that shows that it was done."),
+            "doc": SettingKey("text", "What it is for, for those who may ask."),
         },
         {"role": "roles"},
     ),
@@ -202,9 +212,9 @@ CHAIN_SECTIONS = (
         ").",
         TableSettings,
         {
-            "doc": Key("text", "What a row is, for those who read the table."),
-            "index": Key("names, or a list", "Columns to sort and filter by."),
-            "<column>": Key(
+            "doc": SettingKey("text", "What a row is, for those who read the table."),
+            "index": SettingKey("names, or a list", "Columns to sort and filter by."),
+            "<column>": SettingKey(
                 "text",
                 "`Key()`, a fold such as `Sum(token.Transfer.value)`, or an "
                 "expression of columns above.",
@@ -217,22 +227,24 @@ CHAIN_SECTIONS = (
         "A key, by where it is kept; never the key itself.",
         SignerSettings,
         {
-            "kind": Key(choices(SignerKind), "Where the key is kept."),
-            "path": Key("path", 'The keystore file; with `"keystore"`.'),
-            "password_env": Key("text", "The variable with the keystore's password."),
-            "env": Key("text", 'The variable with the key; with `"env"`.'),
-            "url": Key(
+            "kind": SettingKey(choices(SignerKind), "Where the key is kept."),
+            "path": SettingKey("path", 'The keystore file; with `"keystore"`.'),
+            "password_env": SettingKey(
+                "text", "The variable with the keystore's password."
+            ),
+            "env": SettingKey("text", 'The variable with the key; with `"env"`.'),
+            "url": SettingKey(
                 "URL",
                 'With `"remote"`: where `chainfold sign serve`, or a web3signer, '
                 "listens; `unix:/path/to/sign.sock` or `http://127.0.0.1:9000`.",
             ),
-            "chain": Key(
+            "chain": SettingKey(
                 "text",
                 "The chain that it signs for, a name under `[chains]`; needed where "
                 "there are several.",
             ),
-            "address": Key("address", "The account that is expected."),
-            "allow": Key(
+            "address": SettingKey("address", "The account that is expected."),
+            "allow": SettingKey(
                 "list",
                 "What it signs: `IssuerRegistry.registerIssuer`, or "
                 "`CampaignImplementation.*` for every function; at the addresses of "
@@ -240,20 +252,26 @@ CHAIN_SECTIONS = (
                 "one; `filler` for transfers of nothing to itself, by which a nonce is "
                 "given up. Absent: `filler`, and what its declared commands call.",
             ),
-            "value_per_transaction": Key(AMOUNT, "The most that is sent at a time."),
-            "value_per_day": Key(AMOUNT, "The most that is sent in a day (UTC)."),
-            "gas_per_day": Key(
+            "value_per_transaction": SettingKey(
+                AMOUNT, "The most that is sent at a time."
+            ),
+            "value_per_day": SettingKey(
+                AMOUNT, "The most that is sent in a day (UTC)."
+            ),
+            "gas_per_day": SettingKey(
                 AMOUNT,
                 "The most that gas may cost in a day (UTC), counted by what each "
                 "transaction could cost.",
             ),
-            "gas_price_max": Key(AMOUNT, "The most that is paid for a unit of gas."),
-            "bump_most_times": Key(
+            "gas_price_max": SettingKey(
+                AMOUNT, "The most that is paid for a unit of gas."
+            ),
+            "bump_most_times": SettingKey(
                 "number",
                 "The most that a replacement pays, as a multiple of the price that the "
                 "node suggests.",
             ),
-            "max_in_flight": Key(
+            "max_in_flight": SettingKey(
                 "integer",
                 "How many nonces are open at once; less than the node keeps for an "
                 "account (Polygon Edge: 128).",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ops.docs.api_keys import API_SECTIONS
 from ops.docs.chain_keys import CHAIN_SECTIONS
 from ops.docs.markdown import block, code, page, table
-from ops.docs.section import Key, Section
+from ops.docs.section import Section, SettingKey
 from ops.settings import (
     DatabaseSettings,
     LimitSettings,
@@ -21,17 +21,17 @@ SECTIONS = (
         "At the top of the file, before any section.",
         Settings,
         {
-            "data_dir": Key(
+            "data_dir": SettingKey(
                 "path",
                 "Where the embedded Postgres and Redis keep their data; relative to "
                 "the file.",
             ),
-            "domains": Key(
+            "domains": SettingKey(
                 "names, or a list",
                 "The businesses of this deployment: of the product, installed, or in "
                 "`declarations`. Absent: all that there are; `[]`: none.",
             ),
-            "declarations": Key(
+            "declarations": SettingKey(
                 "paths, or a list",
                 "Folders or `.py` files of domains that are not installed "
                 "([add a business](../add-a-business.md)); relative to the file.",
@@ -43,8 +43,10 @@ SECTIONS = (
         "Without a URL, a Postgres of our own runs under `data_dir`.",
         DatabaseSettings,
         {
-            "url": Key("URL", "`postgresql://user:password@host:5432/name`; 14 or up."),
-            "read_url": Key(
+            "url": SettingKey(
+                "URL", "`postgresql://user:password@host:5432/name`; 14 or up."
+            ),
+            "read_url": SettingKey(
                 "URL",
                 "To read from: a replica, or a role that may do no more. `serve` uses "
                 "it where there is no `url`.",
@@ -56,7 +58,7 @@ SECTIONS = (
         "The queue of RQ workers.",
         RedisSettings,
         {
-            "url": Key(
+            "url": SettingKey(
                 "URL",
                 '`redis://host:6379/0`, or `"none"`; absent: an embedded one where '
                 "one is needed. `backfill --rq` needs a URL, for its workers run "
@@ -70,13 +72,15 @@ SECTIONS = (
         "How much is done at a time.",
         LimitSettings,
         {
-            "batch_facts": Key(
+            "batch_facts": SettingKey(
                 "integer", "About how many facts are written at a time."
             ),
-            "range_blocks": Key("integer", "The most blocks read at a time."),
-            "backfill_workers": Key("integer", "Processes of `backfill`."),
-            "request_timeout_seconds": Key("number", "For one request to an endpoint."),
-            "max_inflight_requests": Key(
+            "range_blocks": SettingKey("integer", "The most blocks read at a time."),
+            "backfill_workers": SettingKey("integer", "Processes of `backfill`."),
+            "request_timeout_seconds": SettingKey(
+                "number", "For one request to an endpoint."
+            ),
+            "max_inflight_requests": SettingKey(
                 "integer",
                 "The most requests to an endpoint at once.",
             ),
@@ -87,21 +91,23 @@ SECTIONS = (
         "Commands that clients sign with their own wallets, and what they relay.",
         WalletSettings,
         {
-            "valid_hours": Key(
+            "valid_hours": SettingKey(
                 "integer",
                 "How long one waits to be signed when it was asked for without "
                 "`valid_seconds`.",
             ),
-            "watch_days": Key(
+            "watch_days": SettingKey(
                 "integer",
                 "How long a wallet is watched after a command of its was cancelled, "
                 "expired or reverted: it may send the call all the same, and the "
                 "command then says so. 0: not at all.",
             ),
-            "waiting_of_account": Key(
+            "waiting_of_account": SettingKey(
                 "integer", "How many may wait for wallets that one account asked for."
             ),
-            "waiting_of_wallet": Key("integer", "How many may wait for one wallet."),
+            "waiting_of_wallet": SettingKey(
+                "integer", "How many may wait for one wallet."
+            ),
         },
     ),
     *API_SECTIONS,

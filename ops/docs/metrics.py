@@ -55,7 +55,7 @@ def indexer() -> Iterator[Described]:
 def api() -> Iterator[Described]:
     """The metrics of the process that serves; asks no database."""
     nothing = SimpleNamespace(all=lambda *, fresh: {})
-    service = cast(Service, SimpleNamespace(chains=nothing, intake=None))
+    service = cast(Service, SimpleNamespace(chains=nothing, command_service=None))
     made = Metrics(service)
     for item in (made.requests, made.seconds, made.problems):
         yield from _described(item.describe(), item)

@@ -16,7 +16,7 @@ AMOUNT = '`"1000"` (wei), `"30 gwei"`, `"1.5 ether"`'
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class SettingKey:
     """One key: the values that it takes, and its meaning."""
 
     form: str
@@ -30,7 +30,7 @@ class Section:
     name: str
     meaning: str
     model: type | None
-    keys: Mapping[str, Key]
+    keys: Mapping[str, SettingKey]
     attributes: Mapping[str, str] = field(default_factory=dict)  # when named otherwise
 
     def default(self, key: str) -> str:

@@ -33,11 +33,11 @@ import psycopg2
 from ops.embedded import binaries
 from ops.embedded.supervisor import (
     POLL_SECONDS,
-    Child,
     EmbeddedError,
     Home,
     RunAs,
-    State,
+    ServerProcess,
+    ServerState,
     can_enter,
     choose_identity,
     choose_port,
@@ -88,7 +88,7 @@ class EmbeddedPostgres:
         self._data = self._home.path / "data"
         self._port = port
         self._settings = {**SETTINGS, **(settings or {})}
-        self._child: Child | None = None
+        self._child: ServerProcess | None = None
 
     def start(self) -> str:
         """Start the server, or attach to the one already running; return its URL."""
@@ -147,7 +147,7 @@ class EmbeddedPostgres:
 
     # Attaching -------------------------------------------------------------------
 
-    def _attach(self) -> tuple[State | None, int | None]:
+    def _attach(self) -> tuple[ServerState | None, int | None]:
         """Wait until the living server answers (its state) or is gone (its life)."""
         begun = time.monotonic()
         while time.monotonic() < begun + ATTACH_SECONDS:
@@ -162,7 +162,7 @@ class EmbeddedPostgres:
             time.sleep(POLL_SECONDS)
         return None, None
 
-    def _answers(self, state: State) -> bool:
+    def _answers(self, state: ServerState) -> bool:
         """Tell whether our server listens there; another has another password."""
         try:
             with (
@@ -175,7 +175,7 @@ class EmbeddedPostgres:
             return False
         return row is not None and Path(row[0]) == self._data
 
-    def _end_orphans(self, state: State | None) -> None:
+    def _end_orphans(self, state: ServerState | None) -> None:
         """End the children of a killed postmaster; they would hold the data."""
         mine: list[int] = []
         for process in Path("/proc").glob("[0-9]*"):
@@ -198,7 +198,7 @@ class EmbeddedPostgres:
 
     # Launching -------------------------------------------------------------------
 
-    def _launch(self, life: int) -> State:
+    def _launch(self, life: int) -> ServerState:
         run_as = choose_identity()
         if not can_enter(self._home.path, run_as):
             raise EmbeddedError(
@@ -252,7 +252,9 @@ class EmbeddedPostgres:
             self._data.rmdir()  # only an empty one: never somebody's files
         draft.replace(self._data)
 
-    def _run_server(self, programs: Path, run_as: RunAs, life: int) -> State | None:
+    def _run_server(
+        self, programs: Path, run_as: RunAs, life: int
+    ) -> ServerState | None:
         """Start the server on one port; None when somebody else took that port."""
         port = choose_port(self._home, self._port)
         self._configure(port)
@@ -260,11 +262,13 @@ class EmbeddedPostgres:
         (self._data / "postmaster.pid").unlink(missing_ok=True)
         began = self._home.log.stat().st_size if self._home.log.exists() else 0
         command = [str(programs / "postgres"), "-D", str(self._data)]
-        child = Child(command, home=self._home, run_as=run_as, death=signal.SIGINT)
+        child = ServerProcess(
+            command, home=self._home, run_as=run_as, death=signal.SIGINT
+        )
         child.spawn(life)
         self._child = child
         if self._wait_until_ready(child):
-            return State(pid=child.pid, port=port)
+            return ServerState(pid=child.pid, port=port)
         if self._port is None and b"could not bind" in self._log_since(began):
             return None
         raise EmbeddedError(
@@ -290,7 +294,7 @@ class EmbeddedPostgres:
         lines = [f"{name} = '{value}'\n" for name, value in settings.items()]
         (self._data / "chainfold.conf").write_text("".join(lines))
 
-    def _wait_until_ready(self, child: Child) -> bool:
+    def _wait_until_ready(self, child: ServerProcess) -> bool:
         """Wait for our own child to accept connections; False if it ended."""
         deadline = time.monotonic() + RECOVERY_SECONDS
         while child.running:
@@ -308,7 +312,7 @@ class EmbeddedPostgres:
             time.sleep(POLL_SECONDS)
         return False
 
-    def _create_database(self, state: State) -> None:
+    def _create_database(self, state: ServerState) -> None:
         with contextlib.closing(self._connect(state, "postgres")) as connection:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -320,7 +324,9 @@ class EmbeddedPostgres:
 
     # Connecting ------------------------------------------------------------------
 
-    def _connect(self, state: State, database: str) -> psycopg2.extensions.connection:
+    def _connect(
+        self, state: ServerState, database: str
+    ) -> psycopg2.extensions.connection:
         return psycopg2.connect(
             host="127.0.0.1",
             port=state.port,
@@ -333,6 +339,6 @@ class EmbeddedPostgres:
     def _password(self) -> str:
         return (self._home.path / "password").read_text().strip()
 
-    def _url(self, state: State) -> str:
+    def _url(self, state: ServerState) -> str:
         place = f"127.0.0.1:{state.port}/{DATABASE}"
         return f"postgresql+psycopg2://{USER}:{self._password()}@{place}"

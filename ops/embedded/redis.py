@@ -22,11 +22,11 @@ import redis
 from ops.embedded.binaries import find_redis
 from ops.embedded.supervisor import (
     POLL_SECONDS,
-    Child,
     EmbeddedError,
     Home,
     RunAs,
-    State,
+    ServerProcess,
+    ServerState,
     choose_port,
     write_private,
 )
@@ -44,7 +44,7 @@ class EmbeddedRedis:
     def __init__(self, directory: Path | str, port: int | None = None) -> None:
         self._home = Home(Path(directory).absolute() / "redis")
         self._port = port
-        self._child: Child | None = None
+        self._child: ServerProcess | None = None
 
     def start(self) -> str:
         """Start the server, or attach to the one already running; return its URL."""
@@ -89,11 +89,11 @@ class EmbeddedRedis:
     ) -> None:
         self.stop()
 
-    def _attach(self) -> tuple[State, int | None]:
+    def _attach(self) -> tuple[ServerState, int | None]:
         """Wait until the living server answers, or is gone (then: its life lock)."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            state = self._home.read_state() or State(pid=0, port=0)
+            state = self._home.read_state() or ServerState(pid=0, port=0)
             life = self._home.take_life()
             if life is not None or self._answers(state):
                 return state, life
@@ -104,7 +104,7 @@ class EmbeddedRedis:
             f"kill -TERM, and start again"
         )
 
-    def _launch(self, life: int) -> State:
+    def _launch(self, life: int) -> ServerState:
         program = find_redis()
         password = self._home.path / "password"
         if not password.exists():
@@ -123,10 +123,10 @@ class EmbeddedRedis:
         log.info("redis_started port=%d pid=%d", state.port, state.pid)
         return state
 
-    def _run_server(self, program: Path, life: int) -> State | None:
+    def _run_server(self, program: Path, life: int) -> ServerState | None:
         """Start the server on one port; None when it ended instead."""
         port = choose_port(self._home, self._port)
-        child = Child(
+        child = ServerProcess(
             [str(program), str(self._configure(port))],
             home=self._home,
             run_as=RunAs.SELF,
@@ -134,7 +134,7 @@ class EmbeddedRedis:
         )
         child.spawn(life)
         self._child = child
-        state = State(pid=child.pid, port=port)
+        state = ServerState(pid=child.pid, port=port)
         deadline = time.monotonic() + START_SECONDS
         while child.running and time.monotonic() < deadline:
             if self._answers(state):
@@ -162,7 +162,7 @@ class EmbeddedRedis:
         write_private(conf, "\n".join(lines) + "\n")
         return conf
 
-    def _answers(self, state: State) -> bool:
+    def _answers(self, state: ServerState) -> bool:
         """Tell whether our server listens there; another has another password."""
         if state.port == 0:
             return False
@@ -184,5 +184,5 @@ class EmbeddedRedis:
     def _password(self) -> str:
         return (self._home.path / "password").read_text().strip()
 
-    def _url(self, state: State) -> str:
+    def _url(self, state: ServerState) -> str:
         return f"redis://:{self._password()}@127.0.0.1:{state.port}/0"

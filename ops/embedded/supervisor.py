@@ -54,7 +54,7 @@ class RunAs(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ServerState:
     """The addresses at which a running server listens."""
 
     pid: int
@@ -118,14 +118,14 @@ class Home:
         os.close(lock)
         return False
 
-    def read_state(self) -> State | None:
+    def read_state(self) -> ServerState | None:
         """Return where the last server listened, or None when nobody knows."""
         try:
-            return State(**json.loads(self.state.read_bytes()))
+            return ServerState(**json.loads(self.state.read_bytes()))
         except (OSError, ValueError, TypeError):
             return None
 
-    def write_state(self, state: State) -> None:
+    def write_state(self, state: ServerState) -> None:
         """Publish where the server listens."""
         write_private(self.state, json.dumps(asdict(state)))
 
@@ -138,7 +138,7 @@ class Home:
         return "\n".join(f"    {line}" for line in lines[-LOG_LINES_SHOWN:])
 
 
-class Child:
+class ServerProcess:
     """A server process that ends when this process does."""
 
     def __init__(

@@ -53,14 +53,14 @@ class Finality(enum.Enum):
     COMMITMENT = "commitment"
 
 
-class Logs(enum.Enum):
+class LogQuery(enum.Enum):
     """Whether every log of a block is fetched, or only those of our contracts."""
 
     ALL = "all"
     FILTERED = "filtered"
 
 
-class Fees(enum.Enum):
+class FeeModel(enum.Enum):
     """The form of a transaction's fee: one price, or a most and a tip (type 2)."""
 
     LEGACY = "legacy"
@@ -143,12 +143,12 @@ class ChainSettings:
     finality: Finality
     finality_depth: int | None = None
     start_block: int = 0
-    logs: Logs = Logs.ALL
+    logs: LogQuery = LogQuery.ALL
     genesis: bytes | None = None
     poll_seconds: float = 1.0
     stall_seconds: float = 30.0
     watch_senders: tuple[bytes, ...] = ()
-    fees: Fees = Fees.LEGACY
+    fees: FeeModel = FeeModel.LEGACY
     verify_bloom: Verify = Verify.AUTO
     verify_receipts: Verify = Verify.AUTO
     require: Proof = UNPROVED

@@ -16,10 +16,10 @@ from ops.settings.model import (
     ChainSettings,
     DatabaseSettings,
     DocumentSettings,
-    Fees,
+    FeeModel,
     Finality,
     LimitSettings,
-    Logs,
+    LogQuery,
     MetricsSettings,
     RedisSettings,
     SecretUrl,
@@ -123,12 +123,12 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         finality=finality,
         finality_depth=depth,
         start_block=table.number("start_block", default.start_block, int),
-        logs=table.choice("logs", Logs) or default.logs,
+        logs=table.choice("logs", LogQuery) or default.logs,
         genesis=table.parsed("genesis", values.block_hash),
         poll_seconds=table.number("poll_seconds", default.poll_seconds, float, 0.01),
         stall_seconds=table.number("stall_seconds", default.stall_seconds, float, 1),
         watch_senders=table.parsed_list("watch_senders", values.address),
-        fees=table.choice("fees", Fees) or default.fees,
+        fees=table.choice("fees", FeeModel) or default.fees,
         verify_bloom=table.choice("verify_bloom", Verify) or default.verify_bloom,
         verify_receipts=table.choice("verify_receipts", Verify)
         or default.verify_receipts,
@@ -168,7 +168,7 @@ def read_proofs(table: Table, chain: ChainSettings) -> None:
             "validators and validators_block go together: the set that is due after "
             "that block",
         )
-    if chain.logs is Logs.FILTERED and chain.require != UNPROVED:
+    if chain.logs is LogQuery.FILTERED and chain.require != UNPROVED:
         table.problem("require", 'goes only with logs = "all": see what a chain proves')
     if chain.require.logs is LogsProof.BLOOM and chain.verify_bloom is Verify.NEVER:
         table.problem("require", 'logs = "bloom" contradicts verify_bloom = "never"')

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from ops.settings import values
 from ops.settings.model import (
@@ -48,18 +49,8 @@ def read_signer(
     default = SignerSettings(name, SignerKind.KEYSTORE)
     allowed = table.texts("allow")
     allow = tuple(allowed) if "allow" in table else None
-    limits = {
-        key: table.parsed(key, values.wei)
-        for key in ("value_per_transaction", "value_per_day", "gas_per_day")
-    }
-    gas_price_max = table.parsed("gas_price_max", values.wei)
-    bump_most_times = table.number(
-        "bump_most_times", default.bump_most_times, float, 1.2
-    )
     max_in_flight = table.number("max_in_flight", default.max_in_flight, int, 1)
-    lamports = table.number("lamports_per_day", -1, int)
-    tokens = _read_tokens(table.section("tokens_per_day"))
-    priority = table.number("priority_fee_max", default.priority_fee_max, int)
+    limits = _read_limits(table, default)
     table.finish()
     return SignerSettings(
         name=name,
@@ -71,15 +62,27 @@ def read_signer(
         url=url,
         address=address,
         allow=allow,
-        **limits,
-        gas_price_max=gas_price_max or default.gas_price_max,
-        bump_most_times=bump_most_times,
         max_in_flight=max_in_flight,
-        lamports_per_day=None if lamports < 0 else lamports,
-        tokens_per_day=tokens,
-        priority_fee_max=priority,
+        **limits,
         secret=Secret(secret) if secret else None,
     )
+
+
+def _read_limits(table: Table, default: SignerSettings) -> dict[str, Any]:
+    """Read what a signer may spend, on either kind of chain."""
+    amounts = ("value_per_transaction", "value_per_day", "gas_per_day")
+    price = table.parsed("gas_price_max", values.wei)
+    bump = table.number("bump_most_times", default.bump_most_times, float, 1.2)
+    lamports = table.number("lamports_per_day", -1, int)
+    priority = table.number("priority_fee_max", default.priority_fee_max, int)
+    return {
+        **{key: table.parsed(key, values.wei) for key in amounts},
+        "gas_price_max": price or default.gas_price_max,
+        "bump_most_times": bump,
+        "lamports_per_day": None if lamports < 0 else lamports,
+        "tokens_per_day": _read_tokens(table.section("tokens_per_day")),
+        "priority_fee_max": priority,
+    }
 
 
 def _read_tokens(table: Table) -> Mapping[bytes, int]:

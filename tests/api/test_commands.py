@@ -10,8 +10,8 @@ import pytest
 from commands.errors import NodeAway
 from db.commands.accept import find, lock, move
 from db.commands.evm.slots import take_slot
-from db.commands.evm.watching import watched
 from db.commands.states import State
+from db.commands.watching import watched
 from db.declare.roles import Role
 from db.domains.crowdfunding.roles import INVESTOR, ISSUER
 from db.journal.entries import read_entries
@@ -429,9 +429,9 @@ def test_a_lost_answer_of_the_node_loses_nothing(office):
     give(office, data["id"], raw)
     office.node.away = None
     office.clock.forward(seconds=11)
-    passes = list(office.lane.work_wallets(office.intake))
+    passes = list(office.lane.work_wallets(office.command_service))
     office.clock.forward(seconds=1)
-    quiet = list(office.lane.work_wallets(office.intake))
+    quiet = list(office.lane.work_wallets(office.command_service))
 
     assert 2 == len(office.node.sent)
     assert ["sent"] == passes
@@ -511,9 +511,9 @@ def test_a_wallet_is_watched_from_the_last_final_block_on(office):
 
 def test_only_what_may_have_something_new_is_looked_at(office):
     late = invested(office, valid_seconds=60)
-    assert [] == list(office.lane.work_wallets(office.intake))
+    assert [] == list(office.lane.work_wallets(office.command_service))
     office.clock.forward(seconds=61)
-    assert ["settled"] == list(office.lane.work_wallets(office.intake))
+    assert ["settled"] == list(office.lane.work_wallets(office.command_service))
 
     assert "expired" == shown(office, late["id"])["state"]
 
@@ -525,5 +525,5 @@ def test_a_node_that_is_away_is_asked_once_in_a_pass(office):
     office.node.away = NodeAway("no answer")
     office.node.sent.clear()
 
-    assert [] == list(office.lane.work_wallets(office.intake))
+    assert [] == list(office.lane.work_wallets(office.command_service))
     assert 1 == len(office.node.sent)

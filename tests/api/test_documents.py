@@ -56,7 +56,7 @@ class SignerContext(Office):
         self.documents = Documents(
             self.writer, REGISTRY, storage or FolderStorage(folder), self.clock, MOST
         )
-        self.intake = self.with_lane(
+        self.command_service = self.with_lane(
             addresses={**self.lane.addresses, "AnchorRegistry": b"\1" * 20}
         )
         with self.writer.begin() as connection:
@@ -64,7 +64,7 @@ class SignerContext(Office):
                 connection, name="notary", source_id=self.source, address=b"\2" * 20,
                 next_nonce=0, gate_height=0,
             )  # fmt: skip
-        self.open(intake=self.intake, documents=self.documents)
+        self.open(command_service=self.command_service, documents=self.documents)
 
     def upload(self, content, status=201, *, by=ISSUER, name=NAME,
                kind="application/pdf", type_="passport", **fields):  # fmt: skip
@@ -125,7 +125,10 @@ def otherwise(desk):
     """Opens the desk with some things otherwise, until the test has ended."""
 
     def change(**changes):
-        desk.open(intake=desk.intake, documents=replace(desk.documents, **changes))
+        desk.open(
+            command_service=desk.command_service,
+            documents=replace(desk.documents, **changes),
+        )
         return desk
 
     yield change
@@ -144,7 +147,7 @@ def test_a_document_from_its_upload_to_the_chain(desk):
     assert made["sha256"] != made["content_hash"]
     assert made["cid"].startswith("bafkrei")
     assert f"{BASE}/{made['id']}" == answer.headers["Location"]
-    assert "document_standing" in desk.decide(made, "anchor", 409).json["type"]
+    assert "wrong_document_status" in desk.decide(made, "anchor", 409).json["type"]
 
     verified = desk.decide(made, "verify").json["data"]
     assert ("verified", f"account:{desk.people[Role.COMPLIANCE]}") == (
@@ -545,7 +548,7 @@ def test_a_bucket_that_is_away_takes_nothing_and_loses_nothing(distant, server):
     for answer in (
         distant.upload(content, 503), distant.get(path, 503, token=token),
     ):  # fmt: skip
-        assert "storage_away" in answer.json["type"]
+        assert "storage_unavailable" in answer.json["type"]
         assert BUCKET not in answer.json["detail"], "where it is, is for operators"
         assert answer.headers["Retry-After"]
     mine = distant.get(BASE, token=token).json["data"]

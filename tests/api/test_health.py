@@ -5,7 +5,7 @@ from sqlalchemy import text
 
 from api.app import create_app
 from db import proofs, sources
-from db.places import take_follower_place
+from db.leases import acquire_follower_lease
 from db.proofs import HeaderProof, LogsProof, Proof
 from db.reads import read_engine
 from helpers.ledger import REGISTRY
@@ -36,7 +36,7 @@ def test_it_is_ready_when_every_chain_is_followed(own_ledger):
     assert "one is new" in causes(own_ledger)[0]
     set_state(own_ledger, one, "following")
     assert "one: not_followed: no process follows it" in causes(own_ledger)[0]
-    take_follower_place(own_ledger.writer, one)
+    acquire_follower_lease(own_ledger.writer, one)
     assert own_ledger.get("/health/ready").json == {"status": "ready"}
 
     two = own_ledger.register("two")
@@ -49,7 +49,7 @@ def test_it_is_ready_when_every_chain_is_followed(own_ledger):
 def test_a_follower_that_went_silent_is_missed(own_ledger):
     source = own_ledger.register("one")
     set_state(own_ledger, source, "following")
-    take_follower_place(own_ledger.writer, source)
+    acquire_follower_lease(own_ledger.writer, source)
     with own_ledger.writer.begin() as connection:
         connection.execute(
             text("UPDATE control.follower SET seen_at = now() - interval '40 s'")
@@ -69,7 +69,7 @@ def test_planned_chains_are_awaited(database_url, ledger_on):
 def test_tables_of_other_declarations_are_named(own_ledger):
     source = own_ledger.register("one")
     set_state(own_ledger, source, "following")
-    take_follower_place(own_ledger.writer, source)
+    acquire_follower_lease(own_ledger.writer, source)
     with own_ledger.writer.begin() as connection:
         connection.execute(
             text("UPDATE control.declaration SET fingerprint = '' WHERE name = 'deals'")
@@ -108,7 +108,7 @@ def test_metrics_tell_of_requests_and_chains(own_ledger):
         sources.observe(connection, source, head=25, head_time=1, final=9)
         sources.set_state(connection, source, "reading", "")
         proved = Proof(HeaderProof.HASH, LogsProof.RECEIPTS)
-        proofs.mark(connection, source, ((height, proved) for height in range(11)))
+        proofs.record(connection, source, ((height, proved) for height in range(11)))
     own_ledger.get("/api/v1/deals")
     own_ledger.get("/api/v1/deals?x=1", 400)
     own_ledger.get("/nowhere", 404)

@@ -184,7 +184,7 @@ def test_an_entry_comes_with_its_proof(door, auditor):
 
     proof = data["proof"]
     steps = [
-        merkle.Step(bytes.fromhex(step["hash"][2:]), step["side"] == "left")
+        merkle.ProofStep(bytes.fromhex(step["hash"][2:]), step["side"] == "left")
         for step in proof["steps"]
     ]
     content = (2).to_bytes(8, "big") + bytes.fromhex(data["hash"][2:])

@@ -342,7 +342,7 @@ class TestDatabaseTroubles:
         answer = app.test_client().get("/api/v1/deals")
 
         assert answer.status_code == 503
-        problem(answer, "database_away")
+        problem(answer, "database_unavailable")
         assert answer.headers["Retry-After"]
         assert "secret" not in answer.text
 

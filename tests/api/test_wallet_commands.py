@@ -8,9 +8,9 @@ import pytest
 
 from commands.submit import WalletTerms
 from db.commands.accept import find
-from db.commands.evm.watching import watched
-from db.commands.health import standing
+from db.commands.health import blocker_of
 from db.commands.states import State
+from db.commands.watching import watched
 from db.domains.crowdfunding.roles import INVESTOR
 from helpers.investing import (
     ETB,
@@ -53,7 +53,11 @@ def cancelled(office):
 
 
 def work(office):
-    return [step for step in office.lane.work_wallets(office.intake) if step != "sent"]
+    return [
+        step
+        for step in office.lane.work_wallets(office.command_service)
+        if step != "sent"
+    ]
 
 
 def test_what_runs_after_a_cancel_is_told_beside_the_state(office):
@@ -64,21 +68,23 @@ def test_what_runs_after_a_cancel_is_told_beside_the_state(office):
     assert [] == work(office)
     office.final(office.story.height)
 
-    assert ["examined"] == work(office)
+    assert ["processed"] == work(office)
     after = shown(office, data["id"])
 
     assert (None, None, None) == (
-        before["ran"], before["transaction"], before["height"]
+        before["late_outcome"], before["transaction"], before["height"]
     )  # fmt: skip
     assert ("cancelled", "succeeded", office.story.height) == (
-        after["state"], after["ran"], after["height"]
+        after["state"], after["late_outcome"], after["height"]
     )  # fmt: skip
     told = after["events"][-1]
     assert ("cancelled", "succeeded", after["transaction"]) == (
-        told["state"], told["details"]["ran"], told["details"]["transaction"]
+        told["state"], told["details"]["late_outcome"], told["details"]["transaction"]
     )  # fmt: skip
     assert [] == work(office)
-    assert 1 == office.scalar("SELECT count(*) FROM control.command WHERE ran <> ''")
+    assert 1 == office.scalar(
+        "SELECT count(*) FROM control.command WHERE late_outcome <> ''"
+    )
 
 
 @pytest.mark.parametrize(("final", "state"), [(99, "succeeded"), (0, "included")])
@@ -94,7 +100,7 @@ def test_what_is_on_the_chain_already_is_not_cancelled(office, final, state):
 
     work(office)
     assert (state, None) == tuple(
-        shown(office, data["id"])[name] for name in ("state", "ran")
+        shown(office, data["id"])[name] for name in ("state", "late_outcome")
     )
 
 
@@ -111,7 +117,7 @@ def test_a_stream_tells_what_ran_after_the_end_too(office):
     ]
 
     assert ["accepted", "cancelled", "cancelled"] == [e["state"] for e in events]
-    assert "succeeded" == events[-1]["details"]["ran"]
+    assert "succeeded" == events[-1]["details"]["late_outcome"]
 
 
 def test_what_ran_after_its_end_is_not_asked_for_again(office):
@@ -124,7 +130,7 @@ def test_what_ran_after_its_end_is_not_asked_for_again(office):
     headers = {"Idempotency-Key": "again"}
     answer = office.post(path, {}, 409, token=office.by(INVESTOR), headers=headers)
 
-    assert "ran all the same" in answer.json["detail"]
+    assert "was executed afterwards" in answer.json["detail"]
 
 
 def test_a_success_after_a_failure_is_told_and_not_the_other_way_round(office):
@@ -133,12 +139,12 @@ def test_a_success_after_a_failure_is_told_and_not_the_other_way_round(office):
     assert State.REVERTED is settled(office, data["id"], final=99).state
     office.story.mine()
     sent_by_itself(office, data, nonce=8, good=False)
-    assert "" == settled(office, data["id"], final=99).ran
+    assert "" == settled(office, data["id"], final=99).late_outcome
     sent_by_itself(office, data, nonce=9)
 
     row = settled(office, data["id"], final=99)
 
-    assert (State.REVERTED, "succeeded") == (row.state, row.ran)
+    assert (State.REVERTED, "succeeded") == (row.state, row.late_outcome)
     assert office.story.height == row.height
 
 
@@ -266,7 +272,7 @@ def test_a_wallet_s_command_waits_for_a_day_unless_it_says_so(office):
     data = invested(office)
     with office.writer.connect() as connection:
         row = find(connection, uuid.UUID(data["id"]))
-        why = standing(connection, row.id)
+        why = blocker_of(connection, row.id)
 
     assert row.created_at + timedelta(days=1) == row.valid_until
     assert "its wallet has not signed it" == why.reason
@@ -283,7 +289,7 @@ def test_a_wallet_s_command_waits_for_a_day_unless_it_says_so(office):
     ],
 )
 def test_only_so_many_wait_for_wallets(office, terms, whose):
-    object.__setattr__(office.intake, "terms", WalletTerms(**terms))
+    object.__setattr__(office.command_service, "terms", WalletTerms(**terms))
     data = invested(office)
     relayed(office, any_call(to=hexed(CONTRACTS["FundEscrow"])))
 

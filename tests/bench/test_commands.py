@@ -64,7 +64,7 @@ def timed(work):
 def in_threads(office, work, numbers):
     """In a process of its own, which must not use its parent's connections."""
     office.writer.dispose(close=False)
-    office.intake.at_once.dispose(close=False)
+    office.command_service.at_once.dispose(close=False)
     with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(lambda number: timed(lambda: work(number)), numbers))
 
@@ -91,7 +91,7 @@ def test_accepts(office):
     """Checked, ruled on, simulated, stored, in the audit log; each one durable."""
 
     def plain(_):
-        office.intake.submit(
+        office.command_service.submit(
             OpenEscrow,
             Submission(
                 ACTOR, str(uuid.uuid4()),
@@ -100,7 +100,7 @@ def test_accepts(office):
         )  # fmt: skip
 
     def ruled(number):
-        office.intake.submit(
+        office.command_service.submit(
             RegisterIssuer,
             Submission(
                 ACTOR, str(uuid.uuid4()),

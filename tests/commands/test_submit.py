@@ -44,8 +44,8 @@ def office(migrated_url):
     found.close()
 
 
-def submit(intake, number=1, key=None):
-    return intake.submit(
+def submit(command_service, number=1, key=None):
+    return command_service.submit(
         RegisterIssuer,
         Submission(
             ACTOR, key or str(number),
@@ -80,16 +80,16 @@ def declared_otherwise(office, event_print=None):
 
 
 def test_a_command_and_its_entry_are_one_statement(office):
-    submit(office.intake)  # what is asked once is asked
+    submit(office.command_service)  # what is asked once is asked
     said = []
     event.listen(
-        office.intake.at_once, "before_cursor_execute",
+        office.command_service.at_once, "before_cursor_execute",
         lambda c, cursor, statement, *_: said.append(statement),
     )  # fmt: skip
     begun = []
     event.listen(office.writer, "begin", begun.append)
 
-    row, fresh = submit(office.intake, 2)
+    row, fresh = submit(office.command_service, 2)
 
     assert fresh
     assert 1 == sum("INSERT INTO control.command" in each for each in said)
@@ -104,7 +104,9 @@ def test_a_command_and_its_entry_are_one_statement(office):
 def test_one_key_has_one_entry_whoever_is_first(office):
     with ThreadPoolExecutor(8) as pool:
         found = list(
-            pool.map(lambda number: submit(office.intake, number % 5 + 1), range(40))
+            pool.map(
+                lambda number: submit(office.command_service, number % 5 + 1), range(40)
+            )
         )
 
     assert 5 == sum(fresh for _, fresh in found)
@@ -114,7 +116,11 @@ def test_one_key_has_one_entry_whoever_is_first(office):
 
 def test_many_at_once_are_chained_without_a_gap(office):
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda number: submit(office.intake, number), range(1, 101)))
+        list(
+            pool.map(
+                lambda number: submit(office.command_service, number), range(1, 101)
+            )
+        )
 
     assert (100, 100) == counted(office)
     assert 100 == office.scalar("SELECT seq FROM control.journal_head")
@@ -124,7 +130,7 @@ def test_many_at_once_are_chained_without_a_gap(office):
 def test_another_version_that_says_the_same_hinders_nobody(office):
     declared_otherwise(office)
 
-    _, fresh = submit(office.intake)
+    _, fresh = submit(office.command_service)
 
     assert fresh
     assert (1, 1) == counted(office)
@@ -135,7 +141,7 @@ def test_a_version_with_another_entry_stores_nothing(office):
     declared_otherwise(office, "0" * 12)
 
     with pytest.raises(StaleDeclarations, match="CommandAccepted"):
-        submit(office.intake)
+        submit(office.command_service)
 
     assert (0, 0) == counted(office)
     assert 0 == office.scalar("SELECT seq FROM control.journal_head")
@@ -143,11 +149,11 @@ def test_a_version_with_another_entry_stores_nothing(office):
 
 def test_rows_are_folded_with_the_command(office):
     migrate(office.writer, WITH_ROWS)
-    intake = replace(office.intake, registry=WITH_ROWS)
+    command_service = replace(office.command_service, registry=WITH_ROWS)
 
-    submit(intake)
-    submit(intake, 2)
-    submit(intake, 2)
+    submit(command_service)
+    submit(command_service, 2)
+    submit(command_service, 2)
 
     assert 2 == office.scalar(
         "SELECT times FROM public.wanteds WHERE kind = 'register-issuer'"
@@ -156,14 +162,14 @@ def test_rows_are_folded_with_the_command(office):
 
 
 def test_a_full_queue_takes_nothing(office):
-    office.intake._queues._most = 1
-    submit(office.intake)
+    office.command_service._queues._most = 1
+    submit(office.command_service)
 
     with pytest.raises(Exception, match="1 commands waiting"):
-        submit(office.intake, 2)
+        submit(office.command_service, 2)
 
     assert (1, 1) == counted(office)
-    again, fresh = submit(office.intake)
+    again, fresh = submit(office.command_service)
     assert not fresh
     assert "accepted" == again.state
 
@@ -174,7 +180,7 @@ class TestWhichChain:
     @pytest.fixture
     def both(self, office):
         other = replace(office.lane, name="south", source=77, signers=frozenset())
-        return replace(office.intake, lanes=(office.lane, other))
+        return replace(office.command_service, lanes=(office.lane, other))
 
     def test_a_command_of_our_signer_goes_to_the_signers_chain(self, both, office):
         assert office.lane is both.lane_for(RegisterIssuer.spec)

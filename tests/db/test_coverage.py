@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import create_engine
 
 from db import coverage
-from db.coverage import Stream, checkpoint, events_covered, mark, missing, next_range
+from db.coverage import Stream, checkpoint, events_covered, missing, next_range, record
 from db.position import BlockRange
 from db.registry import Registry
 from db.schema import migrate
@@ -54,7 +54,7 @@ def marked(connection, marks, source=1):
     connection.rollback()
     covered = {stream: set() for stream in STREAMS}
     for streams, each in marks:
-        mark(connection, source, streams, each)
+        record(connection, source, streams, each)
         for stream in streams:
             covered[stream] |= blocks([each])
     return covered
@@ -120,7 +120,7 @@ def test_one_range_after_another_fills_every_gap(connection, marks, within, limi
         for stream in streams:
             assert covered[stream].isdisjoint(blocks([each]))
             covered[stream] |= blocks([each])
-        mark(connection, 1, streams, each)
+        record(connection, 1, streams, each)
 
     assert {} == lacking(covered, within)
     assert {} == missing(connection, 1, STREAMS, within)
@@ -180,16 +180,16 @@ def test_without_streams_nothing_is_missing_and_there_is_no_checkpoint(connectio
     assert {} == missing(connection, 1, [], BlockRange(0, 9))
     assert checkpoint(connection, 1, []) is None
     assert next_range({}, 10) is None
-    mark(connection, 1, [], BlockRange(0, 9))
+    record(connection, 1, [], BlockRange(0, 9))
 
 
 def test_a_stream_that_begins_later_holds_no_checkpoint_back(connection):
     connection.rollback()
     late = Stream("s.Late", "0xaa", 100)
-    mark(connection, 1, [STREAMS[0]], BlockRange(0, 50))
+    record(connection, 1, [STREAMS[0]], BlockRange(0, 50))
 
     assert 50 == checkpoint(connection, 1, [STREAMS[0], late])
-    mark(connection, 1, [STREAMS[0]], BlockRange(51, 200))
+    record(connection, 1, [STREAMS[0]], BlockRange(51, 200))
     assert 99 == checkpoint(connection, 1, [STREAMS[0], late])
     assert checkpoint(connection, 1, [late]) is None
 
@@ -198,8 +198,8 @@ def test_marks_that_commit_side_by_side_add_up(engine):
     source = empty(engine)
     first, second = engine.connect(), engine.connect()
     with first, second:
-        mark(first, source, STREAMS, BlockRange(0, 4))
+        record(first, source, STREAMS, BlockRange(0, 4))
         first.commit()
-        mark(second, source, list(reversed(STREAMS)), BlockRange(5, 9))
+        record(second, source, list(reversed(STREAMS)), BlockRange(5, 9))
         second.commit()
         assert 9 == checkpoint(first, source, STREAMS[:1])

@@ -10,7 +10,7 @@ from db.schema import migrate
 from db.sql.columns import state_table
 from helpers import reference, servers
 from helpers.ledger import REGISTRY, Opened, Paid, Refunded
-from helpers.stories import Chain, write
+from helpers.stories import StoryChain, write
 from helpers.tables import empty, live_rows, problems, streams
 from indexer.writer import rewind, write_batch
 
@@ -48,7 +48,7 @@ def reads_right(engine, source, facts):
 
 
 def test_a_rewind_recomputes_the_keys_it_touches_and_no_other(engine, source):
-    chain = Chain()
+    chain = StoryChain()
     for deal in (A, B):
         chain.emit(Opened, deal=deal)
         chain.emit(Paid, deal=deal, payer=ANNA, amount=5)
@@ -67,7 +67,7 @@ def test_a_rewind_recomputes_the_keys_it_touches_and_no_other(engine, source):
 
 
 def test_a_row_without_facts_is_gone(engine, source):
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(Paid, deal=A, payer=ANNA, amount=5)
     chain.mine()
     chain.emit(Paid, deal=B, payer=ANNA, amount=5)
@@ -81,7 +81,7 @@ def test_a_row_without_facts_is_gone(engine, source):
 
 
 def test_a_rewind_above_all_facts_changes_nothing(engine, source):
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(Paid, deal=A, payer=ANNA, amount=5)
     write(engine, REGISTRY, source, chain)
     before = versions(engine, "deals", "deal")
@@ -92,7 +92,7 @@ def test_a_rewind_above_all_facts_changes_nothing(engine, source):
 
 def test_a_rewind_of_one_chain_leaves_the_other(engine):
     one, two = empty(engine, "one", "two")
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(Paid, deal=A, payer=ANNA, amount=5)
     batch = chain.batch(BlockRange(0, 0))
     for source in (one, two):
@@ -105,7 +105,7 @@ def test_a_rewind_of_one_chain_leaves_the_other(engine):
 
 
 def test_facts_that_were_there_touch_no_row(engine, source):
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(Paid, deal=A, payer=ANNA, amount=5)
     chain.emit(Opened, deal=A)
     write(engine, REGISTRY, source, chain)
@@ -119,7 +119,7 @@ def test_facts_that_were_there_touch_no_row(engine, source):
 
 def test_one_event_is_merged_while_another_is_repaired(engine, source):
     """Both count for the same row, in the same transaction."""
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(Paid, deal=A, payer=ANNA, amount=5)
     chain.emit(Paid, deal=B, payer=ANNA, amount=6)
     chain.emit(Refunded, deal=A, payer=ANNA, paid=2)
@@ -139,7 +139,7 @@ def test_one_event_is_merged_while_another_is_repaired(engine, source):
 
 def test_a_projection_of_other_events_is_not_even_locked(engine, source):
     """Two writers meet only where they fold into the same table."""
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(Opened, deal=A)
     with engine.begin() as connection:
         lock_projection(connection, "balances", alone=True)
@@ -148,7 +148,7 @@ def test_a_projection_of_other_events_is_not_even_locked(engine, source):
 
 
 def test_unfolding_is_undone_with_its_transaction(engine, source):
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(Paid, deal=A, payer=ANNA, amount=5)
     write(engine, REGISTRY, source, chain)
 

@@ -141,9 +141,9 @@ def expected_rows(projection, as_of=None):
 def shown(column, value):
     if value is None:
         return None
-    if column.form is reads.Form.HEX:
+    if column.form is reads.ValueForm.HEX:
         return "0x" + value.hex()
-    if column.form is reads.Form.DECIMAL:
+    if column.form is reads.ValueForm.DECIMAL:
         return str(value)
     return value
 

@@ -37,7 +37,7 @@ from db.schema import check_declarations, ensure_key_indexes, migrate, rebuild
 from db.sql.columns import fact_table, state_name
 from helpers import servers
 from helpers.ledger import abi_event
-from helpers.stories import Chain, write
+from helpers.stories import StoryChain, write
 from helpers.tables import empty, problems, streams
 from indexer.verify import run_verification
 from indexer.writer import rewind, write_batch
@@ -76,7 +76,7 @@ TWO = Registry.of([PAID, CLOSED], [deal(PAID, payments=Count(PAID))])
 
 @pytest.fixture
 def chain():
-    chain = Chain()
+    chain = StoryChain()
     for amount in (5, 7):
         chain.emit(PAID, deal=ANNA, amount=amount)
         chain.emit(CLOSED, deal=ANNA)
@@ -255,7 +255,7 @@ def test_refetching_empties_the_event_and_what_was_folded_from_it(
         gaps = missing(connection, source, streams(registry), within)
     assert {"s.Paid": [within]} == {s.event: ranges for s, ranges in gaps.items()}
 
-    retold = Chain()
+    retold = StoryChain()
     for fact in chain.facts:
         if fact.event is PAID:
             retold.emit(changed, payer=BEN, **fact.values)
@@ -464,7 +464,7 @@ def test_facts_of_an_event_no_longer_declared_go_with_their_blocks(
     without = Registry.of([PAID], [deal(PAID)])
     migrate(db_engine, without)
     rewind(db_engine, without, source, 1)
-    changed = Chain(facts=[f for f in chain.facts if f.position >> 32 == 0])
+    changed = StoryChain(facts=[f for f in chain.facts if f.position >> 32 == 0])
     changed.mine()
     changed.emit(CLOSED, deal=BEN)
     changed.emit(PAID, deal=BEN, amount=1)

@@ -6,7 +6,7 @@ from sqlalchemy import text
 from db import coverage, reads, sources, status
 from db.coverage import Stream
 from db.fit import examine
-from db.places import take_follower_place
+from db.leases import acquire_follower_lease
 from db.position import BlockRange
 from db.proofs import Proof
 from db.registry import Registry
@@ -35,7 +35,7 @@ def source(engine):
 def cover(engine, source, event, *ranges, filter_="a"):
     with engine.begin() as connection:
         for first, last in ranges:
-            coverage.mark(
+            coverage.record(
                 connection, source, [Stream(event, filter_, 0)], BlockRange(first, last)
             )
 
@@ -128,7 +128,7 @@ def test_a_rewind_to_before_the_beginning_leaves_nothing(engine, source):
 def test_exact_is_what_no_later_block_has_touched(engine, source):
     def exact(events, as_of=None):
         with engine.connect() as connection:
-            mark = reads.read_mark(connection, source, events, as_of=as_of)
+            mark = reads.read_freshness(connection, source, events, as_of=as_of)
         return mark.block.exact
 
     cover(engine, source, PAID, (0, 20))
@@ -149,11 +149,11 @@ def test_the_mark_knows_its_block(engine, source):
         )
 
     with engine.connect() as connection:
-        live = reads.read_mark(connection, source, [PAID])
-        past = reads.read_mark(connection, source, [PAID], as_of=12)
-        above = reads.read_mark(connection, source, [PAID], as_of=21)
-    assert live.block == reads.Block("test", 20, "0xaa", 77, False, True, Proof())
-    assert past.block == reads.Block("test", 12, None, None, True, True, Proof())
+        live = reads.read_freshness(connection, source, [PAID])
+        past = reads.read_freshness(connection, source, [PAID], as_of=12)
+        above = reads.read_freshness(connection, source, [PAID], as_of=21)
+    assert live.block == reads.BlockInfo("test", 20, "0xaa", 77, False, True, Proof())
+    assert past.block == reads.BlockInfo("test", 12, None, None, True, True, Proof())
     assert (above.checkpoint, above.block) == (20, None)
 
 
@@ -179,7 +179,7 @@ class TestChainStatus:
             sources.report_incident(
                 connection, source, "finality_violated", {"cause": "block 3 changed"}
             )
-        take_follower_place(engine, source)
+        acquire_follower_lease(engine, source)
 
         found = self.status(engine, source)
 

@@ -34,9 +34,9 @@ from helpers.processes import Group
 from helpers.servers import engine_on, fresh_database
 from indexer.follow import Behind, CaughtUp, step
 from ops.chains.evm.commanding import open_signer_context
+from ops.command_service import open_command_service
 from ops.commanding import now
 from ops.indexing import declared, open_chain
-from ops.intake import open_intake
 from ops.ports import free_port
 from ops.settings import load_settings
 
@@ -154,7 +154,7 @@ def _signed_in(cast):
 def test_a_halted_chain_drives_no_price_up(house, network):
     """Two of four validators die: bytes wait for blocks, and wait at one price."""
     settings, engine = house
-    intake = open_intake(settings, engine)
+    command_service = open_command_service(settings, engine)
     index(settings, engine)
     said = settings.signers["registrar"]
     chain = settings.chains[said.chain]
@@ -171,7 +171,7 @@ def test_a_halted_chain_drives_no_price_up(house, network):
 
     def ask(kind, **arguments):
         asked = Submission(Actor("tests"), str(uuid.uuid4()), arguments)
-        return intake.submit(kind, asked)[0]
+        return command_service.submit(kind, asked)[0]
 
     def until(command, state, seconds=60):
         def reached():

@@ -7,7 +7,7 @@ import time
 import pytest
 from eth_account import Account
 
-from commands.errors import NodeAway, WrongChain
+from commands.errors import NodeAway, NodeOfOtherChain
 from commands.evm.encode import explain_revert
 from commands.evm.node import Mined, Reverted
 from commands.evm.nodes.pool import Nodes
@@ -126,7 +126,7 @@ def test_bytes_that_the_pool_has_are_taken(nodes, network):
 
 
 def test_nodes_of_another_chain_are_not_believed(network):
-    with pytest.raises(WrongChain, match="a node of chain 100, not of 7"):
+    with pytest.raises(NodeOfOtherChain, match="a node of chain 100, not of 7"):
         Nodes.at(network.urls, chain_id=7).gas_price()
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from db import sources
 from db.diagnosis import Ailment, diagnose, of_database
 from db.engine import connect
-from db.places import take_follower_place
+from db.leases import acquire_follower_lease
 from db.schema import migrate
 from db.status import chain_status
 from helpers import servers
@@ -309,7 +309,7 @@ async def examine(postgres_url, template, kind, fault, seed):
                 request_timeout_seconds=0.5,
             )
         )  # fmt: skip
-        opened.guard = take_follower_place(engine, opened.id).guard
+        opened.guard = acquire_follower_lease(engine, opened.id).guard
         stop = asyncio.Event()
         plant = Plant(engine, reader, admin, cable, chain, nodes, rng)
         plant.task = asyncio.create_task(

@@ -47,7 +47,7 @@ def test_11_another_wallet_uses_the_key(counter, caplog):
     assert ["succeeded", "succeeded"] == counter.states()
     assert {0: 1, 1: 1} == counter.ran()
     assert [(0, 0, "lost"), (1, 1, "succeeded"), (2, 0, "succeeded")] == counter.slots()
-    assert "key_used_elsewhere signer=s nonce=0" in caplog.text
+    assert "key_already_used signer=s nonce=0" in caplog.text
     assert not counter.row().paused
 
 
@@ -83,8 +83,8 @@ def test_13_an_undone_block_that_was_final_halts_the_signer(counter, caplog):
 
     assert counter.row().paused
     assert "signer_halted signer=s" in caplog.text
-    assert "finality_violated" in counter.standing().reason
-    assert "sign resume" in counter.standing().remedy
+    assert "finality_violated" in counter.blocker().reason
+    assert "sign resume" in counter.blocker().remedy
     assert [] == counter.attempts()
     with counter.engine.begin() as connection:
         resolve_all(connection, counter.source, by="a person", reason="it is over")

@@ -35,7 +35,7 @@ def test_01_killed_after_the_commit_and_before_the_answer(office):
         try:
             office.writer.dispose(close=False)
             office.reader.dispose(close=False)
-            office.intake.at_once.dispose(close=False)
+            office.command_service.at_once.dispose(close=False)
             office.ask("register-issuer", key="one", **ASKED)
         finally:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -9,8 +9,8 @@ from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.starting import begin
 from db.commands.evm.holding import resume_signer
 from db.commands.evm.memory import (
-    Limits,
-    go_on_from,
+    SpendingLimits,
+    sign_from,
 )
 from db.commands.signers import pause
 from db.commands.states import Hold
@@ -157,7 +157,7 @@ def test_a_halted_signer_fills_nothing(counter):
 
 
 def test_fillers_obey_the_gas_of_the_day(migrated_engine):
-    limits = Limits(gas_per_day=21_000 * 40)
+    limits = SpendingLimits(gas_per_day=21_000 * 40)
     counter = Counter(
         migrated_engine, most=8,
         signer=GuardedSigner(
@@ -246,7 +246,7 @@ def test_a_person_may_say_that_it_is_so(guard):
         guard.sign(transfer(1000))
 
     with guard.engine.begin() as connection:
-        go_on_from(connection, 1, ADDRESS, 1000)
+        sign_from(connection, 1, ADDRESS, 1000)
 
     guard.sign(transfer(1000))
     guard.sign(transfer(1001))
@@ -286,7 +286,7 @@ class Exact(MempoolChain):
 def budgeted(migrated_engine):
     signer = GuardedSigner(
         migrated_engine, JsonSigner("s", ADDRESS),
-        Rules(name="s", chain_id=1, limits=Limits(gas_per_day=200_000)),
+        Rules(name="s", chain_id=1, limits=SpendingLimits(gas_per_day=200_000)),
         lambda: counter.now,
     )  # fmt: skip
     counter = Counter(migrated_engine, signer=signer)
@@ -299,7 +299,7 @@ def test_a_call_over_what_is_left_of_the_day_stops_no_smaller_ones(budgeted):
     budgeted.finish(rounds=8)
 
     assert ["succeeded", "held", "succeeded"] == budgeted.states()
-    told = budgeted.standing(1).reason
+    told = budgeted.blocker(1).reason
     assert "what is left of the day's gas" in told
     assert "150000 wei" in told
     assert Hold.NO is budgeted.row().hold
@@ -314,7 +314,7 @@ def test_a_call_over_the_whole_budget_is_not_told_to_wait(budgeted):
     budgeted.finish(rounds=8)
 
     assert ["held", "succeeded"] == budgeted.states()
-    told = budgeted.standing(0).reason
+    told = budgeted.blocker(0).reason
     assert "250000 wei" in told
     assert "at most 200000 in a day" in told
     assert "wait" not in told

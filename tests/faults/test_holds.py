@@ -16,9 +16,10 @@ from commands.errors import NodeAway
 from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.work import work_once
 from db.commands.accept import accept
-from db.commands.evm.memory import Limits
+from db.commands.errors import TooManyWaiting
+from db.commands.evm.memory import SpendingLimits
 from db.commands.evm.slots import register_signer
-from db.commands.queue import Queues, TooManyWaiting
+from db.commands.queue import Queues
 from db.commands.states import Hold
 from db.commands.stops import EVERYTHING, allow_signing, stop_signing
 from db.listen import Listener
@@ -61,8 +62,8 @@ def test_20_out_of_funds_with_twenty_queued(counter):
         counter.turn()
 
     assert Hold.FUNDS is counter.row().hold
-    assert "insufficient funds" in counter.standing(19).reason
-    assert "send money" in counter.standing(19).remedy
+    assert "insufficient funds" in counter.blocker(19).reason
+    assert "send money" in counter.blocker(19).remedy
     counter.ask(first=20)
     counter.turn()
     assert "accepted" == counter.state(20)  # no more nonces while there is no money
@@ -133,8 +134,8 @@ def test_21_a_dead_signer_strands_nothing(counter):
     for _ in range(3):
         counter.wait(seconds=11)
         counter.turn()
-    assert Hold.SIGNER_AWAY is counter.row().hold
-    assert "sign serve" in counter.standing().remedy
+    assert Hold.SIGNER_UNAVAILABLE is counter.row().hold
+    assert "sign serve" in counter.blocker().remedy
     assert [(0, 0, "")] == counter.slots()
 
     counter.signer.away = False
@@ -207,8 +208,8 @@ def test_a_refused_command_waits_aside_and_goes_on_when_allowed(counter):
     counter.turn()
 
     assert ["held", "signed"] == counter.states()
-    assert "the signer refuses it" == counter.standing(0).reason
-    assert "command release" in counter.standing(0).remedy
+    assert "the signer refuses it" == counter.blocker(0).reason
+    assert "command release" in counter.blocker(0).remedy
     assert [(0, 1, "")] == counter.slots()
     counter.signer.refuses.clear()
     counter.wait(seconds=61)
@@ -263,7 +264,7 @@ def test_the_kill_switch_costs_no_nonce(migrated_engine):
     counter.turn()
 
     assert Hold.STOPPED is counter.row().hold
-    assert "sign resume" in counter.standing().remedy
+    assert "sign resume" in counter.blocker().remedy
     assert (["accepted"] * 3, []) == (counter.states(), counter.slots())
     with migrated_engine.begin() as connection:
         allow_signing(connection, EVERYTHING)
@@ -274,7 +275,7 @@ def test_the_kill_switch_costs_no_nonce(migrated_engine):
 
 def test_the_gas_of_the_day_is_used_up_until_the_next_day(migrated_engine):
     signer = guarded(
-        migrated_engine, lambda: counter.now, limits=Limits(gas_per_day=10**6)
+        migrated_engine, lambda: counter.now, limits=SpendingLimits(gas_per_day=10**6)
     )
     counter = Counter(migrated_engine, signer=signer, gas_price_min=5)
     counter.ask(3)
@@ -282,7 +283,7 @@ def test_the_gas_of_the_day_is_used_up_until_the_next_day(migrated_engine):
         counter.wait(seconds=11)
         counter.block()
     assert Hold.BUDGET is counter.row().hold
-    assert "gas_per_day" in counter.standing(2).remedy
+    assert "gas_per_day" in counter.blocker(2).remedy
     assert ["succeeded", "succeeded", "accepted"] == counter.states()
 
     counter.wait(days=1)
@@ -299,7 +300,7 @@ def test_no_more_than_the_ceiling_is_paid(migrated_engine):
         counter.wait(seconds=11)
         counter.block()
     assert Hold.CEILING is counter.row().hold
-    assert "gas_price_max" in counter.standing().remedy
+    assert "gas_price_max" in counter.blocker().remedy
     assert {20} == {int(each.gas_price) for each in counter.attempts()}
 
     counter.chain.base = 10

@@ -21,8 +21,8 @@ class Platform(Office):
     def use(self, *nodes, **options):
         options = {"timeout_seconds": 2.0, **options}
         asked = Nodes.at([node.url for node in nodes], chain_id=CHAIN_ID, **options)
-        self.intake = self.with_lane(node=asked)
-        self.open(intake=self.intake)
+        self.command_service = self.with_lane(node=asked)
+        self.open(command_service=self.command_service)
 
     def register(self, status):
         return self.ask("register-issuer", status, **ISSUER).json

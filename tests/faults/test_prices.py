@@ -2,7 +2,7 @@
 
 import pytest
 
-from commands.errors import WrongChain
+from commands.errors import NodeOfOtherChain
 from commands.evm.node import Reverted
 from db.commands.states import Hold
 from helpers.counter import Counter
@@ -124,7 +124,7 @@ def test_bytes_that_are_refused_for_good_are_told_in_the_nodes_words(counter):
 
     assert Hold.UNWANTED is counter.row().hold
     assert "the node does not take nonce 0: oversized data" == counter.health().reason
-    assert "oversized data" in counter.standing(0).reason
+    assert "oversized data" in counter.blocker(0).reason
     assert "command cancel" in counter.health().remedy
 
     counter.cancel(0)
@@ -153,7 +153,7 @@ class Other(MempoolChain):
 
     def gas_price(self):
         if self.foreign:
-            raise WrongChain("node is a node of chain 999, not of 1")
+            raise NodeOfOtherChain("node is a node of chain 999, not of 1")
         return super().gas_price()
 
 
@@ -224,7 +224,7 @@ def test_nothing_is_told_as_cancelled_before_the_index_shows_it(migrated_engine)
     command = counter.command(0)
     assert "closing" == command.state
     assert "will show whether it was in time" in command.reason
-    assert "cancelled" not in counter.standing(0).reason
+    assert "cancelled" not in counter.blocker(0).reason
 
     counter.block(6)
     assert ("succeeded", {0: 1}) == (counter.state(), counter.ran())
@@ -246,4 +246,4 @@ def test_what_was_sent_is_told_as_handed_over(counter):
     counter.ask()
     counter.turn()
 
-    assert "handed to a node" in counter.standing().reason
+    assert "handed to a node" in counter.blocker().reason

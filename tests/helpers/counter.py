@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
-from commands.evm.work import Policy, SignerContext, work
+from commands.evm.work import SignerContext, SigningPolicy, work
 from db import sources
-from db.commands.accept import accept, cancel, find
+from db.commands.accept import accept, find
+from db.commands.evm.closing import cancel
 from db.commands.evm.slots import register_signer
-from db.commands.health import signer_health, standing
+from db.commands.health import blocker_of, signer_health
 from db.commands.signers import find_signer
 from helpers.mempool import FINAL_DEPTH, JsonSigner, MempoolChain
 from helpers.schedules import ADDRESS, request
@@ -43,7 +44,7 @@ class Counter:
             )  # fmt: skip
         self.source = row.id
         policy = {"gas_price_min": 1, **policy}
-        self.policy = Policy(chain_id=1, **policy)
+        self.policy = SigningPolicy(chain_id=1, **policy)
         self.context = self.seat(engine, node)
         self.index()
 
@@ -159,9 +160,9 @@ class Counter:
         with self.engine.connect() as connection:
             return signer_health(connection, self.now)[0]
 
-    def standing(self, number=0):
+    def blocker(self, number=0):
         with self.engine.connect() as connection:
-            return standing(connection, identity(number))
+            return blocker_of(connection, identity(number))
 
     def scalar(self, query, **values):
         with self.engine.connect() as connection:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from db.declare import Address, Contract, Event, Field, Kind, Text, Uint
+from db.declare import Address, Contract, Event, Field, FieldKind, Text, Uint
 from db.position import BlockRange
 from helpers.rpc import FakeEvmChain, FakeLog, FakeTx, log_for
 from indexer.evm.client import RpcClient
@@ -256,7 +256,7 @@ def facts(*batches: Batch) -> dict[str, list[tuple]]:
 
 def plain(field: Field, raw: bytes) -> Any:
     """Numbers as numbers: batches pad them differently. The rest as it is."""
-    if field.kind is not Kind.NUMERIC:
+    if field.kind is not FieldKind.NUMERIC:
         return raw
     count, weight = struct.unpack(">hh", raw[:4])
     digits = struct.unpack(f">{count}h", raw[8:])

@@ -6,7 +6,8 @@ from datetime import timedelta
 
 from commands.submit import new_id
 from db import sources
-from db.commands.accept import Request, accept, cancel
+from db.commands.accept import Request, accept
+from db.commands.evm.closing import cancel
 from db.commands.evm.slots import register_signer
 from db.commands.held import hold_command
 from db.commands.signers import pause

@@ -57,7 +57,7 @@ class Many:
             row = sources.register(
                 connection, name="main", chain_id="eip155:31337", ordinals="rank"
             )
-            coverage.mark(connection, row.id, plan, BlockRange(0, 100))
+            coverage.record(connection, row.id, plan, BlockRange(0, 100))
 
     def plan(self):
         return streams(self.settings, self.registry)["main"][1]

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from commands.errors import NodeAway, SigningHeld, SigningRefused
 from commands.evm.node import Answer
-from commands.evm.signers import Signed
+from commands.evm.signers import SignedBytes
 from db.commands.states import Hold
 
 FINAL_DEPTH = 4
@@ -66,7 +66,7 @@ class JsonSigner:
 
     def permits(self, payload):
         if self.away:
-            raise SigningHeld(Hold.SIGNER_AWAY, "it does not answer")
+            raise SigningHeld(Hold.SIGNER_UNAVAILABLE, "it does not answer")
         if payload.data in self.refuses:
             raise SigningRefused("the signer refuses it")
 
@@ -87,7 +87,7 @@ class JsonSigner:
             "gas": payload.gas,
         }
         raw = json.dumps(content).encode()
-        return Signed(raw, hashlib.sha256(raw).digest())
+        return SignedBytes(raw, hashlib.sha256(raw).digest())
 
 
 class MempoolChain:

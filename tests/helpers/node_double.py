@@ -7,12 +7,12 @@ wire is played: which node is asked, what its answers mean, and whom bytes go to
 from concurrent.futures import Executor, Future
 
 from commands.errors import NodeAway
-from commands.rpc.endpoint import RpcError
+from commands.rpc.endpoint import NodeError
 
 CHAIN_ID, OTHER_CHAIN = 1, 999
-LIMITED = RpcError(-32005, "limit exceeded", b"")
-LACKING = RpcError(-32600, "invalid signature", b"")
-REVERTS = RpcError(3, "execution reverted", b"")
+LIMITED = NodeError(-32005, "limit exceeded", b"")
+LACKING = NodeError(-32600, "invalid signature", b"")
+REVERTS = NodeError(3, "execution reverted", b"")
 
 
 class AtOnce(Executor):
@@ -87,14 +87,14 @@ class NodeDouble:
     def eth_sendRawTransaction(self, raw):
         content = bytes.fromhex(raw[2:])
         if self.foreign:
-            return RpcError(-32000, "invalid sender", b"")
+            return NodeError(-32000, "invalid sender", b"")
         said = self.chain.take(content, self.at)
         if said == "ok":
             return "0x" + self.chain.hash_of(content).hex()
-        return RpcError(-32000, said, b"")
+        return NodeError(-32000, said, b"")
 
     def eth_call(self, call, at):
         return "0x"
 
     def debug_traceCall(self, call, at, options):
-        return RpcError(-32601, "the method does not exist", b"")
+        return NodeError(-32601, "the method does not exist", b"")

@@ -63,7 +63,7 @@ from indexer.evm.client import RpcClient
 from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.ibft import ValidatorState
-from indexer.evm.proofs import Policy
+from indexer.evm.proofs import ProofPolicy
 from indexer.evm.source import EvmSource
 from indexer.follow import CaughtUp, check_genesis, step
 from indexer.reorg import FinalityViolated
@@ -271,12 +271,12 @@ class Schedule:
     @property
     def policy(self):
         if self.style == "blooms":
-            return Policy(Verify.ALWAYS, Verify.NEVER)
+            return ProofPolicy(Verify.ALWAYS, Verify.NEVER)
         if not self.strict:
-            return Policy()
+            return ProofPolicy()
         sealed = self.profile.form.startswith("ibft")
         header = HeaderProof.SEALS if sealed else HeaderProof.HASH
-        return Policy(require=Proof(header, LogsProof.RECEIPTS))
+        return ProofPolicy(require=Proof(header, LogsProof.RECEIPTS))
 
     @property
     def finality(self):

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 
 from commands.evm.lane import EvmLane
 from commands.evm.node import Answer, Reverted
-from commands.submit import Intake
+from commands.submit import CommandService
 from db import sources
 from db.commands.evm.slots import register_signer
 from db.control import source as source_table
@@ -84,8 +84,8 @@ class Office(Door):
     """An app that takes commands, with people of every role to ask for them."""
 
     def __init__(self, url):
-        self.node, self.story = Node(), stories.Chain()
-        self.intake = None
+        self.node, self.story = Node(), stories.StoryChain()
+        self.command_service = None
         super().__init__(url, REGISTRY)
         self.people = {role: self.account(role) for role in ROLES}
         with self.writer.begin() as connection:
@@ -99,7 +99,7 @@ class Office(Door):
                     connection, name=name, source_id=row.id, address=address,
                     next_nonce=0, gate_height=0,
                 )  # fmt: skip
-        self.intake = Intake(
+        self.command_service = CommandService(
             engine=self.writer, at_once=connect_at_once(url),
             registry=REGISTRY, clock=self.clock, lanes=(
                 EvmLane(
@@ -110,17 +110,17 @@ class Office(Door):
                 ),
             ),
         )  # fmt: skip
-        self.open(intake=self.intake)
+        self.open(command_service=self.command_service)
         self.index()
 
     def with_lane(self, **changes):
-        """The intake with another lane: other nodes, or other addresses."""
-        return replace(self.intake, lanes=(replace(self.lane, **changes),))
+        """The command service with another lane: other nodes, or other addresses."""
+        return replace(self.command_service, lanes=(replace(self.lane, **changes),))
 
     @property
     def lane(self):
         """The lane of its only chain."""
-        (lane,) = self.intake.lanes
+        (lane,) = self.command_service.lanes
         return lane
 
     def index(self):
@@ -168,7 +168,7 @@ class Office(Door):
 
     def close(self):
         self.app.extensions["chainfold_hub"].close()
-        self.intake.at_once.dispose()
+        self.command_service.at_once.dispose()
         super().close()
 
     def scalar(self, query, **binds):

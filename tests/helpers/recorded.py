@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from indexer.evm.blocks import Block, read_block
+from indexer.evm.blocks import EvmBlock, read_block
 from indexer.evm.messages import RpcLog, RpcSealedHeader, RpcWholeReceipt
 
 FOLDER = Path(__file__).parents[1] / "indexer" / "evm" / "fixtures"
@@ -33,7 +33,7 @@ def vectors(version: str) -> list[dict[str, Any]]:
     return recorded(f"{version}_vectors")
 
 
-def votes(validators: int) -> list[Block]:
+def votes(validators: int) -> list[EvmBlock]:
     return [block_of(header) for header in recorded(f"v090_votes_{validators}")]
 
 
@@ -41,7 +41,7 @@ def header_of(block: dict[str, Any]) -> RpcSealedHeader:
     return msgspec.convert(block, RpcSealedHeader)
 
 
-def block_of(block: dict[str, Any]) -> Block:
+def block_of(block: dict[str, Any]) -> EvmBlock:
     return read_block(header_of(block))
 
 

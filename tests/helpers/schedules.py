@@ -18,9 +18,10 @@ from commands.errors import NodeAway, Refused
 from commands.evm.nodes.pool import Nodes
 from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.starting import begin
-from commands.evm.work import Policy, SignerContext, work
+from commands.evm.work import SignerContext, SigningPolicy, work
 from db import sources
-from db.commands.accept import Request, accept, cancel
+from db.commands.accept import Request, accept
+from db.commands.evm.closing import cancel
 from db.commands.evm.holding import resume_signer
 from db.commands.evm.slots import register_signer
 from db.commands.evm.tags import tag_of
@@ -143,7 +144,7 @@ class World:
             self._on_edge()
         self.halt = self.rng.randrange(5, 200)  # from then on no block, for a while
         self.ids = [uuid.UUID(int=number + 1) for number in range(commands)]
-        self.policy = Policy(
+        self.policy = SigningPolicy(
             chain_id=1, gas_price_min=1, rebroadcast_after=timedelta(seconds=4),
             bump_after=timedelta(seconds=12), held_again_after=timedelta(seconds=10),
         )  # fmt: skip

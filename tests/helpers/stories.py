@@ -1,6 +1,6 @@
 """Stories: what a chain says, and the rows that come of it.
 
-    chain = Chain()
+    chain = StoryChain()
     chain.emit(e.InvestmentMade, campaign=A, investor=B, amount=5)
     chain.mine()
     chain.emit(e.RefundIssued, campaign=A, investor=B, principal=5, paid=5)
@@ -25,7 +25,7 @@ from db.sql.verify import differences
 from helpers import reference
 from helpers.tables import live_rows, streams
 from indexer.writer import write_batch
-from ops.stories import Chain
+from ops.stories import StoryChain
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Rows:
             return len(connection.execute(select(state_table(projection.spec))).all())
 
 
-def write(engine: Engine, registry: Registry, source: int, chain: Chain) -> Rows:
+def write(engine: Engine, registry: Registry, source: int, chain: StoryChain) -> Rows:
     """Index the blocks since the last time, and check every row."""
     if chain.written < chain.height:
         blocks = BlockRange(chain.written + 1, chain.height)

@@ -11,7 +11,7 @@ from itertools import groupby
 
 from commands.errors import NodeAway
 from commands.evm.raw import RawTransaction
-from db.commands.evm.watching import watched
+from db.commands.watching import watched
 from helpers.mempool import _UNDO, _WRITE, MempoolChain
 
 CHAIN_ID = 1

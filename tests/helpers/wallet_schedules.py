@@ -17,19 +17,13 @@ from sqlalchemy import text
 from commands.errors import BadTransaction, NodeAway
 from commands.evm import wallets as lanes
 from commands.evm.lane import EvmLane
-from commands.submit import Intake, Submission, WalletTerms
+from commands.submit import CommandService, Submission, WalletTerms
 from db import sources
-from db.commands.accept import (
-    KeyReused,
-    NotCancellable,
-    Request,
-    accept,
-    cancel,
-    find,
-)
-from db.commands.evm import watching
+from db.commands import watching
+from db.commands.accept import Request, accept, find
+from db.commands.errors import AlreadyEnded, KeyReused, NonceConflict, NotCancellable
+from db.commands.evm.closing import cancel
 from db.commands.evm.tags import tag_of
-from db.commands.evm.wallets import AlreadyEnded, OtherNonce
 from db.journal.append import Actor
 from helpers import wallet_chain
 from helpers.schedules import START, Stage
@@ -40,7 +34,7 @@ STEPS, QUIET_ROUNDS, IDLE_ROUNDS = 60, 60, 3
 COMMANDS = 2
 RELAYED = [bytes([number]) * 8 for number in (0xE1, 0xE2)]
 ENDS = {"succeeded", "reverted", "cancelled", "expired", "dropped"}
-REFUSALS = (AlreadyEnded, OtherNonce, BadTransaction, NodeAway, KeyReused)
+REFUSALS = (AlreadyEnded, NonceConflict, BadTransaction, NodeAway, KeyReused)
 ACTOR = Actor("somebody", tenant="t")
 TERMS = WalletTerms(valid=timedelta(seconds=150), afterwards=timedelta(days=1))
 
@@ -64,8 +58,8 @@ class WalletStage(Stage):
     connect = begin
 
 
-class QuietIntake(Intake):
-    """An intake that keeps no audit log: there are tests of that."""
+class QuietIntake(CommandService):
+    """A command service that keeps no audit log: there are tests of that."""
 
     def note_accepted(self, connection, actor, row):
         pass
@@ -88,7 +82,7 @@ class WalletWorld:
         self.stage, self.source, self.rng = stage, source, random.Random(seed)
         self.now = START
         self.chain = WalletChain(self.rng, ADDRESS)
-        self.intake = QuietIntake(
+        self.command_service = QuietIntake(
             engine=stage, at_once=stage, registry=None,
             lanes=[
                 EvmLane("sim", source, wallet_chain.CHAIN_ID, self.chain, {"C": TARGET})
@@ -211,7 +205,10 @@ class WalletWorld:
             raw = self.rng.choice(old)
         else:
             raw = self._sign(
-                row.data, lanes.unsigned(self.intake, self.intake.lanes[0], row).nonce
+                row.data,
+                lanes.unsigned(
+                    self.command_service, self.command_service.lanes[0], row
+                ).nonce,
             )
         self._hand_over(row, raw)
 
@@ -220,7 +217,9 @@ class WalletWorld:
         kept = "SELECT count(*) FROM control.relay WHERE command = :id AND raw <> ''"
         before = self._sql(kept, id=row.id).scalar()
         try:
-            lanes.relay_signed(self.intake, self.intake.lanes[0], row, raw)
+            lanes.relay_signed(
+                self.command_service, self.command_service.lanes[0], row, raw
+            )
         finally:  # it may have been kept although the process died
             if self._sql(kept, id=row.id).scalar() > before:
                 self._check_nonce(row, nonce)
@@ -257,7 +256,10 @@ class WalletWorld:
             self.relays.append(raw)
         key = f"relay-{self.rng.randrange(4)}"
         lanes.relay_any(
-            self.intake, self.intake.lanes[0], raw, Submission(ACTOR, key, {})
+            self.command_service,
+            self.command_service.lanes[0],
+            raw,
+            Submission(ACTOR, key, {}),
         )
 
     def _cancel(self):
@@ -274,7 +276,9 @@ class WalletWorld:
         if self.workers and self.rng.random() < 0.05:
             self.workers.pop(self.rng.randrange(len(self.workers)))
         if len(self.workers) < 2 and self.rng.random() < 0.4:
-            self.workers.append(lanes.work_wallets(self.intake, self.intake.lanes[0]))
+            self.workers.append(
+                lanes.work_wallets(self.command_service, self.command_service.lanes[0])
+            )
         if self.workers:
             worker = self.rng.choice(self.workers)
             try:
@@ -322,7 +326,9 @@ class WalletWorld:
             chain.mine()
             for _ in range(2):
                 chain.index(self.stage, self.source, blocks=99)
-            for _ in lanes.work_wallets(self.intake, self.intake.lanes[0]):
+            for _ in lanes.work_wallets(
+                self.command_service, self.command_service.lanes[0]
+            ):
                 pass
             if number > IDLE_ROUNDS and self._done(signed):
                 break
@@ -376,19 +382,19 @@ class WalletWorld:
         named = [run for run in runs if run[:2] == (row.height, hash_)]
         good = [run for run in runs if run[2]]
         found = []
-        told = row.ran or row.state
+        told = row.late_outcome or row.state
         if told in ("succeeded", "reverted") and [run[2] for run in named] != [
             told == "succeeded"
         ]:
             found.append(f"told as {told}, and the chain has {runs}")
-        if row.state != "succeeded" and good and row.ran != "succeeded":
+        if row.state != "succeeded" and good and row.late_outcome != "succeeded":
             found.append(f"told as {row.state}, and it succeeded")
-        if row.state in ("cancelled", "expired") and runs and not row.ran:
+        if row.state in ("cancelled", "expired") and runs and not row.late_outcome:
             found.append(f"told as {row.state}, and it ran")
-        if row.ran and row.last.get("ran") != row.ran:
+        if row.late_outcome and row.last.get("late_outcome") != row.late_outcome:
             found.append("what ran is not in its history")
         if row.state in ("cancelled", "expired", "dropped"):
-            if not row.ran and row.state != "dropped" and hash_ is not None:
+            if not row.late_outcome and row.state != "dropped" and hash_ is not None:
                 found.append("it names a transaction that never ran")
             if any(run[1] in self.chain.given for run in runs):
                 found.append(f"told as {row.state}, and what we sent ran")
@@ -413,7 +419,9 @@ class WalletWorld:
     def _watched(self):
         """Nothing is watched for ever."""
         self.now += TERMS.afterwards + timedelta(seconds=1)
-        for _ in lanes.work_wallets(self.intake, self.intake.lanes[0]):
+        for _ in lanes.work_wallets(
+            self.command_service, self.command_service.lanes[0]
+        ):
             pass
         with self.stage.begin() as connection:
             left = watching.watched(connection, self.source)

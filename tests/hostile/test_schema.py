@@ -31,13 +31,13 @@ def office(postgres_url, migrated_template, tmp_path_factory):
         storage = FolderStorage(tmp_path_factory.mktemp("files"))
         documents = Documents(found.writer, REGISTRY, storage, found.clock, 100_000)
         places = {**found.lane.addresses, "AnchorRegistry": b"\1" * 20}
-        intake = found.with_lane(addresses=places)
+        command_service = found.with_lane(addresses=places)
         with found.writer.begin() as connection:
             register_signer(
                 connection, name="notary", source_id=found.source,
                 address=b"\2" * 20, next_nonce=0, gate_height=0,
             )  # fmt: skip
-        found.open(intake=intake, documents=documents)
+        found.open(command_service=command_service, documents=documents)
         yield found
         found.close()
 

@@ -18,7 +18,7 @@ from idl.codec import DecodeError, Decoder, Mended, is_mended
 from idl.plain import plainer
 from idl.types import (
     FieldLayout,
-    Named,
+    NamedType,
     Option,
     Primitive,
     Struct,
@@ -217,13 +217,13 @@ def test_texts_that_cannot_be_stored_are_mended_and_marked():
 
 def test_a_type_that_holds_itself_is_read_to_a_depth():
     node = Struct((FieldLayout("value", Primitive("u8")),
-                   FieldLayout("next", Option(Named("Node")))))  # fmt: skip
-    decoder = Decoder([FieldLayout("first", Named("Node"))], {"Node": node})
+                   FieldLayout("next", Option(NamedType("Node")))))  # fmt: skip
+    decoder = Decoder([FieldLayout("first", NamedType("Node"))], {"Node": node})
 
     found, _ = decoder.decode(b"\1\1\2\0")
 
     assert found == [(1, (2, None))]
-    plain = plainer(Named("Node"), {"Node": node})
+    plain = plainer(NamedType("Node"), {"Node": node})
     assert plain(found[0]) == {"value": "1", "next": {"value": "2", "next": None}}
     with pytest.raises(DecodeError, match="nest too deeply"):
         decoder.decode(b"\1\1" * 5000)

@@ -12,7 +12,7 @@ from helpers.idls import LEGACY, NEW
 from idl import IdlError, load_idl, parse_idl
 from idl.base58 import from_base58, to_base58
 from idl.parse import snake_case
-from idl.types import PUBKEY, Array, Map, Named, Primitive, Struct, Tuple, Vec
+from idl.types import PUBKEY, Array, Map, NamedType, Primitive, Struct, Tuple, Vec
 
 
 def parsed(raw):
@@ -141,7 +141,7 @@ def test_a_type_that_holds_itself_is_left_named():
         )
     )
 
-    assert idl.event("Node").fields[0].type == Vec(Named("Node"))
+    assert idl.event("Node").fields[0].type == Vec(NamedType("Node"))
     assert set(idl.types) == {"Node"}
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from db import proofs, sources
-from db.errors import LostPlace
+from db.errors import LeaseLost
 from db.incidents import list_incidents
 from db.position import BlockRange
 from db.proofs import LogsProof, Proof
@@ -151,11 +151,11 @@ def test_a_process_that_lost_its_place_in_an_audit_stops_no_chain(engine, node):
 
     def guard(connection):
         if next(polls, None) is None:
-            raise LostPlace("another process follows it now: look there")
+            raise LeaseLost("another process follows it now: look there")
 
     error, row, incidents = follow_and_audit(engine, node, guard=guard)
 
-    assert isinstance(error, LostPlace)
+    assert isinstance(error, LeaseLost)
     assert row.state == "following"
     assert incidents == []
 

@@ -15,7 +15,7 @@ from sqlalchemy import event, text
 
 from db import sources
 from db.blocks import tip
-from db.places import lease_range, leased
+from db.leases import lease_range, leased
 from db.position import BlockRange
 from db.schema import migrate
 from helpers import reference

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import text
 
 from db import sources
-from db.errors import LostPlace
+from db.errors import LeaseLost
 from db.position import BlockRange
 from db.schema import migrate
 from helpers.business import REGISTRY, open_business, play
@@ -177,11 +177,11 @@ def test_one_that_lost_its_place_writes_nothing(engine):
     def guard(connection):
         asked.append(1)
         if len(asked) > 4:
-            raise LostPlace("another process follows this chain now")
+            raise LeaseLost("another process follows this chain now")
 
     async def go(url):
         async with open_business(engine, url, guard=guard, **SMALL) as chain:
-            with pytest.raises(LostPlace):
+            with pytest.raises(LeaseLost):
                 await step(chain)
 
     with FakeRpcServer(fake) as node:

@@ -8,9 +8,9 @@ from sqlalchemy import text
 
 from db import sources
 from db.blocks import tip
-from db.errors import LostPlace
+from db.errors import LeaseLost
 from db.incidents import list_incidents
-from db.places import FollowerPlace, take_follower_place
+from db.leases import FollowerLease, acquire_follower_lease
 from db.position import BlockRange
 from db.schema import migrate
 from db.status import chain_status
@@ -326,15 +326,15 @@ def test_the_second_follower_is_told_who_is_first(engine):
         row = sources.register(
             connection, name="fake", chain_id="eip155:1", ordinals="rank"
         )
-    first = take_follower_place(engine, row.id)
+    first = acquire_follower_lease(engine, row.id)
 
-    answer = take_follower_place(engine, row.id)
+    answer = acquire_follower_lease(engine, row.id)
 
-    assert isinstance(first, FollowerPlace)
+    assert isinstance(first, FollowerLease)
     assert isinstance(answer, str)
     assert ", since 20" in answer
-    first.leave(engine)
-    assert isinstance(take_follower_place(engine, row.id), FollowerPlace)
+    first.release(engine)
+    assert isinstance(acquire_follower_lease(engine, row.id), FollowerLease)
 
 
 def test_a_follower_that_slept_and_was_replaced_cannot_write(engine):
@@ -343,14 +343,14 @@ def test_a_follower_that_slept_and_was_replaced_cannot_write(engine):
 
     async def go(url):
         async with open_business(engine, url) as chain:
-            first = take_follower_place(engine, chain.id)
+            first = acquire_follower_lease(engine, chain.id)
             chain.guard = first.guard
             with engine.begin() as connection:
                 connection.execute(
                     text("UPDATE control.follower SET seen_at = now() - interval '1h'")
                 )
-            assert isinstance(take_follower_place(engine, chain.id), FollowerPlace)
-            with pytest.raises(LostPlace):
+            assert isinstance(acquire_follower_lease(engine, chain.id), FollowerLease)
+            with pytest.raises(LeaseLost):
                 await step(chain)
 
     with FakeRpcServer(fake) as node:

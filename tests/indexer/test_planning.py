@@ -186,7 +186,7 @@ def test_the_next_range_is_that_of_all_gaps(engine):
                 for _ in range(rng.randrange(6)):
                     first = rng.randrange(60)
                     part = BlockRange(first, min(first + rng.randrange(20), 70))
-                    coverage.mark(connection, 1, [stream], part)
+                    coverage.record(connection, 1, [stream], part)
             gaps = coverage.missing(connection, 1, streams, within)
             near = coverage.first_missing(
                 connection, 1, streams, within, taken, span=limit

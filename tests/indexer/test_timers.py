@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from commands.actions import UnknownSchedule, run_schedule
-from commands.wishes import work_wishes
+from commands.requests import submit_requests
 from db import sources, timers
 from db.declare import (
     Entry,
@@ -33,7 +33,7 @@ from db.schema import migrate
 from helpers.office import Office
 from helpers.tables import streams
 from indexer.chain import Chain
-from indexer.react import Journal, run_reactions
+from indexer.react import JournalSource, run_reactions
 from indexer.timers import run_due, run_schedules
 
 ACTOR = Actor("tester", tenant="tests")
@@ -121,7 +121,7 @@ def reminded(engine):
         )
 
 
-def wishes(engine):
+def requests(engine):
     with engine.connect() as connection:
         return connection.execute(
             text("SELECT source, kind, cause FROM control.outbox ORDER BY id")
@@ -147,7 +147,7 @@ def at_once(count, work):
 
 
 def test_entries_are_reacted_to_in_order_and_once(engine):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     now = datetime.fromtimestamp(1000, UTC)
     for number in range(1, 8):
         lend(engine, f"book {number}", number * 100)
@@ -159,14 +159,14 @@ def test_entries_are_reacted_to_in_order_and_once(engine):
     assert reminded(engine) == [f"book {number}" for number in range(1, 8)]
     # Each asks for the same, which its command says is asked for once.
     assert asked == 1
-    [(source, kind, cause)] = wishes(engine)
+    [(source, kind, cause)] = requests(engine)
     assert (source, kind) == (0, "deactivate-issuer")
     assert cause.startswith("test_timers.give_up@")
     assert run_due(journal, now) == run_reactions(journal) == 0
 
 
 def test_a_row_that_cannot_be_given_keeps_no_other_waiting(engine, monkeypatch):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     now = datetime.fromtimestamp(1000, UTC)
     for number in (1, 2, 3):
         lend(engine, f"book {number}", number * 100)
@@ -188,7 +188,7 @@ def test_a_row_that_cannot_be_given_keeps_no_other_waiting(engine, monkeypatch):
 
 
 def test_a_row_is_due_again_at_another_moment_and_not_before_it(engine):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     lend(engine, "Emma", 500)
 
     early = run_due(journal, datetime.fromtimestamp(500, UTC))
@@ -202,7 +202,7 @@ def test_a_row_is_due_again_at_another_moment_and_not_before_it(engine):
 
 
 def test_what_dies_before_its_end_has_done_nothing(engine, monkeypatch):
-    journal = Journal(engine, REGISTRY)
+    journal = JournalSource(engine, REGISTRY)
     now = datetime.fromtimestamp(1000, UTC)
     lend(engine, "Emma", 500)
 
@@ -338,14 +338,14 @@ def test_campaigns_are_ended_and_refunded_without_being_asked(office):
     ended = run_due(chain, now)
     again = run_due(chain, now)
     office.clock.forward(minutes=5)
-    assert list(work_wishes(office.intake)) == ["granted"]
+    assert list(submit_requests(office.command_service)) == ["accepted"]
     story.emit(e.CampaignStatusChanged, campaign=CAMPAIGN, old=1, new=4)
     story.emit(e.CampaignCompleted, campaign=CAMPAIGN, successful=False)
     office.index()
     refunded = run_due(chain, now)
 
     assert (early, ended, again, refunded) == (0, 1, 0, 1)
-    assert list(work_wishes(office.intake)) == ["granted", "granted"]
+    assert list(submit_requests(office.command_service)) == ["accepted", "accepted"]
     [(arguments, cause)] = commands(office, "finalise-campaign")
     assert arguments == {"campaign": "0x" + CAMPAIGN.hex()}
     assert cause == f'due:crowdfunding.finalise@["0x{CAMPAIGN.hex()}"]:{deadline}'
@@ -390,7 +390,7 @@ def test_what_the_journal_asks_for_goes_where_its_signer_is(office):
         office.registry.commands.values(), [give_up], timers=[remind],
     )  # fmt: skip
     migrate(office.writer, registry)
-    journal = Journal(office.writer, registry)
+    journal = JournalSource(office.writer, registry)
     with office.writer.begin() as connection:
         entry = Lent(book="Emma", until=500)
         append(connection, registry, entry, actor=ACTOR, now=START)
@@ -398,7 +398,9 @@ def test_what_the_journal_asks_for_goes_where_its_signer_is(office):
     run_reactions(journal)
 
     office.clock.forward(minutes=5)
-    assert list(work_wishes(replace(office.intake, registry=registry))) == ["granted"]
+    assert list(
+        submit_requests(replace(office.command_service, registry=registry))
+    ) == ["accepted"]
     [(arguments, _)] = commands(office, "deactivate-issuer")
     assert arguments == {"issuer": "0x" + ISSUER.hex()}
     with office.writer.connect() as connection:

@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import event, text
 
 from db import sources
-from db.errors import LostPlace, StaleDeclarations
+from db.errors import LeaseLost, StaleDeclarations
 from db.incidents import list_incidents
-from db.places import FollowerPlace, Lease, lease_range, take_follower_place
+from db.leases import FollowerLease, RangeLease, acquire_follower_lease, lease_range
 from db.position import BlockRange
 from db.schema import migrate
 from helpers.business import REGISTRY, open_business, play
@@ -169,19 +169,19 @@ def test_one_that_lost_its_place_does_not_speak_for_the_chain(engine):
 
     async def go(url):
         async with open_business(engine, url) as chain:
-            first = take_follower_place(engine, chain.id)
-            assert isinstance(first, FollowerPlace)
+            first = acquire_follower_lease(engine, chain.id)
+            assert isinstance(first, FollowerLease)
             chain.guard = first.guard
             with engine.begin() as connection:
                 connection.execute(
                     text("UPDATE control.follower SET seen_at = now() - interval '1h'")
                 )
-            assert isinstance(take_follower_place(engine, chain.id), FollowerPlace)
+            assert isinstance(acquire_follower_lease(engine, chain.id), FollowerLease)
             with engine.begin() as connection:
                 sources.set_state(connection, chain.id, "following", "")
             await follow(chain, asyncio.Event(), poll_seconds=0.01)
 
-    with FakeRpcServer(fake) as node, pytest.raises(LostPlace):
+    with FakeRpcServer(fake) as node, pytest.raises(LeaseLost):
         asyncio.run(go(node.url))
 
     assert state_of(engine) == ("following", "")
@@ -250,7 +250,7 @@ def test_a_place_is_not_lost_in_a_long_write(engine):
 
     async def go(url):
         async with open_business(engine, url) as chain:
-            place = take_follower_place(engine, chain.id)
+            place = acquire_follower_lease(engine, chain.id)
             chain.guard = place.guard
             planned = plan_range(chain, fake.head)
             batch = await chain.source.fetch(planned[0], events_of(planned[1]))
@@ -265,7 +265,7 @@ def test_a_place_is_not_lost_in_a_long_write(engine):
                     threads.append(
                         threading.Thread(
                             target=lambda: taken.append(
-                                take_follower_place(engine, chain.id)
+                                acquire_follower_lease(engine, chain.id)
                             )
                         )
                     )
@@ -294,7 +294,7 @@ def test_a_lease_is_not_lost_in_a_long_write(engine):
             connection, name="fake", chain_id="eip155:1", ordinals="rank"
         ).id
     lease = lease_range(engine, source, BlockRange(0, 9))
-    assert isinstance(lease, Lease)
+    assert isinstance(lease, RangeLease)
     with engine.begin() as connection:
         connection.execute(
             text("UPDATE control.lease SET expires_at = now() - interval '1 s'")

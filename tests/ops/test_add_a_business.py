@@ -26,7 +26,7 @@ from idl.parse import DIRECTORY as IDLS
 from ops.cli.main import main
 from ops.ports import free_port
 from ops.scaffold import write_domain
-from ops.stories import Chain, Story
+from ops.stories import Story, StoryChain
 from test_architecture import ROOT
 
 PAGE = (ROOT / "docs" / "add-a-business.md").read_text()
@@ -211,7 +211,7 @@ def test_new_refuses_what_cannot_be_a_domain(tmp_path, monkeypatch):
 
 
 def test_stories_refuse_what_a_chain_cannot_say():
-    chain = Chain()
+    chain = StoryChain()
     event = e.IssuerRegistered
 
     with pytest.raises(DeclarationError, match="it has no issuerr.*use issuer"):

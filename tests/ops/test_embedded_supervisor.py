@@ -14,7 +14,7 @@ from ops.embedded.supervisor import (
     EmbeddedError,
     Home,
     RunAs,
-    State,
+    ServerState,
     child_command,
     namespaces_work,
     run,
@@ -27,8 +27,8 @@ def test_state_is_read_back_and_rubbish_is_nothing(tmp_path):
     home.create()
     assert home.read_state() is None
 
-    home.write_state(State(pid=1, port=2))
-    assert home.read_state() == State(pid=1, port=2)
+    home.write_state(ServerState(pid=1, port=2))
+    assert home.read_state() == ServerState(pid=1, port=2)
 
     home.state.write_text('{"pid": 1, "colour": 2}')
     assert home.read_state() is None

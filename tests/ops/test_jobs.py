@@ -23,7 +23,7 @@ from db.registry import Registry
 from devnet.run import up
 from examples.crowdfunding.traffic import Traffic
 from helpers import servers
-from ops.jobs import QUEUE, _Errand
+from ops.jobs import QUEUE, _BackfillJobs
 
 COMMAND = Path(sys.executable).parent / "chainfold"
 RQ = Path(sys.executable).parent / "rq"
@@ -301,7 +301,7 @@ def test_a_job_that_cannot_be_done_ends_the_command_with_its_reason(place, redis
 def test_a_job_that_a_worker_takes_while_it_is_withdrawn_is_left_to_it(redis):
     """As RQ stands when its execution is listed and no more, or not yet, stored."""
     queue = Queue(QUEUE, connection=redis, serializer=JSONSerializer)
-    errand = _Errand(SimpleNamespace(name="evm"), queue, None)
+    errand = _BackfillJobs(SimpleNamespace(name="evm"), queue, None)
     errand.begin(BlockRange(0, 9))
     errand.begin(BlockRange(10, 19))
     taken, waiting = (piece.job for piece in errand.pieces)

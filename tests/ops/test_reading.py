@@ -13,7 +13,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from api.app import create_app
 from db import sources
-from db.places import take_follower_place
+from db.leases import acquire_follower_lease
 from db.reads import read_engine
 from db.registry import Registry
 from helpers import servers
@@ -307,7 +307,7 @@ def test_status_and_ready_agree_on_a_chain_that_stands_still(
             text("SELECT id FROM control.source WHERE name = 'fake'")
         ).one()
         sources.set_state(connection, number, state, "because", "chain_halted")
-    take_follower_place(engine, number)
+    acquire_follower_lease(engine, number)
     app = create_app(read_engine(migrated_url), Registry.load())
 
     status = run("status")

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from db import schema, sources
 from db.incidents import list_incidents, resolve
-from db.places import FollowerPlace, lease_range, take_follower_place
+from db.leases import FollowerLease, acquire_follower_lease, lease_range
 from db.position import BlockRange
 from db.processes import process_name
 from db.schema import ensure_key_indexes, migrate
@@ -89,12 +89,12 @@ def test_one_whose_place_was_taken_waits_until_it_is_free(engine, node):
             connection.execute(
                 text("UPDATE control.follower SET seen_at = now() - interval '1h'")
             )
-        other = await asyncio.to_thread(take_follower_place, engine, 1)
-        assert isinstance(other, FollowerPlace)
+        other = await asyncio.to_thread(acquire_follower_lease, engine, 1)
+        assert isinstance(other, FollowerLease)
         play(node.chain, 5, seed=72)
         await asyncio.sleep(0.3)
         assert not loop.done()
-        await asyncio.to_thread(other.leave, engine)
+        await asyncio.to_thread(other.release, engine)
         play(node.chain, 5, seed=73)
         await until(lambda: reached(engine) == node.chain.head)
         stop.set()
@@ -342,7 +342,7 @@ def test_a_place_that_is_taken_is_refused_when_told_not_to_wait(engine, node):
     async def go():
         async with open_business(engine, node.url) as chain:
             await read_all(chain)
-            assert isinstance(take_follower_place(engine, chain.id), FollowerPlace)
+            assert isinstance(acquire_follower_lease(engine, chain.id), FollowerLease)
         with pytest.raises(OperationError):
             await partial(running.catch_up, None, CHAIN, engine, REGISTRY)()
 

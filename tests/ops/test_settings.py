@@ -15,7 +15,7 @@ from ops.settings import (
     Deployment,
     Factory,
     Finality,
-    Logs,
+    LogQuery,
     SettingsError,
     SignerKind,
     load_settings,
@@ -125,7 +125,7 @@ def test_a_chain_is_read_whole(load):
     assert ("devnet", "eip155:31337") == (chain.name, chain.id)
     assert ("http://a:1", "https://b") == chain.rpc
     assert (Finality.DEPTH, 64) == (chain.finality, chain.finality_depth)
-    assert (7, Logs.FILTERED) == (chain.start_block, chain.logs)
+    assert (7, LogQuery.FILTERED) == (chain.start_block, chain.logs)
     assert b"\xab" * 32 == chain.genesis
     assert (0.5, 5.0) == (chain.poll_seconds, chain.stall_seconds)
     assert (b"\x11" * 20,) == chain.watch_senders

@@ -14,8 +14,8 @@ from devnet.run import up
 from examples.crowdfunding.traffic import Traffic
 from helpers.processes import Group, wait_until
 from helpers.servers import fresh_database
+from ops.command_service import open_command_service
 from ops.errors import OperationError
-from ops.intake import open_intake
 from ops.ports import free_port
 from ops.settings import SettingsError, load_settings
 
@@ -68,7 +68,7 @@ def test_without_a_chain_no_commands_are_taken(tmp_path):
     path.write_text('[signers.registrar]\nkind = "env"\nenv = "NORTH_KEY"\n')
 
     with pytest.raises(OperationError, match=r"write \[chains.<name>\]"):
-        open_intake(load_settings(str(path)), None)
+        open_command_service(load_settings(str(path)), None)
 
 
 @pytest.fixture

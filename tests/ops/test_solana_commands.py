@@ -29,8 +29,8 @@ from devnet.solana.run import NodeOptions, SolanaNode
 from idl.base58 import to_base58
 from ops import commanding
 from ops.chains.solana.commanding import open_signer_context
+from ops.command_service import open_command_service
 from ops.indexing import declared
-from ops.intake import open_intake
 from ops.running import catch_up
 from ops.settings import load_settings
 
@@ -126,7 +126,7 @@ class Book:
         migrate(self.engine, self.registry)
         self.index()
         self.worker = commanding.open_worker(self.settings, self.engine, "author")
-        self.intake = open_intake(self.settings, self.engine)
+        self.service = open_command_service(self.settings, self.engine)
 
     def ask(self, number, amounts=(3, 5), key=None, **options):
         entry = {
@@ -146,7 +146,7 @@ class Book:
             **options,
         )
         command = self.registry.commands["record-entry"]
-        return self.intake.submit(command, asked)[0].id
+        return self.service.submit(command, asked)[0].id
 
     def index(self):
         chain = self.settings.chains["local"]

@@ -15,7 +15,7 @@ from helpers.tables import empty, rows_as_of
 from indexer.writer import rewind
 from ops.indexing import declared
 from ops.settings import load_settings
-from ops.stories import GENESIS, Chain
+from ops.stories import GENESIS, StoryChain
 from test_architecture import ROOT
 
 PAGE = (ROOT / "docs" / "tables-without-code.md").read_text()
@@ -78,7 +78,7 @@ def tell(chain, registry):
 def test_the_examples_fold_what_they_say(place, engine):
     registry = read(place, examples())
     migrate(engine, registry)
-    source, chain = empty(engine), Chain()
+    source, chain = empty(engine), StoryChain()
     tell(chain, registry)
     first = GENESIS - GENESIS % DAY + DAY
 
@@ -107,7 +107,7 @@ def test_the_examples_fold_what_they_say(place, engine):
 def test_a_block_undone_and_a_block_past_are_exact(place, engine):
     registry = read(place, examples())
     migrate(engine, registry)
-    source, chain = empty(engine), Chain()
+    source, chain = empty(engine), StoryChain()
     tell(chain, registry)
     write(engine, registry, source, chain)
     volumes = registry.projections["daily_volumes"]
@@ -129,7 +129,7 @@ def test_a_block_undone_and_a_block_past_are_exact(place, engine):
 def test_a_line_that_changed_rebuilds_its_table_alone(place, engine):
     registry = read(place, examples())
     migrate(engine, registry)
-    source, chain = empty(engine), Chain()
+    source, chain = empty(engine), StoryChain()
     tell(chain, registry)
     write(engine, registry, source, chain)
 

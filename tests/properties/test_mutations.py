@@ -209,7 +209,7 @@ def broken_links_are_not_seen(patch):
 
 
 def a_range_is_marked_one_block_too_long(patch):
-    right = coverage.mark
+    right = coverage.record
     patch.setattr(
         coverage,
         "mark",

@@ -1,7 +1,7 @@
 """Reactions happen once: whatever is repeated, killed or undone on the way.
 
 Campaigns end on a chain that is reorganised above its final blocks, while reactions
-run, wishes are granted, and any of it dies between two steps. In the end there is
+run, requests are accepted, and any of it dies between two steps. In the end there is
 exactly one command for each holding of a campaign that succeeded, and none else.
 """
 
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from commands.errors import NodeAway
-from commands.wishes import _key, work_wishes
+from commands.requests import _key, submit_requests
 from db import outbox, sources
 from db.commands.accept import Request, accept
 from db.domains.crowdfunding import events as e
@@ -113,12 +113,12 @@ class World:
             self.quietly(self.react)
 
     def grant(self):
-        list(work_wishes(self.office.intake))
+        list(submit_requests(self.office.command_service))
 
     def grant_and_die(self):
         """Die between the command and the note of it."""
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("commands.wishes.outbox.granted", die)
+            patch.setattr("commands.requests.outbox.note_accepted", die)
             self.quietly(self.grant)
 
     def grant_without_a_node(self):
@@ -235,11 +235,11 @@ def test_reactions_wait_for_final_blocks(fresh_office):
         assert world.expected() == world.commands() != []
 
 
-def test_a_wish_waits_for_a_node_that_lacks_what_it_follows_from(fresh_office):
-    """Such a node would refuse the call, and a wish is refused for ever."""
+def test_a_request_waits_for_a_node_that_lacks_what_it_follows_from(fresh_office):
+    """Such a node would refuse the call, and a request is rejected for ever."""
     with fresh_office() as office:
         with office.writer.begin() as connection:
-            outbox.wish(
+            outbox.request_command(
                 connection, office.source, key="a", kind="register-issuer",
                 arguments={"issuer": "0x" + "aa" * 20, "credential": "v",
                     "memorandum": "m"},
@@ -247,19 +247,19 @@ def test_a_wish_waits_for_a_node_that_lacks_what_it_follows_from(fresh_office):
             )  # fmt: skip
         office.final(5)
         office.node.height, office.node.reverts = 4, b""
-        early = list(work_wishes(office.intake))
+        early = list(submit_requests(office.command_service))
         office.node.height, office.node.reverts = 5, None
 
         assert [] == early
-        assert ["granted"] == list(work_wishes(office.intake))
+        assert ["accepted"] == list(submit_requests(office.command_service))
 
 
-def test_a_wish_whose_key_means_something_else_by_now_stops_no_other(fresh_office):
+def test_a_request_whose_key_means_something_else_by_now_stops_no_other(fresh_office):
     """As when the settings name another contract since its command was made."""
     with fresh_office() as office:
         with office.writer.begin() as connection:
             for key, address in (("a", "aa"), ("b", "bb")):
-                outbox.wish(
+                outbox.request_command(
                     connection, office.source, key=key, kind="register-issuer",
                     arguments={"issuer": "0x" + address * 20, "credential": "v",
                         "memorandum": "m"},
@@ -271,19 +271,19 @@ def test_a_wish_whose_key_means_something_else_by_now_stops_no_other(fresh_offic
                 office.clock(), command_id=uuid.uuid4(),
             )  # fmt: skip
 
-        assert ["refused", "granted"] == list(work_wishes(office.intake))
-        assert [] == list(work_wishes(office.intake))
+        assert ["rejected", "accepted"] == list(submit_requests(office.command_service))
+        assert [] == list(submit_requests(office.command_service))
 
 
 def test_facts_of_two_chains_ask_for_the_same_each_on_its_own(fresh_office):
-    """A wish for a signer of another chain than its fact's is refused, and told."""
+    """A request for a signer of another chain than its fact's is refused, and told."""
     with fresh_office() as office:
         with office.writer.begin() as connection:
             south = sources.register(
                 connection, name="south", chain_id="eip155:7", ordinals="rank"
             )
             for source in (office.source, south.id):
-                outbox.wish(
+                outbox.request_command(
                     connection, source, key="a", kind="register-issuer",
                     arguments={"issuer": "0x" + "aa" * 20, "credential": "v",
                         "memorandum": "m"},
@@ -291,9 +291,9 @@ def test_facts_of_two_chains_ask_for_the_same_each_on_its_own(fresh_office):
                 )  # fmt: skip
         other = replace(office.lane, name="south", source=south.id, chain_id=7)
         elsewhere = replace(other, signers=frozenset())
-        both = replace(office.intake, lanes=(office.lane, elsewhere))
+        both = replace(office.command_service, lanes=(office.lane, elsewhere))
 
-        assert ["granted", "refused"] == list(work_wishes(both))
+        assert ["accepted", "rejected"] == list(submit_requests(both))
         assert "does not go to chain 'south'" in office.scalar(
             "SELECT refusal FROM control.outbox WHERE source <> :here",
             here=office.source,

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 import commands.evm.wallets as lanes
-from db.commands.evm import watching
+from db.commands import watching
 from db.engine import connect
 from db.schema import migrate
 from helpers import node_schedules, servers, wallet_chain, wallet_schedules

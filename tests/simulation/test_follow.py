@@ -20,8 +20,8 @@ import pytest
 from sqlalchemy import text
 
 from db.engine import Refused
-from db.errors import LostPlace
-from db.places import take_follower_place
+from db.errors import LeaseLost
+from db.leases import acquire_follower_lease
 from db.position import BlockRange
 from db.schema import migrate
 from fakenode.chain import FORMS, Chain
@@ -127,7 +127,7 @@ class World:
         for _ in range(60):
             try:
                 return await work()
-            except (Refused, LostPlace):
+            except (Refused, LeaseLost):
                 await asyncio.sleep(0.02)
             except FinalityViolated:
                 raise
@@ -201,17 +201,17 @@ class World:
 
         async def work():
             async with self.open(blocks_per_range=size, range_blocks=most) as chain:
-                chain.guard = self.take_place(chain).guard
+                chain.guard = self.take_lease(chain).guard
                 await follow.follow(chain, asyncio.Event(), poll_seconds=0.01)
 
         self.follower = asyncio.create_task(self.persist(work))
 
-    def take_place(self, chain):
+    def take_lease(self, chain):
         with self.engine.begin() as connection:
             connection.execute(
                 text("UPDATE control.follower SET seen_at = now() - interval '1h'")
             )
-        return take_follower_place(self.engine, chain.id)
+        return acquire_follower_lease(self.engine, chain.id)
 
     async def crash(self):
         self.follower.cancel()
@@ -222,7 +222,7 @@ class World:
     async def finish(self):
         async with self.open() as chain:
             self.source = chain.id
-            chain.guard = self.take_place(chain).guard
+            chain.guard = self.take_lease(chain).guard
             with self.engine.begin() as connection:  # as two minutes would
                 connection.execute(text("DELETE FROM control.lease"))
             await catch_up(chain, steps=2000)

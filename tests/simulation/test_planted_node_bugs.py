@@ -209,7 +209,7 @@ def covered_first(original):
 
     def write(engine, registry, source, batch, streams, guard=None):
         with engine.begin() as connection:
-            coverage.mark(connection, source, streams, batch.range)
+            coverage.record(connection, source, streams, batch.range)
         return original(engine, registry, source, batch, streams, guard)
 
     return write

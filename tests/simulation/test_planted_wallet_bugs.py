@@ -10,9 +10,9 @@ from sqlalchemy.exc import DBAPIError
 
 import commands.evm.wallets as lanes
 import db.commands.evm.wallets as rows
+from db.commands import watching
 from db.commands.accept import find, lock, move
-from db.commands.evm import watching
-from db.commands.evm.wallets import OtherNonce
+from db.commands.errors import NonceConflict
 from db.commands.states import IllegalMove, State
 from helpers import wallet_schedules
 
@@ -34,7 +34,7 @@ def early(depth):
     return plant
 
 
-def early_news(original):
+def early_transactions(original):
     """Transactions are looked at once, though their blocks are not final."""
     return lambda connection, source, final: original(connection, source, final + 99)
 
@@ -51,7 +51,7 @@ def second_nonce(original):
         given = {"raw": raw, "hash_": hash_, "nonce": nonce, "now": now}
         try:
             return original(connection, command_id, **given)
-        except OtherNonce:
+        except NonceConflict:
             connection.execute(
                 text(
                     "INSERT INTO control.relay (hash, command, nonce, raw, relayed_at)"
@@ -67,9 +67,9 @@ def second_nonce(original):
 def apart(original):
     """A command and the bytes that it stands for are stored one after the other."""
 
-    def keep(intake, lane, connection, row, signed):
-        intake.engine.between()
-        return original(intake, lane, connection, row, signed)
+    def keep(command_service, lane, connection, row, signed):
+        command_service.engine.between()
+        return original(command_service, lane, connection, row, signed)
 
     return keep
 
@@ -142,10 +142,10 @@ BUGS = {
     "an undone block stays": [(rows, "_undone", unchanged)],
     "not watched after its end": [(watching, "AFTERWARDS_MOST", lambda _: 0)],
     "watched for ever": [(lanes, "watch_no_more", nothing)],
-    "what ran late is not told": [(rows, "_ran_all_the_same", unchanged)],
-    "looked at before it is final": [(lanes, "news", early_news)],
+    "what ran late is not told": [(rows, "_note_late_outcome", unchanged)],
+    "looked at before it is final": [(lanes, "unprocessed", early_transactions)],
     "a call that failed hides one that did not": [
-        (rows, "_RAN", rewritten("t.succeeded DESC, ", "")),
+        (rows, "_LATE", rewritten("t.succeeded DESC, ", "")),
     ],
     "a second nonce is taken": [(lanes, "store_relay", second_nonce)],
     "a nonce that was seen is forgotten": [(rows, "_remember", nothing)],

@@ -5,7 +5,7 @@ from typing import Any
 
 from commands.errors import NodeAway
 from commands.evm.node import Mined, NoMoney, Reverted
-from commands.rpc.endpoint import RpcError
+from commands.rpc.endpoint import NodeError
 
 GAS_BITS = 48
 HEIGHT_BITS = 31
@@ -102,14 +102,14 @@ def call_as_mined(mined: Mined) -> dict[str, str]:
     return call_of(mined.sender, mined.to, mined.value, mined.data, mined.gas_limit)
 
 
-def is_revert(error: RpcError) -> bool:
+def is_revert(error: NodeError) -> bool:
     """Whether a call was run and failed; other errors say nothing about it."""
     if error.code == _REVERTED or len(error.data) >= 4:
         return True
     return bool(_REVERT_TEXTS.search(error.message))
 
 
-def reason_of(error: RpcError) -> str:
+def reason_of(error: NodeError) -> str:
     """The reason that the words of a revert hold, if they hold one."""
     match = _REASON.search(error.message)
     return match["why"].strip("' ") if match else ""
@@ -124,7 +124,7 @@ def reverted_in(trace: Any) -> Reverted:
     return Reverted(data, BARE if data else NO_REASON)
 
 
-def refusal(error: RpcError, label: str) -> Exception:
+def refusal(error: NodeError, label: str) -> Exception:
     """Classify the error of a call or an estimate: Reverted, NoMoney or NodeAway."""
     if is_revert(error):
         unsaid = BARE if error.data else NO_REASON

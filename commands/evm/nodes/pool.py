@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from commands.errors import NodeAway, WrongChain
+from commands.errors import NodeAway, NodeOfOtherChain
 from commands.evm.node import Answer, Mined, NoMoney, Reverted
 from commands.evm.nodes import answers
-from commands.rpc.endpoint import Asked, Endpoint, Question, RpcError
-from commands.rpc.pool import Asking, Pool, Standing, nobody
+from commands.rpc.endpoint import Asked, NodeEndpoint, NodeError, Question
+from commands.rpc.pool import Asking, NodeHealth, Pool, nobody
 
 TRACE_BYTES = 8 << 20
 _QUIET_TRACE = {
@@ -40,7 +40,7 @@ class Nodes(Pool[Answer]):
     @classmethod
     def at(cls, urls: Sequence[str], **options: Any) -> "Nodes":
         """The nodes at these URLs."""
-        return cls([Endpoint(url) for url in urls], **options)
+        return cls([NodeEndpoint(url) for url in urls], **options)
 
     def gas_price(self) -> int:
         """The price that the node suggests, in wei."""
@@ -155,7 +155,7 @@ class Nodes(Pool[Answer]):
         return self._ask(question, read, partial(self._explain_call, call, at))
 
     def _explain(
-        self, error: Exception, state: Standing, asking: Asking
+        self, error: Exception, state: NodeHealth, asking: Asking
     ) -> Exception | None:
         """Return a word that is final, of whichever node: a revert, or no money."""
         away = isinstance(error, NodeAway) and not isinstance(error, NoMoney)
@@ -166,7 +166,7 @@ class Nodes(Pool[Answer]):
         call: dict[str, str],
         at: str,
         error: Exception,
-        state: Standing,
+        state: NodeHealth,
         asking: Asking,
     ) -> Exception | None:
         bare = isinstance(error, Reverted) and not error.data
@@ -174,26 +174,26 @@ class Nodes(Pool[Answer]):
             return self._explained(state, call, at, asking)
         return self._explain(error, state, asking)
 
-    def _identify(self, state: Standing, told: Sequence[Any], floor: int) -> None:
+    def _identify(self, state: NodeHealth, told: Sequence[Any], floor: int) -> None:
         """Refuse a node of another chain, and one that is behind the index."""
         chain, head = told
         label = state.endpoint.label
         is_of = self._read(state, "eth_chainId", chain, answers.chain_of)
         height = self._read(state, "eth_blockNumber", head, answers.height_of)
         if is_of != self._chain_id:
-            raise WrongChain(
+            raise NodeOfOtherChain(
                 f"{label} is a node of chain {is_of}, not of {self._chain_id}: "
                 "correct the chain's rpc"
             )
         if height < floor:
             raise NodeAway(f"{label} is at block {height}, and the index at {floor}")
 
-    def _refusal(self, error: RpcError, state: Standing) -> Exception:
+    def _refusal(self, error: NodeError, state: NodeHealth) -> Exception:
         """Return Reverted, NoMoney or NodeAway, as the node's words are."""
         return answers.refusal(error, state.endpoint.label)
 
     def _explained(
-        self, state: Standing, call: dict[str, str], at: str, asking: Asking
+        self, state: NodeHealth, call: dict[str, str], at: str, asking: Asking
     ) -> Reverted:
         """Find the reason of a revert at a node that did not tell it at once.
 
@@ -203,7 +203,7 @@ class Nodes(Pool[Answer]):
             (said,) = state.endpoint.ask(
                 [Question("eth_call", (call, at))], self._share(asking)
             )
-            if isinstance(said, RpcError) and answers.is_revert(said):
+            if isinstance(said, NodeError) and answers.is_revert(said):
                 found = answers.refusal(said, state.endpoint.label)
                 if isinstance(found, Reverted) and str(found) != answers.NO_REASON:
                     return found
@@ -213,9 +213,9 @@ class Nodes(Pool[Answer]):
         except (NodeAway, ValueError):
             return Reverted(b"", answers.NO_REASON)
 
-    def _sent(self, state: Standing, question: Question, asking: Asking) -> Answer:
+    def _sent(self, state: NodeHealth, question: Question, asking: Asking) -> Answer:
         (result,) = self._checked(state, [question], asking)
-        if isinstance(result, RpcError):
+        if isinstance(result, NodeError):
             return Answer(result.message)
         hash_ = self._read(state, question.method, result, answers.hash_of)
         return Answer("the node answered the hash 0x" + hash_.hex(), hash_)

@@ -8,11 +8,11 @@ from datetime import datetime
 from sqlalchemy import Engine
 
 from commands.errors import SigningHeld, SigningRefused
-from commands.evm.signers import Payload, Signed, Signer
+from commands.evm.signers import Payload, SignedBytes, Signer
 from db.commands.evm.memory import (
-    Limits,
-    Verdict,
-    Wish,
+    Decision,
+    SigningRequest,
+    SpendingLimits,
     after_last_signed,
     is_child,
     look,
@@ -20,7 +20,7 @@ from db.commands.evm.memory import (
 )
 from db.commands.states import Hold
 
-NO_LIMITS = Limits()
+NO_LIMITS = SpendingLimits()
 NONCE_MAX = 1 << 63  # as the database holds them; chains allow 2^64 - 2
 FILLER = "filler"  # in the settings, among what may be signed
 
@@ -50,7 +50,7 @@ class Rules:
     allow: tuple[Allowance, ...] | None = None
     value_per_transaction: int | None = None
     gas_price_max: int | None = None
-    limits: Limits = NO_LIMITS
+    limits: SpendingLimits = NO_LIMITS
     fillers: bool = True
 
 
@@ -84,26 +84,26 @@ class GuardedSigner:
                 f"{most} in a day: raise its gas_per_day"
             )
         with self.engine.connect() as connection:
-            wish, limits = self._wish(payload), self.rules.limits
-            verdict = look(connection, wish, limits, self.clock())
-        self._raise(verdict, payload)
+            request, limits = self._request(payload), self.rules.limits
+            decision = look(connection, request, limits, self.clock())
+        self._raise(decision, payload)
 
     def floor(self) -> int:
         """The nonce after the last that was signed for this account; 0: none."""
         with self.engine.connect() as connection:
             return after_last_signed(connection, self.rules.chain_id, self.address)
 
-    def sign(self, payload: Payload) -> Signed:
+    def sign(self, payload: Payload) -> SignedBytes:
         """Sign what the rules allow and the memory does not contradict."""
         self._check(payload)
         with self.engine.begin() as connection:
-            wish, limits = self._wish(payload), self.rules.limits
-            verdict = remember(connection, wish, limits, self.clock())
-        self._raise(verdict, payload)
+            request, limits = self._request(payload), self.rules.limits
+            decision = remember(connection, request, limits, self.clock())
+        self._raise(decision, payload)
         return self.inner.sign(payload)
 
-    def _wish(self, payload: Payload) -> Wish:
-        return Wish(
+    def _request(self, payload: Payload) -> SigningRequest:
+        return SigningRequest(
             signer=self.name,
             chain=payload.chain_id,
             address=self.address,
@@ -165,20 +165,20 @@ class GuardedSigner:
                 for each in fitting
             )
 
-    def _raise(self, verdict: Verdict, payload: Payload) -> None:
-        if verdict is Verdict.STOPPED:
+    def _raise(self, decision: Decision, payload: Payload) -> None:
+        if decision is Decision.STOPPED:
             raise SigningHeld(
                 Hold.STOPPED,
                 f"signer {self.name} was stopped: run `chainfold sign resume`",
             )
-        if verdict is Verdict.GAS:
+        if decision is Decision.GAS:
             raise SigningHeld(
                 Hold.BUDGET,
                 f"what is left of the day's gas of signer {self.name} is not enough "
                 f"for {payload.gas * payload.gas_price} wei: raise its gas_per_day, or "
                 "wait for the next day (UTC)",
             )
-        if verdict is Verdict.FAR:
+        if decision is Decision.FAR:
             raise SigningHeld(
                 Hold.FAR,
                 f"nonce {payload.nonce} is far beyond the last that signer {self.name} "
@@ -186,12 +186,12 @@ class GuardedSigner:
                 f"on; else run `chainfold sign resume {self.name} --nonce "
                 f"{payload.nonce}` where its key is",
             )
-        if verdict is Verdict.VALUE:
+        if decision is Decision.VALUE:
             raise SigningRefused(
                 f"signer {self.name} has sent its value of the day: raise its "
                 "value_per_day, or wait for the next day (UTC)"
             )
-        if verdict is Verdict.CONFLICT:
+        if decision is Decision.CONFLICT:
             raise SigningRefused(
                 f"signer {self.name} signed something else for nonce {payload.nonce}: "
                 "two calls must never compete, so the command needs another nonce"

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from commands.errors import BadTransaction, SigningHeld, SigningRefused
 from commands.evm.raw import read_raw
-from commands.evm.signers import Payload, Signed
+from commands.evm.signers import Payload, SignedBytes
 from commands.evm.signing.wire import (
     BYTES_MAX,
     HELD,
@@ -56,7 +56,7 @@ class RemoteSigner:
         asked = {"from": "0x" + self.address.hex()}
         return int(self._ask("chainfold_floor", asked) or 0)
 
-    def sign(self, payload: Payload) -> Signed:
+    def sign(self, payload: Payload) -> SignedBytes:
         """Have it signed, and see that it is what was asked for."""
         answer = self._ask("eth_signTransaction", as_parameters(payload, self.address))
         if isinstance(answer, dict):  # as go-ethereum answers
@@ -78,7 +78,7 @@ class RemoteSigner:
         )  # fmt: skip
         if asked != given:
             raise self._held("it signed another transaction than it was asked to")
-        return Signed(raw, found.hash)
+        return SignedBytes(raw, found.hash)
 
     def _ask(self, method: str, parameter: dict[str, str]) -> Any:
         """The answer to a call; None when the signer does not know the method."""
@@ -128,6 +128,6 @@ class RemoteSigner:
 
     def _held(self, what: str) -> SigningHeld:
         return SigningHeld(
-            Hold.SIGNER_AWAY,
+            Hold.SIGNER_UNAVAILABLE,
             f"signer {self.name} cannot be used, {what}. See to the signing process.",
         )

@@ -161,7 +161,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Unavailable:
             return _error(
                 HELD, "the memory of the signing process is away: see to its database",
-                hold=Hold.SIGNER_AWAY.value,
+                hold=Hold.SIGNER_UNAVAILABLE.value,
             )  # fmt: skip
 
     def _answer(self, method: str, parameter: dict[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, func, select, text
 
 from db.commands.accept import CommandRow, find
 from db.commands.evm.tags import command_id_of
-from db.commands.evm.watching import RELAY
+from db.commands.watching import RELAY
 from db.control import command, relay
 
 # Of those that ask for the same, and may have been done there: waiting ones first, then

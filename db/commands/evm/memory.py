@@ -42,7 +42,7 @@ _KNOWN = text(
 )
 
 
-class Verdict(enum.Enum):
+class Decision(enum.Enum):
     """Whether something may be signed, or what forbids it."""
 
     YES = "yes"
@@ -54,7 +54,7 @@ class Verdict(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SigningRequest:
     """A transaction to be signed; `gas_cost` is the most that it may cost, in wei."""
 
     signer: str
@@ -68,7 +68,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SpendingLimits:
     """The most that an account may spend in a day (UTC), in wei; None: no limit."""
 
     value_per_day: int | None = None
@@ -76,8 +76,11 @@ class Limits:
 
 
 def remember(
-    connection: Connection, wish: Wish, limits: Limits, now: datetime
-) -> Verdict:
+    connection: Connection,
+    request: SigningRequest,
+    limits: SpendingLimits,
+    now: datetime,
+) -> Decision:
     """Decide whether a transaction may be signed, and if so remember that it was.
 
     For a nonce one call is signed, with whatever fee, and a transfer of nothing to
@@ -88,46 +91,52 @@ def remember(
     A nonce far beyond those that are known to be used is not signed: all between would
     have to be used up for it.
     """
-    if stopped(connection, wish.signer) is not None:
-        return Verdict.STOPPED
-    spent = _lock_day(connection, wish, now)
+    if stopped(connection, request.signer) is not None:
+        return Decision.STOPPED
+    spent = _lock_day(connection, request, now)
     before = connection.execute(
         select(signed).where(
-            signed.c.chain == wish.chain, signed.c.address == wish.address,
-            signed.c.nonce == wish.nonce,
+            signed.c.chain == request.chain, signed.c.address == request.address,
+            signed.c.nonce == request.nonce,
         )
     ).all()  # fmt: skip
-    if not before and _is_far(connection, wish):
-        return Verdict.FAR
-    same = [row for row in before if row.is_self_transfer == wish.is_self_transfer]
-    if any(bytes(row.digest) != wish.digest for row in same):
-        return Verdict.CONFLICT
-    if not same and before and not wish.is_self_transfer:
-        return Verdict.CONFLICT
+    if not before and _is_far(connection, request):
+        return Decision.FAR
+    same = [row for row in before if row.is_self_transfer == request.is_self_transfer]
+    if any(bytes(row.digest) != request.digest for row in same):
+        return Decision.CONFLICT
+    if not same and before and not request.is_self_transfer:
+        return Decision.CONFLICT
     dearest = max((int(row.gas_cost) for row in before), default=0)
-    value = 0 if same else wish.value
-    gas = max(0, wish.gas_cost - dearest)
-    verdict = _within(spent, value, gas, limits)
-    if verdict is Verdict.YES:
-        _write(connection, wish, value, gas, now)
-    return verdict
+    value = 0 if same else request.value
+    gas = max(0, request.gas_cost - dearest)
+    decision = _within(spent, value, gas, limits)
+    if decision is Decision.YES:
+        _write(connection, request, value, gas, now)
+    return decision
 
 
-def look(connection: Connection, wish: Wish, limits: Limits, now: datetime) -> Verdict:
+def look(
+    connection: Connection,
+    request: SigningRequest,
+    limits: SpendingLimits,
+    now: datetime,
+) -> Decision:
     """Return what `remember` would for a new nonce; nothing is remembered."""
-    if stopped(connection, wish.signer) is not None:
-        return Verdict.STOPPED
+    if stopped(connection, request.signer) is not None:
+        return Decision.STOPPED
     row = connection.execute(
         select(signing_day.c.value, signing_day.c.gas_cost).where(
-            signing_day.c.chain == wish.chain, signing_day.c.address == wish.address,
+            signing_day.c.chain == request.chain,
+            signing_day.c.address == request.address,
             signing_day.c.day == _day(now),
         )
     ).first()  # fmt: skip
     spent = (0, 0) if row is None else (int(row.value), int(row.gas_cost))
-    return _within(spent, wish.value, wish.gas_cost, limits)
+    return _within(spent, request.value, request.gas_cost, limits)
 
 
-def go_on_from(connection: Connection, chain: int, address: bytes, nonce: int) -> None:
+def sign_from(connection: Connection, chain: int, address: bytes, nonce: int) -> None:
     """Believe a person that an account has used all nonces below one."""
     statement = upsert(signing_from).values(chain=chain, address=address, nonce=nonce)
     connection.execute(
@@ -161,21 +170,27 @@ def is_child(
     return connection.execute(query).first() is not None
 
 
-def _is_far(connection: Connection, wish: Wish) -> bool:
+def _is_far(connection: Connection, request: SigningRequest) -> bool:
     """Whether nothing that is known has come near a nonce.
 
     Known are the nonces that were signed below it, those of the account that the index
     of this database has seen, and what a person said.
     """
-    values = {"chain": wish.chain, "address": wish.address, "nonce": wish.nonce}
+    values = {
+        "chain": request.chain,
+        "address": request.address,
+        "nonce": request.nonce,
+    }
     known = connection.execute(_KNOWN, values).scalar()
-    return known is not None and wish.nonce > int(known) + FAR_NONCES
+    return known is not None and request.nonce > int(known) + FAR_NONCES
 
 
-def _lock_day(connection: Connection, wish: Wish, now: datetime) -> tuple[int, int]:
+def _lock_day(
+    connection: Connection, request: SigningRequest, now: datetime
+) -> tuple[int, int]:
     """Lock the account's day until commit, and return what it spent today."""
     statement = upsert(signing_day).values(
-        chain=wish.chain, address=wish.address, day=_day(now)
+        chain=request.chain, address=request.address, day=_day(now)
     )
     row = connection.execute(
         statement.on_conflict_do_update(
@@ -186,24 +201,26 @@ def _lock_day(connection: Connection, wish: Wish, now: datetime) -> tuple[int, i
     return int(row.value), int(row.gas_cost)
 
 
-def _within(spent: tuple[int, int], value: int, gas: int, limits: Limits) -> Verdict:
+def _within(
+    spent: tuple[int, int], value: int, gas: int, limits: SpendingLimits
+) -> Decision:
     bounds = (
-        (value, spent[0], limits.value_per_day, Verdict.VALUE),
-        (gas, spent[1], limits.gas_per_day, Verdict.GAS),
+        (value, spent[0], limits.value_per_day, Decision.VALUE),
+        (gas, spent[1], limits.gas_per_day, Decision.GAS),
     )
-    for more, before, most, verdict in bounds:
+    for more, before, most, decision in bounds:
         if more and most is not None and before + more > most:
-            return verdict
-    return Verdict.YES
+            return decision
+    return Decision.YES
 
 
 def _write(
-    connection: Connection, wish: Wish, value: int, gas: int, now: datetime
+    connection: Connection, request: SigningRequest, value: int, gas: int, now: datetime
 ) -> None:
     statement = upsert(signed).values(
-        chain=wish.chain, address=wish.address, nonce=wish.nonce,
-        is_self_transfer=wish.is_self_transfer, digest=wish.digest, value=wish.value,
-        gas_cost=wish.gas_cost, signed_at=now,
+        chain=request.chain, address=request.address, nonce=request.nonce,
+        is_self_transfer=request.is_self_transfer, digest=request.digest,
+        value=request.value, gas_cost=request.gas_cost, signed_at=now,
     )  # fmt: skip
     connection.execute(
         statement.on_conflict_do_update(
@@ -220,8 +237,8 @@ def _write(
         connection.execute(
             update(signing_day)
             .where(
-                signing_day.c.chain == wish.chain,
-                signing_day.c.address == wish.address,
+                signing_day.c.chain == request.chain,
+                signing_day.c.address == request.address,
                 signing_day.c.day == _day(now),
             )
             .values(

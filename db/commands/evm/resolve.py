@@ -171,7 +171,7 @@ def _examine(connection: Connection, signer: str, found: Consumed) -> None:
     elif tag is not None:
         alarm(connection, signer, unknown_tag(signer, found.nonce, tag))
     else:
-        log.error("key_used_elsewhere signer=%s nonce=%s", signer, found.nonce)
+        log.error("key_already_used signer=%s nonce=%s", signer, found.nonce)
 
 
 def _show_inclusion(

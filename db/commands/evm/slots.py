@@ -17,7 +17,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from db.commands.accept import CommandRow, as_row, close, lock, move
+from db.commands.accept import CommandRow, as_row, lock, move
+from db.commands.evm.closing import close
 from db.commands.evm.tags import MARKER
 from db.commands.signers import SignerRow, as_signer, lock_signer
 from db.commands.states import FAR_NONCES, Closing, State

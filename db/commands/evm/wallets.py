@@ -7,7 +7,7 @@ was given to us is known, by its nonce.
 
 A command ends when its call is final, or when nobody sent it in time, or wants it any
 more. The wallet may send it all the same: the state stays what it is, for it was told
-as final, and `ran` says beside it what became of the call.
+as final, and `late_outcome` says beside it what became of the call.
 """
 
 import logging
@@ -21,11 +21,11 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db import sources
 from db.commands.accept import CommandRow, as_row, lock, move, record
+from db.commands.errors import AlreadyEnded, NonceConflict, SignedBefore
 from db.commands.evm.matching import signed_for_another
 from db.commands.evm.tags import MARKER, command_id_of
 from db.commands.states import TERMINAL, State
 from db.control import command, relay
-from db.errors import DatabaseError
 from db.position import height_of
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ _CALLS = """
         SELECT r.nonce FROM control.relay r WHERE r.command = c.id))
     """
 _FOUND = text(_CALLS + "ORDER BY t.position LIMIT 1")
-_RAN = text(
+_LATE = text(
     _CALLS
     + """
         AND t.position >> 32 <= :final AND t.hash IS DISTINCT FROM c.transaction
@@ -119,20 +119,8 @@ _SEND_AGAIN = text(
 )
 
 
-class AlreadyEnded(DatabaseError):
-    """The command has ended: there is nothing to relay for it."""
-
-
-class SignedBefore(DatabaseError):
-    """The wallet signed the same call with this nonce, for another command."""
-
-
-class OtherNonce(DatabaseError):
-    """The wallet's earlier transaction may still run; another nonce could repeat it."""
-
-
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedNonce:
     """A nonce that a command was signed with.
 
     `kept`: its bytes were given to us. `used`: by something else, in a final block.
@@ -174,11 +162,11 @@ def relayed_before(
 
 def signed_nonces(
     connection: Connection, command_id: uuid.UUID, final: int
-) -> list[Signed]:
+) -> list[SignedNonce]:
     """The nonces that a command was signed with, as far as we know, lowest first."""
     values = {"command": command_id, "final": final}
     return [
-        Signed(int(row.nonce), row.kept, row.used, row.passed)
+        SignedNonce(int(row.nonce), row.kept, row.used, row.passed)
         for row in connection.execute(_NONCES, values)
     ]
 
@@ -207,8 +195,8 @@ def store_relay(
 ) -> CommandRow:
     """Keep what a wallet signed, before it is sent; the same bytes are kept once.
 
-    Raises AlreadyEnded, SignedBefore, and OtherNonce while the call may still run with
-    a nonce that it was signed with before: whichever came second would run it again.
+    Raises AlreadyEnded, SignedBefore, and NonceConflict while the call may still run
+    with an earlier nonce: whichever transaction came second would run it again.
     """
     row = lock(connection, command_id)
     final = sources.by_id(connection, row.source).final
@@ -219,7 +207,7 @@ def store_relay(
         )
     bound = bound_nonce(connection, command_id, final)
     if bound not in (None, nonce):
-        raise OtherNonce(
+        raise NonceConflict(
             f"command {row.id} was signed with nonce {bound} before, which may still "
             f"run: sign a replacement with nonce {bound}, or use that nonce for "
             "something else, and sign again when its block is final"
@@ -286,7 +274,7 @@ def settle_wallet_command(
     """
     row = lock(connection, command_id)
     if row.state in TERMINAL:
-        return _ran_all_the_same(connection, row, final, now)
+        return _note_late_outcome(connection, row, final, now)
     values = {"command": row.id, "marker": MARKER.hex()}
     found = connection.execute(_FOUND, values).first()
     if found is None:
@@ -362,23 +350,23 @@ def _check_lost(
     return move(connection, row, State.ACCEPTED, now, reason=reason, **_NOWHERE)
 
 
-def _ran_all_the_same(
+def _note_late_outcome(
     connection: Connection, row: CommandRow, final: int, now: datetime
 ) -> CommandRow:
     """Say beside the state of an ended command that its wallet sent it all the same.
 
     Of several calls one that succeeded is told.
     """
-    if State.SUCCEEDED in (row.state, row.ran):
+    if State.SUCCEEDED in (row.state, row.late_outcome):
         return row
     values = {"command": row.id, "marker": MARKER.hex(), "final": final}
-    found = connection.execute(_RAN, values).first()
-    failed_before = bool(row.ran) or row.state is State.REVERTED
+    found = connection.execute(_LATE, values).first()
+    failed_before = bool(row.late_outcome) or row.state is State.REVERTED
     if found is None or (failed_before and not found.succeeded):
         return row
-    ran = State.SUCCEEDED if found.succeeded else State.REVERTED
+    late_outcome = State.SUCCEEDED if found.succeeded else State.REVERTED
     hash_, height = bytes(found.hash), height_of(found.position)
-    changed = {"ran": ran, "transaction": hash_, "height": height}
+    changed = {"late_outcome": late_outcome, "transaction": hash_, "height": height}
     updated = connection.execute(
         update(command)
         .where(command.c.id == row.id)
@@ -388,7 +376,7 @@ def _ran_all_the_same(
     reason = f"it was {row.state}, and its wallet sent it all the same"
     details = changed | {"transaction": "0x" + hash_.hex(), "reason": reason}
     record(connection, row.id, row.state, details, now)
-    log.warning("command_ran_after_its_end command=%s state=%s", row.id, row.state)
+    log.warning("command_executed_late command=%s state=%s", row.id, row.state)
     return as_row(updated)
 
 

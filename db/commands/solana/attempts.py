@@ -14,7 +14,7 @@ from sqlalchemy import Connection, bindparam, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from db.commands.accept import CommandRow, as_row, lock, move
-from db.commands.solana.memory import Signature
+from db.commands.solana.memory import GivenSignature
 from db.commands.states import State
 from db.control import command, signer
 from db.control import solana_attempt as attempt
@@ -73,7 +73,7 @@ class SignedTransaction:
     """The bytes of a transaction that was signed, and when it can land."""
 
     raw: bytes
-    signature: Signature
+    signature: GivenSignature
     fee: int
 
 
@@ -148,7 +148,7 @@ def record_attempt(
 def recall_attempts(
     connection: Connection,
     command_id: uuid.UUID,
-    found: Sequence[Signature],
+    found: Sequence[GivenSignature],
     now: datetime,
 ) -> None:
     """Store what only the signer's memory knows: it may have landed, or yet land.

@@ -22,7 +22,7 @@ LAMPORTS = b""  # the asset that has no mint
 
 
 @dataclass(frozen=True, slots=True)
-class Signature:
+class GivenSignature:
     """A signature that was given for an intent, and when it can land.
 
     From the slot `slot` on, and up to the block height `last_valid`.
@@ -65,7 +65,7 @@ def examine(
     request: SigningRequest,
     limits: Mapping[bytes, int],
     now: datetime,
-) -> tuple[Decision, list[Signature]]:
+) -> tuple[Decision, list[GivenSignature]]:
     """Decide whether a message may be signed; the account is locked until commit.
 
     Also returns what was signed for the intent and is not known to be settled: while
@@ -87,7 +87,7 @@ def examine(
 
 
 def remember(
-    connection: Connection, request: SigningRequest, made: Signature, now: datetime
+    connection: Connection, request: SigningRequest, made: GivenSignature, now: datetime
 ) -> None:
     """Keep a signature of a request that was examined in this transaction."""
     is_first = not request.settled
@@ -117,7 +117,7 @@ def signed_for(
     address: bytes,
     intent: bytes,
     settled: frozenset[bytes],
-) -> list[Signature]:
+) -> list[GivenSignature]:
     """Return what was signed for an intent and is not known to be settled."""
     return _unsettled(_rows(connection, chain, address, intent), settled)
 
@@ -143,9 +143,9 @@ def _rows(
     return list(connection.execute(query))
 
 
-def _unsettled(rows: Iterable[Any], settled: frozenset[bytes]) -> list[Signature]:
+def _unsettled(rows: Iterable[Any], settled: frozenset[bytes]) -> list[GivenSignature]:
     return [
-        Signature(bytes(row.signature), row.slot, row.last_valid)
+        GivenSignature(bytes(row.signature), row.slot, row.last_valid)
         for row in rows
         if bytes(row.signature) not in settled
     ]

@@ -1,4 +1,4 @@
-"""What the index shows of an attempt decides: it landed, or can land no more.
+"""Decide by the index whether an attempt landed, or can land no more.
 
 An attempt landed when a walk listed its signature for the program that it calls, and it
 succeeded or failed when its slot was read at finality. It is dead when the cluster has

@@ -61,7 +61,7 @@ def _is_known(contract: str, item: Mapping[str, Any]) -> bool:
             raise ValueError("it is anonymous: its logs cannot be told from others")
         _fields(item)
     except ValueError as error:
-        log.warning("event_left_out contract=%s event=%s cause=%s", contract,
+        log.warning("event_skipped contract=%s event=%s cause=%s", contract,
                     item["name"], error)  # fmt: skip
         return False
     return True

@@ -41,7 +41,7 @@ class Given:
 
 
 class Signer:
-    """Who signs the transaction and pays for it."""
+    """The account that signs the transaction and pays for it."""
 
     def __repr__(self) -> str:
         return "SIGNER"

@@ -33,7 +33,7 @@ from idl.types import (
     Array,
     Enum,
     Map,
-    Named,
+    NamedType,
     Primitive,
     Struct,
     Tuple,
@@ -95,7 +95,7 @@ def spelled(part: Part) -> str:
     if isinstance(part, Enum):
         cases = ((v.name, spelled(v.type) if v.type else "") for v in part.variants)
         return " | ".join(name + body for name, body in cases)
-    if isinstance(part, Named):
+    if isinstance(part, NamedType):
         return part.name
     if isinstance(part, Map):
         return f"map<{spelled(part.key)}, {spelled(part.value)}>"

@@ -76,7 +76,7 @@ THERE: Schema = {
 
 def add_routes(api: Api, service: Service) -> None:
     """Add the routes of the domain, as far as the API has what they need."""
-    if service.intake is not None:
+    if service.command_service is not None:
         api.register_blueprint(_aliases(service))
     if service.documents is not None:
         documents = documents_blueprint(

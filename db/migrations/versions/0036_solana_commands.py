@@ -1,9 +1,9 @@
-"""What was signed for commands on Solana, and by which key (`db.control`)."""
+"""Signed transactions of commands on Solana, and the memory of signers."""
 
 from alembic import op
 
 revision = "0036"
-down_revision = "0033"
+down_revision = "0034"
 
 _TABLES = """
 CREATE TABLE control.signed_intent (

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from sqlalchemy import Column, ColumnElement, FromClause, Table
 
-from db.declare import Expression, Field, Fold, Kind
+from db.declare import Expression, Field, FieldKind, Fold
 from db.declare.events import EventView
 from db.declare.expressions import Constant
 from db.declare.folds import Contribution
@@ -36,7 +36,7 @@ class SqlFold(Generic[F]):
         return [Column(self.name, sql_type(self.fold.kind))]
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FieldKind:
         """The kind of the values that facts bring."""
         return self.fold.kind
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     func,
 )
 
-from db.declare import CountDistinct, Kind
+from db.declare import CountDistinct, FieldKind
 from db.sql.folds.base import SqlFold
 
 
@@ -28,7 +28,7 @@ class CountDistinctFold(SqlFold[CountDistinct]):
     number = True
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> FieldKind:
         return self.fold.member.kind
 
     def columns(self) -> list[Column[Any]]:
@@ -48,8 +48,8 @@ class CountDistinctFold(SqlFold[CountDistinct]):
 def is_digested(fold: CountDistinct) -> bool:
     """Whether its values may be longer than an index takes: their SHA-256 is kept."""
     field = fold.member
-    return field.kind in (Kind.TEXT, Kind.JSON) or (
-        field.kind is Kind.BYTES and field.size is None
+    return field.kind in (FieldKind.TEXT, FieldKind.JSON) or (
+        field.kind is FieldKind.BYTES and field.size is None
     )
 
 
@@ -58,6 +58,6 @@ def member_value(fold: CountDistinct, facts: FromClause) -> ColumnElement[Any]:
     value: ColumnElement[Any] = facts.c[f"v_{fold.name}"]
     if not is_digested(fold):
         return value
-    if fold.member.kind is not Kind.BYTES:
+    if fold.member.kind is not FieldKind.BYTES:
         value = func.convert_to(cast(value, Text), "UTF8")
     return func.sha256(value, type_=LargeBinary)

@@ -13,7 +13,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from db.declare import Count, Expression, Kind, Max, Min, Sum
+from db.declare import Count, Expression, FieldKind, Max, Min, Sum
 from db.declare.events import EventView
 from db.sql.folds.base import F, SqlFold
 
@@ -74,7 +74,7 @@ class _Extreme(SqlFold[F]):
 
     def _ordered(self, value: ColumnElement[Any]) -> ColumnElement[Any]:
         """Text by code points, whatever the database's order."""
-        return collate(value, "C") if self.fold.kind is Kind.TEXT else value
+        return collate(value, "C") if self.fold.kind is FieldKind.TEXT else value
 
 
 class MinFold(_Extreme[Min]):

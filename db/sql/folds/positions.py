@@ -25,17 +25,17 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, array
 
-from db.declare import First, Kind, Latest
+from db.declare import FieldKind, First, Latest
 from db.declare.events import FieldRef
 from db.sql.folds.base import AT, F, SqlFold
 
-_PACKED: dict[Kind, type[BigInteger] | type[Numeric[Any]] | type[LargeBinary]] = {
-    Kind.NUMERIC: Numeric,
-    Kind.BIGINT: BigInteger,
-    Kind.BOOLEAN: BigInteger,
-    Kind.BYTES: LargeBinary,
-    Kind.TEXT: LargeBinary,
-    Kind.JSON: LargeBinary,
+_PACKED: dict[FieldKind, type[BigInteger] | type[Numeric[Any]] | type[LargeBinary]] = {
+    FieldKind.NUMERIC: Numeric,
+    FieldKind.BIGINT: BigInteger,
+    FieldKind.BOOLEAN: BigInteger,
+    FieldKind.BYTES: LargeBinary,
+    FieldKind.TEXT: LargeBinary,
+    FieldKind.JSON: LargeBinary,
 }
 
 
@@ -93,32 +93,32 @@ class LatestFold(_AtPosition[Latest]):
 
 
 def pack(
-    kind: Kind, at: ColumnElement[Any], value: ColumnElement[Any]
+    kind: FieldKind, at: ColumnElement[Any], value: ColumnElement[Any]
 ) -> ColumnElement[Any]:
     """Position and value as one array that sorts by position."""
-    if kind is Kind.NUMERIC:
+    if kind is FieldKind.NUMERIC:
         return array([cast(at, Numeric), cast(value, Numeric)])
-    if kind is Kind.BIGINT:
+    if kind is FieldKind.BIGINT:
         return array([at, cast(value, BigInteger)])
-    if kind is Kind.BOOLEAN:
+    if kind is FieldKind.BOOLEAN:
         return array(
             [at, case((value, literal_column("1")), else_=literal_column("0"))]
         )
-    if kind is Kind.JSON:
+    if kind is FieldKind.JSON:
         value = cast(value, Text)
-    if kind is not Kind.BYTES:
+    if kind is not FieldKind.BYTES:
         value = func.convert_to(value, "UTF8")
     return array([func.int8send(at), value])
 
 
-def unpack(kind: Kind, packed: ColumnElement[Any]) -> ColumnElement[Any]:
+def unpack(kind: FieldKind, packed: ColumnElement[Any]) -> ColumnElement[Any]:
     """The value of a packed array, NULL of NULL."""
     typed: Any = func.coalesce(packed, null(), type_=ARRAY(_PACKED[kind]))
     value = typed[2]
-    if kind is Kind.BOOLEAN:
+    if kind is FieldKind.BOOLEAN:
         return cast(value == 1, Boolean)
-    if kind is Kind.TEXT:
+    if kind is FieldKind.TEXT:
         return func.convert_from(value, "UTF8", type_=Text())
-    if kind is Kind.JSON:
+    if kind is FieldKind.JSON:
         return cast(func.convert_from(value, "UTF8", type_=Text()), JSONB)
-    return cast(value, Numeric) if kind is Kind.NUMERIC else value
+    return cast(value, Numeric) if kind is FieldKind.NUMERIC else value

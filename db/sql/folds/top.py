@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
-from db.declare import Kind, Top
+from db.declare import FieldKind, Top
 from db.sql.folds.base import SqlFold
 
 
@@ -25,8 +25,8 @@ class TopFold(SqlFold[Top]):
     nullable = False
 
     @property
-    def kind(self) -> Kind:
-        return Kind.NUMERIC
+    def kind(self) -> FieldKind:
+        return FieldKind.NUMERIC
 
     def columns(self) -> list[Column[Any]]:
         return [Column(self.name, JSONB, nullable=False, server_default="[]")]

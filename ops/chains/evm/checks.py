@@ -17,7 +17,7 @@ from indexer.evm.client import RpcClient
 from indexer.evm.finality import Tag, final_height
 from indexer.evm.messages import RpcHeader, quantity
 from indexer.evm.source import LATEST
-from indexer.rpc.answers import Call
+from indexer.rpc.answers import RpcCall
 from ops.chains.evm.client import evm_client
 from ops.errors import OperationError
 from ops.settings import ChainSettings, Finality, Settings
@@ -120,7 +120,7 @@ def code_at(
 def _without_code(client: RpcClient, addresses: Addresses) -> list[tuple[str, bytes]]:
     named = [(name, address) for name, at in addresses.items() for address in at]
     calls = [
-        Call("eth_getCode", ("0x" + address.hex(), "latest"), str)
+        RpcCall("eth_getCode", ("0x" + address.hex(), "latest"), str)
         for _, address in named
     ]
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
-from commands.evm.context import Policy, SignerContext
+from commands.evm.context import SignerContext, SigningPolicy
 from commands.evm.lane import EvmLane
 from commands.evm.starting import begin
 from commands.evm.work import work_once
@@ -18,7 +18,7 @@ from ops.chains.evm.source import ordinals
 from ops.nodes import open_nodes
 from ops.settings import (
     ChainSettings,
-    Fees,
+    FeeModel,
     Settings,
     SignerKind,
     SignerSettings,
@@ -90,11 +90,11 @@ def open_signer_context(
         )
     node = open_nodes(settings, chain, engine, row.id)
     begin(engine, signer, node, source=row.id, max_in_flight=said.max_in_flight)
-    policy = Policy(
+    policy = SigningPolicy(
         chain_id=evm_chain_number(chain),
         gas_price_max=said.gas_price_max,
         bump_most_times=said.bump_most_times,
-        dynamic_fees=chain.fees is Fees.EIP1559,
+        dynamic_fees=chain.fees is FeeModel.EIP1559,
     )
     return SignerContext(engine, signer, node, policy, clock)
 

@@ -15,7 +15,7 @@ from indexer.evm.filters import FollowedContract
 from indexer.evm.finality import Depth, Ibft, Tag
 from indexer.evm.finality import Finality as EvmFinality
 from indexer.evm.ibft import Validator, ValidatorState
-from indexer.evm.proofs import Policy
+from indexer.evm.proofs import ProofPolicy
 from indexer.evm.sealing import PINNED
 from indexer.evm.source import EvmSource
 from indexer.renumber import MIXED, POSITIONS, sample_positions
@@ -23,7 +23,7 @@ from indexer.source import Child
 from indexer.streams import Wanted
 from ops.chains.evm.client import evm_client
 from ops.errors import OperationError
-from ops.settings import ChainSettings, Finality, Logs, Settings
+from ops.settings import ChainSettings, Finality, LogQuery, Settings
 
 log = logging.getLogger(__name__)
 REFETCH = "chainfold migrate --refetch"
@@ -59,8 +59,8 @@ def open_source(
         evm_client(settings, chain, engine),
         followed,
         _finality(chain),
-        mode="all" if chain.logs is Logs.ALL else "filtered",
-        policy=Policy(chain.verify_bloom, chain.verify_receipts, chain.require),
+        mode="all" if chain.logs is LogQuery.ALL else "filtered",
+        policy=ProofPolicy(chain.verify_bloom, chain.verify_receipts, chain.require),
         traits=row.traits,
         validators=_validators(chain, proved),
         watch_senders=plan.watch_senders,
@@ -73,7 +73,7 @@ async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
 
     When no node tells it is left to the next start.
     """
-    if said.logs is not Logs.FILTERED or POSITIONS in row.traits:
+    if said.logs is not LogQuery.FILTERED or POSITIONS in row.traits:
         return
     try:
         if await sample_positions(chain) == MIXED:
@@ -84,7 +84,7 @@ async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
 
 def ordinals(chain: ChainSettings) -> str:
     """Return how a chain's facts are numbered inside a block."""
-    return "rank" if chain.logs is Logs.ALL else "log_index"
+    return "rank" if chain.logs is LogQuery.ALL else "log_index"
 
 
 def _validators(

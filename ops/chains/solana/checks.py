@@ -16,8 +16,8 @@ from db.registry import Registry
 from db.solana import listing
 from idl.base58 import to_base58
 from indexer.errors import IndexerError
-from indexer.rpc.answers import Call, RpcError
-from indexer.rpc.refusals import Refusal
+from indexer.rpc.answers import RpcCall, RpcError
+from indexer.rpc.refusals import ErrorKind
 from indexer.solana.client import CONFIRMED, FIRST_BLOCK
 from ops.chains.solana.client import solana_client
 from ops.errors import OperationError
@@ -69,7 +69,7 @@ def _programs(
     """Every configured address is a program: another is followed in vain."""
     named = [(name, to_base58(key)) for name, at in addresses.items() for key in at]
     calls = [
-        Call(
+        RpcCall(
             "getMultipleAccounts",
             (
                 [text for _, text in named[at : at + ACCOUNTS_MAX]],
@@ -127,7 +127,7 @@ def _first_blocks(settings: Settings, chain: ChainSettings) -> Iterator[int]:
         try:
             [first] = _ask(settings, replace(chain, rpc=(url,)), [FIRST_BLOCK])
         except RpcError as error:
-            if error.refusal is Refusal.METHOD:
+            if error.refusal is ErrorKind.METHOD:
                 yield 0
         except IndexerError:
             continue  # another check says that it does not answer
@@ -155,7 +155,7 @@ def _are_listed(
 
 # Any: each call says of which type its answer is.
 def _ask(
-    settings: Settings, chain: ChainSettings, calls: Sequence[Call]
+    settings: Settings, chain: ChainSettings, calls: Sequence[RpcCall]
 ) -> Sequence[Any]:
     client = solana_client(settings, chain, None, ATTEMPTS)
 

@@ -142,7 +142,7 @@ def test_when_the_keys_cannot_be_had_it_is_said(door, issuer):
 
     answer = ask(door, token, 503)
 
-    assert answer.json["type"] == "/docs#issuer_away"
+    assert answer.json["type"] == "/docs#issuer_unavailable"
     assert answer.headers["Retry-After"]
 
 

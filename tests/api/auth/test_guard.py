@@ -233,7 +233,7 @@ class TestDatabaseAway:
             TOKEN, {"login": "somebody", "password": "not the password"}, 503
         )
 
-        assert answer.json["type"] == "/docs#database_away"
+        assert answer.json["type"] == "/docs#database_unavailable"
         assert answer.headers["Retry-After"]
         assert "write_failed" in caplog.text
         assert token not in caplog.text

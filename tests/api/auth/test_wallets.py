@@ -442,7 +442,7 @@ class TestContractWallets:
         answer, _, _ = self.ask(own_door, NodeAway("away"))
 
         assert answer.status_code == 503
-        assert answer.json["type"] == "/docs#node_away"
+        assert answer.json["type"] == "/docs#node_unavailable"
 
 
 def test_where_no_origin_is_known_nobody_signs_in(own_door):

@@ -348,6 +348,24 @@ class TestPages:
         assert "cancelled by request" in html
         assert "/release" not in html
 
+    def test_a_state_has_the_colour_of_its_tone(self, visit, commands):
+        browser = visit()
+        tones = {
+            name: re.findall(
+                r'<span class="state (\w*)">',
+                browser.get(f"/console/commands/{commands[name]}").text,
+            )
+            for name in ("waiting", "held", "ended")
+        }
+
+        assert tones == {
+            "waiting": ["open", "open"],
+            "held": ["bad", "open", "bad"],
+            "ended": ["bad", "open", "bad"],
+        }
+        signers = browser.get("/console/signers").text
+        assert ["bad", "good"] == re.findall(r'<span class="state (\w*)">', signers)
+
     def test_one_that_is_not_there(self, visit):
         html = visit().get(
             f"/console/commands/{'0' * 8}-0000-7000-8000-{'0' * 12}", 404

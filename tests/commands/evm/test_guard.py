@@ -11,10 +11,10 @@ from sqlalchemy import text
 
 from commands.errors import SigningHeld, SigningRefused
 from commands.evm.raw import read_raw
-from commands.evm.signers import Payload, Signed, signer_from_key
+from commands.evm.signers import Payload, SignedBytes, signer_from_key
 from commands.evm.signing.guard import Allowance, GuardedSigner, Rules, digest
 from db import sources
-from db.commands.evm.memory import Limits
+from db.commands.evm.memory import SpendingLimits
 from db.commands.states import FAR_NONCES, Hold
 from db.commands.stops import EVERYTHING, allow_signing, stop_signing
 
@@ -51,9 +51,9 @@ class Pen:
 
     def sign(self, payload):
         if self.broken:
-            raise SigningHeld(Hold.SIGNER_AWAY, "broken")
+            raise SigningHeld(Hold.SIGNER_UNAVAILABLE, "broken")
         self.signed.append(payload)
-        return Signed(b"", b"")
+        return SignedBytes(b"", b"")
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_value_is_limited_for_a_transaction_and_for_a_day(migrated_engine, pen):
     clock = Clock()
     signer = guard(
         migrated_engine, pen, clock=clock, value_per_transaction=60,
-        limits=Limits(value_per_day=100),
+        limits=SpendingLimits(value_per_day=100),
     )  # fmt: skip
     with pytest.raises(SigningRefused, match="value_per_transaction"):
         signer.sign(call(value=61))
@@ -226,7 +226,7 @@ def test_value_is_limited_for_a_transaction_and_for_a_day(migrated_engine, pen):
 
 
 def test_many_at_once_stay_within_the_day_s_value(migrated_engine, pen):
-    signer = guard(migrated_engine, pen, limits=Limits(value_per_day=100))
+    signer = guard(migrated_engine, pen, limits=SpendingLimits(value_per_day=100))
 
     def attempt(nonce):
         try:
@@ -242,7 +242,10 @@ def test_many_at_once_stay_within_the_day_s_value(migrated_engine, pen):
 def test_gas_is_limited_by_price_and_by_day(migrated_engine, pen):
     """A fee that is raised counts by what it adds: one of the two is mined."""
     signer = guard(
-        migrated_engine, pen, gas_price_max=50, limits=Limits(gas_per_day=2_000_000)
+        migrated_engine,
+        pen,
+        gas_price_max=50,
+        limits=SpendingLimits(gas_per_day=2_000_000),
     )
     with pytest.raises(SigningHeld) as ceiling:
         signer.sign(call(gas_price=51))
@@ -282,7 +285,7 @@ def test_the_switch_stops_everything_at_once(migrated_engine, pen, scope):
 def test_a_hostile_caller_gets_no_conflict_and_nothing_forbidden(migrated_engine):
     """Every signature of a thousand random requests, read back from its bytes."""
     rng = random.Random(5)
-    limits = Limits(value_per_day=10**6)
+    limits = SpendingLimits(value_per_day=10**6)
     kept = []
 
     class Key:

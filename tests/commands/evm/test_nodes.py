@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from commands.errors import NodeAway, WrongChain
+from commands.errors import NodeAway, NodeOfOtherChain
 from commands.evm.node import Mined, NoMoney, Reverted
 from commands.evm.nodes.pool import Nodes
 from commands.rpc import lookup
-from commands.rpc.endpoint import Endpoint, Question, too_deep
+from commands.rpc.endpoint import NodeEndpoint, Question, too_deep
 from helpers.scripted_node import Fault, ScriptedNode
 
 SENDER, TO = b"\1" * 20, b"\2" * 20
@@ -39,7 +39,7 @@ def nodes(*given, **options):
     options = {"chain_id": 100, "timeout_seconds": 2.0, **options}
     urls = [getattr(each, "url", each) for each in given]
     clock = options.get("clock", time.monotonic)
-    return Nodes([Endpoint(url, clock) for url in urls], **options)
+    return Nodes([NodeEndpoint(url, clock) for url in urls], **options)
 
 
 class TestWhichNodeAnswers:
@@ -72,7 +72,7 @@ class TestWhichNodeAnswers:
             raise socket.gaierror("no such host")
 
         monkeypatch.setattr(lookup.socket, "getaddrinfo", look_up)
-        lost = Endpoint("http://nodes.invalid:8545")
+        lost = NodeEndpoint("http://nodes.invalid:8545")
         started = time.monotonic()
         try:
             for _ in range(3):
@@ -97,9 +97,9 @@ class TestWhichNodeAnswers:
         one.answers["eth_estimateGas"] = Fault(3, "execution reverted", "0x")
 
         assert 50_000 == nodes(one, two).simulate(*CALL)
-        with pytest.raises(WrongChain, match="a node of chain 999, not of 100"):
+        with pytest.raises(NodeOfOtherChain, match="a node of chain 999, not of 100"):
             nodes(one).simulate(*CALL)
-        with pytest.raises(WrongChain):
+        with pytest.raises(NodeOfOtherChain):
             nodes(one).send(b"\5")
 
     def test_one_that_came_back_is_asked_first_again(self, one, two, caplog):
@@ -113,7 +113,7 @@ class TestWhichNodeAnswers:
             asked.gas_price()
 
         assert 1 == one.calls["eth_gasPrice"]
-        assert ["node_left_alone", "node_is_back"] == [
+        assert ["node_paused", "node_recovered"] == [
             each.getMessage().split()[0] for each in caplog.records
         ]
 

@@ -221,7 +221,7 @@ def test_one_that_is_dead_or_slow_is_waited_for_elsewhere(path):
         remote(f"unix:{path}", timeout=0.2).sign(PAYLOAD)
     listening.close()
 
-    assert {Hold.SIGNER_AWAY} == {dead.value.hold, slow.value.hold}
+    assert {Hold.SIGNER_UNAVAILABLE} == {dead.value.hold, slow.value.hold}
 
 
 def test_its_bytes_are_those_of_the_transaction():

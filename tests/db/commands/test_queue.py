@@ -3,8 +3,9 @@
 import pytest
 from sqlalchemy import event
 
-from db.commands.accept import cancel
-from db.commands.queue import FRESH_SECONDS, NEAR, Queues, TooManyWaiting
+from db.commands.errors import TooManyWaiting
+from db.commands.evm.closing import cancel
+from db.commands.queue import FRESH_SECONDS, NEAR, Queues
 from helpers.counter import Counter, identity, request
 
 

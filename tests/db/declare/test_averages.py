@@ -12,7 +12,7 @@ from db.declare import (
     Sum,
     Top,
 )
-from db.declare.fields import Kind
+from db.declare.fields import FieldKind
 from db.registry import Registry
 from db.sql.ddl import key_indexes
 from helpers.ledger import Paid, Refunded
@@ -37,14 +37,14 @@ def test_an_average_keeps_its_sum_and_its_number():
     )
     assert isinstance(spec.folds["price_sum"], Sum)
     assert isinstance(spec.folds["price_count"], Count)
-    assert Kind.NUMERIC is spec.column_field("price").kind
+    assert FieldKind.NUMERIC is spec.column_field("price").kind
 
 
 def test_a_bucket_is_a_key_of_every_event():
     seconds = {view.field_for_key("day").seconds for view in Day.spec.views}
 
     assert {86_400} == seconds
-    assert Kind.BIGINT is Day.spec.keys["day"].kind
+    assert FieldKind.BIGINT is Day.spec.keys["day"].kind
 
 
 def test_buckets_of_other_lengths_are_other_projections():

@@ -231,5 +231,5 @@ def test_one_odd_event_is_left_out_in_words_and_the_others_are_kept(item, why, c
     events = declare_events("Till", [{"type": "event", **item}, transfer(1, 1, 0)])
 
     assert [event.spec.schema["name"] for event in events] == ["Transfer"]
-    assert "event_left_out contract=Till event=Odd" in caplog.text
+    assert "event_skipped contract=Till event=Odd" in caplog.text
     assert why in caplog.text

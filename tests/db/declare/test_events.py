@@ -2,7 +2,7 @@
 
 from db.declare import Address, Bool, Bytes32, Contract, Event, Hash, Json, Text, Uint
 from db.declare.evm.signatures import signature
-from db.declare.fields import Kind
+from db.declare.fields import FieldKind
 from db.declare.names import camel_case, domain_of, snake_case
 from db.registry import Registry, event_fingerprint
 from helpers.ledger import abi_event
@@ -108,7 +108,7 @@ def test_the_signature_writes_structs_out():
         source = market
         item = Json()
 
-    assert Kind.JSON is Listed.spec.fields["item"].kind
+    assert FieldKind.JSON is Listed.spec.fields["item"].kind
 
 
 def test_the_emitter_is_a_value_like_any_other():

@@ -15,7 +15,7 @@ from db.declare import (
     Text,
     Uint,
 )
-from db.declare.fields import Kind
+from db.declare.fields import FieldKind
 from db.declare.solana.bare import declare_program
 from helpers.programs import SHOP
 
@@ -43,11 +43,11 @@ def test_every_event_and_instruction_becomes_an_event_with_all_its_parts():
     }
     call = events["shop_deposit_instruction"]
     assert {n: (f.kind, f.param) for n, f in call.fields.items()} == {
-        "amount": (Kind.NUMERIC, "amount"),
-        "owner": (Kind.BYTES, "accounts.owner"),
-        "amount_account": (Kind.BYTES, "accounts.amount"),
-        "referrer": (Kind.JSON, "accounts.referrer"),
-        "program": (Kind.BYTES, None),
+        "amount": (FieldKind.NUMERIC, "amount"),
+        "owner": (FieldKind.BYTES, "accounts.owner"),
+        "amount_account": (FieldKind.BYTES, "accounts.amount"),
+        "referrer": (FieldKind.JSON, "accounts.referrer"),
+        "program": (FieldKind.BYTES, None),
     }
 
 

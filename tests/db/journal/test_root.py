@@ -13,7 +13,7 @@ from db.facts import Fact, columns_from_facts
 from db.journal import merkle
 from db.journal.anchoring.events import HashAnchored
 from db.journal.anchoring.projections import Anchor
-from db.journal.anchors import Standing, check_days
+from db.journal.anchors import AnchorStatus, check_days
 from db.journal.append import append
 from db.journal.audit.entries import DayClosed
 from db.journal.audit.projections import JournalDay
@@ -204,21 +204,21 @@ def anchor(engine, height, day, signer=OURS, **changes):
     )
 
 
-def standings(engine):
+def statuses(engine):
     with engine.connect() as connection:
-        return [each.standing for each in check_days(connection, OURS)]
+        return [each.status for each in check_days(connection, OURS)]
 
 
 def test_days_are_compared_with_the_chain(engine):
     first, second = close(engine, FIRST), close(engine, SECOND)
-    assert [Standing.MISSING] * 2 == standings(engine)
+    assert [AnchorStatus.MISSING] * 2 == statuses(engine)
 
     anchor(engine, 1, second, signer=THEIRS)
     anchor(engine, 2, first)
-    assert [Standing.ANCHORED, Standing.MISSING] == standings(engine)
+    assert [AnchorStatus.ANCHORED, AnchorStatus.MISSING] == statuses(engine)
 
     anchor(engine, 3, second, content_hash=first.root)
-    assert [Standing.ANCHORED, Standing.DIFFERS] == standings(engine)
+    assert [AnchorStatus.ANCHORED, AnchorStatus.DIFFERS] == statuses(engine)
 
 
 def test_what_was_changed_with_all_its_hashes_differs_from_the_chain(engine):
@@ -230,7 +230,7 @@ def test_what_was_changed_with_all_its_hashes_differs_from_the_chain(engine):
             text("UPDATE control.journal_entry SET hash = sha256(hash) WHERE seq = 2")
         )
 
-    assert [Standing.CHANGED] == standings(engine)
+    assert [AnchorStatus.CHANGED] == statuses(engine)
 
 
 def test_facts_and_rows_are_made_anew(engine):

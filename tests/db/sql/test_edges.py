@@ -35,7 +35,7 @@ from db.schema import migrate
 from helpers import servers
 from helpers.history import rounds
 from helpers.ledger import abi_event
-from helpers.stories import Chain, write
+from helpers.stories import StoryChain, write
 from helpers.tables import empty, streams
 from indexer.writer import write_batch
 
@@ -246,7 +246,7 @@ def test_any_values_in_any_order(engine, said, rng):
 
 
 def told(said):
-    chain = Chain()
+    chain = StoryChain()
     for number, (event, values) in enumerate(said):
         chain.emit(event, **values)
         if number % 2:

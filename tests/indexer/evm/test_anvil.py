@@ -13,7 +13,7 @@ from db.position import BlockRange
 from db.proofs import Verify
 from helpers.anvil import World, fresh_world
 from indexer.evm.client import RpcClient
-from indexer.evm.proofs import Policy
+from indexer.evm.proofs import ProofPolicy
 from indexer.evm.source import Depth, EvmSource, FollowedContract
 
 pytestmark = pytest.mark.chain
@@ -86,7 +86,7 @@ def fetch(world: World, **options: Any) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("mode", ["all", "filtered"])
 def test_real_campaigns_are_followed_from_their_first_log(world, mode):
-    head, batch = fetch(world, mode=mode, policy=Policy(Verify.ALWAYS))
+    head, batch = fetch(world, mode=mode, policy=ProofPolicy(Verify.ALWAYS))
 
     counts = {found.event.spec.name: len(found) for found in batch.facts}
     assert counts == {"CampaignCreated": 2, "Initialized": 2, "InvestmentMade": 4}

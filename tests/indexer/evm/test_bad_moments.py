@@ -22,7 +22,7 @@ from indexer.evm.finality import Tag
 from indexer.evm.ibft import ValidatorState, read_extra
 from indexer.evm.messages import unhex
 from indexer.evm.numbering import Numbering, whole_block_call
-from indexer.evm.proofs import Policy, Prover
+from indexer.evm.proofs import ProofPolicy, Prover
 from indexer.evm.sealing import Sealing
 from indexer.evm.source import EvmSource
 from indexer.evm.traits import HEADER, LOG_INDEX, Traits
@@ -86,7 +86,7 @@ def test_a_header_that_must_be_hashed_teaches_no_other_form():
     node.tell_block = lambda block, full=False: (
         true(block, full) | ({"gasUsed": "0x1"} if lies else {})
     )
-    policy = Policy(require=Proof(HeaderProof.HASH))
+    policy = ProofPolicy(require=Proof(HeaderProof.HASH))
     traits = Traits()
     client = client_of(node)
     source = EvmSource("t", "eip155:31337", client, [], Tag(), policy=policy)

@@ -10,7 +10,7 @@ from helpers.families import IDS, STRANGER, noted, places, run, source_for, tran
 from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer, FakeTx
 from indexer.errors import Retryable
 from indexer.evm.bloom import EMPTY, FULL
-from indexer.evm.proofs import Policy
+from indexer.evm.proofs import ProofPolicy
 from indexer.evm.receipts import EMPTY_ROOT
 
 FORMS = {"zero": EMPTY, "all ones": FULL, "null": None, "empty": "0x", "absent": ...}
@@ -77,7 +77,7 @@ def test_a_chain_that_had_true_blooms_is_not_let_off_them(form):
         with pytest.raises(Retryable, match="had true ones before"):
             read(node, 5, traits={"bloom": "true"})
         # The remedy that the message names.
-        policy = Policy(Verify.NEVER)
+        policy = ProofPolicy(Verify.NEVER)
         batch = read(node, 5, traits={"bloom": "true"}, policy=policy)
 
     assert places(batch, "Transfer") == [(1, 0), (3, 0), (5, 0)]
@@ -88,7 +88,7 @@ def test_where_blooms_are_required_a_chain_without_them_is_refused():
         FakeRpcServer(chain_with_logs(), alter=showing(EMPTY), **EDGE) as node,
         pytest.raises(Retryable, match='verify_bloom = "always" asks for them'),
     ):
-        read(node, 5, policy=Policy(Verify.ALWAYS))
+        read(node, 5, policy=ProofPolicy(Verify.ALWAYS))
 
 
 def test_bits_in_the_bloom_of_a_block_without_transactions_are_no_bloom():

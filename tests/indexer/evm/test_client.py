@@ -14,13 +14,13 @@ from helpers.rpc import EDGE, FakeEvmChain, FakeRpcServer, Faults
 from indexer.errors import Permanent, Retryable
 from indexer.evm.blocks import block_call
 from indexer.evm.client import RpcClient
-from indexer.rpc.answers import Call, Missing, RpcError, TooLarge
+from indexer.rpc.answers import Missing, RpcCall, RpcError, TooLarge
 from indexer.rpc.endpoint import Health
-from indexer.rpc.limits import Limits, MemoryLimitsStore
+from indexer.rpc.limits import EndpointLimits, MemoryLimitsStore
 from indexer.rpc.messages import Malformed
-from indexer.rpc.refusals import Refusal
+from indexer.rpc.refusals import ErrorKind
 
-NUMBER = Call("eth_blockNumber", (), str)
+NUMBER = RpcCall("eth_blockNumber", (), str)
 SECRET = "s3cretkey42"
 
 
@@ -62,9 +62,9 @@ def chain_of(blocks: int) -> FakeEvmChain:
     return chain
 
 
-def logs_call(first: int, last: int) -> Call:
+def logs_call(first: int, last: int) -> RpcCall:
     query = {"fromBlock": hex(first), "toBlock": hex(last)}
-    return Call("eth_getLogs", (query,), list[Any], span=last - first + 1)
+    return RpcCall("eth_getLogs", (query,), list[Any], span=last - first + 1)
 
 
 def test_a_batch_is_answered_in_order():
@@ -187,7 +187,7 @@ def test_a_silent_endpoint_times_out():
     assert client.counters.failures == {"TimedOut": 2}
 
 
-def answers(change: Callable[[list[dict]], Any], calls: list[Call]) -> Any:
+def answers(change: Callable[[list[dict]], Any], calls: list[RpcCall]) -> Any:
     """What comes of a batch whose answer was changed on its way."""
     with FakeRpcServer(chain_of(5)) as node:
         original = node._answer
@@ -263,7 +263,7 @@ def test_an_edge_node_refuses_at_most_twice_in_its_life():
         assert node.refused == 2
 
         (limits,) = store._limits.values()
-        assert limits == Limits(max_range=1001, max_batch=20)
+        assert limits == EndpointLimits(max_range=1001, max_batch=20)
 
 
 def test_limits_are_kept_under_a_name_without_secrets():
@@ -306,7 +306,7 @@ def test_an_error_that_was_not_the_batch_size_leaves_no_limit():
         with pytest.raises(RpcError, match="no such thing"):
             run(client, lambda c: c.batch([block_call(n) for n in range(40)]))
 
-    assert client.endpoints[0].limits == Limits()
+    assert client.endpoints[0].limits == EndpointLimits()
     assert store._limits == {}
 
 
@@ -349,7 +349,7 @@ def test_a_range_that_times_out_twice_is_asked_for_in_parts():
         with pytest.raises(TooLarge) as caught:
             run(client, work)
 
-    assert caught.value.refusal is Refusal.TIMEOUT
+    assert caught.value.refusal is ErrorKind.TIMEOUT
 
 
 def test_requests_that_fail_together_count_as_one_failure():
@@ -371,7 +371,7 @@ def test_a_method_that_is_not_there_is_an_error_at_once():
     with FakeRpcServer(chain_of(2)) as node:
         client = client_for(node.url)
         with pytest.raises(RpcError, match="eth_getProof"):
-            run(client, lambda c: c.call(Call("eth_getProof", (), str)))
+            run(client, lambda c: c.call(RpcCall("eth_getProof", (), str)))
         assert node.calls["eth_getProof"] == 1
 
 

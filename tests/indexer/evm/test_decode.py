@@ -33,9 +33,9 @@ from db.declare import (
     Uint,
 )
 from db.declare.evm.types import field_for_abi
-from db.declare.fields import Kind
+from db.declare.fields import FieldKind
 from helpers.rpc import FakeLog, log_for
-from indexer.evm.abi import DecodeError, decode_body, layout_of, plain
+from indexer.evm.abi import AbiDecodeError, decode_body, layout_of, plain
 from indexer.evm.decode import Logs, decoders_for
 from indexer.evm.messages import RpcLog
 from indexer.rpc.messages import Malformed
@@ -107,15 +107,15 @@ def table(columns) -> list[dict[str, Any]]:
 
 def value_of(field, raw: bytes) -> Any:
     """A column's value back in Python form."""
-    if field.kind is Kind.BYTES:
+    if field.kind is FieldKind.BYTES:
         return raw
-    if field.kind is Kind.BIGINT:
+    if field.kind is FieldKind.BIGINT:
         return struct.unpack(">q", raw)[0]
-    if field.kind is Kind.BOOLEAN:
+    if field.kind is FieldKind.BOOLEAN:
         return raw == b"\x01"
-    if field.kind is Kind.TEXT:
+    if field.kind is FieldKind.TEXT:
         return raw.decode()
-    if field.kind is Kind.JSON:
+    if field.kind is FieldKind.JSON:
         assert raw[0] == 1
         return json.loads(raw[1:])
     count, weight, sign, _ = struct.unpack(">hhHh", raw[:8])
@@ -569,7 +569,7 @@ def test_data_decodes_as_eth_abi_decodes_it_or_both_refuse(case):
     notes = []
     try:
         found = list(decode_body(layout, data, notes))
-    except DecodeError:
+    except AbiDecodeError:
         found = None
 
     if notes or found is None:
@@ -589,7 +589,7 @@ def test_strings_and_words_decode_as_eth_abi_decodes_them(case):
     notes = []
     try:
         found = list(decode_body(layout_of(event), data, notes))
-    except DecodeError:
+    except AbiDecodeError:
         found = None
 
     if notes or found is None:

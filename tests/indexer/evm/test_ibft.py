@@ -11,7 +11,7 @@ from db.proofs import HeaderProof, Proof
 from helpers.recorded import VERSIONS, block_of, header_of, recorded, vectors, votes
 from indexer.errors import Retryable
 from indexer.evm import ibft
-from indexer.evm.headers import Form, form_of, hash_of
+from indexer.evm.headers import HeaderHash, form_of, hash_of
 from indexer.evm.ibft import BadSeal, Validator, ValidatorState, check_seals, quorum
 from indexer.evm.messages import unhex
 from indexer.evm.sealing import PINNED, Sealing
@@ -43,9 +43,9 @@ def hashed(block):
 def test_the_hash_of_a_recorded_header_is_recomputed(vector):
     header = header_of(vector["block"])
 
-    assert hash_of(header, Form.IBFT).hex() == vector["headerHash"]
-    assert form_of(header) is Form.IBFT
-    assert hash_of(header, Form.ETHEREUM).hex() != vector["headerHash"]
+    assert hash_of(header, HeaderHash.IBFT).hex() == vector["headerHash"]
+    assert form_of(header) is HeaderHash.IBFT
+    assert hash_of(header, HeaderHash.ETHEREUM).hex() != vector["headerHash"]
 
 
 @pytest.mark.parametrize("vector", sealed_vectors())
@@ -67,7 +67,7 @@ def refuses(block, due):
     """Whether a block is refused, by its hash or by its seals."""
     try:
         header = header_of(block)
-        right = hash_of(header, Form.IBFT) == unhex(header.hash)
+        right = hash_of(header, HeaderHash.IBFT) == unhex(header.hash)
     except Malformed:
         return True
     if not right:
@@ -153,7 +153,7 @@ def test_where_no_votes_explain_a_set_the_proof_ends_at_the_hash(caplog):
     found = Sealing(state, required=False).prove(blocks[17:20])
 
     assert [b.header.proof.header for b in found] == [HeaderProof.HASH] * 3
-    assert "validators_not_explained block=17" in caplog.text
+    assert "validator_change_unexplained block=17" in caplog.text
 
 
 def test_a_pinned_set_goes_on_as_one_followed_from_block_0():

@@ -53,7 +53,7 @@ from helpers.rpc import (
 )
 from indexer.errors import Permanent, Retryable
 from indexer.evm.client import RpcClient
-from indexer.evm.proofs import Policy
+from indexer.evm.proofs import ProofPolicy
 from indexer.evm.source import Depth, EvmSource, FollowedContract, Ibft, Tag
 from indexer.rpc.endpoint import Health
 from indexer.rpc.limits import MemoryLimitsStore
@@ -194,7 +194,7 @@ def test_near_the_head_a_single_log_dropped_or_added_is_noticed(change):
         with pytest.raises(Retryable, match="bloom"):
             fetch(node.url, 0, 1)
         # Without the check it would have passed.
-        fetch(node.url, 0, 1, policy=Policy(Verify.NEVER))
+        fetch(node.url, 0, 1, policy=ProofPolicy(Verify.NEVER))
 
 
 def test_two_nodes_behind_one_address_lose_nothing():

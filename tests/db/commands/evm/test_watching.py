@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import text
 
 from db import sources
-from db.commands.accept import Request, accept, cancel
-from db.commands.evm import watching
-from db.commands.evm.watching import watch_no_more, watched
+from db.commands import watching
+from db.commands.accept import Request, accept
+from db.commands.evm.closing import cancel
+from db.commands.watching import watch_no_more, watched
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

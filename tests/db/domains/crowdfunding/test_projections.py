@@ -19,7 +19,7 @@ from db.domains.crowdfunding.projections import (
     PlatformAccount,
 )
 from db.registry import Registry
-from helpers.stories import Chain
+from helpers.stories import StoryChain
 from helpers.tables import rows_as_of
 
 ISSUER, OTHER, ANNA, BEN, FACTORY = (bytes([n]) * 20 for n in range(1, 6))
@@ -35,7 +35,7 @@ def part(row, *names):
 
 @pytest.fixture
 def chain():
-    return Chain()
+    return StoryChain()
 
 
 def created(chain, campaign=A, **values):

@@ -1,10 +1,11 @@
-"""The doorbell over RQ, for workers that Postgres cannot wake.
+"""Wake workers through RQ where LISTEN cannot.
 
 Behind a pooler that shares connections between transactions, LISTEN hears nothing. With
-`[redis] url`, whoever takes a command also rings here, and `chainfold work --queue`
-answers. A job carries the command's id and nothing else, and all it does is wake the
-process that it runs in. It may be lost, doubled or late: the sweep is the guarantee
-(`ops.commanding`, `ops/decisions/0008-doorbell.md`).
+`[redis] url`, whoever accepts a command also enqueues a job here, and
+`chainfold work --queue` runs it. A job carries the command's id and nothing else, and
+all it does is wake the process that it runs in. It may be lost, doubled or late:
+workers also poll every second
+(`ops.commanding`, `ops/decisions/0008-waking-workers.md`).
 """
 
 import logging
@@ -30,32 +31,32 @@ QUIET_SECONDS = 30.0  # after Redis did not answer, nobody is made to wait for i
 log = logging.getLogger(__name__)
 
 # What a job in this process wakes.
-bells: set[threading.Event] = set()
+wake_events: set[threading.Event] = set()
 
 
-def answer(command: str) -> None:
+def wake(command: str) -> None:
     """The job: wake everything in this process that works on commands."""
-    log.debug("rung command=%s", command)
-    for bell in tuple(bells):
-        bell.set()
+    log.debug("woken command=%s", command)
+    for woken in tuple(wake_events):
+        woken.set()
 
 
 @dataclass(slots=True)
-class Ringer:
-    """Rings for commands that were taken; never fails, and never waits long."""
+class RqNotifier:
+    """Enqueues a wake-up for each accepted command; never fails, never waits long."""
 
     url: str = field(repr=False)
     _queue: Queue | None = None
     _quiet_until: float = 0.0
 
     def __call__(self, command: uuid.UUID) -> None:
-        """Ring for a command."""
+        """Enqueue a wake-up for a command."""
         if time.monotonic() < self._quiet_until:
             return
         try:
             self._queue = self._queue or _queue(self.url)
             self._queue.enqueue_call(
-                answer,
+                wake,
                 (str(command),),
                 job_id=f"cmd-{command}",
                 unique=True,
@@ -67,11 +68,11 @@ class Ringer:
             return
         except RedisError as error:
             self._quiet_until = time.monotonic() + QUIET_SECONDS
-            log.warning("not_rung cause=%s", type(error).__name__)
+            log.warning("wake_up_not_enqueued cause=%s", type(error).__name__)
 
 
-def attend(url: str, stop: threading.Event) -> None:
-    """Answer the doorbell until told to stop; Redis may come and go.
+def run_worker(url: str, stop: threading.Event) -> None:
+    """Run the jobs that wake this process until stopped; Redis may restart.
 
     RQ takes the signals of the process: it must be the main thread's, and a signal that
     ends it sets `stop`.
@@ -89,7 +90,7 @@ def attend(url: str, stop: threading.Event) -> None:
             )
             worker.work(logging_level="WARNING")
         except RedisError as error:
-            log.warning("doorbell_retried cause=%s", type(error).__name__)
+            log.warning("rq_worker_retried cause=%s", type(error).__name__)
             stop.wait(AGAIN_SECONDS)
         else:
             stop.set()

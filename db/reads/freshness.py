@@ -42,7 +42,7 @@ BLOCKS = "chain.blocks"  # the stream of the blocks themselves, as the indexer n
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class BlockInfo:
     """The block that an answer is true for; `hash` and `time` None: not remembered."""
 
     chain: str
@@ -66,7 +66,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Freshness:
     """The progress of some events, and the block at that height or as of another.
 
     `checkpoint` None: nothing is indexed. `block` is None then, and when the block
@@ -75,7 +75,7 @@ class Mark:
 
     chain: str
     checkpoint: int | None
-    block: Block | None
+    block: BlockInfo | None
     built_at: str  # when the rows' table was built; "" when it is not a projection
 
 
@@ -83,7 +83,7 @@ class Mark:
 # a small read (`db/sql/functions/mark.sql`). What it reads is in the snapshot
 # of the statement that calls it; that it locks its tables later does no harm, as no
 # migration puts others in their place.
-_MARK = (
+_FRESHNESS = (
     text(
         """
     SELECT * FROM control.mark(:source, cast(:as_of AS bigint), :own, :events,
@@ -104,18 +104,18 @@ _MARK = (
         proof=ARRAY(TEXT),
     )
 )
-_ALONE = compiled(_MARK)
+_ALONE = compiled(_FRESHNESS)
 
 
-def mark_cte() -> CTE:
+def freshness_cte() -> CTE:
     """Return the progress of events as the first part of a statement: one row.
 
-    Binds what `mark_binds` gives; both parts of the statement see one snapshot.
+    Binds what `freshness_binds` gives; both parts of the statement see one snapshot.
     """
-    return _MARK.cte("mark")
+    return _FRESHNESS.cte("freshness")
 
 
-def mark_binds(
+def freshness_binds(
     source: int,
     events: Collection[str],
     plan: Sequence[Stream] | None,
@@ -123,7 +123,7 @@ def mark_binds(
     as_of: int | None = None,
     relation: str = "",
 ) -> dict[str, Any]:
-    """The parameters of `mark_cte` for some events (ids) of a chain."""
+    """The parameters of `freshness_cte` for some events (ids) of a chain."""
     own = sorted(set(events) - {BLOCKS})
     binds: dict[str, Any] = {
         "source": source, "own": own, "as_of": as_of, "relation": relation,
@@ -139,12 +139,12 @@ def mark_binds(
     }
 
 
-def mark_of(row: Sequence[Any], as_of: int | None) -> Mark:
-    """The mark in a row of `mark_cte`."""
+def freshness_of(row: Sequence[Any], as_of: int | None) -> Freshness:
+    """The freshness in a row of `freshness_cte`."""
     chain, checkpoint, hash_, time, final, exact, built_at, levels = row
     block = None
     if checkpoint is not None and (as_of is None or as_of <= checkpoint):
-        block = Block(
+        block = BlockInfo(
             chain=chain,
             height=checkpoint if as_of is None else as_of,
             hash=hash_,
@@ -153,10 +153,10 @@ def mark_of(row: Sequence[Any], as_of: int | None) -> Mark:
             exact=exact or as_of is not None,
             proof=None if levels is None else Proof.of(levels),
         )
-    return Mark(chain, checkpoint, block, built_at)
+    return Freshness(chain, checkpoint, block, built_at)
 
 
-def read_mark(
+def read_freshness(
     connection: Connection,
     source: int,
     events: Collection[str],
@@ -164,11 +164,11 @@ def read_mark(
     *,
     as_of: int | None = None,
     relation: str = "",
-) -> Mark:
+) -> Freshness:
     """Read the progress of these events (ids) of a chain, and nothing else."""
-    binds = mark_binds(source, events, plan, as_of=as_of, relation=relation)
+    binds = freshness_binds(source, events, plan, as_of=as_of, relation=relation)
     rows = _ALONE.run(connection, binds)
-    return mark_of(known(rows, source)[0], as_of)
+    return freshness_of(known(rows, source)[0], as_of)
 
 
 def known(rows: Sequence[Sequence[Any]], source: int) -> Sequence[Sequence[Any]]:
@@ -185,4 +185,4 @@ def checkpoint(
     plan: Sequence[Stream] | None = None,
 ) -> int | None:
     """The last block up to which all these events are read, None before the first."""
-    return read_mark(connection, source, events, plan).checkpoint
+    return read_freshness(connection, source, events, plan).checkpoint

@@ -9,18 +9,18 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Engine
 
 from commands.errors import NodeAway
-from commands.submit import Intake, WalletTerms, unheard
-from commands.wishes import work_wishes
+from commands.requests import submit_requests
+from commands.submit import CommandService, WalletTerms, no_notify
 from db.engine import Unavailable, connect_at_once
 from db.listen import Listener
 from db.reads import ReadError
-from ops import doorbell
+from ops import rq_notifier
 from ops.anchoring import NOTARY, Daily
 from ops.chains import kind_of
 from ops.commanding import work_until
-from ops.doorbell import Ringer
 from ops.errors import OperationError
 from ops.indexing import declared, streams
+from ops.rq_notifier import RqNotifier
 from ops.settings import Settings
 
 WORK_SECONDS = 0.5
@@ -33,7 +33,7 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_intake(settings: Settings, engine: Engine) -> Intake:
+def open_command_service(settings: Settings, engine: Engine) -> CommandService:
     """Return where commands for the chains of the settings are taken.
 
     Raises OperationError without a chain.
@@ -46,14 +46,14 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
     redis, said = settings.redis.url, settings.wallets
     at_once = connect_at_once(engine.url)
     plans = streams(settings, registry)
-    return Intake(
+    return CommandService(
         terms=WalletTerms(
             valid=timedelta(hours=said.valid_hours),
             afterwards=timedelta(days=said.watch_days),
             of_account=said.waiting_of_account,
             of_wallet=said.waiting_of_wallet,
         ),
-        ring=unheard if redis is None else Ringer(str(redis)),
+        notify=no_notify if redis is None else RqNotifier(str(redis)),
         engine=engine,
         at_once=at_once,
         registry=registry,
@@ -67,36 +67,36 @@ def open_intake(settings: Settings, engine: Engine) -> Intake:
     )
 
 
-def work_intake(settings: Settings, engine: Engine, stop: threading.Event) -> None:
+def work_requests(settings: Settings, engine: Engine, stop: threading.Event) -> None:
     """Carry on what wallets signed and what reactions ask for, until told to stop.
 
     With a notary among the signers the journal's days are anchored too. A notification
     of the indexer wakes it; that it looks again by itself is the guarantee.
     """
-    intake: Intake | None = None
+    command_service: CommandService | None = None
     daily = Daily() if NOTARY in settings.signers else None
-    bell = threading.Event()
-    doorbell.bells.add(bell)
-    listener = Listener(engine, "chainfold", lambda _: bell.set()).start()
+    woken = threading.Event()
+    rq_notifier.wake_events.add(woken)
+    listener = Listener(engine, "chainfold", lambda _: woken.set()).start()
     while not stop.is_set():
-        bell.clear()
+        woken.clear()
         try:
-            intake = intake or open_intake(settings, engine)
-            for lane in intake.lanes:
-                for _ in lane.work_wallets(intake):
+            command_service = command_service or open_command_service(settings, engine)
+            for lane in command_service.lanes:
+                for _ in lane.work_wallets(command_service):
                     pass
-            for _ in work_wishes(intake):
+            for _ in submit_requests(command_service):
                 pass
             if daily is not None:
-                daily.anchor(intake)
+                daily.anchor(command_service)
         except (NodeAway, ReadError, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
-            log.warning("intake_retried cause=%s", gist)
+            log.warning("requests_retried cause=%s", gist)
         except Exception:
             # Whatever one command's trouble is, it must not end the work on the others.
-            log.exception("intake_failed")
-        bell.wait(WORK_SECONDS)
-    doorbell.bells.discard(bell)
+            log.exception("requests_failed")
+        woken.wait(WORK_SECONDS)
+    rq_notifier.wake_events.discard(woken)
     listener.stop()
 
 
@@ -106,7 +106,7 @@ def working(settings: Settings, engine: Engine) -> Iterator[None]:
     stop = threading.Event()
     threads = [
         threading.Thread(target=work, args=(settings, engine, stop), name=work.__name__)
-        for work in (work_until, work_intake)
+        for work in (work_until, work_requests)
     ]
     for thread in threads:
         thread.start()

@@ -7,7 +7,7 @@ from indexer.evm.reader import ReadPlan
 
 
 @dataclass(slots=True)
-class Born:
+class NewChildren:
     """The children found while a range is read, where questions name addresses."""
 
     asked: set[str] | None  # addresses that were or will be asked for; None: all
@@ -15,7 +15,7 @@ class Born:
     addresses: list[str] = field(default_factory=list)
 
     @classmethod
-    def under(cls, plan: ReadPlan, contracts: Collection[str]) -> "Born":
+    def under(cls, plan: ReadPlan, contracts: Collection[str]) -> "NewChildren":
         """Those of a range that is read by this plan."""
         named = plan.filter.addresses
         return cls(None if named is None else set(named), contracts)

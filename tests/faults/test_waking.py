@@ -12,7 +12,7 @@ from rq.serializers import JSONSerializer
 
 from helpers import servers
 from helpers.office import Office
-from ops import doorbell
+from ops import rq_notifier
 from ops.embedded.redis import EmbeddedRedis
 
 ASKED = {"issuer": "0x" + "aa" * 20, "credential": "vc", "memorandum": "ipfs://m"}
@@ -35,20 +35,20 @@ def office(migrated_url):
 
 
 @pytest.fixture
-def bell():
+def woken():
     woken = threading.Event()
-    doorbell.bells.add(woken)
+    rq_notifier.wake_events.add(woken)
     yield woken
-    doorbell.bells.discard(woken)
+    rq_notifier.wake_events.discard(woken)
 
 
-def ringing(office, url):
-    object.__setattr__(office.intake, "ring", doorbell.Ringer(url))
+def notifying(office, url):
+    object.__setattr__(office.command_service, "notify", rq_notifier.RqNotifier(url))
 
 
 def queue(url):
     return Queue(
-        doorbell.QUEUE, connection=Redis.from_url(url), serializer=JSONSerializer
+        rq_notifier.QUEUE, connection=Redis.from_url(url), serializer=JSONSerializer
     )
 
 
@@ -64,35 +64,35 @@ def waiting(office):
     return office.scalar(query)
 
 
-def test_a_command_that_is_taken_rings_with_its_id_alone(office, redis, bell):
+def test_a_command_that_is_taken_wakes_with_its_id_alone(office, redis, woken):
     _, url = redis
-    ringing(office, url)
+    notifying(office, url)
     taken = office.ask("register-issuer", **ASKED).json["data"]["id"]
 
     [job] = queue(url).jobs
-    assert ("ops.doorbell.answer", (taken,), {}) == (
+    assert ("ops.rq_notifier.wake", (taken,), {}) == (
         job.func_name, tuple(job.args), job.kwargs,
     )  # fmt: skip
-    assert not bell.is_set()
+    assert not woken.is_set()
     answer_all(url)
-    assert bell.is_set()
+    assert woken.is_set()
     assert [] == queue(url).jobs
 
 
 def test_the_same_command_rings_once(redis):
     _, url = redis
-    ring, command = doorbell.Ringer(url), uuid.uuid4()
+    notify, command = rq_notifier.RqNotifier(url), uuid.uuid4()
 
-    ring(command)
-    ring(command)
+    notify(command)
+    notify(command)
 
     assert 1 == len(queue(url))
 
 
-def test_16_redis_loses_everything(office, redis, bell):
-    """The queue is emptied: the commands are there, and the next one rings again."""
+def test_16_redis_loses_everything(office, redis, woken):
+    """The queue is emptied: the commands are there, and the next one wakes again."""
     _, url = redis
-    ringing(office, url)
+    notifying(office, url)
     for _ in range(3):
         office.ask("register-issuer", **ASKED)
     Redis.from_url(url).flushall()
@@ -101,26 +101,26 @@ def test_16_redis_loses_everything(office, redis, bell):
     assert 3 == waiting(office)
     office.ask("register-issuer", **ASKED)
     answer_all(url)
-    assert bell.is_set()
+    assert woken.is_set()
     assert 4 == waiting(office)
 
 
-def test_16_redis_is_away(office, bell):
+def test_16_redis_is_away(office, woken):
     """Commands are still taken with 202, and nobody waits for Redis twice."""
     with servers.scratch_directory() as directory, EmbeddedRedis(directory) as url:
         pass  # it has ended
-    ringing(office, url)
+    notifying(office, url)
 
     began = time.monotonic()
     for _ in range(20):
         office.ask("register-issuer", **ASKED)
 
     assert 20 == waiting(office)
-    assert office.intake.ring._quiet_until > time.monotonic()
+    assert office.command_service.notify._quiet_until > time.monotonic()
     assert time.monotonic() - began < 20
 
 
-def test_a_worker_at_the_door_lives_through_a_redis_that_dies(bell):
+def test_a_worker_lives_through_a_redis_that_dies(woken):
     """In a process of its own, as RQ takes the signals of its process."""
     with servers.scratch_directory() as directory, EmbeddedRedis(directory) as url:
         reading, writing = os.pipe()
@@ -128,17 +128,17 @@ def test_a_worker_at_the_door_lives_through_a_redis_that_dies(bell):
         if child == 0:
             try:
                 listener = threading.Event()
-                doorbell.bells.add(listener)
+                rq_notifier.wake_events.add(listener)
                 threading.Thread(target=_tell, args=(listener, writing)).start()
-                doorbell.attend(url, threading.Event())
+                rq_notifier.run_worker(url, threading.Event())
             finally:
                 os._exit(0)
         os.close(writing)
-        ring = doorbell.Ringer(url)
-        ring(uuid.uuid4())
+        notify = rq_notifier.RqNotifier(url)
+        notify(uuid.uuid4())
         first = os.read(reading, 1)
         Redis.from_url(url).flushall()
-        ring(uuid.uuid4())
+        notify(uuid.uuid4())
         second = os.read(reading, 1)
         os.kill(child, 15)
         _, status = os.waitpid(child, 0)

@@ -1,23 +1,19 @@
-"""The wallets that the indexer watches, and their unprocessed transactions.
+"""The wallets of clients that the indexer watches, on chains of any kind.
 
 A wallet is watched while a command waits for it, and for a while after one ended
 without success: we cannot stop a wallet from sending what it was asked to sign.
 """
 
 import uuid
-from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, select, text, update
+from sqlalchemy import Connection, delete, text
 from sqlalchemy.dialects.postgresql import BYTEA
 
-from db.commands.evm.tags import MARKER, command_id_of
-from db.control import command, sender_transaction, wallet_watch
-from db.position import BlockRange
+from db.control import wallet_watch
 
 WATCHED_MOST = 10_000
 AFTERWARDS_MOST = 1_000  # of those, wallets for which nothing waits any more
-EXAMINED_MOST = 1_000  # transactions of one look
 RELAY = "relay"  # the kind of what was relayed and not asked for
 
 # Those that are waited for come first, the longest waiting before the others; then
@@ -50,30 +46,6 @@ _WATCH_ON = text(
         ended_at = greatest(w.ended_at, excluded.ended_at)
     """
 )
-# The predicate is that of an index, which has next to nothing in it.
-_UNEXAMINED = text(
-    f"""
-    SELECT position, substring(data FROM octet_length(data) - 31) AS tag
-    FROM control.sender_transaction
-    WHERE source = :source AND position <= :highest AND NOT examined
-        AND right(encode(data, 'hex'), 32) = '{MARKER.hex()}'
-    ORDER BY position LIMIT :most
-    """  # noqa: S608
-)
-_OF_WALLETS = select(command.c.id).where(
-    command.c.id.in_(bindparam("ids", expanding=True)), command.c.sender.is_not(None)
-)
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """Final transactions that nobody has looked at, by position.
-
-    `others` carry the id of no wallet's command: there is nothing to do about them.
-    """
-
-    commands: list[tuple[int, uuid.UUID]]
-    others: list[int]
 
 
 def watched(connection: Connection, source: int) -> dict[bytes, int]:
@@ -96,35 +68,4 @@ def watch_no_more(connection: Connection, source: int, before: datetime) -> None
         delete(wallet_watch).where(
             wallet_watch.c.source == source, wallet_watch.c.ended_at < before
         )
-    )
-
-
-def news(connection: Connection, source: int, final: int) -> News:
-    """Transactions up to the last final block that carry a command's id, unexamined."""
-    rows = connection.execute(
-        _UNEXAMINED,
-        {
-            "source": source,
-            "highest": BlockRange(0, max(final, 0)).highest if final >= 0 else -1,
-            "most": EXAMINED_MOST,
-        },
-    ).all()
-    tags = {row.position: command_id_of(bytes(row.tag)) for row in rows}
-    ids = [tag for tag in tags.values() if tag is not None]
-    known = set(connection.execute(_OF_WALLETS, {"ids": ids}).scalars()) if ids else ()
-    return News(
-        [(at, tag) for at, tag in tags.items() if tag is not None and tag in known],
-        [at for at, tag in tags.items() if tag not in known],
-    )
-
-
-def examined(connection: Connection, source: int, positions: list[int]) -> None:
-    """Remember that these transactions were compared with their commands."""
-    connection.execute(
-        update(sender_transaction)
-        .where(
-            sender_transaction.c.source == source,
-            sender_transaction.c.position.in_(positions),
-        )
-        .values(examined=True)
     )

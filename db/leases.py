@@ -1,4 +1,4 @@
-"""Locks on writing: one follower for a chain, and ranges leased to backfills.
+"""Leases on writing: of a chain to its follower, of ranges to backfills.
 
 Both hold a row that every write transaction checks, so a process that was paused and
 replaced cannot write when it wakes.
@@ -10,24 +10,24 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from db.errors import LostPlace
+from db.errors import LeaseLost
 from db.position import BlockRange
 from db.processes import is_dead, owner_name, process_name
 
-FOLLOWER_SECONDS = 30  # a follower not seen for so long has lost its place
+FOLLOWER_SECONDS = 30  # a follower not seen for so long has lost its lease
 LEASE_SECONDS = 120
 _LEASES = 0x63666C65  # the class of the advisory locks taken to lease: "cfle"
 
 
 @dataclass(frozen=True, slots=True)
-class FollowerPlace:
-    """The place of the one process that follows a chain."""
+class FollowerLease:
+    """The lease of the one process that follows a chain."""
 
     source: int
     token: str
 
     def guard(self, connection: Connection) -> None:
-        """Renew the place inside a write; raises LostPlace when it is another's."""
+        """Renew the lease inside a write; raises LeaseLost when another holds it."""
         result = connection.execute(
             text(
                 "UPDATE control.follower SET seen_at = clock_timestamp()"
@@ -36,13 +36,13 @@ class FollowerPlace:
             {"source": self.source, "token": self.token},
         )
         if result.rowcount != 1:
-            raise LostPlace(
+            raise LeaseLost(
                 "another process follows this chain now; this one writes nothing more. "
                 "Start it again if the other was stopped."
             )
 
-    def leave(self, engine: Engine) -> None:
-        """Give the place up."""
+    def release(self, engine: Engine) -> None:
+        """Release the lease."""
         with engine.begin() as connection:
             connection.execute(
                 text(
@@ -53,8 +53,8 @@ class FollowerPlace:
             )
 
 
-def take_follower_place(engine: Engine, source: int) -> FollowerPlace | str:
-    """Take the place if it is free or its holder is gone, else say who holds it.
+def acquire_follower_lease(engine: Engine, source: int) -> FollowerLease | str:
+    """Acquire the lease if it is free or its holder is gone; else return the holder.
 
     A holder of another host is gone when it was not seen for FOLLOWER_SECONDS, one of
     this host as soon as its process has ended.
@@ -75,7 +75,7 @@ def take_follower_place(engine: Engine, source: int) -> FollowerPlace | str:
             },
         ).scalar()
         if taken == token:
-            return FollowerPlace(source, token)
+            return FollowerLease(source, token)
         held = connection.execute(_HELD, {"source": source}).first()
     if held is None:
         return "a process that has just left"
@@ -99,7 +99,7 @@ _TAKE = text(
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class RangeLease:
     """A range that only its owner may write."""
 
     id: int
@@ -107,7 +107,7 @@ class Lease:
     blocks: BlockRange
 
     def guard(self, connection: Connection) -> None:
-        """Renew the lease inside a write; raises LostPlace when it expired."""
+        """Renew the lease inside a write; raises LeaseLost when it expired."""
         result = connection.execute(
             text(
                 "UPDATE control.lease SET expires_at ="
@@ -116,7 +116,7 @@ class Lease:
             {"id": self.id, "seconds": LEASE_SECONDS},
         )
         if result.rowcount != 1:
-            raise LostPlace(
+            raise LeaseLost(
                 f"the lease of blocks {self.blocks} expired and is another's; "
                 "run the backfill again, it goes on where there are gaps."
             )
@@ -129,7 +129,7 @@ class Lease:
             )
 
 
-def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None:
+def lease_range(engine: Engine, source: int, blocks: BlockRange) -> RangeLease | None:
     """Lease a range; None when part of it is leased to another that is alive."""
     try:
         with engine.begin() as connection:
@@ -165,7 +165,7 @@ def lease_range(engine: Engine, source: int, blocks: BlockRange) -> Lease | None
         if "lease_apart" in str(error):
             return None
         raise
-    return Lease(row, source, blocks)
+    return RangeLease(row, source, blocks)
 
 
 def release_leases_of_the_dead(engine: Engine, source: int) -> int:

@@ -11,15 +11,15 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import create_engine, text
 
-from db.errors import LostPlace
-from db.places import (
+from db.errors import LeaseLost
+from db.leases import (
     FOLLOWER_SECONDS,
-    FollowerPlace,
-    Lease,
+    FollowerLease,
+    RangeLease,
+    acquire_follower_lease,
     lease_range,
     leased,
     release_leases_of_the_dead,
-    take_follower_place,
 )
 from db.position import BlockRange
 from db.processes import is_dead, owner_name, process_name
@@ -55,73 +55,75 @@ def ranges(engine, source=1):
         return leased(connection, source)
 
 
-# --- the follower's place
+# --- the follower's lease
 
 
 def test_a_place_is_taken_once_and_its_holder_is_named(migrated_engine):
-    first = take_follower_place(migrated_engine, 1)
-    second = take_follower_place(migrated_engine, 1)
+    first = acquire_follower_lease(migrated_engine, 1)
+    second = acquire_follower_lease(migrated_engine, 1)
 
-    assert isinstance(first, FollowerPlace)
+    assert isinstance(first, FollowerLease)
     assert second.startswith(f"{ME}, since 20")
     assert owner_name() == ME
 
 
 def test_each_chain_has_a_place_of_its_own(migrated_engine):
-    assert isinstance(take_follower_place(migrated_engine, 1), FollowerPlace)
-    assert isinstance(take_follower_place(migrated_engine, 2), FollowerPlace)
+    assert isinstance(acquire_follower_lease(migrated_engine, 1), FollowerLease)
+    assert isinstance(acquire_follower_lease(migrated_engine, 2), FollowerLease)
 
 
 def test_a_holder_that_writes_keeps_its_place(migrated_engine):
-    place = take_follower_place(migrated_engine, 1)
+    place = acquire_follower_lease(migrated_engine, 1)
     unseen(migrated_engine, FOLLOWER_SECONDS + 1)
 
     guard(migrated_engine, place)
 
-    assert isinstance(take_follower_place(migrated_engine, 1), str)
+    assert isinstance(acquire_follower_lease(migrated_engine, 1), str)
 
 
 def test_a_holder_seen_lately_is_not_replaced(migrated_engine):
-    take_follower_place(migrated_engine, 1)
+    acquire_follower_lease(migrated_engine, 1)
     unseen(migrated_engine, FOLLOWER_SECONDS - 5)
 
-    assert isinstance(take_follower_place(migrated_engine, 1), str)
+    assert isinstance(acquire_follower_lease(migrated_engine, 1), str)
 
 
 def test_a_holder_not_seen_is_replaced_and_may_not_write_any_more(migrated_engine):
-    first = take_follower_place(migrated_engine, 1)
+    first = acquire_follower_lease(migrated_engine, 1)
     unseen(migrated_engine, FOLLOWER_SECONDS + 1)
 
-    second = take_follower_place(migrated_engine, 1)
+    second = acquire_follower_lease(migrated_engine, 1)
 
-    assert isinstance(second, FollowerPlace)
+    assert isinstance(second, FollowerLease)
     guard(migrated_engine, second)
-    with pytest.raises(LostPlace, match=r"another process follows.*Start it again"):
+    with pytest.raises(LeaseLost, match=r"another process follows.*Start it again"):
         guard(migrated_engine, first)
 
 
 def test_one_that_lost_its_place_cannot_give_it_up(migrated_engine):
-    first = take_follower_place(migrated_engine, 1)
+    first = acquire_follower_lease(migrated_engine, 1)
     unseen(migrated_engine, FOLLOWER_SECONDS + 1)
-    second = take_follower_place(migrated_engine, 1)
+    second = acquire_follower_lease(migrated_engine, 1)
 
-    first.leave(migrated_engine)
+    first.release(migrated_engine)
 
     guard(migrated_engine, second)
 
 
 def test_a_place_that_was_left_is_free(migrated_engine):
-    take_follower_place(migrated_engine, 1).leave(migrated_engine)
+    acquire_follower_lease(migrated_engine, 1).release(migrated_engine)
 
-    assert isinstance(take_follower_place(migrated_engine, 1), FollowerPlace)
+    assert isinstance(acquire_follower_lease(migrated_engine, 1), FollowerLease)
 
 
 def test_of_many_that_want_a_place_one_gets_it(migrated_url):
     engine = create_engine(migrated_url, pool_size=8)
     for _ in range(3):
         with ThreadPoolExecutor(8) as pool:
-            answers = list(pool.map(lambda _: take_follower_place(engine, 1), range(8)))
-        places = [each for each in answers if isinstance(each, FollowerPlace)]
+            answers = list(
+                pool.map(lambda _: acquire_follower_lease(engine, 1), range(8))
+            )
+        places = [each for each in answers if isinstance(each, FollowerLease)]
         assert 1 == len(places)
         guard(engine, places[0])
         unseen(engine, FOLLOWER_SECONDS + 1)
@@ -154,7 +156,7 @@ def test_ranges_that_touch_and_those_of_other_chains_are_free(migrated_engine):
 
     for source, first, last in ((1, 0, 9), (1, 20, 20), (2, 10, 19)):
         found = lease_range(migrated_engine, source, BlockRange(first, last))
-        assert isinstance(found, Lease)
+        assert isinstance(found, RangeLease)
     assert [(0, 9), (10, 19), (20, 20)] == [
         (each.first, each.last) for each in ranges(migrated_engine)
     ]
@@ -167,10 +169,10 @@ def test_an_expired_lease_is_taken_over_and_its_owner_may_not_write(migrated_eng
 
     second = lease_range(migrated_engine, 1, BlockRange(15, 30))
 
-    assert isinstance(second, Lease)
+    assert isinstance(second, RangeLease)
     guard(migrated_engine, second)
     with pytest.raises(
-        LostPlace, match=r"lease of blocks 10..19 expired.*run the back"
+        LeaseLost, match=r"lease of blocks 10..19 expired.*run the back"
     ):
         guard(migrated_engine, first)
 
@@ -233,15 +235,15 @@ def test_a_process_is_dead_when_it_has_ended_and_not_before(ended):
 
 
 def test_a_dead_holder_of_this_host_is_replaced_at_once(migrated_engine, ended):
-    first = take_follower_place(migrated_engine, 1)
-    assert isinstance(take_follower_place(migrated_engine, 1), str)
+    first = acquire_follower_lease(migrated_engine, 1)
+    assert isinstance(acquire_follower_lease(migrated_engine, 1), str)
     run(migrated_engine, f"UPDATE control.follower SET process = '{ended}'")
 
-    second = take_follower_place(migrated_engine, 1)
+    second = acquire_follower_lease(migrated_engine, 1)
 
-    assert isinstance(second, FollowerPlace)
+    assert isinstance(second, FollowerLease)
     guard(migrated_engine, second)
-    with pytest.raises(LostPlace):
+    with pytest.raises(LeaseLost):
         guard(migrated_engine, first)
 
 
