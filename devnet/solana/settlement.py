@@ -301,16 +301,20 @@ def read_settled(data: bytes) -> Settled:
     if data[:8] != EVENT_CALL_TAG:
         raise ValueError("this is no self-call of a program")
     body = _body("PurchaseSettled", data[8:])
-    identity, buyer, mint, treasury, *rest, count = _SETTLED.unpack_from(body)
+    identity, buyer, mint, treasury, *money, payment, metadata, count = (
+        _SETTLED.unpack_from(body)
+    )
     payouts = tuple(
         Payout(Pubkey(key), amount, share)
         for key, amount, share in _PAYOUT.iter_unpack(body[_SETTLED.size :])
     )
     if len(payouts) != count:
         raise ValueError(f"the event names {count} payouts and has {len(payouts)}")
+    amount, fee, fee_bps, dust = money
     return Settled(
-        identity, Pubkey(buyer), Pubkey(mint), Pubkey(treasury), *rest, payouts
-    )
+        identity, Pubkey(buyer), Pubkey(mint), Pubkey(treasury), amount, fee, fee_bps,
+        dust, payment, metadata, payouts,
+    )  # fmt: skip
 
 
 def _body(name: str, data: bytes) -> bytes:
