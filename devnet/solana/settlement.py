@@ -33,7 +33,7 @@ NFT_TOKEN = Pubkey.from_string("TokenzQdBNbLqP5VEhdkAS6EPFLC1PHnBqCXEpPxuEb")
 EVENT_CALL_TAG = bytes.fromhex("e445a52e51cb9a1d")
 BASIS_POINTS = 10_000
 RECIPIENTS_MAX = 12
-UNITS_MAX = 400_000
+UNITS_MAX = 300_000
 """A compute limit that any settlement keeps within: see the tests."""
 
 NOBODY = Pubkey.default()
@@ -182,6 +182,14 @@ def error_name(code: int) -> str:
     """Return the name of an error of the program, or its number when it has none."""
     own = {each["code"]: each["name"] for each in interface("settlement")["errors"]}
     return str(own.get(code) or ANCHOR_ERRORS.get(code) or code)
+
+
+def error_code(name: str) -> int:
+    """Return the code of an error of the program; raises KeyError."""
+    for each in interface("settlement")["errors"]:
+        if each["name"] == name:
+            return int(each["code"])
+    raise KeyError(f"settlement.json has no error called {name}")
 
 
 def config_address(program: Pubkey = PROGRAM) -> Pubkey:
