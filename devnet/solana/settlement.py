@@ -184,6 +184,12 @@ def error_name(code: int) -> str:
     return str(own.get(code) or ANCHOR_ERRORS.get(code) or code)
 
 
+def error_text(code: int) -> str:
+    """Return the name of an error and what to do about it."""
+    own = {each["code"]: each["msg"] for each in interface("settlement")["errors"]}
+    return f"{error_name(code)}: {own[code]}" if code in own else error_name(code)
+
+
 def error_code(name: str) -> int:
     """Return the code of an error of the program; raises KeyError."""
     for each in interface("settlement")["errors"]:

@@ -28,11 +28,13 @@ class Commands(click.Group):
         "journal": "ops.cli.journal",
         "migrate": "ops.cli.tables",
         "new": "ops.cli.new",
+        "program": "ops.cli.program",
         "repair": "ops.cli.tables",
         "rewind": "ops.cli.tables",
         "run": "ops.cli.serve",
         "schedule": "ops.cli.schedules",
         "serve": "ops.cli.serve",
+        "settlement": "ops.cli.settlement",
         "sign": "ops.cli.signing",
         "status": "ops.cli.status",
         "verify": "ops.cli.tables",
@@ -138,6 +140,6 @@ def main(
     configure_logging(
         "json" if log_format == "json" else "text", level=log_level.upper()
     )
-    for noisy in ("alembic", "granian", "aiohttp"):
+    for noisy in ("alembic", "granian", "aiohttp", "httpx"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     context.obj = State(config)

@@ -70,6 +70,7 @@ def test_a_program_that_nobody_may_upgrade_is_not_initialized(town):
     town.own_program(None)
     assert town.refusal(town.initialize()) == "NotUpgradeAuthority"
 
+    town.own_program(town.deployer.pubkey())
     data = town.data(settlement.program_data())
     town.put(settlement.program_data(), data, ledger.PROGRAM)
     assert town.refusal(town.initialize()) == "NotUpgradeAuthority"

@@ -71,6 +71,14 @@ def test_shares_and_accounts_that_do_not_match_in_number(town):
     assert refused(town, short) == "AccountNotEnoughKeys"
 
 
+def test_more_accounts_than_any_call_has(town):
+    call = town.settle(town.purchase(10_000))
+    padded = [*call.accounts, *call.accounts, *call.accounts]
+    many = Instruction(call.program_id, call.data, padded[:41])
+
+    assert refused(town, many) == "InstructionErrorFieldless.InvalidArgument"
+
+
 def test_nothing_to_share(town):
     call = town.settle(town.purchase(distributable=0))
 
