@@ -4,32 +4,25 @@ Each is signed once for one blockhash and sent again, the same bytes, until a no
 it confirmed or the blockhash has expired; bytes land once at most.
 """
 
+import base64
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-from solana.exceptions import SolanaRpcException
-from solana.rpc.api import Client
-from solana.rpc.commitment import Confirmed
-from solana.rpc.core import RPCException
-from solana.rpc.types import TxOpts
-from solders.account import Account
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
 from solders.hash import Hash
 from solders.instruction import Instruction
 from solders.keypair import Keypair
 from solders.message import Message
 from solders.pubkey import Pubkey
-from solders.signature import Signature
 from solders.transaction import VersionedTransaction
-from solders.transaction_status import (
-    TransactionConfirmationStatus,
-    TransactionErrorType,
-    TransactionStatus,
-)
 
-from indexer.solana.client import identity
+from commands.errors import NodeAway, WrongChain
+from commands.rpc.endpoint import Endpoint, Question
+from commands.solana.nodes import CONFIRMED, SolanaNodes
+from idl.base58 import from_base58
 from ops.errors import OperationError
 
 T = TypeVar("T")
@@ -39,11 +32,8 @@ PAUSE_SECONDS = 0.5  # before the second attempt; doubled each time
 POLL_SECONDS = 0.2
 RESEND_SECONDS = 2.0
 STATUSES_MAX = 256
+PART_BYTES = 500_000  # of an account's data in one answer
 LAMPORTS_PER_SIGNATURE = 5_000
-SETTLED = (
-    TransactionConfirmationStatus.Confirmed,
-    TransactionConfirmationStatus.Finalized,
-)
 
 
 class ClusterError(OperationError):
@@ -57,12 +47,24 @@ class Expired(ClusterError):
 class Failed(ClusterError):
     """A transaction landed with an error; `code` is a program's own, or None."""
 
-    def __init__(self, signature: Signature, error: TransactionErrorType) -> None:
+    def __init__(self, signature: str, error: Any) -> None:
         super().__init__(
             f"transaction {signature} failed: {error}. Nothing of it happened but its "
             "fee; correct the cause and try again"
         )
-        self.code: int | None = getattr(getattr(error, "err", None), "code", None)
+        told = error.get("InstructionError") if isinstance(error, dict) else None
+        last = told[-1] if isinstance(told, list) and told else None
+        code = last.get("Custom") if isinstance(last, dict) else None
+        self.code = code if isinstance(code, int) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account as it is confirmed."""
+
+    owner: Pubkey
+    lamports: int
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Prepared:
 
 
 class Cluster:
-    """One endpoint, and the key that pays. For one thread.
+    """The endpoints of one cluster, and the key that pays. For one thread.
 
     With `unit_price`, in micro-lamports, each transaction offers it for `unit_limit`
     compute units.
@@ -82,16 +84,16 @@ class Cluster:
 
     def __init__(
         self,
-        url: str,
+        urls: Sequence[str],
+        chain_id: str,
         payer: Keypair,
         *,
         unit_price: int = 0,
         unit_limit: int = 50_000,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._client = Client(url, commitment=Confirmed, timeout=30)
+        self._nodes = _Nodes([Endpoint(url) for url in urls], chain_id=chain_id)
         self.payer = payer
-        self.unit_price = unit_price
         self._budget = [
             set_compute_unit_limit(unit_limit), set_compute_unit_price(unit_price)
         ] if unit_price else []  # fmt: skip
@@ -103,31 +105,33 @@ class Cluster:
         """The payer's address."""
         return self.payer.pubkey()
 
-    def check_chain(self, chain_id: str) -> None:
-        """Raise ClusterError when the endpoint is on another chain."""
-        found = identity(str(self._ask(lambda: self._client.get_genesis_hash().value)))
-        if found != chain_id:
-            raise ClusterError(
-                f"the endpoint is on {found}, and the settings say {chain_id}: give "
-                "the chain's own endpoint, or correct its id"
-            )
-
     def account(self, key: Pubkey) -> Account | None:
-        """Return an account as it is confirmed, None where there is none."""
-        return self._ask(lambda: self._client.get_account_info(key).value)
+        """Return an account, None where there is none."""
+        found = self._ask(partial(self._nodes.part, key, 0))
+        if found is None:
+            return None
+        account, size = found
+        data = account.data
+        while len(data) < size:
+            more = self._ask(partial(self._nodes.part, key, len(data)))
+            if more is None or not more[0].data:
+                raise ClusterError(
+                    f"account {key} changed while it was read: try again"
+                )
+            data += more[0].data
+        return Account(account.owner, account.lamports, data)
 
     def balance(self, key: Pubkey) -> int:
         """Return the lamports of a key."""
-        return self._ask(lambda: self._client.get_balance(key).value)
+        return self._ask(lambda: self._nodes.balance(bytes(key)))
 
     def rent(self, size: int) -> int:
         """Return the lamports that an account of a size must hold."""
-        ask = self._client.get_minimum_balance_for_rent_exemption
-        return self._ask(lambda: ask(size).value)
+        return self._ask(lambda: self._nodes.rent(size))
 
     def run(
         self, instructions: Sequence[Instruction], signers: Sequence[Keypair] = ()
-    ) -> Signature:
+    ) -> str:
         """Send one transaction and return its signature when it is confirmed.
 
         Raises Failed when it failed, Expired when it was not seen in time.
@@ -140,64 +144,52 @@ class Cluster:
             )
         return landed
 
-    def run_all(self, wanted: Sequence[Prepared]) -> list[Signature | None]:
+    def run_all(self, wanted: Sequence[Prepared]) -> list[str | None]:
         """Send transactions side by side; return who was confirmed, in order.
 
         None stands for one that was not seen before its blockhash expired. Raises
         Failed when one has failed.
         """
-        latest = self._ask(lambda: self._client.get_latest_blockhash().value)
-        sent = {
-            each.signatures[0]: each
-            for each in (self._sign(one, latest.blockhash) for one in wanted)
-        }
-        names, waiting, landed = list(sent), set(sent), set[Signature]()
-        resend_at = 0.0
+        latest = self._ask(self._nodes.blockhash)
+        signed = [self._sign(each, Hash.from_bytes(latest.hash)) for each in wanted]
+        sent = {str(each.signatures[0]): bytes(each) for each in signed}
+        waiting, resend_at = dict.fromkeys(sent), 0.0
         while waiting:
             if time.monotonic() >= resend_at:
-                for name in names:
-                    if name in waiting:
-                        self._post(sent[name])
+                for name in waiting:
+                    self._post(sent[name])
                 resend_at = time.monotonic() + RESEND_SECONDS
-            height = self._ask(lambda: self._client.get_block_height().value)
-            found = self._settled([name for name in names if name in waiting])
-            landed |= found
-            waiting -= found
-            if height > latest.last_valid_block_height:
+            height = self._ask(lambda: self._nodes.finalized().height)
+            for name in self._confirmed(list(waiting)):
+                del waiting[name]
+            if height > latest.last_valid:
                 break
             if waiting:
                 self._sleep(POLL_SECONDS)
-        return [name if name in landed else None for name in names]
+        return [None if name in waiting else name for name in sent]
 
     def _sign(self, wanted: Prepared, blockhash: Hash) -> VersionedTransaction:
         calls = [*self._budget, *wanted.instructions]
         message = Message.new_with_blockhash(calls, self.key, blockhash)
         return VersionedTransaction(message, [self.payer, *wanted.signers])
 
-    def _post(self, transaction: VersionedTransaction) -> None:
+    def _post(self, raw: bytes) -> None:
         """Hand bytes over; what a node says against them, their status will tell."""
-        options = TxOpts(skip_preflight=True, max_retries=0)
-        raw = bytes(transaction)
-        self._ask(lambda: self._client.send_raw_transaction(raw, options).value)
+        self._ask(lambda: self._nodes.send(raw))
 
-    def _settled(self, names: list[Signature]) -> set[Signature]:
-        """Return which are confirmed; raise Failed when one has."""
-        found = set()
+    def _confirmed(self, names: list[str]) -> list[str]:
+        """Return which are confirmed; raises Failed when one has failed."""
+        found = []
         for start in range(0, len(names), STATUSES_MAX):
             part = names[start : start + STATUSES_MAX]
-            statuses = self._statuses(part)
-            for name, status in zip(part, statuses, strict=True):
-                if status is None:
-                    continue
-                if status.err is not None:
-                    raise Failed(name, status.err)
-                if status.confirmation_status in SETTLED:
-                    found.add(name)
+            told = self._ask(partial(self._nodes.statuses, part))
+            for name, status in zip(part, told, strict=True):
+                if status is not None and status["err"] is not None:
+                    raise Failed(name, status["err"])
+                level = None if status is None else status["confirmationStatus"]
+                if level in ("confirmed", "finalized"):
+                    found.append(name)
         return found
-
-    def _statuses(self, names: list[Signature]) -> Sequence[TransactionStatus | None]:
-        ask = self._client.get_signature_statuses
-        return self._ask(lambda: ask(names, search_transaction_history=True).value)
 
     def _ask(self, question: Callable[[], T]) -> T:
         """Ask until there is an answer; raises ClusterError when there is none."""
@@ -208,17 +200,51 @@ class Cluster:
                 pause *= 2
             try:
                 return question()
-            except SolanaRpcException as error:
-                last = _reason(error.__cause__)
-            except RPCException as error:
-                last = str(error.args[0].message if error.args else error)
-        raise ClusterError(
-            f"the endpoint gave no answer in {ATTEMPTS} attempts: {last}. Try again "
-            "later, or give another endpoint"
-        )
+            except WrongChain as error:
+                raise ClusterError(str(error)) from None
+            except NodeAway as error:
+                last = str(error)
+        raise ClusterError(f"no endpoint answered in {ATTEMPTS} attempts: {last}")
 
 
-def _reason(error: BaseException | None) -> str:
-    """Return what went wrong, without the URL, which may hold a secret."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
-    return type(error).__name__ if status is None else f"HTTP {status}"
+class _Nodes(SolanaNodes):
+    """The questions that only deploying asks."""
+
+    def part(self, key: Pubkey, start: int) -> tuple[Account, int] | None:
+        """Return an account with a part of its data, and the size of all of it."""
+        config = {
+            **CONFIRMED,
+            "encoding": "base64",
+            "dataSlice": {"offset": start, "length": PART_BYTES},
+        }
+        question = Question("getAccountInfo", (str(key), config))
+        return self._ask(question, lambda told: _account(told["value"]))
+
+    def rent(self, size: int) -> int:
+        """Return the lamports that an account of a size must hold."""
+        question = Question("getMinimumBalanceForRentExemption", (size,))
+        return self._ask(question, int)
+
+    def statuses(self, signatures: Sequence[str]) -> list[dict[str, Any] | None]:
+        """Return how signatures stand, those of long ago too."""
+        config = {"searchTransactionHistory": True}
+        question = Question("getSignatureStatuses", (list(signatures), config))
+        return self._ask(question, lambda told: _statuses(told, len(signatures)))
+
+
+def _account(told: Any) -> tuple[Account, int] | None:
+    if told is None:
+        return None
+    data = base64.b64decode(told["data"][0], validate=True)
+    owner = Pubkey(from_base58(told["owner"], 32))
+    return Account(owner, int(told["lamports"]), data), int(told["space"])
+
+
+def _statuses(told: Any, count: int) -> list[dict[str, Any] | None]:
+    found = told["value"]
+    if not isinstance(found, list) or len(found) != count:
+        raise ValueError("it told of other signatures than were asked for")
+    for each in found:
+        if each is not None and not {"err", "confirmationStatus"} <= each.keys():
+            raise ValueError("a status is not whole")
+    return found

@@ -140,6 +140,6 @@ def main(
     configure_logging(
         "json" if log_format == "json" else "text", level=log_level.upper()
     )
-    for noisy in ("alembic", "granian", "aiohttp", "httpx"):
+    for noisy in ("alembic", "granian", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     context.obj = State(config)

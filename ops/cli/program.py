@@ -195,9 +195,8 @@ def _cluster(
         raise OperationError(
             f"say which chain of Solana: --chain <name>; in the settings: {known}"
         )
-    cluster = Cluster(str(found[0].rpc[0]), payer, unit_price=unit_price)
-    cluster.check_chain(found[0].id)
-    return cluster
+    urls = [str(url) for url in found[0].rpc]
+    return Cluster(urls, found[0].id, payer, unit_price=unit_price)
 
 
 def _show(found: Deployed) -> None:

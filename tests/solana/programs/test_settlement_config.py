@@ -74,7 +74,11 @@ def test_a_program_that_nobody_may_upgrade_is_not_initialized(town):
     data = town.data(settlement.program_data())
     town.put(settlement.program_data(), data, ledger.PROGRAM)
     assert town.refusal(town.initialize()) == "NotUpgradeAuthority"
-    town.put(settlement.program_data(), b"\3\0\0\0", LOADER)
+    buffer, nobody = b"\1" + data[1:], data[:12] + b"\0" + data[13:]
+    for wrong in (b"\3\0\0\0", buffer, nobody):
+        town.put(settlement.program_data(), wrong, LOADER)
+        assert town.refusal(town.initialize()) == "NotUpgradeAuthority"
+    town.put(settlement.program_data(), data[:44], LOADER)
     assert town.refusal(town.initialize()) == "NotUpgradeAuthority"
 
 
