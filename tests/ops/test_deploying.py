@@ -20,6 +20,7 @@ from devnet.programs.build import PACKAGE, program
 from devnet.solana import ledger, settlement
 from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
+from helpers.market import cluster_at
 from ops.cli.main import main
 from ops.cluster import Cluster, ClusterError, Failed
 from ops.deploying import (
@@ -57,14 +58,9 @@ def devnet(node):
     client.clear()
 
 
-def cluster_at(node, payer: Keypair, **options) -> Cluster:
-    genesis = node.rpc("getGenesisHash")
-    return Cluster([node.url], f"solana:{genesis[:32]}", payer, **options)
-
-
 @pytest.fixture
-def cluster(node, devnet):
-    return cluster_at(node, devnet.payer)
+def cluster(devnet):
+    return cluster_at(devnet)
 
 
 def silent(_: str) -> None:
@@ -103,10 +99,10 @@ def test_a_new_program_runs_and_belongs_to_who_paid(cluster, devnet):
     assert any(line.startswith("Program data: ") for line in logs)
 
 
-def test_the_lamports_of_a_plan_are_enough(node, devnet):
+def test_the_lamports_of_a_plan_are_enough(devnet):
     """To the lamport: with one less it is refused before anything is sent."""
     poor, own = Keypair(), Keypair()
-    cluster = cluster_at(node, poor)
+    cluster = cluster_at(devnet, poor)
     needed = plan(cluster, SMALL, own.pubkey()).lamports
 
     devnet.fund(poor.pubkey(), needed - 1)
@@ -132,7 +128,7 @@ def test_what_was_stopped_goes_on(cluster, words):
     assert deploy(cluster, plan(cluster, CODE, own.pubkey()), None, silent) == found
 
 
-def test_what_was_stopped_among_the_parts_goes_on_with_the_others(node, devnet):
+def test_what_was_stopped_among_the_parts_goes_on_with_the_others(devnet):
     own, chance = Keypair(), random.Random(77)
     arrive = chance.randint(3, PARTS - 3)
     polls = iter(range(12))
@@ -144,12 +140,12 @@ def test_what_was_stopped_among_the_parts_goes_on_with_the_others(node, devnet):
 
     # The first makes the buffer; of the parts so many arrive, and the others never.
     devnet.fault(kind="lose", method="sendTransaction", times=0, skip=1 + arrive)
-    stopped = cluster_at(node, devnet.payer, sleep=sleep)
+    stopped = cluster_at(devnet, sleep=sleep)
     with pytest.raises(Stopped):
         deploy(stopped, plan(stopped, CODE, own.pubkey()), own, silent)
     devnet.clear()
     told: list[str] = []
-    cluster = cluster_at(node, devnet.payer)
+    cluster = cluster_at(devnet)
     again = plan(cluster, CODE, own.pubkey())
     found = deploy(cluster, again, own, told.append)
 
@@ -176,11 +172,11 @@ def test_other_bytes_have_another_buffer(cluster):
 
 
 @pytest.mark.parametrize("seed", [3, 58, 1_729])
-def test_a_bad_line_is_overcome(node, devnet, seed):
+def test_a_bad_line_is_overcome(devnet, seed):
     """Requests that are refused, cut or slowed down, and transactions that are lost."""
     chance = random.Random(seed)
     own = Keypair()
-    cluster = cluster_at(node, devnet.payer, sleep=lambda _: time.sleep(0.05))
+    cluster = cluster_at(devnet, sleep=lambda _: time.sleep(0.05))
     behind = {"code": -32005, "message": "Node is behind by 42 slots"}
     for kind, more in (
         ("limit", {"retryAfter": 0}), ("cut", {"bytes": 40}), ("error", behind)
@@ -210,14 +206,14 @@ def test_who_may_upgrade_does(cluster, devnet):
     assert not plan(cluster, CODE, own.pubkey()).done
 
 
-def test_who_may_not_is_refused(node, cluster, devnet):
+def test_who_may_not_is_refused(cluster, devnet):
     own, other, heir = Keypair(), Keypair(), Keypair()
     deploy(cluster, plan(cluster, SMALL, own.pubkey()), own, silent)
     for key in (other, heir):
         devnet.fund(key.pubkey())
     changed = SMALL[:-1] + bytes([SMALL[-1] ^ 1])
 
-    stranger = cluster_at(node, other)
+    stranger = cluster_at(devnet, other)
     with pytest.raises(DeployError, match=str(cluster.key)):
         plan(stranger, changed, own.pubkey())
     with pytest.raises(DeployError, match="may not change"):
@@ -225,10 +221,10 @@ def test_who_may_not_is_refused(node, cluster, devnet):
     hand_over(cluster, own.pubkey(), heir.pubkey())
     with pytest.raises(DeployError, match=str(heir.pubkey())):
         plan(cluster, changed, own.pubkey())
-    hand_over(cluster_at(node, heir), own.pubkey(), None)
+    hand_over(cluster_at(devnet, heir), own.pubkey(), None)
     assert find_program(cluster, own.pubkey()).authority is None
     with pytest.raises(DeployError, match="nobody, for ever"):
-        plan(cluster_at(node, heir), changed, own.pubkey())
+        plan(cluster_at(devnet, heir), changed, own.pubkey())
 
 
 def test_what_does_not_fit_is_refused(cluster):
@@ -438,8 +434,8 @@ def test_mistakes_at_the_command_line_are_told(desk):
     assert "no chain 'edge'" in told
 
 
-def test_funds_are_asked_for_before_anything_is_sent(node):
-    poor = cluster_at(node, Keypair())
+def test_funds_are_asked_for_before_anything_is_sent(devnet):
+    poor = cluster_at(devnet, Keypair())
     planned = plan(poor, SMALL, Keypair().pubkey())
 
     with pytest.raises(DeployError, match="0.000000000 SOL"):

@@ -4,28 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import random
 import shutil
 
 import pytest
-from solders.compute_budget import set_compute_unit_limit
 from solders.keypair import Keypair
 
 from api.app import create_app
 from db import reads
 from db.schema import migrate
 from db.sql.verify import differences
-from devnet.programs.build import program
 from devnet.solana import ledger, settlement
 from devnet.solana.client import (
     UPGRADER,
-    Client,
     TransactionFailedError,
-    associated,
 )
 from devnet.solana.run import NodeOptions, SolanaNode
-from devnet.solana.settlement import Purchase, Settings
+from devnet.solana.settlement import Settings
 from helpers.bare import settings_of
+from helpers.market import FEE_BPS, Market
 from helpers.settling import reference
 from idl.parse import DIRECTORY
 from ops.indexing import declared, streams
@@ -53,60 +49,12 @@ earned = "Sum(settlement.PurchaseSettled.platform_fee)"
 dust = "Sum(settlement.PurchaseSettled.dust)"
 paid_out = "distributable - earned - dust"
 """
-FEE_BPS = 875
-
-
-class Market:
-    """A deployed program, configured, with a treasury and people to pay."""
-
-    def __init__(self, url: str) -> None:
-        self.chance = random.Random(20_261)
-        self.client, self.program = Client(url), Keypair()
-        self.client.fund()
-        self.key = self.client.payer.pubkey()
-        self.client.deploy(program("settlement"), self.program)
-        self.usdc = self.client.make_mint(6)
-        self.treasury = self.client.make_account(self.usdc, self.key)
-        self.client.mint_to(self.usdc, self.treasury, 10**12)
-        self.people = [Keypair().pubkey() for _ in range(12)]
-        for each in self.people:
-            self.client.make_account(self.usdc, each)
-
-    def initialize(self, authority=None):
-        settings = Settings(authority or self.key, FEE_BPS)
-        return settlement.initialize(
-            self.key, self.key, self.usdc, settings, self.program.pubkey()
-        )
-
-    def purchase(self, *points: int) -> Purchase:
-        chance = self.chance
-        whom = chance.sample(self.people, len(points))
-        return Purchase(
-            chance.randbytes(16), Keypair().pubkey(), chance.randint(10**5, 10**9),
-            tuple(zip(whom, points, strict=True)), chance.randbytes(32),
-            chance.randbytes(32),
-        )  # fmt: skip
-
-    def settle(self, purchase: Purchase, *before, **config) -> str:
-        call = settlement.settle_purchase(
-            self.key, self.key, self.treasury, self.usdc, purchase,
-            self.program.pubkey(),
-        )  # fmt: skip
-        limit = set_compute_unit_limit(1_000_000)
-        return self.client.send(limit, *before, call, **config)
-
-    def held(self, owner) -> int:
-        account = associated(owner, self.usdc)
-        found = self.client.call(
-            "getTokenAccountBalance", str(account), {"commitment": "confirmed"}
-        )
-        return int(found["value"]["amount"])
 
 
 @pytest.fixture
 def market():
     with SolanaNode(NodeOptions(slot_ms=50, finalized_after=3)) as node:
-        yield Market(node.url)
+        yield Market(node.url).deployed()
 
 
 def refused(name: str):
