@@ -17,11 +17,12 @@ from typing import Any
 
 from devnet.programs.link import link
 from devnet.solana.environment import ensure
+from idl.base58 import from_base58
 from ops.errors import OperationError
 
 PACKAGE = Path(__file__).resolve().parent
 IDL = PACKAGE.parents[1] / "idl"
-PROGRAMS = ("ledger",)
+PROGRAMS = ("ledger", "settlement")
 FLAGS = (
     "-target", "bpfel-freestanding", "-mcpu=v2", "-O2", "-std=c11", "-ffreestanding",
     "-nostdinc", "-fno-jump-tables", "-fno-unwind-tables",
@@ -48,7 +49,7 @@ def build(name: str) -> bytes:
         target = Path(scratch) / f"{name}.o"
         done = subprocess.run(  # noqa: S603 (a fixed command)
             [
-                str(python), "-m", "ziglang", "cc", *FLAGS, *discriminators(name),
+                str(python), "-m", "ziglang", "cc", *FLAGS, *definitions(name),
                 "-c", source.name, "-o", str(target),
             ],
             cwd=source.parent,
@@ -72,14 +73,34 @@ def interface(name: str) -> dict[str, Any]:
     return found
 
 
-def discriminators(name: str) -> list[str]:
-    """Return the IDL's discriminators as definitions: ``EVENT_RECORDED`` and others."""
+def definitions(name: str) -> list[str]:
+    """Return what the IDL fixes as definitions for the compiler.
+
+    ``EVENT_RECORDED`` and others are discriminators, ``ERROR_SHARES`` is the code of an
+    error, ``ADDRESS_TOKEN_PROGRAM`` the bytes of the one key that an account may have.
+    """
     idl = interface(name)
+    addresses = {
+        account["name"]: from_base58(account["address"], 32)
+        for instruction in idl["instructions"]
+        for account in instruction["accounts"]
+        if "address" in account
+    }
     return [
-        f"-D{prefix}_{_upper(item['name'])}="
-        f"0x{int.from_bytes(bytes(item['discriminator']), 'little'):016x}ULL"
-        for space, prefix in _SPACES
-        for item in idl.get(space, ())
+        *(
+            f"-D{prefix}_{_upper(item['name'])}="
+            f"0x{int.from_bytes(bytes(item['discriminator']), 'little'):016x}ULL"
+            for space, prefix in _SPACES
+            for item in idl.get(space, ())
+        ),
+        *(
+            f"-DERROR_{_upper(item['name'])}={item['code']}ULL"
+            for item in idl.get("errors", ())
+        ),
+        *(
+            f"-DADDRESS_{_upper(account)}={{{','.join(map(str, key))}}}"
+            for account, key in addresses.items()
+        ),
     ]
 
 

@@ -23,10 +23,14 @@ typedef unsigned long long u64;
 #define ERROR_NOT_ENOUGH_KEYS (11ULL << 32)
 #define ANCHOR_FALLBACK_NOT_FOUND 101
 #define ANCHOR_DID_NOT_DESERIALIZE 102
+#define ANCHOR_CONSTRAINT_MUT 2000
 #define ANCHOR_CONSTRAINT_SEEDS 2006
+#define ANCHOR_DISCRIMINATOR_MISMATCH 3002
 #define ANCHOR_NOT_ENOUGH_KEYS 3005
+#define ANCHOR_OWNED_BY_WRONG_PROGRAM 3007
 #define ANCHOR_INVALID_PROGRAM_ID 3008
 #define ANCHOR_NOT_SIGNER 3010
+#define ANCHOR_NOT_INITIALIZED 3012
 
 /* Heap of 32 KiB at a fixed address, one for each invocation. */
 #define HEAP ((u8 *)0x300000000ULL)
@@ -229,24 +233,33 @@ INLINE u64 call_system(const Input *input, const Meta *metas, u64 metas_len, Sli
     return sol_invoke_signed_c(&call, input->accounts, (int)input->count, signer, 1);
 }
 
-/* Create an account at a program address, `space` bytes, owned by this program. It may
- * have been given lamports before: then it is filled up, given space and owner. */
-CALLED u64 create_owned(const Input *input, const Account *payer, const Account *made,
-                        u64 space, const Signer *signer) {
+/* An account to create: `space` bytes, with the rent of `rent_space` bytes when it is to
+ * grow, owned by `owner`. */
+typedef struct {
+    const Account *payer;
+    const Account *made;
+    const Key *owner;
+    u64 space;
+    u64 rent_space;
+} Creation;
+
+/* Create an account at an address that signs with its seeds. It may have been given
+ * lamports before: then it is filled up, given space and owner. */
+CALLED u64 create_account(const Input *input, const Creation *wanted, const Signer *signer) {
     Rent rent;
     sol_get_rent_sysvar(&rent);
     /* Rent of two years, or of one where the cluster's price says so (SIMD-0194), for
      * the data and the 128 bytes that every account costs. */
     u64 years = rent.years == 0x4000000000000000ULL ? 2 : 1;
-    u64 needed = (space + 128) * rent.per_byte_year * years;
-    u64 held = *made->lamports;
-    Meta metas[2] = {{payer->key, 1, 1}, {made->key, 1, 1}};
+    u64 needed = (wanted->rent_space + 128) * rent.per_byte_year * years;
+    u64 held = *wanted->made->lamports;
+    Meta metas[2] = {{wanted->payer->key, 1, 1}, {wanted->made->key, 1, 1}};
     u8 data[52];
     if (!held) {
         store32(data, 0);
         store64(data + 4, needed);
-        store64(data + 12, space);
-        copy_key(data + 20, input->program);
+        store64(data + 12, wanted->space);
+        copy_key(data + 20, wanted->owner);
         return call_system(input, metas, 2, (Slice){data, 52}, signer);
     }
     u64 error = 0;
@@ -256,12 +269,19 @@ CALLED u64 create_owned(const Input *input, const Account *payer, const Account 
         error = call_system(input, metas, 2, (Slice){data, 12}, signer);
     }
     store32(data, 8);
-    store64(data + 4, space);
+    store64(data + 4, wanted->space);
     if (!error) error = call_system(input, metas + 1, 1, (Slice){data, 12}, signer);
     store32(data, 1);
-    copy_key(data + 4, input->program);
+    copy_key(data + 4, wanted->owner);
     if (!error) error = call_system(input, metas + 1, 1, (Slice){data, 36}, signer);
     return error;
+}
+
+/* Create an account of this program. */
+INLINE u64 create_owned(const Input *input, const Account *payer, const Account *made,
+                        u64 space, const Signer *signer) {
+    Creation wanted = {payer, made, input->program, space, space};
+    return create_account(input, &wanted, signer);
 }
 
 #endif

@@ -9,6 +9,7 @@ import base64
 import struct
 import time
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any
 
 from solders.hash import Hash
@@ -28,6 +29,11 @@ SYSTEM = Pubkey.default()
 LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
 RENT = Pubkey.from_string("SysvarRent111111111111111111111111111111111")
 CLOCK = Pubkey.from_string("SysvarC1ock11111111111111111111111111111111")
+UPGRADER = Keypair.from_seed(
+    sha256(b"chainfold development program: upgrades").digest()
+)
+"""May upgrade the programs of a development chain: public, worth nothing."""
+
 MINT_BYTES = 82
 CHUNK_BYTES = 900
 BUFFER_HEADER, PROGRAM_DATA_HEADER, PROGRAM_BYTES = 37, 45, 36
@@ -220,7 +226,10 @@ class Devnet(Client):
         self.call("devnet_clearFaults")
 
     def add_program(self, key: Pubkey, data: bytes) -> None:
-        """Put a program at an address at once; it can be called in the next slot."""
+        """Put a program at an address at once; it can be called in the next slot.
+
+        ``UPGRADER`` may upgrade it.
+        """
         text = base64.b64encode(data).decode()
         self.call("devnet_addProgram", {"pubkey": str(key), "data": text})
 

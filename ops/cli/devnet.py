@@ -144,9 +144,9 @@ def devnet_fakenode(
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 def devnet_solana(port: int, slot_ms: int, finalized_after: int, seed: int) -> None:
-    """Serve a Solana chain with the program `ledger` on it, until Ctrl-C."""
+    """Serve a Solana chain with our programs on it, until Ctrl-C."""
     run = from_clone("devnet.solana.run")
-    ledger = from_clone("devnet.solana.ledger")
+    programs = from_clone("devnet.programs.build")
     options = run.NodeOptions(
         slot_ms=slot_ms, finalized_after=finalized_after, seed=seed
     )
@@ -154,7 +154,8 @@ def devnet_solana(port: int, slot_ms: int, finalized_after: int, seed: int) -> N
     try:
         with run.SolanaNode(options, port=port) as node:
             click.echo(f"JSON-RPC at {node.url}, WebSocket at {node.ws_url}")
-            click.echo(f"  ledger {ledger.PROGRAM}")
+            for name in programs.PROGRAMS:
+                click.echo(f"  {name} {programs.interface(name)['address']}")
             click.echo("Ctrl-C ends the chain")
             while node.running:
                 time.sleep(0.2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import struct
 
 import pytest
@@ -19,7 +18,6 @@ from devnet.programs.build import BuildError, build, program
 from devnet.programs.link import LinkError, link
 from devnet.solana import ledger
 from devnet.solana.ledger import Entry
-from test_architecture import ROOT
 
 ID = bytes(range(32))
 
@@ -231,11 +229,6 @@ def test_spam_cuts_the_log_but_not_the_call(world):
     assert [recorded(world.key, entry, whom)] == self_calls(done, sent)
 
 
-@pytest.mark.slow
-def test_the_program_is_what_its_source_gives():
-    assert program("ledger") == build("ledger")
-
-
 def test_a_changed_program_is_not_used(monkeypatch, tmp_path):
     data = program("ledger")
     (tmp_path / "ledger.so").write_bytes(data[:-1] + b"\1")
@@ -278,50 +271,3 @@ def test_c_that_does_not_compile_is_told(monkeypatch, tmp_path):
 
     with pytest.raises(BuildError, match="error: expected"):
         build("ledger")
-
-
-def test_both_idls_say_the_same():
-    new, old = (
-        json.loads((ROOT / "idl" / f"ledger{form}.json").read_text())
-        for form in ("", ".legacy")
-    )
-
-    def camel(name: str) -> str:
-        head, *rest = name.split("_")
-        return head + "".join(part.title() for part in rest)
-
-    assert new["address"] == old["metadata"]["address"] == str(ledger.PROGRAM)
-    assert [
-        (
-            camel(one["name"]),
-            [
-                (camel(a["name"]), a.get("writable", False), a.get("signer", False),
-                 a.get("optional", False))
-                for a in one["accounts"]
-            ],
-        )
-        for one in new["instructions"]
-    ] == [
-        (
-            one["name"],
-            [
-                (a["name"], a["isMut"], a["isSigner"], a.get("isOptional", False))
-                for a in one["accounts"]
-            ],
-        )
-        for one in old["instructions"]
-    ]  # fmt: skip
-    assert new["errors"] == old["errors"]
-    for space in ("instructions", "events", "accounts"):
-        prefix = {"instructions": "global"}.get(space, space[:-1])
-        for one in new[space]:
-            whole = hashlib.sha256(f"{prefix}:{one['name']}".encode()).digest()
-            assert list(whole[:8]) == one["discriminator"]
-        assert [camel(one["name"]) for one in new[space]] == [
-            one["name"] for one in old[space]
-        ]
-    fields = {t["name"]: t["type"].get("fields") for t in new["types"]}
-    for event in old["events"]:
-        assert [f["name"] for f in event["fields"]] == [
-            camel(f["name"]) for f in fields[event["name"]]
-        ]

@@ -10,12 +10,15 @@ import pytest
 from solders.keypair import Keypair
 
 from devnet.programs.build import program
-from devnet.solana import ledger
-from devnet.solana.client import Client, Devnet
+from devnet.solana import ledger, settlement
+from devnet.solana.client import Client, Devnet, TransactionFailedError
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers import solana_story
+from helpers.market import FEE_BPS, Market, cluster_at
+from helpers.settling import reference
 from helpers.surfpool import SurfpoolUnavailable, surfpool
 from helpers.surfpool_differences import DIFFERENCES
+from ops.deploying import deploy, plan
 
 pytestmark = [pytest.mark.slow, pytest.mark.chain]
 
@@ -74,6 +77,28 @@ def test_surfpool_s_loader_takes_the_program(surfpool_url):
         "meta"
     ]
     assert f"Program {key.pubkey()} success" in meta["logMessages"]
+
+
+def test_surfpool_takes_our_deployment_and_settles(surfpool_url):
+    """Deploy, upgrade, configure and settle, with the token programs that it has."""
+    market = Market(surfpool_url)
+    client, own = market.client, market.program
+    cluster = cluster_at(client, unit_price=1_000)
+    small, code = program("ledger"), program("settlement")
+    deploy(cluster, plan(cluster, small, own.pubkey(), len(code)), own, print)
+    found = deploy(cluster, plan(cluster, code, own.pubkey()), None, print)
+    assert (found.authority, found.holds(code)) == (market.key, True)
+    client.send(market.initialize())
+    purchase = market.purchase(*(833,) * 11, 837)
+
+    done = client.transaction(market.settle(purchase))
+
+    _, paid, _ = reference(purchase.distributable, FEE_BPS, [833] * 11 + [837])
+    assert paid == [market.held(owner) for owner, _ in purchase.shares]
+    assert done["meta"]["computeUnitsConsumed"] < settlement.UNITS_MAX
+    code = settlement.error_code("AlreadySettled")
+    with pytest.raises(TransactionFailedError, match=f"'Custom': {code}"):
+        market.settle(purchase, skipPreflight=True)
 
 
 def matches(place: str, patterns: tuple[str, ...]) -> bool:

@@ -1,19 +1,11 @@
 /* A program for tests and demonstrations: says things, and keeps one receipt for each id.
- * Its interface is idl/ledger.json; the build takes the discriminators from there. */
+ * Its interface is idl/ledger.json; the build takes discriminators and errors from there. */
 #include "../program.h"
 
 #define ACCOUNTS_MAX 40
 #define SHARES_MAX 12
 #define NOTE_MAX 256
 #define RECEIPT_BYTES 122
-
-enum {
-    ERROR_SHARES = 6000,   /* not one to twelve accounts, or another number of amounts */
-    ERROR_SUM = 6001,      /* the amounts do not add up */
-    ERROR_NOTE = 6002,     /* the note is too long */
-    ERROR_RECORDED = 6003, /* the id has a receipt */
-    ERROR_AMOUNT = 6004,   /* nothing is recorded */
-};
 
 /* The accounts that instructions name, before the recipients. */
 enum { AUTHOR, EMIT_REFERRER, EMIT_RECIPIENTS };

@@ -6,6 +6,7 @@ addresses, the accounts as they were) is read around each execution.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import orjson
 from solders.account import Account
 from solders.clock import Clock
 from solders.hash import Hash
+from solders.keypair import Keypair
 from solders.litesvm import LiteSVM
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
@@ -22,6 +24,11 @@ from . import tokens
 
 SYSTEM = Pubkey.default()
 LOADER = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+UPGRADER = Keypair.from_seed(
+    hashlib.sha256(b"chainfold development program: upgrades").digest()
+).pubkey()
+"""May upgrade the programs that are put here; its key is public."""
+
 ACCOUNT_BYTES, TABLE_BYTES = 64, 8_248
 TABLE_HEADER_BYTES = 56
 EPOCH_SLOTS = 432_000
@@ -112,6 +119,18 @@ class Machine:
     def put(self, key: Pubkey, account: Account | None) -> None:
         """Write an account; None removes it."""
         self.vm.set_account(key, account or Account(0, b"", SYSTEM))
+
+    def add_program(self, key: Pubkey, program: bytes) -> None:
+        """Put a program at an address, as the upgradeable loader would.
+
+        ``UPGRADER`` may upgrade it. Raises what the loader raises.
+        """
+        self.vm.add_program(key, program)
+        place, _ = Pubkey.find_program_address([bytes(key)], LOADER)
+        held: Account = self.vm.get_account(place)
+        data = bytearray(held.data)
+        data[12:45] = b"\1" + bytes(UPGRADER)  # the option after tag and slot
+        self.put(place, Account(held.lamports, bytes(data), LOADER))
 
     def loaded(
         self, transaction: VersionedTransaction

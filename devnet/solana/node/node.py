@@ -81,7 +81,7 @@ class Node:
     def add_program(self, key: Pubkey, program: bytes) -> None:
         """Put a program at an address, as the upgradeable loader would."""
         try:
-            self.chain.machine.vm.add_program(key, program)
+            self.chain.machine.add_program(key, program)
         except Exception as error:  # whatever the loader raises, the file is wrong
             raise invalid(f"the program does not load: {error}") from None
 
