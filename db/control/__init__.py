@@ -34,6 +34,16 @@ from db.control.journal import journal_entry, journal_head, subject_key
 from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import signed, signing_day, signing_from, signing_stop
 from db.control.solana import failed_transaction, listing, signature
+from db.control.stripe import (
+    stripe_account,
+    stripe_count,
+    stripe_event,
+    stripe_reconciliation,
+    stripe_said,
+    stripe_session,
+    stripe_waiting,
+    stripe_webhook,
+)
 from db.control.timers import due_done, schedule, schedule_request, schedule_run
 
 __all__ = [
@@ -77,6 +87,14 @@ __all__ = [
     "signing_stop",
     "slot",
     "source",
+    "stripe_account",
+    "stripe_count",
+    "stripe_event",
+    "stripe_reconciliation",
+    "stripe_said",
+    "stripe_session",
+    "stripe_waiting",
+    "stripe_webhook",
     "subject_key",
     "undecodable_log",
     "validator_set",
