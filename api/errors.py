@@ -84,6 +84,9 @@ PROBLEMS = {
         400, "Bad body", "The body is not what the route takes; OpenAPI has it."
     ),
     "not_json": ProblemType(415, "Not JSON", "The body is of another kind."),
+    "bad_signature": ProblemType(
+        400, "Bad signature", "The body is not signed with our secret, or not now."
+    ),
     "bad_file": ProblemType(
         422, "File not taken", "The file is of no kind that is taken, or not whole."
     ),

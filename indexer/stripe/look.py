@@ -75,6 +75,10 @@ class Looking:
         }  # fmt: skip
         return looks[kind](id_)
 
+    def is_ours(self, charge: Object) -> bool:
+        """Whether a charge is of a domain of this deployment, by its metadata."""
+        return self._is_ours(owner_of(charge, inner(charge, _INTENT)))
+
     def _charge(self, id_: str, session: str = "", owner: Owner | None = None) -> Seen:
         charge = self.api.retrieve("charges", id_, "balance_transaction", _INTENT)
         found = owner or owner_of(charge, inner(charge, _INTENT))

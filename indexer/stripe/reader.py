@@ -10,7 +10,7 @@ ends anywhere loses nothing: whatever it had not noted is listed again.
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, select, update
@@ -43,6 +43,10 @@ RECOVERED = ("charges", "refunds", "disputes", "payouts", "checkout.sessions")
 log = logging.getLogger(__name__)
 
 
+class Stopped(Exception):
+    """The reader was told to stop; what it has noted is noted."""
+
+
 @dataclass(slots=True)
 class Round:
     """The result of one round: events noted and entries made."""
@@ -56,7 +60,7 @@ class Reader:
     """Reads one account. `account` and `livemode` are those that the key must be of.
 
     An empty `account` is whatever the key is of. `domains` are those whose payments are
-    said; `clock` tells the time.
+    said; `clock` tells the time. Once `stopping` says so, a round raises Stopped.
     """
 
     engine: Engine
@@ -68,7 +72,8 @@ class Reader:
     overlap_seconds: int = OVERLAP_SECONDS
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     place: ReaderPlace | None = None
-    _known: str = field(default="", repr=False)
+    stopping: Callable[[], bool] = lambda: False
+    known: str = ""  # the account, once it was opened
 
     def open(self) -> AccountRow:
         """Ask whose key it is, and make the account known; raises WrongAccount."""
@@ -80,7 +85,7 @@ class Reader:
             )
         with self.engine.begin() as connection:
             row = accounts.register(connection, found, livemode=self.livemode)
-        self._known = found
+        self.known = found
         return row
 
     def round(self) -> Round:
@@ -98,7 +103,7 @@ class Reader:
         if swept is None or self.clock() - swept >= timedelta(seconds=SWEEP_SECONDS):
             self.sweep(done)
         with self._writing() as connection:
-            accounts.record_poll(connection, self._known, self.clock())
+            accounts.record_poll(connection, self.known, self.clock())
         return done
 
     def sweep(self, done: Round | None = None) -> int:
@@ -113,7 +118,7 @@ class Reader:
             self.take(refs, found)
         with self._writing() as connection:
             now = self.clock()
-            accounts.record_sweep(connection, self._known, now, added=found.entries)
+            accounts.record_sweep(connection, self.known, now, added=found.entries)
             before = self._seconds() - KEPT_SECONDS
             noted.forget_old(connection, events_before=before, now=now)
         if found.entries:
@@ -150,13 +155,17 @@ class Reader:
         self._look(kind, id_, [], found)
         return found.entries - before
 
+    def looking(self) -> Looking:
+        """What looks at objects for this reader."""
+        return Looking(self.api, self.domains, self._was_said)
+
     def _poll(self, cursor: int, done: Round) -> None:
         since = max(cursor - self.overlap_seconds, 0) if cursor else 0
         listed = max(since, self._seconds() - LISTED_SECONDS, 0)
         for refs, reached in self._windows(listed):
             self.take(refs, done)
             with self._writing() as connection:
-                accounts.move_cursor(connection, self._known, reached)
+                accounts.move_cursor(connection, self.known, reached)
 
     def _windows(
         self, since: int, end: int | None = None
@@ -183,7 +192,7 @@ class Reader:
 
     def _aside(self, ref: EventRef) -> str:
         """Why an event is counted and left alone; empty for one that is looked at."""
-        if ref.account and ref.account != self._known:
+        if ref.account and ref.account != self.known:
             return OTHER_ACCOUNT
         if ref.livemode != self.livemode:
             return OTHER_MODE
@@ -192,7 +201,9 @@ class Reader:
         return ""
 
     def _look(self, kind: str, id_: str, group: list[EventRef], done: Round) -> None:
-        looking = Looking(self.api, self.domains, self._was_said)
+        if self.stopping():
+            raise Stopped
+        looking = self.looking()
         outcome, waits = NOTHING, ""
         seen = Seen()
         try:
@@ -219,7 +230,7 @@ class Reader:
         now = self.clock()
         with self._writing() as connection:
             done.entries += noted.note(
-                connection, self.registry, self._known, group, outcome,
+                connection, self.registry, self.known, group, outcome,
                 seen.sayings if seen else (), now=now,
             )  # fmt: skip
             done.events += len(group)
@@ -273,7 +284,7 @@ class Reader:
             return noted.was_said(connection, key)
 
     def _row(self) -> AccountRow:
-        if not self._known:
+        if not self.known:
             self.open()
         with self.engine.connect() as connection:
             row = accounts.find(connection)
@@ -287,7 +298,7 @@ class Reader:
             if self.place is not None:
                 self.place.guard(connection)
             else:
-                accounts.lock(connection, self._known)
+                accounts.lock(connection, self.known)
             yield connection
 
     def _seconds(self) -> int:

@@ -35,6 +35,7 @@ class Commands(click.Group):
         "serve": "ops.cli.serve",
         "sign": "ops.cli.signing",
         "status": "ops.cli.status",
+        "stripe": "ops.cli.payments",
         "verify": "ops.cli.tables",
         "work": "ops.cli.commanding",
     }
@@ -138,6 +139,6 @@ def main(
     configure_logging(
         "json" if log_format == "json" else "text", level=log_level.upper()
     )
-    for noisy in ("alembic", "granian", "aiohttp"):
+    for noisy in ("alembic", "granian", "aiohttp", "stripe"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     context.obj = State(config)

@@ -7,6 +7,7 @@ from ops.settings import (
     DocumentSettings,
     ExternalSettings,
     MetricsSettings,
+    StripeSettings,
 )
 
 API_SECTIONS = (
@@ -119,6 +120,38 @@ API_SECTIONS = (
             "jwks_url": Key("URL", "Its public keys."),
             "audience": Key("text", "The `aud` of those for us: our client id there."),
             "algorithms": Key("text, or a list", "`ES256`, `RS256`, `EdDSA`."),
+        },
+    ),
+    Section(
+        "stripe",
+        "The account of Stripe whose payments are read into the journal. Secrets are "
+        "in a variable or a file of their own, never here.",
+        StripeSettings,
+        {
+            "secret_key_env": Key("text", "The variable that holds the secret key."),
+            "secret_key_file": Key("path", "Or the file; relative to the settings."),
+            "webhook_secret_env": Key(
+                "text",
+                "The variable that holds the signing secret of the webhook; two, "
+                "parted by a space, while one replaces another.",
+            ),
+            "webhook_secret_file": Key("path", "Or the file."),
+            "account": Key("text", "`acct_…`: a key of another account is refused."),
+            "live": Key("true or false", "Whether the key is of live mode."),
+            "domains": Key(
+                "names, or a list",
+                "The domains whose payments are said, as `domain` in the metadata of "
+                "payments names them. Absent: all of this deployment.",
+            ),
+            "api": Key("URL", "Another base address, for development."),
+            "poll_seconds": Key(
+                "number", "How often it is read when no webhook comes."
+            ),
+            "overlap_seconds": Key(
+                "integer",
+                "How far events are listed again, because lists show some late.",
+            ),
+            "timeout_seconds": Key("number", "For one request."),
         },
     ),
 )
