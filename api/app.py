@@ -36,6 +36,7 @@ from api.health import health_blueprint
 from api.index import index_blueprint
 from api.journal import journal_blueprint
 from api.metrics import Metrics
+from api.payments import SHORT, PaymentOptions, payments_blueprint
 from api.reads import components, facts_blueprint, read_blueprint
 from api.schedules import schedules_blueprint
 from api.service import PREFIX, Service
@@ -79,14 +80,16 @@ def create_app(
     web: WebOptions | None = None,
     command_service: CommandService | None = None,
     documents: Documents | None = None,
+    payments: PaymentOptions | None = None,
     instance: str = "",
     metrics_folder: Path | None = None,
 ) -> Flask:
     """An app that reads from `engine`, best one of `db.reads.read_engine`.
 
     With `writer` and `auth` people can sign in, with `command_service` submit
-    commands, with `documents` upload files. `instance` is told by `/health/live`. In
-    `metrics_folder` several processes count together.
+    commands, with `documents` upload files; `payments` has the secrets of webhooks.
+    `instance` is told by `/health/live`. In `metrics_folder` several processes count
+    together.
     """
     service = Service(
         engine=engine, registry=registry, chains=Chains(engine, plans),
@@ -112,6 +115,7 @@ def create_app(
     _show_tables(api, service)
     if command_service is not None:
         _take_commands(app, api, service, command_service)
+    _take_webhooks(app, api, service, payments or PaymentOptions())
     for name in registry.routes:
         _add_domain_routes(name, api, service)
     app.register_blueprint(index_blueprint(service))
@@ -161,6 +165,16 @@ def _take_commands(
     api.register_blueprint(commands_blueprint(service, hub))
     for command in service.registry.commands.values():
         api.register_blueprint(write_blueprint(service, command))
+
+
+def _take_webhooks(
+    app: Flask, api: Api, service: Service, options: PaymentOptions
+) -> None:
+    """Take Stripe's webhooks, by a short name too: it follows no redirect."""
+    blueprint = payments_blueprint(service, options)
+    api.register_blueprint(blueprint)
+    view = app.view_functions[f"{blueprint.name}.take_webhook"]
+    app.add_url_rule(SHORT, "take_webhook", view, methods=["POST"])
 
 
 def _add_domain_routes(name: str, api: Api, service: Service) -> None:

@@ -82,6 +82,9 @@ PROBLEMS = {
         400, "Bad body", "The body does not fit the route's schema; see OpenAPI."
     ),
     "not_json": ProblemType(415, "Not JSON", "The body has another media type."),
+    "bad_signature": ProblemType(
+        400, "Bad signature", "The body is not signed with our secret, or not now."
+    ),
     "bad_file": ProblemType(
         422, "File refused", "The file's type is not accepted, or it is incomplete."
     ),

@@ -32,6 +32,7 @@ from api.chains import ServedChain
 from api.command_metrics import CommandCollector
 from api.index import status_of
 from api.journal_metrics import JournalCollector
+from api.payment_metrics import PaymentCollector
 from api.service import Service
 from db.diagnosis import Ailment, diagnose
 from db.reads import ReadError, checkpoint, read
@@ -97,6 +98,7 @@ class Metrics:
             PlatformCollector(registry=self._told)
         self._told.register(ChainCollector(service))
         self._told.register(JournalCollector(service))
+        self._told.register(PaymentCollector(service))
         if service.command_service is not None:
             self._told.register(CommandCollector(service))
 

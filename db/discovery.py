@@ -22,7 +22,10 @@ from db.declare.names import PARTS
 
 GROUP = "chainfold.domains"
 # Those of the product itself, each beside its mechanism; they are in every registry.
-SYSTEM = ("db.documents.compliance", "db.journal.anchoring", "db.journal.audit")
+SYSTEM = (
+    "db.documents.compliance", "db.journal.anchoring", "db.journal.audit",
+    "db.payments.stripe",
+)  # fmt: skip
 ROUTES = "routes"  # which the API imports
 _OTHERS = re.compile(r"__init__|test_\w+|\w+_test|conftest")  # nobody need read
 

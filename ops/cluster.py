@@ -19,8 +19,8 @@ from solders.message import Message
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 
-from commands.errors import NodeAway, WrongChain
-from commands.rpc.endpoint import Endpoint, Question
+from commands.errors import NodeAway, NodeOfOtherChain
+from commands.rpc.endpoint import NodeEndpoint, Question
 from commands.solana.nodes import CONFIRMED, SolanaNodes
 from idl.base58 import from_base58
 from ops.errors import OperationError
@@ -92,7 +92,7 @@ class Cluster:
         unit_limit: int = 50_000,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._nodes = _Nodes([Endpoint(url) for url in urls], chain_id=chain_id)
+        self._nodes = _Nodes([NodeEndpoint(url) for url in urls], chain_id=chain_id)
         self.payer = payer
         self._budget = [
             set_compute_unit_limit(unit_limit), set_compute_unit_price(unit_price)
@@ -200,7 +200,7 @@ class Cluster:
                 pause *= 2
             try:
                 return question()
-            except WrongChain as error:
+            except NodeOfOtherChain as error:
                 raise ClusterError(str(error)) from None
             except NodeAway as error:
                 last = str(error)

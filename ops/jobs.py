@@ -53,7 +53,7 @@ ALONE_SECONDS = 10.0  # with no worker at all: one may be starting anew
 TRIES = 3  # of a range, while nothing more of it is written
 # Ends of a job that say nothing about its range: another worker may do it.
 INTERRUPTIONS = (
-    "AbandonedJobError", "JobTimeoutException", "LostPlace", "Work-horse terminated",
+    "AbandonedJobError", "JobTimeoutException", "LeaseLost", "Work-horse terminated",
 )  # fmt: skip
 
 log = logging.getLogger(__name__)

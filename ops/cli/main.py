@@ -37,6 +37,7 @@ class Commands(click.Group):
         "settlement": "ops.cli.settlement",
         "sign": "ops.cli.signing",
         "status": "ops.cli.status",
+        "stripe": "ops.cli.payments",
         "verify": "ops.cli.tables",
         "work": "ops.cli.commanding",
     }
@@ -140,6 +141,6 @@ def main(
     configure_logging(
         "json" if log_format == "json" else "text", level=log_level.upper()
     )
-    for noisy in ("alembic", "granian", "aiohttp"):
+    for noisy in ("alembic", "granian", "aiohttp", "stripe"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     context.obj = CliState(config)

@@ -7,7 +7,7 @@ import click
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from ops.cli.context import State, pass_state
+from ops.cli.context import CliState, pass_state
 from ops.cluster import Cluster
 from ops.deploying import (
     Deployed,
@@ -89,7 +89,7 @@ def program_new_key(file: Path) -> None:
 @YES
 @pass_state
 def program_deploy(
-    state: State, file: Path, name: str | None, keypair: Path,
+    state: CliState, file: Path, name: str | None, keypair: Path,
     program_keypair: Path | None, address: Pubkey | None, max_bytes: int | None,
     unit_price: int, yes: bool,
 ) -> None:  # fmt: skip
@@ -135,7 +135,7 @@ def program_deploy(
 @CHAIN
 @pass_state
 def program_show(
-    state: State, address: Pubkey, file: Path | None, name: str | None
+    state: CliState, address: Pubkey, file: Path | None, name: str | None
 ) -> None:
     """Show a program: who may change it, and the hash of its code.
 
@@ -161,8 +161,8 @@ def program_show(
 @YES
 @pass_state
 def program_set_authority(
-    state: State, address: Pubkey, to: Pubkey | None, name: str | None, keypair: Path,
-    unit_price: int, yes: bool,
+    state: CliState, address: Pubkey, to: Pubkey | None, name: str | None,
+    keypair: Path, unit_price: int, yes: bool,
 ) -> None:  # fmt: skip
     """Let the key TO change the program from now on; `none`: nobody, for ever."""
     cluster = open_cluster(state, name, keypair, unit_price)
@@ -174,19 +174,19 @@ def program_set_authority(
 
 
 def open_cluster(
-    state: State, name: str | None, keypair: Path, unit_price: int
+    state: CliState, name: str | None, keypair: Path, unit_price: int
 ) -> Cluster:
     """Return a cluster of the settings, with the key of a file to pay."""
     return _cluster(state, name, read_keypair(keypair), unit_price)
 
 
-def reading_cluster(state: State, name: str | None) -> Cluster:
+def reading_cluster(state: CliState, name: str | None) -> Cluster:
     """Return a cluster of the settings to look at, with a key that holds nothing."""
     return _cluster(state, name, Keypair(), 0)
 
 
 def _cluster(
-    state: State, name: str | None, payer: Keypair, unit_price: int
+    state: CliState, name: str | None, payer: Keypair, unit_price: int
 ) -> Cluster:
     chains = state.chains(() if name is None else (name,))
     found = [each for each in chains if each.namespace == SOLANA]

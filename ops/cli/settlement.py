@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
 from ops.cli.clone import from_clone
-from ops.cli.context import State, pass_state
+from ops.cli.context import CliState, pass_state
 from ops.cli.program import (
     CHAIN,
     FILE,
@@ -66,7 +66,7 @@ def settlement() -> None:
 @YES
 @pass_state
 def settlement_initialize(
-    state: State, /, program: Pubkey, name: str | None, keypair: Path,
+    state: CliState, /, program: Pubkey, name: str | None, keypair: Path,
     admin_keypair: Path | None, unit_price: int, yes: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Make the configuration, once, with the key that may upgrade the program."""
@@ -98,8 +98,8 @@ def settlement_initialize(
 @YES
 @pass_state
 def settlement_configure(
-    state: State, /, program: Pubkey, name: str | None, keypair: Path, unit_price: int,
-    yes: bool, **given: Any,
+    state: CliState, /, program: Pubkey, name: str | None, keypair: Path,
+    unit_price: int, yes: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given of the configuration, with the admin's key."""
     cluster = open_cluster(state, name, keypair, unit_price)
@@ -128,7 +128,7 @@ def settlement_configure(
 @YES
 @pass_state
 def settlement_propose_admin(
-    state: State, address: Pubkey, program: Pubkey, name: str | None, keypair: Path,
+    state: CliState, address: Pubkey, program: Pubkey, name: str | None, keypair: Path,
     unit_price: int, yes: bool,
 ) -> None:  # fmt: skip
     """Let ADDRESS become the admin, once it accepts."""
@@ -146,7 +146,7 @@ def settlement_propose_admin(
 @YES
 @pass_state
 def settlement_accept_admin(
-    state: State, program: Pubkey, name: str | None, keypair: Path, unit_price: int,
+    state: CliState, program: Pubkey, name: str | None, keypair: Path, unit_price: int,
     yes: bool,
 ) -> None:  # fmt: skip
     """Become the admin, as proposed."""
@@ -159,7 +159,7 @@ def settlement_accept_admin(
 @PROGRAM
 @CHAIN
 @pass_state
-def settlement_show(state: State, program: Pubkey, name: str | None) -> None:
+def settlement_show(state: CliState, program: Pubkey, name: str | None) -> None:
     """Show the configuration, and what the treasury's associated account holds."""
     cluster = reading_cluster(state, name)
     client = from_clone("devnet.solana.settlement")

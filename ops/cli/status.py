@@ -14,9 +14,11 @@ from db import sources
 from db.diagnosis import Ailment, diagnose
 from db.fit import examine
 from db.journal.head import read_head
+from db.payments.status import payment_status
 from db.status import ChainStatus, chain_status, describe_proof, mixed_positions
 from db.timers import TimerState, schedule_states
 from ops.cli.context import CliState, pass_state
+from ops.cli.payments import show_payments
 from ops.indexing import streams
 
 OLD_SECONDS = 2 * 86_400
@@ -29,13 +31,15 @@ def status(state: CliState, as_json: bool) -> None:
     """Say for each chain: head, indexed, final, lag, gaps, state and cause.
 
     Exit code 1 when a chain is not followed, is stopped, stands still, cannot be read
-    for long, has an open incident, or facts that are numbered in two ways.
+    for long, has an open incident, or facts that are numbered in two ways; or when
+    Stripe is not read, or has drift that nobody cleared.
     """
     with state.reading(whole=False) as engine:
         found = collect(state, engine)
         with engine.connect() as connection:
             head = read_head(connection)
             differs = examine(connection, state.registry).told
+            payments = None if differs else payment_status(connection)
             schedules = (
                 []
                 if differs
@@ -50,13 +54,17 @@ def status(state: CliState, as_json: bool) -> None:
         click.secho("journal", bold=True)
         when = f"{head.at:%Y-%m-%d %H:%M:%S}"
         click.echo(f"  entries   {head.seq:,}, the last at {when}")
+    trouble = ""
+    if state.settings.stripe.given and not differs:
+        trouble = show_payments(payments, datetime.now(UTC), as_json=as_json)
     for each_schedule in schedules:
         click.echo(f"schedule {each_schedule.id}: {_timer(each_schedule)}")
     if not found:
         click.echo("no chain has been followed yet: run `chainfold index`")
     if differs:
         click.secho(differs, fg="red", err=True)
-    well = found and not differs and all(is_well(each) for each in found)
+    chains_well = found and all(is_well(each) for each in found)
+    well = chains_well and not differs and not trouble
     sys.exit(0 if well else 1)
 
 

@@ -7,6 +7,7 @@ from ops.settings import (
     DocumentSettings,
     ExternalSettings,
     MetricsSettings,
+    StripeSettings,
 )
 
 API_SECTIONS = (
@@ -139,6 +140,44 @@ API_SECTIONS = (
                 "text", "The `aud` of those for us: our client id there."
             ),
             "algorithms": SettingKey("text, or a list", "`ES256`, `RS256`, `EdDSA`."),
+        },
+    ),
+    Section(
+        "stripe",
+        "The account of Stripe whose payments are read into the journal. Secrets are "
+        "in a variable or a file of their own, never here.",
+        StripeSettings,
+        {
+            "secret_key_env": SettingKey(
+                "text", "The variable that holds the secret key."
+            ),
+            "secret_key_file": SettingKey(
+                "path", "Or the file; relative to the settings."
+            ),
+            "webhook_secret_env": SettingKey(
+                "text",
+                "The variable that holds the signing secret of the webhook; two, "
+                "parted by a space, while one replaces another.",
+            ),
+            "webhook_secret_file": SettingKey("path", "Or the file."),
+            "account": SettingKey(
+                "text", "`acct_…`: a key of another account is refused."
+            ),
+            "live": SettingKey("true or false", "Whether the key is of live mode."),
+            "domains": SettingKey(
+                "names, or a list",
+                "The domains whose payments are said, as `domain` in the metadata of "
+                "payments names them. Absent: all of this deployment.",
+            ),
+            "api": SettingKey("URL", "Another base address, for development."),
+            "poll_seconds": SettingKey(
+                "number", "How often it is read when no webhook comes."
+            ),
+            "overlap_seconds": SettingKey(
+                "integer",
+                "How far events are listed again, because lists show some late.",
+            ),
+            "timeout_seconds": SettingKey("number", "For one request."),
         },
     ),
 )

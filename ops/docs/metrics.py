@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from api.command_metrics import CommandCollector
 from api.journal_metrics import JournalCollector
 from api.metrics import STATES, ChainCollector, Metrics
+from api.payment_metrics import PaymentCollector
 from api.service import Service
 from indexer import metrics as indexer_metrics
 from ops.docs.markdown import code, page, table
@@ -62,6 +63,7 @@ def api() -> Iterator[Described]:
     yield from _described(ChainCollector(service).collect())
     yield from _described(CommandCollector(service).told([], 0, [], 0, 0.0))
     yield from _described(JournalCollector(service).told(None))
+    yield from _described(PaymentCollector(service).told(None))
 
 
 def _described(families: Iterable[Metric], owner: Any = None) -> Iterator[Described]:

@@ -39,6 +39,7 @@ from ops.settings.model import (
     Settings,
     SignerKind,
     SignerSettings,
+    StripeSettings,
     TableSettings,
     WalletSettings,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "SettingsError",
     "SignerKind",
     "SignerSettings",
+    "StripeSettings",
     "TableSettings",
     "WalletSettings",
     "load_settings",

@@ -337,6 +337,29 @@ class AuthSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StripeSettings:
+    """An account of Stripe whose payments are read; `given` is whether it is said.
+
+    A key or secret is None when its variable or file is not there.
+    """
+
+    given: bool = False
+    secret_key_env: str | None = None
+    secret_key_file: Path | None = None
+    webhook_secret_env: str | None = None
+    webhook_secret_file: Path | None = None
+    account: str = ""
+    live: bool = False
+    domains: tuple[str, ...] | None = None  # None: all of this deployment
+    api: SecretUrl | None = None
+    poll_seconds: float = 15.0
+    overlap_seconds: int = 900
+    timeout_seconds: float = 30.0
+    secret_key: Secret | None = None
+    webhook_secrets: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything an operator said, checked."""
 
@@ -357,4 +380,5 @@ class Settings:
     auth: AuthSettings = AuthSettings()
     metrics: MetricsSettings = MetricsSettings()
     documents: DocumentSettings = DocumentSettings()
+    stripe: StripeSettings = StripeSettings()
     notes: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ from ops.settings.model import (
     WalletSettings,
 )
 from ops.settings.signers import read_signer
+from ops.settings.stripe import read_stripe
 from ops.settings.table import Table
 
 EVM_ALONE = (
@@ -81,6 +82,7 @@ def read_settings(
         auth=read_auth(root.section("auth"), environ),
         documents=read_documents(root.section("documents")),
         metrics=read_metrics(root.section("metrics")),
+        stripe=read_stripe(root, base=base, environ=environ),
     )
     root.finish()
     return settings

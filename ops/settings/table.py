@@ -36,6 +36,12 @@ OBSOLETE_KEYS = {
     "database.dsn": "say url",
     "documents.access_key": _BY_ENVIRONMENT,
     "documents.secret_key": _BY_ENVIRONMENT,
+    "stripe.secret_key": (
+        "keys never live in this file: say secret_key_env or secret_key_file"
+    ),
+    "stripe.webhook_secret": (
+        "secrets never live in this file: say webhook_secret_env or webhook_secret_file"
+    ),
     "signers.*.key": 'keys never live in this file: say kind = "keystore" and path',
     "signers.*.private_key": (
         'keys never live in this file: say kind = "keystore" and path'

@@ -34,6 +34,10 @@ OBSOLETE_NAMES = {
         "set NFTShareCertificate under [chains.<name>.contracts]"
     ),
 }
+# The keys that name a variable with a secret.
+SECRET_KEYS = (
+    "env", "password_env", "secret_env", "secret_key_env", "webhook_secret_env",
+)  # fmt: skip
 # Other programs on the machine may want these, so they are mentioned, not refused.
 NOT_READ = {
     "DATABASE_URL": "CHAINFOLD_DATABASE_URL",
@@ -87,8 +91,8 @@ def names_of_secrets(tree: Tree) -> set[str]:
     signers = tree.get("signers")
     holders = [*signers.values()] if isinstance(signers, dict) else []
     given: set[str] = set()
-    for holder in [*holders, tree.get("auth")]:
-        for key in ("env", "password_env", "secret_env"):
+    for holder in [*holders, tree.get("auth"), tree.get("stripe")]:
+        for key in SECRET_KEYS:
             found = holder.get(key) if isinstance(holder, dict) else None
             if isinstance(found, Found) and isinstance(found.value, str):
                 given.add(found.value)

@@ -58,7 +58,7 @@ class WalletStage(Stage):
     connect = begin
 
 
-class QuietIntake(CommandService):
+class QuietService(CommandService):
     """A command service that keeps no audit log: there are tests of that."""
 
     def note_accepted(self, connection, actor, row):
@@ -82,7 +82,7 @@ class WalletWorld:
         self.stage, self.source, self.rng = stage, source, random.Random(seed)
         self.now = START
         self.chain = WalletChain(self.rng, ADDRESS)
-        self.command_service = QuietIntake(
+        self.command_service = QuietService(
             engine=stage, at_once=stage, registry=None,
             lanes=[
                 EvmLane("sim", source, wallet_chain.CHAIN_ID, self.chain, {"C": TARGET})

@@ -1,0 +1,248 @@
+"""Checkout sessions, each made once for a key, whatever happens on the way.
+
+    session = create_session(client, engine, SessionRequest(...), key="purchase-17")
+
+That a session is asked for is written down before Stripe is asked, and Stripe is asked
+with an idempotency key of it: an answer that was lost comes again. Stripe keeps such a
+key for a day ("Idempotent requests" in its manual). Later, and after an answer that
+stays an error, the sessions of that time are listed and looked through: a list has
+what was made, where a search is a minute behind.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import stripe
+from sqlalchemy import Engine
+
+from commands.errors import CommandError
+from commands.stripe.client import Client
+from db.payments import DOMAIN, PURCHASE
+from db.payments import sessions as rows
+from db.payments.sessions import SessionRow
+
+REQUEST = "request"  # the member of the metadata with the key
+KEY_LENGTH_MAX = 200
+AMOUNT_MAX = 99_999_999  # minor units; Stripe takes no more in most currencies
+REPLAYED_FOR = timedelta(hours=23)  # Stripe promises a day
+CLOCKS_APART = timedelta(minutes=10)
+PAGE = 100
+
+
+class PaymentsAway(CommandError):
+    """Stripe did not answer; the session may be made or not. Ask with the same key."""
+
+
+class PaymentRefused(CommandError):
+    """Stripe will not make the session as it was asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """One purchase to be paid for: `amount` in minor units of `currency`.
+
+    `domain` and `purchase` come back in every entry about the payment.
+    """
+
+    domain: str
+    purchase: str
+    title: str
+    amount: int
+    currency: str
+    success_url: str
+    cancel_url: str = ""
+    expires_seconds: int = 0  # after it is asked for, 1,800 to 86,400; 0: a day
+
+    def __post_init__(self) -> None:
+        if type(self.amount) is not int or not 0 < self.amount <= AMOUNT_MAX:
+            raise ValueError(
+                f"amount {self.amount!r}: it is a whole number of minor units, from 1 "
+                f"to {AMOUNT_MAX}"
+            )
+        for name in ("domain", "purchase", "title", "success_url"):
+            if not 0 < len(getattr(self, name)) <= 500:
+                raise ValueError(f"{name} has 1 to 500 characters")
+        if not (len(self.currency) == 3 and self.currency.islower()):
+            raise ValueError(f"currency {self.currency!r}: three letters in lower case")
+        if self.expires_seconds and not 1_800 <= self.expires_seconds <= 86_400:
+            raise ValueError("expires_seconds is 0, or from 1,800 to 86,400")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckoutSession:
+    """A checkout session: buyers pay at `url`, which is empty once it is over.
+
+    `status` is open, complete or expired; `payment_status` paid or unpaid.
+    """
+
+    id: str
+    url: str
+    status: str
+    payment_status: str
+    payment_intent: str
+
+
+def create_session(
+    client: Client,
+    engine: Engine,
+    request: SessionRequest,
+    *,
+    key: str,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> CheckoutSession:
+    """Return the session of a key, made now if there is none yet.
+
+    Raises PaymentsAway when Stripe cannot be reached, after which the same call may be
+    made again at any time; PaymentRefused when it says no; KeyOfAnother when the key
+    was used for another request.
+    """
+    if not 0 < len(key) <= KEY_LENGTH_MAX:
+        raise ValueError(f"a key has 1 to {KEY_LENGTH_MAX} characters")
+    digest = _digest(request)
+    with engine.begin() as connection:
+        row = rows.begin(connection, key, digest, clock())
+    if row.session:
+        return find_session(client, row.session)
+    if clock() - row.asked_at >= REPLAYED_FOR:
+        made = _listed(client, row, clock())
+        if made is not None:
+            return _remembered(engine, row, made)
+        row = _next(engine, row, digest, clock())
+    try:
+        made = _create(client, request, row)
+    except _StaysAnError:
+        found = _listed(client, row, clock())
+        made = found or _create(client, request, _next(engine, row, digest, clock()))
+    return _remembered(engine, row, made)
+
+
+def find_session(client: Client, id_: str) -> CheckoutSession:
+    """Return a session as it is now; raises PaymentsAway or PaymentRefused."""
+    return _session(_asked(lambda: client.v1.checkout.sessions.retrieve(id_)))
+
+
+def expire_session(client: Client, id_: str) -> CheckoutSession:
+    """End an open session, so that it cannot be paid any more.
+
+    Raises PaymentRefused for one that is not open: it may have been paid just now.
+    """
+    return _session(_asked(lambda: client.v1.checkout.sessions.expire(id_)))
+
+
+class _StaysAnError(Exception):
+    """Stripe keeps an error as the answer to an idempotency key."""
+
+
+def _create(
+    client: Client, request: SessionRequest, row: SessionRow
+) -> CheckoutSession:
+    metadata = {
+        DOMAIN: request.domain, PURCHASE: request.purchase, REQUEST: row.key
+    }  # fmt: skip
+    params: Any = {
+        "mode": "payment",
+        "client_reference_id": request.purchase[:200],
+        "success_url": request.success_url,
+        "metadata": metadata,
+        "payment_intent_data": {"metadata": metadata},
+        "line_items": [{
+            "quantity": 1,
+            "price_data": {
+                "currency": request.currency,
+                "unit_amount": request.amount,
+                "product_data": {"name": request.title},
+            },
+        }],
+    }  # fmt: skip
+    if request.cancel_url:
+        params["cancel_url"] = request.cancel_url
+    if request.expires_seconds:
+        asked = int(row.asked_at.timestamp())
+        params["expires_at"] = asked + request.expires_seconds
+    name = f"chainfold:{row.attempt}:{row.key}"
+    create = client.v1.checkout.sessions.create
+    return _session(_asked(lambda: create(params, {"idempotency_key": name})))
+
+
+def _listed(client: Client, row: SessionRow, now: datetime) -> CheckoutSession | None:
+    """The session that an attempt made, found among all of its time."""
+    first = int((row.asked_at - CLOCKS_APART).timestamp())
+    last = int((min(now, row.asked_at + timedelta(days=1)) + CLOCKS_APART).timestamp())
+    params: Any = {"created": {"gte": first, "lte": last}, "limit": PAGE}
+    while True:
+        page = _asked(partial(client.v1.checkout.sessions.list, params))
+        for each in page.data:
+            said = {} if each.metadata is None else each.metadata.to_dict()
+            if said.get(REQUEST) == row.key:
+                return _session(each)
+        if not page.has_more or not page.data:
+            return None
+        params = {**params, "starting_after": page.data[-1].id}
+
+
+def _next(engine: Engine, row: SessionRow, digest: str, now: datetime) -> SessionRow:
+    with engine.begin() as connection:
+        begun = rows.begin_again(connection, row, now)
+        return begun or rows.begin(connection, row.key, digest, now)
+
+
+def _remembered(
+    engine: Engine, row: SessionRow, made: CheckoutSession
+) -> CheckoutSession:
+    with engine.begin() as connection:
+        rows.remember(connection, row.key, made.id)
+    return made
+
+
+def _session(found: stripe.checkout.Session) -> CheckoutSession:
+    intent = found.payment_intent
+    return CheckoutSession(
+        id=found.id,
+        url=found.url or "",
+        status=found.status or "",
+        payment_status=found.payment_status,
+        payment_intent=intent if isinstance(intent, str) else getattr(intent, "id", ""),
+    )
+
+
+def _asked(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except stripe.RateLimitError:
+        raise PaymentsAway(
+            "Stripe is asked too much at the moment: ask again in some seconds"
+        ) from None
+    except stripe.AuthenticationError:
+        raise PaymentRefused(
+            "Stripe does not take the secret key: check what [stripe] names"
+        ) from None
+    except stripe.IdempotencyError as error:
+        if error.http_status == 409:
+            raise PaymentsAway(
+                "the same session is being made just now: ask again in a second"
+            ) from None
+        raise PaymentRefused(
+            f"Stripe knows the key from another request: {error.user_message}. Use a "
+            "new key"
+        ) from None
+    except (stripe.InvalidRequestError, stripe.PermissionError) as error:
+        raise PaymentRefused(
+            f"Stripe refuses it: {error.user_message}. Correct what is asked for"
+        ) from None
+    except stripe.StripeError as error:
+        headers = {name.lower(): v for name, v in (error.headers or {}).items()}
+        if headers.get("idempotent-replayed") == "true":
+            raise _StaysAnError from None
+        raise PaymentsAway(
+            "Stripe did not answer as it should: ask again with the same key"
+        ) from None
+
+
+def _digest(request: SessionRequest) -> str:
+    text = json.dumps(asdict(request), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

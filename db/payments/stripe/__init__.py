@@ -1,0 +1,1 @@
+"""Payments as Stripe tells them: captured, refunded, disputed, paid out."""

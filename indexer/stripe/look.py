@@ -1,0 +1,183 @@
+"""Looking at an object: it is fetched from the API, and what it shows is to be said.
+
+What an event or a webhook holds of an object is never used: it may be old, of another
+version of the API, or made up.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from db.payments.events import Saying
+from indexer.stripe import saying
+from indexer.stripe.asking import Api
+from indexer.stripe.values import Object, Owner, id_of, inner, number, owner_of, text
+
+FEE_LATE = "its fee is not known yet"
+_INTENT = "payment_intent"
+
+# The types of events that are looked at, by the object that they are about.
+KINDS = {
+    "charge": (
+        "charge.captured", "charge.refunded", "charge.succeeded", "charge.updated",
+    ),
+    "payment_intent": ("payment_intent.succeeded",),
+    "checkout.session": (
+        "checkout.session.async_payment_failed",
+        "checkout.session.async_payment_succeeded", "checkout.session.completed",
+        "checkout.session.expired",
+    ),
+    "refund": (
+        "charge.refund.updated", "refund.created", "refund.failed", "refund.updated",
+    ),
+    "dispute": (
+        "charge.dispute.closed", "charge.dispute.created",
+        "charge.dispute.funds_reinstated", "charge.dispute.funds_withdrawn",
+        "charge.dispute.updated",
+    ),
+    "radar.early_fraud_warning": (
+        "radar.early_fraud_warning.created", "radar.early_fraud_warning.updated",
+    ),
+    "payout": (
+        "payout.canceled", "payout.created", "payout.failed", "payout.paid",
+        "payout.reconciliation_completed", "payout.updated",
+    ),
+}  # fmt: skip
+TYPES = {type_: kind for kind, types in KINDS.items() for type_ in types}
+
+
+@dataclass(slots=True)
+class Seen:
+    """What an object shows; `waits` says why it is to be looked at again."""
+
+    sayings: list[Saying] = field(default_factory=list)
+    foreign: bool = False
+    waits: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """Looks at objects for the domains of this deployment.
+
+    `known` tells whether something was said, so that it need not be asked for again.
+    """
+
+    api: Api
+    domains: Collection[str]
+    known: Callable[[str], bool]
+
+    def look(self, kind: str, id_: str) -> Seen:
+        """Fetch an object and what belongs to it; raises Gone, Away or OddAnswer."""
+        looks = {
+            "charge": self._charge, "payment_intent": self._intent,
+            "checkout.session": self._session, "refund": self._refund,
+            "dispute": self._dispute, "radar.early_fraud_warning": self._warning,
+            "payout": self._payout,
+        }  # fmt: skip
+        return looks[kind](id_)
+
+    def is_ours(self, charge: Object) -> bool:
+        """Whether a charge is of a domain of this deployment, by its metadata."""
+        return self._is_ours(owner_of(charge, inner(charge, _INTENT)))
+
+    def _charge(self, id_: str, session: str = "", owner: Owner | None = None) -> Seen:
+        charge = self.api.retrieve("charges", id_, "balance_transaction", _INTENT)
+        found = owner or owner_of(charge, inner(charge, _INTENT))
+        if not self._is_ours(found):
+            return Seen(foreign=True)
+        seen = Seen()
+        if saying.is_captured(charge):
+            self._capture(seen, charge, session, found)
+        if number(charge, "amount_refunded"):
+            for refund in self.api.each("refunds", charge=id_, expand=_REFUND_LISTED):
+                self._add_refund(seen, refund, found)
+        return seen
+
+    def _capture(self, seen: Seen, charge: Object, session: str, owner: Owner) -> None:
+        id_ = text(charge, "id")
+        if not self.known(saying.captured_key(id_)):
+            name = session or self._session_of(id_of(charge, _INTENT))
+            seen.sayings.append(saying.say_captured(charge, name, owner))
+        if not self.known(saying.fee_key(id_)):
+            seen.sayings += saying.say_fee(charge, owner)
+            if not id_of(charge, "balance_transaction"):
+                seen.waits = FEE_LATE
+
+    def _session_of(self, intent: str) -> str:
+        """The id of the session that an intent was paid in; empty without one."""
+        if not intent:
+            return ""
+        found = self.api.each("checkout.sessions", payment_intent=intent)
+        return next((text(each, "id") for each in found), "")
+
+    def _intent(self, id_: str, session: str = "", owner: Owner | None = None) -> Seen:
+        intent = self.api.retrieve("payment_intents", id_)
+        found = owner or owner_of(intent)
+        charge = id_of(intent, "latest_charge")
+        if not charge:
+            return Seen(foreign=not self._is_ours(found))
+        return self._charge(charge, session, found if self._is_ours(found) else None)
+
+    def _session(self, id_: str) -> Seen:
+        session = self.api.retrieve("checkout.sessions", id_, _INTENT)
+        intent = inner(session, _INTENT)
+        owner = owner_of(session, intent)
+        if not self._is_ours(owner):
+            return Seen(foreign=True)
+        status, paid = text(session, "status"), text(session, "payment_status")
+        if status == "expired":
+            return Seen([saying.say_expired(session, owner)])
+        if status != "complete" or intent is None:
+            return Seen()
+        if paid == "paid":
+            return self._intent(text(intent, "id"), id_, owner)
+        refused = text(intent, "status") in ("requires_payment_method", "canceled")
+        return Seen([saying.say_failed(session, owner)] if refused else [])
+
+    def _refund(self, id_: str) -> Seen:
+        refund = self.api.retrieve(
+            "refunds", id_, "balance_transaction", "failure_balance_transaction",
+            f"charge.{_INTENT}",
+        )  # fmt: skip
+        owner = self._owner_of_part(refund)
+        if not self._is_ours(owner):
+            return Seen(foreign=True)
+        seen = Seen()
+        self._add_refund(seen, refund, owner)
+        return seen
+
+    def _add_refund(self, seen: Seen, refund: Object, owner: Owner) -> None:
+        seen.sayings += saying.say_refund(refund, owner)
+        seen.waits = saying.refund_waits(refund) or seen.waits
+
+    def _dispute(self, id_: str) -> Seen:
+        dispute = self.api.retrieve("disputes", id_, f"charge.{_INTENT}")
+        owner = self._owner_of_part(dispute)
+        if not self._is_ours(owner):
+            return Seen(foreign=True)
+        return Seen(list(saying.say_dispute(dispute, owner)))
+
+    def _warning(self, id_: str) -> Seen:
+        warning = self.api.retrieve(
+            "radar.early_fraud_warnings", id_, f"charge.{_INTENT}"
+        )
+        owner = self._owner_of_part(warning)
+        if not self._is_ours(owner):
+            return Seen(foreign=True)
+        return Seen([saying.say_warning(warning, owner)])
+
+    def _payout(self, id_: str) -> Seen:
+        payout = self.api.retrieve(
+            "payouts", id_, "balance_transaction", "failure_balance_transaction"
+        )
+        return Seen(list(saying.say_payout(payout)), waits=saying.payout_waits(payout))
+
+    def _owner_of_part(self, item: Object) -> Owner:
+        """The owner of the charge that a refund, dispute or warning is about."""
+        charge = inner(item, "charge")
+        return owner_of(charge, None if charge is None else inner(charge, _INTENT))
+
+    def _is_ours(self, owner: Owner) -> bool:
+        return owner.domain in self.domains
+
+
+_REFUND_LISTED = ["data.balance_transaction", "data.failure_balance_transaction"]

@@ -1,0 +1,305 @@
+"""The reader: along the events of an account, from the oldest that is not read yet.
+
+One round lists what is new, with an overlap because lists show some events late, looks
+at each object that something happened to, and notes the events with what was said in
+one transaction for each object. The cursor moves after all of them. A sweep looks once
+a day through all events that Stripe still lists; it should add nothing. A reader that
+ends anywhere loses nothing: whatever it had not noted is listed again.
+"""
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, Engine, select, update
+
+from db.control import stripe_webhook
+from db.payments import account as accounts
+from db.payments import events as noted
+from db.payments.account import AccountRow, ReaderPlace
+from db.payments.events import EventRef, Waiting
+from db.registry import Registry
+from indexer.stripe.asking import Api
+from indexer.stripe.errors import Gone, OddAnswer, WrongAccount
+from indexer.stripe.look import TYPES, Looking, Seen
+
+DAY = 86_400
+LISTED_SECONDS = 30 * DAY  # how long Stripe lists an event
+OVERLAP_SECONDS = 900
+SWEEP_SECONDS = DAY
+KEPT_SECONDS = 40 * DAY  # how long we remember that an event was read
+RECOVER_SECONDS = 180 * DAY  # before a gap: how old what changed in it may be
+PAGES_MOST = 20  # of events at a time
+WAITING_MOST = 100  # of objects in a round
+BATCH = 500  # events whose objects are looked at once
+
+# What events that say nothing of ours come to, in `control.stripe_count`.
+NOTHING, FOREIGN, IGNORED = "nothing", "foreign", "ignored"
+OTHER_ACCOUNT, OTHER_MODE, GONE, ODD = "other_account", "other_mode", "gone", "odd"
+RECOVERED = ("charges", "refunds", "disputes", "payouts", "checkout.sessions")
+
+log = logging.getLogger(__name__)
+
+
+class Stopped(Exception):
+    """The reader was told to stop; what it has noted is noted."""
+
+
+@dataclass(slots=True)
+class Round:
+    """The result of one round: events noted and entries made."""
+
+    events: int = 0
+    entries: int = 0
+
+
+@dataclass(slots=True)
+class Reader:
+    """Reads one account. `account` and `livemode` are those that the key must be of.
+
+    An empty `account` is whatever the key is of. `domains` are those whose payments are
+    said; `clock` tells the time. Once `stopping` says so, a round raises Stopped.
+    """
+
+    engine: Engine
+    registry: Registry
+    api: Api
+    domains: Collection[str]
+    livemode: bool
+    account: str = ""
+    overlap_seconds: int = OVERLAP_SECONDS
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    place: ReaderPlace | None = None
+    stopping: Callable[[], bool] = lambda: False
+    known: str = ""  # the account, once it was opened
+
+    def open(self) -> AccountRow:
+        """Ask whose key it is, and make the account known; raises WrongAccount."""
+        found = self.api.account()
+        if self.account and found != self.account:
+            raise WrongAccount(
+                f"the secret key is of {found}, and [stripe] account says "
+                f"{self.account}: give the key of that account"
+            )
+        with self.engine.begin() as connection:
+            row = accounts.register(connection, found, livemode=self.livemode)
+        self.known = found
+        return row
+
+    def round(self) -> Round:
+        """Read everything that is new; raises Away, KeyRefused or LeaseLost."""
+        row = self._row()
+        done = Round()
+        if row.polled_at is not None:
+            polled = int(row.polled_at.timestamp())
+            if self._seconds() - polled > LISTED_SECONDS - DAY:
+                self._recover(polled, done)
+        self._poll(row.cursor, done)
+        self._fetch_announced(done)
+        self._look_again(done)
+        swept = row.swept_at
+        if swept is None or self.clock() - swept >= timedelta(seconds=SWEEP_SECONDS):
+            self.sweep(done)
+        with self._writing() as connection:
+            accounts.record_poll(connection, self.known, self.clock())
+        return done
+
+    def sweep(self, done: Round | None = None) -> int:
+        """Look through the events that polls are done with; how many entries it added.
+
+        Those that a poll will still list are left to it.
+        """
+        found = Round()
+        since = max(self._seconds() - LISTED_SECONDS, 0)
+        until = self._row().cursor - self.overlap_seconds
+        for refs, _ in self._windows(since, until) if until >= since else ():
+            self.take(refs, found)
+        with self._writing() as connection:
+            now = self.clock()
+            accounts.record_sweep(connection, self.known, now, added=found.entries)
+            before = self._seconds() - KEPT_SECONDS
+            noted.forget_old(connection, events_before=before, now=now)
+        if found.entries:
+            log.warning("stripe_sweep_added entries=%d", found.entries)
+        if done is not None:
+            done.events += found.events
+            done.entries += found.entries
+        return found.entries
+
+    def take(self, refs: Sequence[EventRef], done: Round) -> None:
+        """Note events that were not noted yet, with what their objects show."""
+        for at in range(0, len(refs), BATCH):
+            batch = refs[at : at + BATCH]
+            with self.engine.connect() as connection:
+                new = noted.unread(connection, [each.id for each in batch])
+            aside: dict[str, list[EventRef]] = {}
+            groups: dict[tuple[str, str], list[EventRef]] = {}
+            for ref in batch:
+                if ref.id not in new:
+                    continue
+                if outcome := self._aside(ref):
+                    aside.setdefault(outcome, []).append(ref)
+                else:
+                    groups.setdefault((TYPES[ref.type], ref.object), []).append(ref)
+            for outcome, group in aside.items():
+                self._note(group, outcome, done)
+            for (kind, id_), group in groups.items():
+                self._look(kind, id_, group, done)
+
+    def look(self, kind: str, id_: str, done: Round | None = None) -> int:
+        """Look at one object without an event; how many entries that made."""
+        found = done or Round()
+        before = found.entries
+        self._look(kind, id_, [], found)
+        return found.entries - before
+
+    def looking(self) -> Looking:
+        """What looks at objects for this reader."""
+        return Looking(self.api, self.domains, self._was_said)
+
+    def _poll(self, cursor: int, done: Round) -> None:
+        since = max(cursor - self.overlap_seconds, 0) if cursor else 0
+        listed = max(since, self._seconds() - LISTED_SECONDS, 0)
+        for refs, reached in self._windows(listed):
+            self.take(refs, done)
+            with self._writing() as connection:
+                accounts.move_cursor(connection, self.known, reached)
+
+    def _windows(
+        self, since: int, end: int | None = None
+    ) -> Iterator[tuple[Sequence[EventRef], int]]:
+        """The events between two moments, oldest first, with the moment reached.
+
+        A window with too many events is halved, so that memory is bounded.
+        """
+        until = end
+        while True:
+            whole = until is not None and until <= since
+            refs = self.api.events(
+                since=since, until=until, pages=None if whole else PAGES_MOST
+            )
+            if refs is None:
+                until = max(since, (since + (until or self._seconds())) // 2)
+                continue
+            newest = max((each.created for each in refs), default=0)
+            yield refs, newest if until is None else until
+            if until == end:
+                return
+            assert until is not None
+            since, until = until + 1, end
+
+    def _aside(self, ref: EventRef) -> str:
+        """Why an event is counted and left alone; empty for one that is looked at."""
+        if ref.account and ref.account != self.known:
+            return OTHER_ACCOUNT
+        if ref.livemode != self.livemode:
+            return OTHER_MODE
+        if ref.type not in TYPES or TYPES[ref.type] != ref.kind or not ref.object:
+            return IGNORED
+        return ""
+
+    def _look(self, kind: str, id_: str, group: list[EventRef], done: Round) -> None:
+        if self.stopping():
+            raise Stopped
+        looking = self.looking()
+        outcome, waits = NOTHING, ""
+        seen = Seen()
+        try:
+            seen = looking.look(kind, id_)
+            waits = seen.waits
+            outcome = FOREIGN if seen.foreign else NOTHING
+        except Gone:
+            outcome = GONE
+            log.warning("stripe_object_gone kind=%s id=%s", kind, id_)
+        except (OddAnswer, ValueError) as error:
+            # It must not be in the way of all that come after it.
+            outcome, waits = ODD, str(error)
+            log.exception("stripe_object_odd kind=%s id=%s", kind, id_)
+        self._note(group, outcome, done, seen, Waiting(kind, id_, waits))
+
+    def _note(
+        self,
+        group: Sequence[EventRef],
+        outcome: str,
+        done: Round,
+        seen: Seen | None = None,
+        waiting: Waiting | None = None,
+    ) -> None:
+        now = self.clock()
+        with self._writing() as connection:
+            done.entries += noted.note(
+                connection, self.registry, self.known, group, outcome,
+                seen.sayings if seen else (), now=now,
+            )  # fmt: skip
+            done.events += len(group)
+            if waiting is not None and waiting.cause:
+                noted.wait_for(connection, waiting, now)
+            elif waiting is not None:
+                noted.wait_no_more(connection, waiting.kind, waiting.object)
+
+    def _fetch_announced(self, done: Round) -> None:
+        """Retrieve the events of webhooks that no list has shown yet."""
+        waiting = select(stripe_webhook.c.event).where(
+            stripe_webhook.c.fetched.is_(False)
+        )
+        with self.engine.connect() as connection:
+            ids = list(
+                connection.scalars(
+                    waiting.order_by(stripe_webhook.c.received_at).limit(WAITING_MOST)
+                )
+            )
+            new = noted.unread(connection, ids)
+        if not ids:
+            return
+        for id_ in new:
+            try:
+                self.take([self.api.event(id_)], done)
+            except (Gone, OddAnswer) as error:
+                log.warning("stripe_webhook_unknown event=%s cause=%s", id_, error)
+        with self._writing() as connection:
+            connection.execute(
+                update(stripe_webhook)
+                .where(stripe_webhook.c.event.in_(ids))
+                .values(fetched=True)
+            )
+
+    def _look_again(self, done: Round) -> None:
+        with self.engine.connect() as connection:
+            due = noted.due_waiting(connection, self.clock(), WAITING_MOST)
+        for each in due:
+            self._look(each.kind, each.object, [], done)
+
+    def _recover(self, since: int, done: Round) -> None:
+        """Look at everything that may have changed while nobody read the events."""
+        log.warning("stripe_events_missed since=%d: looking at all objects", since)
+        created = {"gte": max(since - RECOVER_SECONDS, 0)}
+        for service in RECOVERED:
+            for item in self.api.each(service, created=created):
+                self._look(str(item["object"]), str(item["id"]), [], done)
+
+    def _was_said(self, key: str) -> bool:
+        with self.engine.connect() as connection:
+            return noted.was_said(connection, key)
+
+    def _row(self) -> AccountRow:
+        if not self.known:
+            self.open()
+        with self.engine.connect() as connection:
+            row = accounts.find(connection)
+        assert row is not None
+        return row
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        """A transaction that holds the account, for the reader that has its place."""
+        with self.engine.begin() as connection:
+            if self.place is not None:
+                self.place.guard(connection)
+            else:
+                accounts.lock(connection, self.known)
+            yield connection
+
+    def _seconds(self) -> int:
+        return int(self.clock().timestamp())

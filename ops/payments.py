@@ -1,0 +1,200 @@
+"""From settings to a reader of Stripe, and reading beside the loops of the chains."""
+
+import asyncio
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator
+
+from sqlalchemy import Engine
+
+from commands.stripe.client import Client, open_client
+from db.engine import Refused
+from db.errors import DatabaseError, LeaseLost
+from db.listen import Listener
+from db.payments import account as accounts
+from db.payments.webhooks import CHANNEL
+from db.registry import Registry
+from indexer.errors import Permanent, Retryable
+from indexer.follow import backoff, first_line
+from indexer.stripe.asking import Api
+from indexer.stripe.errors import Limited
+from indexer.stripe.reader import Reader, Stopped
+from ops.errors import OperationError
+from ops.settings import Settings
+
+AGAIN_SECONDS = 60.0  # after what only a person can put right
+PLACE_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
+
+
+def stripe_client(settings: Settings) -> Client:
+    """The client of the account in the settings; raises OperationError without one."""
+    said = settings.stripe
+    if not said.given:
+        raise OperationError(
+            "no account of Stripe is configured: write [stripe] with secret_key_env in "
+            "chainfold.toml"
+        )
+    if said.secret_key is None:
+        where = said.secret_key_env or said.secret_key_file
+        raise OperationError(
+            f"[stripe] the secret key is not in {where}: put it there. In test mode it "
+            "begins with sk_test_ or rk_test_"
+        )
+    return open_client(
+        said.secret_key.value,
+        api=None if said.api is None else str(said.api),
+        timeout_seconds=said.timeout_seconds,
+    )
+
+
+def payment_domains(settings: Settings, registry: Registry) -> tuple[str, ...]:
+    """The domains whose payments are ours, as metadata names them."""
+    if settings.stripe.domains is not None:
+        return settings.stripe.domains
+    found = {each.spec.domain for each in registry.events.values()}
+    found |= {each.spec.domain for each in registry.projections.values()}
+    found |= {each.spec.domain for each in registry.commands.values()}
+    return tuple(sorted(found))
+
+
+def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
+    """What `doctor` looks at: the key, the account, the secret of webhooks."""
+    if not settings.stripe.given:
+        return
+
+    def account() -> str:
+        said = settings.stripe
+        found = Api(stripe_client(settings)).account()
+        if said.account and found != said.account:
+            raise OperationError(
+                f"the secret key is of {found}, and [stripe] account says "
+                f"{said.account}: give the key of that account"
+            )
+        return f"the key is of {found}, in {'live' if said.live else 'test'} mode"
+
+    def webhooks() -> str:
+        if settings.stripe.webhook_secrets:
+            return "webhooks are taken"
+        raise OperationError(
+            "no webhook is taken: write [stripe] webhook_secret_env, and put the "
+            "signing secret of the endpoint there. Without one payments are read "
+            f"every {settings.stripe.poll_seconds:g} s"
+        )
+
+    yield "stripe account", account
+    yield "stripe webhooks", webhooks
+
+
+def open_reader(settings: Settings, engine: Engine, registry: Registry) -> Reader:
+    """The reader of the account in the settings; raises OperationError without one."""
+    said = settings.stripe
+    return Reader(
+        engine,
+        registry,
+        Api(stripe_client(settings)),
+        payment_domains(settings, registry),
+        livemode=said.live,
+        account=said.account,
+        overlap_seconds=said.overlap_seconds,
+    )
+
+
+async def read_payments(
+    settings: Settings, engine: Engine, registry: Registry, stop: asyncio.Event
+) -> None:
+    """Read the account of the settings until told to stop; one process does at a time.
+
+    It reads every `poll_seconds`, and at once after a webhook.
+    """
+    if not settings.stripe.given:
+        return
+    bell, ending = threading.Event(), threading.Event()
+    listener = Listener(engine, CHANNEL, lambda _: bell.set()).start()
+    reader: Reader | None = None
+    failures = 0
+    try:
+        while not stop.is_set():
+            bell.clear()
+            pause, failures = settings.stripe.poll_seconds, failures + 1
+            try:
+                if reader is None:
+                    opened = open_reader(settings, engine, registry)
+                    opened.stopping = ending.is_set
+                    await asyncio.to_thread(opened.open)
+                    reader = opened
+                if await asyncio.to_thread(_read_once, reader):
+                    failures = 0
+                else:
+                    pause = PLACE_SECONDS
+            except Limited as error:
+                pause = error.seconds
+                await _tell(engine, reader, "retrying", error)
+            except LeaseLost as error:
+                log.warning("stripe_place_lost cause=%s", error)
+            except (Retryable, Refused) as error:
+                pause = backoff(failures)
+                await _tell(engine, reader, "retrying", error)
+            except (Permanent, DatabaseError, OperationError) as error:
+                pause = AGAIN_SECONDS
+                await _tell(engine, reader, "refused", error)
+            except Exception as error:
+                # Without this nothing would be read any more, and nobody hear of it.
+                pause = AGAIN_SECONDS
+                log.exception("stripe_failed")
+                await _tell(engine, reader, "stopped", error)
+            await _wait(stop, bell, pause)
+    finally:
+        ending.set()
+        with contextlib.suppress(Refused):
+            if reader is not None and reader.place is not None:
+                reader.place.leave(engine)
+        await asyncio.shield(asyncio.to_thread(listener.stop))
+
+
+def _read_once(reader: Reader) -> bool:
+    """Read a round, if the reader's place can be had; whether it was read."""
+    if reader.place is None:
+        reader.place = accounts.take_place(reader.engine, reader.known)
+    if reader.place is None:
+        return False
+    try:
+        done = reader.round()
+    except LeaseLost:
+        reader.place = None
+        raise
+    except Stopped:
+        return False
+    if done.entries:
+        log.info("stripe_read events=%d entries=%d", done.events, done.entries)
+    return True
+
+
+async def _tell(
+    engine: Engine, reader: Reader | None, state: str, error: Exception
+) -> None:
+    """Record what is in the way, for `status`."""
+    cause = first_line(error)
+    log.warning("stripe_not_read state=%s cause=%s", state, cause)
+
+    def record() -> None:
+        with engine.begin() as connection:
+            row = accounts.find(connection)
+            if row is not None:
+                accounts.record_trouble(connection, row.account, state, cause)
+
+    with contextlib.suppress(Refused):
+        await asyncio.to_thread(record)
+
+
+async def _wait(stop: asyncio.Event, bell: threading.Event, seconds: float) -> None:
+    """Wait so long, or until `stop` or a webhook."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not stop.is_set() and not bell.is_set():
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), min(left, 0.1))
