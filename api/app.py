@@ -91,10 +91,12 @@ def create_app(
     `instance` is told by `/health/live`. In `metrics_folder` several processes count
     together.
     """
+    payments = payments or PaymentOptions()
     service = Service(
         engine=engine, registry=registry, chains=Chains(engine, plans),
         page_size=page_size, page_size_max=max(page_size, page_size_max),
         writer=writer, auth=auth, command_service=command_service, documents=documents,
+        checkout=payments.checkout,
     )  # fmt: skip
     app = Flask("chainfold", static_folder=None)
     app.extensions["chainfold"] = service
@@ -115,7 +117,7 @@ def create_app(
     _show_tables(api, service)
     if command_service is not None:
         _take_commands(app, api, service, command_service)
-    _take_webhooks(app, api, service, payments or PaymentOptions())
+    _take_webhooks(app, api, service, payments)
     for name in registry.routes:
         _add_domain_routes(name, api, service)
     app.register_blueprint(index_blueprint(service))

@@ -21,6 +21,7 @@ from api.auth.guard import takes
 from api.auth.routes import answer
 from api.errors import Problem
 from api.service import PREFIX, Service
+from commands.stripe.checkout import CheckoutOptions
 from db.bounded import Unreadable, load_json
 from db.payments import webhooks
 
@@ -40,9 +41,13 @@ _RECEIVED = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PaymentOptions:
-    """The secrets that webhooks are signed with: two while one replaces another."""
+    """The secrets that webhooks are signed with: two while one replaces another.
+
+    With `checkout` the domains that sell can make checkout sessions.
+    """
 
     secrets: Sequence[str] = ()
+    checkout: CheckoutOptions | None = None
 
 
 def payments_blueprint(service: Service, options: PaymentOptions) -> Blueprint:

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 from api.auth.options import AuthOptions
 from api.chains import Chains
 from commands.documents import Documents
+from commands.stripe.checkout import CheckoutOptions
 from commands.submit import CommandService
 from db.registry import Registry
 
@@ -18,7 +19,8 @@ class Service:
     """The database to read from, what is declared, and how long pages may be.
 
     Without `writer` and `auth` it only reads, and nobody can sign in; without
-    `command_service` no commands are accepted, without `documents` no files.
+    `command_service` no commands are accepted, without `documents` no files, and
+    without `checkout` no cards.
     """
 
     engine: Engine
@@ -30,3 +32,4 @@ class Service:
     auth: AuthOptions | None = None
     command_service: CommandService | None = None
     documents: Documents | None = None
+    checkout: CheckoutOptions | None = None

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 
 from sqlalchemy import Engine
 
+from api.payments import PaymentOptions
+from commands.stripe.checkout import CheckoutOptions
 from commands.stripe.client import Client, open_client
 from db.engine import Refused
 from db.errors import DatabaseError, LeaseLost
@@ -48,6 +50,18 @@ def stripe_client(settings: Settings) -> Client:
         api=None if said.api is None else str(said.api),
         timeout_seconds=said.timeout_seconds,
     )
+
+
+def payment_options(settings: Settings) -> PaymentOptions:
+    """The secrets of webhooks; with `success_url`, the account that takes cards."""
+    said = settings.stripe
+    secrets = [each.value for each in said.webhook_secrets]
+    if said.success_url is None or said.secret_key is None:
+        return PaymentOptions(secrets)
+    client = stripe_client(settings)
+    cancel = "" if said.cancel_url is None else str(said.cancel_url)
+    checkout = CheckoutOptions(client, str(said.success_url), cancel)
+    return PaymentOptions(secrets, checkout)
 
 
 def payment_domains(settings: Settings, registry: Registry) -> tuple[str, ...]:

@@ -20,7 +20,6 @@ from api.app import create_app
 from api.documents import PARTS_BYTES
 from api.front import Front, FrontOptions
 from api.metrics import count_together
-from api.payments import PaymentOptions
 from api.waiting import WAITERS_MOST
 from db.engine import connect
 from db.reads import read_engine
@@ -31,6 +30,7 @@ from ops.embedded.child import die_with_parent
 from ops.indexing import declared, streams
 from ops.logs import configure_logging, current_logging
 from ops.metrics_port import check_metrics_port, serve_metrics
+from ops.payments import payment_options
 from ops.settings import Settings, load_settings
 from ops.sockets import drop_stuck_readers
 
@@ -81,7 +81,7 @@ def build_app(
         if settings.signers
         else None,
         documents=open_documents(settings, writer, registry),
-        payments=PaymentOptions([e.value for e in settings.stripe.webhook_secrets]),
+        payments=payment_options(settings),
         **reading,
     )
 

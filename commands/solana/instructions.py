@@ -78,6 +78,16 @@ def associated(owner: Pubkey, mint: Pubkey, program: Pubkey) -> Pubkey:
     return Pubkey.find_program_address(seeds, ASSOCIATED)[0]
 
 
+def address_of(addresses: Addresses, name: str) -> bytes:
+    """Return the address of a named account; raises NoContract without one."""
+    if name not in addresses.accounts:
+        raise NoContract(
+            f"the account {name} has no address: write {name} = … under "
+            "[chains.<name>.accounts]"
+        )
+    return addresses.accounts[name]
+
+
 class _Keys:
     """The keys of one call's accounts; derived ones may follow from others."""
 
@@ -137,22 +147,13 @@ class _Keys:
                 raise EncodeError("ITEM stands outside of Each")
             return item
         if isinstance(account, Named):
-            return self._named(account.name)
+            return Pubkey.from_bytes(address_of(self._addresses, account.name))
         assert isinstance(account, Ata)
         owner, mint, program = (
             self._key(part, item)
             for part in (account.owner, account.mint, account.program)
         )
         return associated(owner, mint, program)
-
-    def _named(self, name: str) -> Pubkey:
-        found = self._addresses.accounts.get(name)
-        if found is None:
-            raise NoContract(
-                f"the account {name} has no address: write {name} = … under "
-                "[chains.<name>.accounts]"
-            )
-        return Pubkey.from_bytes(found)
 
     def _derived(self, derived: Derived) -> Pubkey:
         owner = self.program

@@ -12,7 +12,11 @@ from commands.arguments import BadArguments
 from commands.errors import BadTransaction, Refused
 from commands.lane import NoSigner
 from commands.solana.errors import explain_failure
-from commands.solana.instructions import Addresses, build_instruction
+from commands.solana.instructions import (
+    Addresses,
+    address_of,
+    build_instruction,
+)
 from commands.solana.node import Node
 from commands.solana.transaction import (
     UNITS_MAX,
@@ -125,6 +129,13 @@ class SolanaLane:
     def balance(self, address: bytes) -> int:
         """Return what an account has, in lamports; raises NodeAway."""
         return self.node.balance(address)
+
+    def token_balance(self, name: str) -> int:
+        """Return what a token account of the settings holds, in its smallest unit.
+
+        Raises NoContract for a name that the settings lack, NodeAway.
+        """
+        return self.node.token_balance(address_of(self.places, name))
 
     def unsigned(self, service: CommandService, row: CommandRow) -> dict[str, Any]:
         """Return the transaction that a wallet is to sign; raises NodeAway."""

@@ -87,6 +87,10 @@ class Node(Protocol):
         """Return the balance of an account in lamports."""
         ...
 
+    def token_balance(self, account: bytes) -> int:
+        """Return what a token account holds, in the token's smallest unit."""
+        ...
+
     def blockhash(self) -> Blockhash:
         """Return a confirmed blockhash to sign with."""
         ...

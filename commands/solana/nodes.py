@@ -59,6 +59,11 @@ class SolanaNodes(Pool[Answer]):
         question = Question("getBalance", (to_base58(address), CONFIRMED))
         return self._ask(question, lambda told: _count(told["value"]))
 
+    def token_balance(self, account: bytes) -> int:
+        """Return what a token account holds, in the token's smallest unit."""
+        question = Question("getTokenAccountBalance", (to_base58(account), CONFIRMED))
+        return self._ask(question, lambda told: int(told["value"]["amount"]))
+
     def blockhash(self) -> Blockhash:
         """Return a confirmed blockhash to sign with."""
         return self._ask(Question("getLatestBlockhash", (CONFIRMED,)), _blockhash)

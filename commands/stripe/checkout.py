@@ -34,6 +34,15 @@ CLOCKS_APART = timedelta(minutes=10)
 PAGE = 100
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class CheckoutOptions:
+    """The account that takes cards, and the pages that buyers come back to."""
+
+    client: Client
+    success_url: str
+    cancel_url: str = ""
+
+
 class PaymentsAway(CommandError):
     """Stripe did not answer; the session may be made or not. Ask with the same key."""
 

@@ -170,6 +170,12 @@ API_SECTIONS = (
                 "payments names them. Absent: all of this deployment.",
             ),
             "api": SettingKey("URL", "Another base address, for development."),
+            "success_url": SettingKey(
+                "URL",
+                "The page that buyers come to when they have paid. Without it no "
+                "checkout sessions are made.",
+            ),
+            "cancel_url": SettingKey("URL", "The page for those who did not."),
             "poll_seconds": SettingKey(
                 "number", "How often it is read when no webhook comes."
             ),

@@ -352,6 +352,8 @@ class StripeSettings:
     live: bool = False
     domains: tuple[str, ...] | None = None  # None: all of this deployment
     api: SecretUrl | None = None
+    success_url: SecretUrl | None = None
+    cancel_url: SecretUrl | None = None
     poll_seconds: float = 15.0
     overlap_seconds: int = 900
     timeout_seconds: float = 30.0

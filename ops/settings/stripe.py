@@ -43,6 +43,8 @@ def read_stripe(
         live=live,
         domains=domains if "domains" in table else None,
         api=table.parsed("api", values.trusted_url),
+        success_url=table.parsed("success_url", values.http_url),
+        cancel_url=table.parsed("cancel_url", values.http_url),
         poll_seconds=table.number("poll_seconds", default.poll_seconds, float, 0.1),
         overlap_seconds=table.number(
             "overlap_seconds", default.overlap_seconds, int, 60

@@ -1,0 +1,1 @@
+"""Creator settlement: a card payment, and one transaction that mints and splits."""

@@ -1,0 +1,132 @@
+"""Commands of settlement: what is sold and to whom, and the one transaction."""
+
+from db.declare import (
+    ITEM,
+    SIGNER,
+    Ata,
+    Bytes32,
+    Command,
+    Each,
+    FixedBytes,
+    Invoke,
+    Json,
+    Named,
+    Pubkey,
+    Role,
+    Text,
+    Uint,
+)
+from db.domains.settlement import entries, rules
+from db.domains.settlement import events as e
+from db.domains.settlement.roles import BUYER, CREATOR
+
+USDC = Named("usdc")
+
+
+class PublishContent(Command):
+    """Put a chapter or another content up for sale, or change its terms."""
+
+    content = Text(max_length=100)
+    kind = Text(max_length=20)
+    title = Text(max_length=200)
+    price = Uint(32)
+    stock = Uint(32)
+    metadata = Text(max_length=8_000)
+    metadata_hash = Bytes32()
+
+    route = "contents"
+    role = (CREATOR, Role.OPERATOR)
+    rules = (rules.content_is_whole,)
+    record = entries.ContentPublished
+
+
+class OfferShare(Command):
+    """Offer somebody a share in what a content earns; 0 takes it back."""
+
+    content = Text(max_length=100)
+    collaborator = Text(max_length=100)
+    share = Uint(16)
+
+    role = (CREATOR, Role.OPERATOR)
+    rules = (rules.share_is_left,)
+    record = entries.ShareOffered
+
+
+class AcceptShare(Command):
+    """Take a share, and name the wallet that is paid."""
+
+    content = Text(max_length=100)
+    collaborator = Text(max_length=100)
+    wallet = Pubkey()
+
+    role = (CREATOR, Role.OPERATOR)
+    rules = (rules.share_is_offered,)
+    record = entries.ShareAccepted
+
+
+class ReplenishTreasury(Command):
+    """Say how far the replenishment for a reviewed week is."""
+
+    week_start = Uint(63)
+    status = Text(max_length=20)
+    note = Text(max_length=500)
+
+    role = Role.OPERATOR
+    rules = (rules.week_was_reviewed,)
+    record = entries.TreasuryReplenished
+
+
+class StartPurchase(Command):
+    """Begin to buy; the checkout session is made for it (`routes`)."""
+
+    purchase = Text(max_length=34)
+    content = Text(max_length=100)
+    account = Text(max_length=100)
+    buyer = Pubkey()
+    price = Uint(32)
+    total = Uint(32)
+
+    role = (BUYER, Role.OPERATOR)
+    rules = (rules.content_can_be_bought,)
+    record = entries.PurchaseStarted
+
+
+class SettlePurchase(Command):
+    """Mint the NFT of a purchase and split its USDC, in one transaction, once.
+
+    `distributable` is in micro-USDC; `shares` are the basis points of `recipients`, in
+    order. What may pass by itself is tried again: a treasury that is short, a
+    recipient that cannot be paid now.
+    """
+
+    purchase = FixedBytes(16)
+    buyer = Pubkey()
+    distributable = Uint(64)
+    payment_hash = Bytes32()
+    metadata_hash = Bytes32()
+    recipients = Json()
+    shares = Json()
+
+    role = Role.OPERATOR
+    once_per = purchase
+    signer = "treasury"
+    call = Invoke(
+        "settlement.settle_purchase",
+        {
+            "purchase_id": purchase,
+            "distributable": distributable,
+            "payment_hash": payment_hash,
+            "metadata_hash": metadata_hash,
+            "shares": shares,
+        },
+        accounts={
+            "payer": SIGNER,
+            "treasury_authority": SIGNER,
+            "treasury": Named("treasury"),
+            "usdc_mint": USDC,
+            "buyer": buyer,
+        },
+        remaining=[Each(recipients, Ata(ITEM, USDC))],
+        retried=("TreasuryTooLow", "RecipientFrozen", "NotRecipient"),
+    )
+    proof = e.PurchaseSettled

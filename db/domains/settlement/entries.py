@@ -1,0 +1,96 @@
+"""Journal entries about what is sold, who made it, and who bought it.
+
+A purchase's id is 16 bytes, written as `0x…`: the same on the chain, in the journal and
+in the metadata of its payment.
+"""
+
+from db.declare import (
+    EVERYONE,
+    STAFF,
+    Bytes32,
+    Entry,
+    Own,
+    Pubkey,
+    Text,
+    Uint,
+)
+
+
+class ContentPublished(Entry):
+    """A chapter or another content is for sale, or its terms are others from now on.
+
+    `price` is in cents of US dollars, `stock` how often it may be sold; 0: without end.
+    `metadata` is the document of its NFTs, byte by byte, and `metadata_hash` its
+    SHA-256.
+    """
+
+    content = Text(max_length=100)
+    kind = Text(max_length=20)
+    title = Text(max_length=200)
+    price = Uint(32)
+    stock = Uint(32)
+    metadata = Text(max_length=8_000)
+    metadata_hash = Bytes32()
+
+    readable_by = EVERYONE
+
+
+class ShareOffered(Entry):
+    """Somebody may take part in what a content earns, in basis points of the pool."""
+
+    content = Text(max_length=100)
+    collaborator = Text(max_length=100)
+    share = Uint(16)
+
+
+class ShareAccepted(Entry):
+    """A collaborator takes its share, paid to a wallet."""
+
+    content = Text(max_length=100)
+    collaborator = Text(max_length=100)
+    wallet = Pubkey()
+
+
+class PurchaseStarted(Entry):
+    """An account is to pay `total` cents, card fee included, for a buyer's wallet."""
+
+    purchase = Text(max_length=34)
+    content = Text(max_length=100)
+    account = Text(max_length=100)
+    buyer = Pubkey()
+    price = Uint(32)
+    total = Uint(32)
+
+    readable_by = (STAFF, Own("account"))
+
+
+class PurchaseBlocked(Entry):
+    """A purchase that was paid cannot be settled yet, and why."""
+
+    purchase = Text(max_length=34)
+    reason = Text(max_length=500)
+
+
+class PurchaseReleased(Entry):
+    """What blocked a purchase is over: it is settled."""
+
+    purchase = Text(max_length=34)
+
+
+class TreasuryReviewed(Entry):
+    """What a week of settlements took, in micro-USDC; `replenish` is what left."""
+
+    week_start = Uint(63)
+    week_end = Uint(63)
+    purchases = Uint(32)
+    fronted = Uint(64)
+    earned = Uint(64)
+    replenish = Uint(64)
+
+
+class TreasuryReplenished(Entry):
+    """What a person did about the week that began at a moment."""
+
+    week_start = Uint(63)
+    status = Text(max_length=20)
+    note = Text(max_length=500)

@@ -1,0 +1,150 @@
+"""Projections of settlement: the catalogue and purchases, and what the chain settled.
+
+Cents and micro-USDC are integers. What is folded from the journal and what is folded
+from the chain have the purchase's id in common.
+"""
+
+from db.declare import (
+    EVERYONE,
+    STAFF,
+    Bucket,
+    Count,
+    First,
+    Key,
+    Latest,
+    Own,
+    Projection,
+    Stage,
+    Sum,
+)
+from db.domains.settlement import entries
+from db.domains.settlement import events as e
+from db.payments.stripe import entries as stripe
+
+NAME = "settlement"  # of this domain, in the metadata of payments
+
+captured = stripe.PaymentCaptured.only(stripe.PaymentCaptured.domain == NAME)
+fee_known = stripe.PaymentFeeKnown.only(stripe.PaymentFeeKnown.domain == NAME)
+expired = stripe.PaymentExpired.only(stripe.PaymentExpired.domain == NAME)
+refunded = stripe.RefundMade.only(stripe.RefundMade.domain == NAME)
+refund_failed = stripe.RefundFailed.only(stripe.RefundFailed.domain == NAME)
+disputed = stripe.DisputeOpened.only(stripe.DisputeOpened.domain == NAME)
+
+
+class Content(Projection):
+    """One row per chapter or content that is or was for sale."""
+
+    content = Key()
+
+    kind = Latest(entries.ContentPublished.kind)
+    title = Latest(entries.ContentPublished.title)
+    price = Latest(entries.ContentPublished.price)
+    stock = Latest(entries.ContentPublished.stock)
+    metadata = Latest(entries.ContentPublished.metadata)
+    metadata_hash = Latest(entries.ContentPublished.metadata_hash)
+    published_at = First(entries.ContentPublished.block_time)
+    index = ("metadata_hash", "kind")
+    readable_by = EVERYONE
+
+
+class Collaborator(Projection):
+    """One row per share in a content: how much, and the wallet that is paid."""
+
+    content = Key()
+    collaborator = Key()
+
+    share = Latest(entries.ShareOffered.share)
+    wallet = Latest(entries.ShareAccepted.wallet)
+    stage = Stage(
+        (["", "invited", "accepted"], entries.ShareOffered, "invited"),
+        (["invited", "accepted"], entries.ShareAccepted, "accepted"),
+    )
+    index = ("stage",)
+
+
+class Purchase(Projection):
+    """One row per purchase: what was to be paid, what was, and how far it is.
+
+    `paid` is in cents of what the buyer paid; `net` what came to the balance after the
+    card's fee, in the account's currency, once it is known.
+    """
+
+    purchase = Key()
+
+    content = First(entries.PurchaseStarted.content)
+    account = First(entries.PurchaseStarted.account)
+    buyer = First(entries.PurchaseStarted.buyer)
+    price = First(entries.PurchaseStarted.price)
+    total = First(entries.PurchaseStarted.total)
+    started_at = First(entries.PurchaseStarted.block_time)
+    charge = First(captured.charge)
+    currency = First(captured.currency)
+    payments = Count(captured)
+    paid = Sum(captured.amount)
+    paid_at = First(captured.block_time)
+    card_fee = Sum(captured.fee, fee_known.fee)
+    net = Sum(captured.net, fee_known.net)
+    refunded = Sum(refunded.amount)
+    disputes = Count(disputed)
+    blocked_because = Latest(
+        entries.PurchaseBlocked.reason, {entries.PurchaseReleased: ""}
+    )
+    stage = Stage(
+        ([""], entries.PurchaseStarted, "open"),
+        (["", "open", "expired"], captured, "paid"),
+        (["open"], expired, "expired"),
+        (["paid", "blocked"], entries.PurchaseBlocked, "blocked"),
+        (["blocked"], entries.PurchaseReleased, "paid"),
+    )
+    index = ("account", "buyer", "content", "stage")
+    readable_by = (STAFF, Own("account"))
+
+
+class Settlement(Projection):
+    """One row per purchase that was settled on the chain."""
+
+    purchase = Key()
+
+    buyer = First(e.PurchaseSettled.buyer)
+    mint = First(e.PurchaseSettled.mint)
+    treasury = First(e.PurchaseSettled.treasury)
+    amount = First(e.PurchaseSettled.amount)
+    platform_fee = First(e.PurchaseSettled.platform_fee)
+    dust = First(e.PurchaseSettled.dust)
+    payouts = First(e.PurchaseSettled.payouts)
+    payment_hash = First(e.PurchaseSettled.payment_hash)
+    metadata_hash = First(e.PurchaseSettled.metadata_hash)
+    settled_at = First(e.PurchaseSettled.block_time)
+    settled_in = First(e.PurchaseSettled.transaction)
+    index = ("buyer", "mint", "settled_at")
+
+    outflow = amount - platform_fee - dust
+
+
+class TreasuryWeek(Projection):
+    """One row per week that was reviewed, and what people did about it."""
+
+    week_start = Key()
+
+    week_end = First(entries.TreasuryReviewed.week_end)
+    purchases = First(entries.TreasuryReviewed.purchases)
+    fronted = First(entries.TreasuryReviewed.fronted)
+    earned = First(entries.TreasuryReviewed.earned)
+    replenish = First(entries.TreasuryReviewed.replenish)
+    status = Latest(
+        entries.TreasuryReplenished.status, {entries.TreasuryReviewed: "pending"}
+    )
+    note = Latest(entries.TreasuryReplenished.note)
+
+
+class SettledDay(Projection):
+    """One row per day (UTC): what was settled on it, for runway and reports."""
+
+    day = Bucket("1 day")
+
+    purchases = Count(e.PurchaseSettled)
+    fronted = Sum(e.PurchaseSettled.amount)
+    earned = Sum(e.PurchaseSettled.platform_fee)
+    dust = Sum(e.PurchaseSettled.dust)
+
+    outflow = fronted - earned - dust

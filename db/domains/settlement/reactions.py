@@ -1,0 +1,88 @@
+"""Reactions of settlement: a payment is settled, or blocked with a reason."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from db.declare import Command, Entry, RowOf, Tables, reaction
+from db.domains.settlement import entries, money
+from db.domains.settlement.commands import SettlePurchase
+from db.domains.settlement.projections import NAME, Collaborator, Content, Purchase
+from db.payments.stripe.entries import PaymentCaptured
+from idl.base58 import to_base58
+
+Asked = Iterator[Command | Entry]
+CURRENCY = "usd"
+
+
+@reaction(to=PaymentCaptured)
+def settle(event: Any, tables: Tables) -> Asked:
+    """A payment came in: its purchase is settled, or blocked with the reason."""
+    if event.domain != NAME:
+        return
+    purchase = tables.row(Purchase, purchase=event.purchase)
+    if purchase is None or not purchase.content:
+        yield _blocked(event.purchase, f"no such purchase: refund {event.charge}")
+        return
+    if purchase.payments > 1:
+        yield _blocked(
+            event.purchase, f"it was paid before: refund {event.charge} once"
+        )
+        return
+    if (event.amount, event.currency) != (purchase.total, CURRENCY):
+        yield _blocked(
+            event.purchase,
+            f"{event.amount} {event.currency} were paid, and {purchase.total} "
+            f"{CURRENCY} are due: refund {event.charge}, or release the purchase",
+        )
+        return
+    yield _settlement(purchase, tables)
+
+
+@reaction(to=entries.ShareAccepted)
+def settle_what_waited(event: Any, tables: Tables) -> Asked:
+    """A collaborator has a wallet: what was blocked for want of it is settled."""
+    for purchase in tables.rows(Purchase, content=event.content, stage="blocked"):
+        asked = _settlement(purchase, tables)
+        right = (purchase.payments, purchase.paid) == (1, purchase.total)
+        if isinstance(asked, Command) and right:
+            yield entries.PurchaseReleased(purchase=purchase.purchase)
+            yield asked
+
+
+def _settlement(purchase: RowOf, tables: Tables) -> Command | Entry:
+    """The transaction of a paid purchase, or the entry that says what it lacks."""
+    content = tables.row(Content, content=purchase.content)
+    assert content is not None  # nothing else can be bought
+    shares = [
+        each
+        for each in tables.rows(Collaborator, content=purchase.content)
+        if each.share
+    ]
+    lacking = [each.collaborator for each in shares if each.stage != "accepted"]
+    if lacking:
+        return _blocked(
+            purchase.purchase,
+            f"{', '.join(lacking)} of {purchase.content} has no wallet: let them "
+            "accept their shares, and it goes on",
+        )
+    total = sum(each.share for each in shares)
+    if total != money.BASIS_POINTS:
+        return _blocked(
+            purchase.purchase,
+            f"the shares of {purchase.content} are {total} basis points, and 10,000 "
+            "are all: offer what is left",
+        )
+    return SettlePurchase(
+        purchase=bytes.fromhex(purchase.purchase[2:]),
+        buyer=purchase.buyer,
+        distributable=money.distributable(purchase.price),
+        payment_hash=hashlib.sha256(purchase.charge.encode()).digest(),
+        metadata_hash=content.metadata_hash,
+        recipients=[to_base58(each.wallet) for each in shares],
+        shares=[each.share for each in shares],
+    )
+
+
+def _blocked(purchase: str, reason: str) -> Entry:
+    return entries.PurchaseBlocked(purchase=purchase, reason=reason)

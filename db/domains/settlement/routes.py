@@ -1,0 +1,314 @@
+"""Routes of settlement besides those of its tables and commands.
+
+    POST /checkout/session            begin to buy: a page of Stripe's to pay at
+    GET  /checkout/fee-breakdown      what the buyer of a price pays, and for what
+    GET  /metadata/<hash>.json        the document of an NFT, whose hash is on the chain
+    GET  /admin/treasury              what the treasury has paid out, and for how long
+                                      it lasts
+
+Those known to clients of the platform before this one answer at their old spelling too:
+`/api/checkout/session/`, `/api/checkout/create/`, `/api/checkout/fee-breakdown/`,
+`/api/admin/treasury/` and `/api/staff/treasury/`.
+"""
+
+import hashlib
+import time
+from typing import Any
+
+from flask import Response, request
+from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
+
+from api.auth.principal import current_principal, require_role
+from api.auth.routes import SIGNED_IN, shape
+from api.command_answers import json_answer
+from api.command_problems import told
+from api.errors import Problem
+from api.idempotency import alone_with, idempotency_key
+from api.schemas import Schema
+from api.service import PREFIX, Service
+from api.writes import KEY_HEADER, actor_of, body_of_request, require_command_service
+from commands.errors import NodeAway
+from commands.lane import Lane, NoContract
+from commands.solana.lane import SolanaLane
+from commands.stripe.checkout import (
+    CheckoutOptions,
+    CheckoutSession,
+    PaymentRefused,
+    PaymentsAway,
+    SessionRequest,
+    create_session,
+)
+from commands.submit import Submission
+from db import reads
+from db.declare import STAFF, Asker, RowOf
+from db.domains.settlement import money, treasury
+from db.domains.settlement.commands import SettlePurchase, StartPurchase
+from db.domains.settlement.projections import NAME, Content, SettledDay
+from db.domains.settlement.roles import BUYER
+from db.journal.head import SOURCE
+from db.reads.tables import ReadTables
+
+_CENTS: Schema = {"type": "integer", "minimum": 0}
+_MICRO: Schema = {"type": "string", "pattern": "^-?[0-9]+$"}
+_PURCHASE: Schema = {"type": "string", "pattern": "^0x[0-9a-f]{32}$"}
+SESSION = shape(
+    data=shape(
+        purchase=_PURCHASE, session={"type": "string"}, url={"type": "string"},
+        price=_CENTS, total=_CENTS,
+    )
+)  # fmt: skip
+BREAKDOWN = shape(
+    data=shape(
+        price=_CENTS, total=_CENTS, card_fee=_CENTS, distributable=_MICRO,
+        platform_fee=_MICRO, creator_pool=_MICRO,
+    )
+)  # fmt: skip
+TREASURY = shape(
+    data=shape(
+        chain={"type": "string"}, purchases=_CENTS, fronted=_MICRO, earned=_MICRO,
+        outflow=_MICRO, balance={"type": ["string", "null"]},
+        daily_outflow=_MICRO, runway_days={"type": ["number", "null"]},
+        health={"enum": list(treasury.LEVELS)},
+    )
+)  # fmt: skip
+ASKED: Schema = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["content", "wallet"],
+                "properties": {
+                    "content": {"type": "string", "maxLength": 100},
+                    "wallet": {
+                        "type": "string", "pattern": "^[1-9A-HJ-NP-Za-km-z]{32,44}$",
+                    },
+                },
+                "additionalProperties": False,
+            }
+        }
+    },
+}  # fmt: skip
+
+
+def add_routes(api: Api, service: Service) -> None:
+    """Add the routes of the domain, as far as the API has what they need."""
+    routes = _Routes(service)
+    blueprint = Blueprint(
+        "settlement", __name__, description="Buy from creators; the treasury."
+    )
+    spellings = {
+        "session": ("/checkout/session", "/checkout/create"),
+        "breakdown": ("/checkout/fee-breakdown",),
+        "treasury": ("/admin/treasury", "/staff/treasury"),
+    }
+    for name, method, described in (
+        ("session", "POST", _described(routes.session, SESSION, asked=ASKED)),
+        ("breakdown", "GET", _described(routes.breakdown, BREAKDOWN)),
+        ("treasury", "GET", _described(routes.treasury, TREASURY, signed_in=True)),
+    ):
+        view = blueprint.doc(**described)(getattr(routes, name))
+        blueprint.add_url_rule(
+            f"{PREFIX}{spellings[name][0]}", name, view, methods=[method],
+            strict_slashes=False,
+        )  # fmt: skip
+    api.register_blueprint(blueprint)
+    aliases = Blueprint("settlement_aliases", __name__)
+    for name, paths in spellings.items():
+        method = "POST" if name == "session" else "GET"
+        for number, path in enumerate(paths):
+            aliases.add_url_rule(
+                f"/api{path}", f"{name}{number}", getattr(routes, name),
+                methods=[method], strict_slashes=False,
+            )  # fmt: skip
+    aliases.add_url_rule("/metadata/<document>", "metadata", routes.metadata)
+    service_app(api).register_blueprint(aliases)
+
+
+def service_app(api: Api) -> Any:
+    """The Flask app that an API was made for: its aliases are not documented twice."""
+    return api._app
+
+
+class _Routes:
+    """The views, with what they need."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def session(self) -> Response:
+        """Begin to buy a chapter or content with a card.
+
+        The answer's `url` is where the buyer pays. The same key gives the same session.
+        """
+        principal = current_principal(self._service)
+        require_role(principal, BUYER, *StartPurchase.spec.roles)
+        commands = require_command_service(self._service)
+        checkout = self._checkout()
+        key, body = idempotency_key(), body_of_request()
+        content = self._content(str(body.get("content", "")))
+        purchase = _purchase_id(principal.tenant, key)
+        total = money.buyer_total(content.price)
+        asked = Submission(
+            actor=actor_of(principal),
+            idempotency_key=key,
+            arguments={
+                "purchase": purchase,
+                "content": content.content,
+                "account": str(principal.account or principal.name),
+                "buyer": body.get("wallet"),
+                "price": content.price,
+                "total": total,
+            },
+            asker=Asker(principal.roles, principal.wallets),
+        )
+        with alone_with(principal.tenant, key), told():
+            commands.submit(StartPurchase, asked)
+        session = _made(
+            self._service, checkout, SessionRequest(
+                NAME, purchase, content.title, total, "usd",
+                checkout.success_url, checkout.cancel_url,
+            ), purchase,
+        )  # fmt: skip
+        answer = json_answer(
+            {
+                "data": {
+                    "purchase": purchase,
+                    "session": session.id,
+                    "url": session.url,
+                    "price": content.price,
+                    "total": total,
+                }
+            }
+        )
+        answer.status_code = 201
+        return answer
+
+    def breakdown(self) -> Response:
+        """What the buyer of a price pays, and who gets it. `?price=` is in cents."""
+        given = request.args.get("price", "")
+        try:
+            price = int(given)
+            amount = money.distributable(price)
+        except ValueError:
+            raise Problem(
+                "bad_parameter", "price: say it in cents, at least 3, as ?price=500."
+            ) from None
+        if price > 10**8:
+            raise Problem("bad_parameter", "price: at most 100,000,000 cents.")
+        fee, _, _ = money.split(amount, [money.BASIS_POINTS])
+        total = money.buyer_total(price)
+        return json_answer(
+            {
+                "data": {
+                    "price": price,
+                    "total": total,
+                    "card_fee": total - price,
+                    "distributable": str(amount),
+                    "platform_fee": str(fee),
+                    "creator_pool": str(amount - fee),
+                }
+            }
+        )
+
+    def metadata(self, document: str) -> Response:
+        """The metadata of an NFT, byte by byte; its hash is its name."""
+        digest = document.removesuffix(".json").lower()
+        try:
+            wanted = bytes.fromhex(digest)
+        except ValueError:
+            wanted = b""
+        found = (
+            self._journal(lambda t: t.rows(Content, metadata_hash=wanted))
+            if len(wanted) == 32
+            else []
+        )
+        if not found:
+            raise Problem("no_such_row", "No content has metadata of this hash.")
+        answer = Response(found[0].metadata, mimetype="application/json")
+        answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+        answer.headers["ETag"] = f'"{digest}"'
+        return answer
+
+    def treasury(self) -> Response:
+        """What the treasury fronted and earned, what left it, and how long it lasts.
+
+        Amounts are in micro-USDC. Runway is the balance by what left on an average day
+        of the last seven.
+        """
+        principal = current_principal(self._service)
+        require_role(principal, *STAFF)
+        commands = require_command_service(self._service)
+        with told():
+            lane = commands.lane_for(SettlePurchase.spec, request.args.get("chain"))
+        days = reads.read(
+            self._service.engine,
+            lambda c: ReadTables(c, lane.source, plan=lane.plan).rows(SettledDay),
+        )
+        today = int(time.time()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
+        found = treasury.state(days, today, _balance(lane))
+        return json_answer({"data": {"chain": lane.name, **found.as_json()}})
+
+    def _content(self, name: str) -> RowOf:
+        found = self._journal(lambda t: t.row(Content, content=name))
+        if found is None:
+            raise Problem("no_such_row", f"There is no content {name[:60]!r} for sale.")
+        return found  # type: ignore[no-any-return]
+
+    def _journal(self, ask: Any) -> Any:
+        return reads.read(self._service.engine, lambda c: ask(ReadTables(c, SOURCE)))
+
+    def _checkout(self) -> CheckoutOptions:
+        if self._service.checkout is None or self._service.writer is None:
+            raise Problem(
+                "not_configured",
+                "Cards are not taken here: write [stripe] with secret_key_env and "
+                "success_url.",
+            )
+        return self._service.checkout
+
+
+def _made(
+    service: Service, checkout: CheckoutOptions, asked: SessionRequest, key: str
+) -> CheckoutSession:
+    """Make the session of a purchase, or return the one that it has."""
+    assert service.writer is not None
+    try:
+        return create_session(checkout.client, service.writer, asked, key=key)
+    except PaymentsAway as error:
+        raise Problem("node_unavailable", str(error)) from None
+    except PaymentRefused as error:
+        raise Problem("bad_arguments", str(error), problems=[str(error)]) from None
+
+
+def _balance(lane: Lane) -> int | None:
+    """What the treasury's account holds, in micro-USDC; None while nobody tells."""
+    try:
+        return lane.token_balance("treasury") if isinstance(lane, SolanaLane) else None
+    except (NodeAway, NoContract):
+        return None
+
+
+def _purchase_id(tenant: str, key: str) -> str:
+    """The id of what an account asks for under a key: 16 bytes, the same each time."""
+    digest = hashlib.sha256(f"{NAME}\0{tenant}\0{key}".encode()).hexdigest()
+    return f"0x{digest[:32]}"
+
+
+def _described(
+    view: Any, schema: Schema, *, asked: Schema | None = None, signed_in: bool = False
+) -> dict[str, Any]:
+    status = "201" if asked else "200"
+    content = {"application/json": {"schema": schema}}
+    summary, _, rest = (view.__doc__ or "").partition("\n")
+    return {
+        "summary": summary.strip(),
+        "description": " ".join(rest.split()),
+        "operationId": f"settlement_{view.__name__}",
+        "security": SIGNED_IN if asked or signed_in else [],
+        **({"requestBody": asked, "parameters": [KEY_HEADER]} if asked else {}),
+        "responses": {
+            status: {"description": "As asked.", "content": content},
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    }

@@ -1,0 +1,90 @@
+"""Rules of settlement, judged by the journal."""
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+from db.declare import Refusal, Tables
+from db.domains.settlement import money
+from db.domains.settlement.projections import (
+    Collaborator,
+    Content,
+    Purchase,
+    TreasuryWeek,
+)
+
+KINDS = ("chapter", "content")
+LEAST_PRICE = 50  # cents: Stripe takes no less
+STATUSES = ("pending", "in_progress", "completed")
+WAITING = ("open", "paid", "blocked")
+RECIPIENTS_MOST = 12
+
+
+def content_is_whole(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """A content has a kind, a price that leaves something, and its document's hash."""
+    if command.kind not in KINDS:
+        yield Refusal("unknown_kind", f"kind is one of {', '.join(KINDS)}")
+    if command.price < LEAST_PRICE:
+        yield Refusal("too_cheap", f"the price is at least {LEAST_PRICE} cents")
+    found = hashlib.sha256(command.metadata.encode()).digest()
+    if found != command.metadata_hash:
+        yield Refusal(
+            "other_hash",
+            f"metadata_hash is not the SHA-256 of metadata: it is 0x{found.hex()}",
+        )
+
+
+def share_is_left(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """All shares of a content are at most 10,000 basis points, of twelve people."""
+    if tables.row(Content, content=command.content) is None:
+        yield Refusal("no_such_content", "there is no such content: publish it first")
+    others = [
+        each
+        for each in tables.rows(Collaborator, content=command.content)
+        if each.collaborator != command.collaborator and each.share
+    ]
+    left = money.BASIS_POINTS - sum(each.share for each in others)
+    if command.share > left:
+        yield Refusal("no_share_left", f"{left} basis points are left of the content")
+    if command.share and len(others) >= RECIPIENTS_MOST:
+        yield Refusal("too_many", f"a content has at most {RECIPIENTS_MOST} shares")
+
+
+def share_is_offered(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """A share was offered, and the wallet takes no other share of the content."""
+    rows = tables.rows(Collaborator, content=command.content)
+    offered = [each for each in rows if each.collaborator == command.collaborator]
+    if not offered or not offered[0].share:
+        yield Refusal("not_offered", "no share of the content was offered")
+    for each in rows:
+        if each.wallet == command.wallet and each.collaborator != command.collaborator:
+            yield Refusal("wallet_taken", "the wallet takes another share already")
+
+
+def content_can_be_bought(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """The content is for sale and in stock, and the buyer neither has nor pays it."""
+    content = tables.row(Content, content=command.content)
+    if content is None:
+        yield Refusal("no_such_content", "there is no such content")
+        return
+    if (command.price, command.total) != (
+        content.price, money.buyer_total(content.price),
+    ):  # fmt: skip
+        yield Refusal("other_price", f"its price is {content.price} cents now")
+    rows = tables.rows(Purchase, content=command.content)
+    sold = [each for each in rows if each.stage in WAITING]
+    if content.stock and len(sold) >= content.stock:
+        yield Refusal("sold_out", "it is sold out, or the last ones are being paid for")
+    mine = [each for each in sold if each.buyer == command.buyer]
+    if any(each.stage != "open" for each in mine):
+        yield Refusal("already_owned", "the buyer has bought it already")
+    elif mine:
+        yield Refusal("already_pending", "the buyer has an open purchase of it")
+
+
+def week_was_reviewed(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """There is a review of that week, and the status is one of those there are."""
+    if command.status not in STATUSES:
+        yield Refusal("unknown_status", f"status is one of {', '.join(STATUSES)}")
+    if tables.row(TreasuryWeek, week_start=command.week_start) is None:
+        yield Refusal("no_such_week", "no week that begins then was reviewed")

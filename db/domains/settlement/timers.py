@@ -1,0 +1,26 @@
+"""Timers of settlement: the treasury is reviewed every week."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from db.declare import Entry, Tables, schedule
+from db.domains.settlement import entries, treasury
+from db.domains.settlement.projections import SettledDay
+
+
+@schedule("0 9 * * MON", zone="UTC", missed="each")
+def review_treasury(at: datetime, tables: Tables) -> Iterator[Entry]:
+    """The seven days before a Monday are summed up, and what is to be replenished."""
+    today = int(at.timestamp()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
+    last = today - treasury.DAY_SECONDS
+    rows: list[Any] = tables.rows(SettledDay)
+    found = treasury.state(rows, last, None)
+    yield entries.TreasuryReviewed(
+        week_start=last - (treasury.WINDOW_DAYS - 1) * treasury.DAY_SECONDS,
+        week_end=today,
+        purchases=found.purchases,
+        fronted=found.fronted,
+        earned=found.earned,
+        replenish=found.net_to_replenish,
+    )

@@ -1,0 +1,92 @@
+"""The treasury: what it fronted, what it earned, and how long its balance lasts.
+
+All amounts are in micro-USDC. What is *fronted* is all that was split, the platform's
+fee included; that fee and the dust never leave the treasury, so what left it, and what
+runway goes by, is the *outflow*: the sum of the payouts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from db.declare import RowOf
+
+DAY_SECONDS = 86_400
+WINDOW_DAYS = 7
+LOW_BALANCE = 2_000 * 10**6  # below it the treasury is low, whatever its runway
+LOW_RUNWAY_DAYS = 7.0
+LEVELS = ("healthy", "warning", "critical", "unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class TreasuryState:
+    """The treasury over the last seven days; `balance` is None when nobody told it.
+
+    `runway_days` is None while nothing leaves the treasury.
+    """
+
+    purchases: int
+    fronted: int
+    earned: int
+    outflow: int
+    balance: int | None
+
+    @property
+    def daily_outflow(self) -> int:
+        """What left on an average day, rounded down."""
+        return self.outflow // WINDOW_DAYS
+
+    @property
+    def runway_days(self) -> float | None:
+        """How many days the balance lasts at that rate."""
+        if self.balance is None or not self.outflow:
+            return None
+        return round(self.balance * WINDOW_DAYS / self.outflow, 2)
+
+    @property
+    def net_to_replenish(self) -> int:
+        """What has to come from the card payments: what left the treasury."""
+        return self.outflow
+
+    @property
+    def health(self) -> str:
+        """Return one of `LEVELS`."""
+        if self.balance is None:
+            return "unknown"
+        if self.balance < LOW_BALANCE:
+            return "critical"
+        runway = self.runway_days
+        is_short = runway is not None and runway < LOW_RUNWAY_DAYS
+        return "warning" if is_short else "healthy"
+
+    def as_json(self) -> dict[str, Any]:
+        """The state as the API answers it."""
+        return {
+            "purchases": self.purchases,
+            "fronted": str(self.fronted),
+            "earned": str(self.earned),
+            "outflow": str(self.outflow),
+            "balance": None if self.balance is None else str(self.balance),
+            "daily_outflow": str(self.daily_outflow),
+            "runway_days": self.runway_days,
+            "health": self.health,
+        }
+
+
+def state(days: Sequence[RowOf], last: int, balance: int | None) -> TreasuryState:
+    """Return the state from the rows of `SettledDay`, seven days up to the last one.
+
+    `last` is the beginning of a day, in seconds since 1970.
+    """
+    first = last - (WINDOW_DAYS - 1) * DAY_SECONDS
+    recent = [row for row in days if first <= row.day <= last]
+    fronted = sum(row.fronted for row in recent)
+    earned = sum(row.earned for row in recent)
+    dust = sum(row.dust for row in recent)
+    return TreasuryState(
+        purchases=sum(row.purchases for row in recent),
+        fronted=fronted,
+        earned=earned,
+        outflow=fronted - earned - dust,
+        balance=balance,
+    )
