@@ -58,9 +58,9 @@ class CommandCollector(Collector):
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
         age = 0.0 if since is None else (now - since).total_seconds()
-        yield from self.told(counts, late_outcome, signers, requests, age)
+        yield from self.metrics(counts, late_outcome, signers, requests, age)
 
-    def told(
+    def metrics(
         self,
         counts: Iterable[CommandCount],
         executed_late: int,

@@ -29,7 +29,7 @@ from api.auth.guard import takes
 from api.auth.principal import Principal, current_principal, require_role
 from api.auth.routes import SIGNED_IN, Body, add_route, read_body
 from api.command_answers import command_answer
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.errors import Problem
 from api.schemas import Schema
 from api.service import PREFIX, Service
@@ -194,7 +194,7 @@ def _add_anchor(blueprint: Blueprint, service: Service, documents: Documents) ->
         """Ask for a verified document's salted hash to be put on the chain."""
         who = _reviewer(service)
         command_service = require_command_service(service)
-        with _told(), told():
+        with _told(), as_problems():
             arguments = documents.anchor_of(document)
             # One name space for all officers: a document is anchored once.
             asker = actor_of(who)

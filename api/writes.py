@@ -24,7 +24,7 @@ from api.auth.audit import AGENT_LENGTH
 from api.auth.gate import client_address
 from api.auth.principal import Principal, current_principal, require_role
 from api.command_answers import command_answer
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.errors import Problem
 from api.idempotency import HEADER, alone_with, idempotency_key
 from api.parameters import value_of
@@ -83,7 +83,7 @@ def lane_asked(service: Service) -> Lane:
     command_service = require_command_service(service)
     names = [each.name for each in command_service.lanes]
     chain = service.chains.choose(request.args.get("chain"), among=names)
-    with told():
+    with as_problems():
         return command_service.lane_of(chain.id)
 
 
@@ -102,7 +102,7 @@ def _add(
         command_service = require_command_service(service)
         key = idempotency_key()
         asked = _submission(spec, principal, key, service, command_service, route, path)
-        with alone_with(principal.tenant, key), told():
+        with alone_with(principal.tenant, key), as_problems():
             row, fresh = command_service.submit(command, asked)
         return command_answer(row, fresh=fresh, **to_sign(service, row))
 
@@ -185,7 +185,7 @@ def _submission(
     wallet = body.pop("wallet", None) if spec.by_caller else None
     filled: dict[str, Any] = dict(path)
     if route.via is not None:
-        with told():
+        with as_problems():
             lane = command_service.lane_for(spec, request.args.get("chain"))
         filled = _from_row(service, lane, spec, route.via, path)
     both = sorted(filled.keys() & body.keys())

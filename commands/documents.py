@@ -133,11 +133,11 @@ class Documents:
                 return known, False
             entry = self._uploaded(given, digest)
             if former is not None:
-                told = e.DocumentSuperseded(
+                event = e.DocumentSuperseded(
                     document=former.id, account=given.account,
                     by=entry.values["document"],
                 )  # fmt: skip
-                self._append(connection, told, actor, now)
+                self._append(connection, event, actor, now)
             self._append(connection, entry, actor, now)
             document = uuid.UUID(entry.values["document"])
             return self._need(connection, document), True

@@ -51,9 +51,9 @@ def _work_source(service: CommandService, lane: Lane | None) -> Iterator[str]:
     if waiting and lane is not None and _lacks(lane, final):
         return
     for each in waiting:
-        said = _answer(service, lane, each)
-        yield said
-        if said == "node away" and lane is not None:
+        outcome = _answer(service, lane, each)
+        yield outcome
+        if outcome == "node away" and lane is not None:
             return  # it would be the same with each
 
 

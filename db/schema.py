@@ -291,9 +291,9 @@ def _record(
         return
     statement = insert(declaration).values(built_at=func.now())
     names = ("fingerprint", "relation", "built_at")
-    said = {name: statement.excluded[name] for name in names}
+    updates = {name: statement.excluded[name] for name in names}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=said),
+        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=updates),
         [
             {"kind": kind, "name": name, "fingerprint": print_, "relation": relation}
             for name, print_, relation in rows

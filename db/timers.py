@@ -114,10 +114,10 @@ def lock_schedule(connection: Connection, each: Schedule, now: datetime) -> date
 
     One that is new, or has another rule than before, begins at its next time.
     """
-    said = {"rule": each.rule, "zone": each.zone}
+    changes = {"rule": each.rule, "zone": each.zone}
     connection.execute(
         upsert(schedule)
-        .values(name=each.id, next_at=each.after(now), **said)
+        .values(name=each.id, next_at=each.after(now), **changes)
         .on_conflict_do_nothing()
     )
     query = select(schedule).where(schedule.c.name == each.id).with_for_update()

@@ -102,10 +102,13 @@ class _Api:
             with _open(
                 f"http://{host}:{self.settings.api.port}/health/live", timeout=2
             ) as answer:
-                said = json.loads(answer.read(1000))
+                answer_body = json.loads(answer.read(1000))
         except (URLError, OSError, ValueError):
             return False
-        if not isinstance(said, dict) or said.get("instance") != self.instance:
+        if (
+            not isinstance(answer_body, dict)
+            or answer_body.get("instance") != self.instance
+        ):
             raise OperationError(
                 f"another server answers on {self.where}: set [api] port"
             )

@@ -43,15 +43,15 @@ def open_command_service(settings: Settings, engine: Engine) -> CommandService:
             "commands go to a chain, and none is configured: write [chains.<name>]"
         )
     registry = declared(settings)
-    redis, said = settings.redis.url, settings.wallets
+    redis, wallet_settings = settings.redis.url, settings.wallets
     at_once = connect_at_once(engine.url)
     plans = streams(settings, registry)
     return CommandService(
         terms=WalletTerms(
-            valid=timedelta(hours=said.valid_hours),
-            afterwards=timedelta(days=said.watch_days),
-            of_account=said.waiting_of_account,
-            of_wallet=said.waiting_of_wallet,
+            valid=timedelta(hours=wallet_settings.valid_hours),
+            afterwards=timedelta(days=wallet_settings.watch_days),
+            of_account=wallet_settings.waiting_of_account,
+            of_wallet=wallet_settings.waiting_of_wallet,
         ),
         notify=no_notify if redis is None else RqNotifier(str(redis)),
         engine=engine,

@@ -32,7 +32,7 @@ def check_metrics_port(settings: MetricsSettings) -> bool:
         _bound(settings.host, settings.port).close()
     except OSError as error:
         where, why = f"{settings.host}:{settings.port}", error.strerror
-        if settings.said or error.errno != errno.EADDRINUSE:
+        if settings.explicit or error.errno != errno.EADDRINUSE:
             raise OperationError(
                 f"metrics cannot be served on {where}: {why}. Set [metrics] port to "
                 "one that is free, or to 0."

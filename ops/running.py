@@ -321,7 +321,7 @@ async def _acquire_lease(
     chain: Chain, stop: asyncio.Event, *, wait: bool
 ) -> FollowerLease | None:
     """Acquire the follower's lease; waits for it, or raises naming its holder."""
-    told = False
+    reported = False
     while not stop.is_set():
         lease = await asyncio.to_thread(acquire_follower_lease, chain.engine, chain.id)
         if isinstance(lease, FollowerLease):
@@ -331,9 +331,9 @@ async def _acquire_lease(
                 f"chain {chain.name} is followed by {lease}. Stop that process first, "
                 "or leave out --no-wait to take over when it ends."
             )
-        if not told:
+        if not reported:
             log.warning("chain_waiting chain=%s followed_by=%s", chain.name, lease)
-            told = True
+            reported = True
         await sleep(stop, 1.0)
     return None
 

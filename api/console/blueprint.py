@@ -13,7 +13,7 @@ from jinja2 import StrictUndefined
 from api.auth.gate import Gate
 from api.auth.guard import takes
 from api.auth.principal import require_role
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.console import pages, visitors
 from api.errors import PROBLEMS, Problem
 from api.schedules import states_of
@@ -172,7 +172,7 @@ def _add_command_forms(blueprint: Blueprint, gate: Gate) -> None:
         found = visitors.check_form(gate)
         require_role(found.principal, Role.OPERATOR)
         pages.one_command(gate, command_id)
-        with told(), gate.begin() as connection:
+        with as_problems(), gate.begin() as connection:
             act(
                 connection, gate.service.registry, command_id,
                 actor=actor_of(found.principal), now=gate.now(),

@@ -59,8 +59,8 @@ class Answer:
         return not (self.accepted or self._says(_OUTRUN))
 
     def _says(self, words: tuple[str, ...]) -> bool:
-        said = self.text.lower()
-        return any(each in said for each in words)
+        lowered = self.text.lower()
+        return any(each in lowered for each in words)
 
 
 class Node(Protocol):

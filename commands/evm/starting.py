@@ -75,13 +75,13 @@ def weigh(
     least = min(counts.values()) if known is None else known
     near = least + FAR_NONCES
     far = {name: count for name, count in counts.items() if count > near}
-    told = [count for count in counts.values() if count <= near]
+    near_counts = [count for count in counts.values() if count <= near]
     doubt = ""
-    if far and not told:
-        said = ", ".join(f"{name}: {count}" for name, count in far.items())
+    if far and not near_counts:
+        listed = ", ".join(f"{name}: {count}" for name, count in far.items())
         doubt = (
             f"the node counts far more transactions of 0x{signer.address.hex()} "
-            f"({said}) than the {least} that are known here"
+            f"({listed}) than the {least} that are known here"
         )
     elif memory > near:
         doubt = (
@@ -92,7 +92,7 @@ def weigh(
         log.warning(
             "nonce_not_trusted signer=%s node=%s count=%s", signer.name, name, count
         )
-    floor = max([least, *told, *([memory] if memory <= near else [])])
+    floor = max([least, *near_counts, *([memory] if memory <= near else [])])
     if doubt:
         doubt += (
             ": no nonce is moved by that. See to the endpoints, and to who uses the "

@@ -85,10 +85,10 @@ def erase_again(connection: Connection, now: datetime) -> list[str]:
     For after a restore: the keys may come from a backup that is older than the journal.
     """
     lock_head(connection)
-    said = journal_entry.c.body["subject"].astext
+    recorded_subject = journal_entry.c.body["subject"].astext
     query = (
         select(subject_key.c.subject)
-        .join(journal_entry, said == subject_key.c.subject)
+        .join(journal_entry, recorded_subject == subject_key.c.subject)
         .where(journal_entry.c.kind == SubjectErased.spec.id)
         .where(subject_key.c.key.is_not(None))
         .distinct()

@@ -108,9 +108,9 @@ def closed_days(connection: Connection, day: date | None = None) -> Iterator[Day
         journal_entry.c.kind == DayClosed.spec.id
     )
     if day is not None:
-        said = journal_entry.c.body["day"].astext
+        recorded_day = journal_entry.c.body["day"].astext
         query = query.where(
-            said == day.isoformat(),
+            recorded_day == day.isoformat(),
             journal_entry.c.at >= _midnight(day + timedelta(days=1)),
         )
     for body in connection.execute(query.order_by(journal_entry.c.seq)).scalars():

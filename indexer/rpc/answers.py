@@ -144,9 +144,9 @@ def read_results(
         ]
 
 
-def _number(told: int | str | None) -> int | str | None:
+def _number(given: int | str | None) -> int | str | None:
     """The id of a response; some nodes tell a number as text."""
-    return int(told) if isinstance(told, str) and told.isdecimal() else told
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
 def _result(

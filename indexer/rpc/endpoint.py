@@ -249,13 +249,13 @@ class Endpoint:
 def _error_text(answer: bytes) -> str:
     """The node's words in the body of a refusal: its error's message, or its text."""
     try:
-        told = msgspec.json.decode(answer)
+        decoded = msgspec.json.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return answer[:500].decode(errors="replace")
     for name in ("error", "message"):
-        if isinstance(told, dict) and told.get(name):
-            told = told[name]
-    return str(told)
+        if isinstance(decoded, dict) and decoded.get(name):
+            decoded = decoded[name]
+    return str(decoded)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

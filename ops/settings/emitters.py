@@ -130,17 +130,17 @@ def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
     Not needed where there is only one.
     """
     known = ", ".join(chains) or "none"
-    said = table.texts("chain", least=f"of {known}")
+    named = table.texts("chain", least=f"of {known}")
     if "chain" not in table:
         if len(chains) != 1:
             table.missing("chain", f"one of {known}, or a list of them")
         return tuple(chains[:1])
-    for name in said:
+    for name in named:
         if name not in chains:
             table.problem("chain", f"no such chain {name!r}; known: {known}")
-    if len({*said}) < len(said):
+    if len({*named}) < len(named):
         table.problem("chain", "names a chain twice: once is enough")
-    return tuple(dict.fromkeys(said))
+    return tuple(dict.fromkeys(named))
 
 
 def _by_chain(

@@ -288,11 +288,11 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """The address of the API's metrics; `said`: the port is not the default."""
+    """The address of the API's metrics; `explicit`: the port is not the default."""
 
     host: str = "127.0.0.1"
     port: int = 9464
-    said: bool = False
+    explicit: bool = False
 
 
 @dataclass(frozen=True, slots=True)

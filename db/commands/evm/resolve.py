@@ -232,9 +232,9 @@ def _finish(
         }  # fmt: skip
         move(connection, owner, new, now, reason=reason, **ended)
         return
-    told = ["it was mined before its cancel"] if locked.closing else []
-    told += [why] if why and resolution == "reverted" else []
+    reasons = ["it was mined before its cancel"] if locked.closing else []
+    reasons += [why] if why and resolution == "reverted" else []
     move(
         connection, owner, State(resolution), now,
-        reason="; ".join(told), transaction=found.hash, height=found.height,
+        reason="; ".join(reasons), transaction=found.hash, height=found.height,
     )  # fmt: skip

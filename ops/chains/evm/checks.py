@@ -143,7 +143,7 @@ def _had_code(
     """Those of some contracts that have said a fact which is stored."""
     try:
         with engine.connect() as connection:
-            if fit_of(connection, registry).told:
+            if fit_of(connection, registry).message:
                 return []
             row = sources.find(connection, chain)
             return [

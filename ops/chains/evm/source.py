@@ -68,12 +68,12 @@ def open_source(
     )
 
 
-async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
+async def begin(chain: Chain, settings: ChainSettings, row: SourceRow) -> None:
     """See once whether facts were numbered before the chain kept one way of counting.
 
     When no node tells it is left to the next start.
     """
-    if said.logs is not LogQuery.FILTERED or POSITIONS in row.traits:
+    if settings.logs is not LogQuery.FILTERED or POSITIONS in row.traits:
         return
     try:
         if await sample_positions(chain) == MIXED:
