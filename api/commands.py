@@ -252,7 +252,7 @@ class _Routes:
 
     @contextmanager
     def _waiter(self, principal: Principal, command_id: uuid.UUID) -> Iterator[Waiter]:
-        """A waiter, which is told when its client hangs up."""
+        """Return a waiter that ends when its client disconnects."""
         client, staff = request.environ.get(CLIENT), _is_staff(principal)
         with self._hub.waiter(str(command_id), principal.tenant, staff=staff) as woken:
             if client is not None:

@@ -256,7 +256,7 @@ def _upload(documents: Documents, account: uuid.UUID) -> Upload:
 def _readable(
     documents: Documents, principal: Principal, document: uuid.UUID
 ) -> tuple[Document, dict[str, Any]]:
-    """A document, if the principal may read it; who may not is told of none."""
+    """Return a document if the principal may read it, else raise `no_such_document`."""
     with _told():
         found, personal = documents.find(document)
         mine = found.account == principal.account

@@ -151,7 +151,7 @@ def body_of_request() -> dict[str, Any]:
 
 
 def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
-    """Return the transaction for the wallet of a command; {} while the node is away.
+    """Return the transaction that a command's wallet signs; {} while no node answers.
 
     The command was taken all the same, and tells of it when it is asked for again.
     """
@@ -241,7 +241,7 @@ def _deadline(command_service: CommandService, seconds: Any) -> Any:
 
 
 def _wallet(principal: Principal, given: Any) -> bytes:
-    """The wallet that is to sign: the one that is said, or the only one."""
+    """Return the wallet that signs: the one given, or the account's only one."""
     linked = sorted("0x" + wallet.hex() for wallet in principal.wallets)
     if given is None and len(linked) == 1:
         given = linked[0]

@@ -1,4 +1,4 @@
-"""Documents: handed in, looked at by somebody else, given out, and lost with their key.
+"""Documents: uploaded, reviewed by somebody else, downloaded, erased with their key.
 
 A file is kept encrypted under its owner's key, by the salted hash of its content; the
 salt follows from the key too. Erasing the owner therefore makes the files unreadable
@@ -58,11 +58,11 @@ class DocumentType(enum.StrEnum):
 
 
 class NoDocument(CommandError):
-    """There is no such document, or not for whoever asks."""
+    """There is no such document, or the caller may not read it."""
 
 
 class WrongStanding(CommandError):
-    """The document stands where this cannot be done."""
+    """The document's status does not allow the action."""
 
 
 class OwnDocument(CommandError):
@@ -79,7 +79,7 @@ class FileLost(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that was looked at, and what its owner says that it is."""
+    """An inspected file with its owner's description."""
 
     account: uuid.UUID
     type: DocumentType
@@ -292,7 +292,7 @@ class Documents:
 
 
 def salted_hash(key: bytes, content: bytes) -> bytes:
-    """The hash of a content that says nothing to who does not have the owner's key."""
+    """Return a keyed hash: without the owner's key it reveals nothing."""
     salt = hmac.digest(key, b"chainfold.document.salt.1", "sha256")
     return hashlib.sha256(salt + content).digest()
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def submit_requests(service: CommandService) -> Iterator[str]:
-    """One pass over what waits; killed anywhere, the next pass goes on.
+    """Submit the waiting requests once; a pass that dies is continued by the next.
 
     The request's key is the command's idempotency key, so that a pass that died between
     the command and the note of it finds the command again.

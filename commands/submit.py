@@ -35,11 +35,11 @@ from db.registry import Registry
 
 
 class NoWallet(CommandError):
-    """The command is signed by the caller's wallet, and it is not said which."""
+    """The command is signed by the caller's wallet, and none is named."""
 
 
 class RulesBroken(CommandError):
-    """The indexed state speaks against the command; all reasons are told."""
+    """The indexed state breaks rules of the command; the error lists all of them."""
 
     def __init__(self, refusals: Sequence[Refusal]) -> None:
         self.refusals = tuple(refusals)
@@ -321,7 +321,7 @@ class CommandService:
 
 
 def _goes_to(spec: CommandSpec, lane: Lane) -> bool:
-    """Whether a command may go to a chain, as far as its declaration tells."""
+    """Whether a command's declaration allows a chain."""
     if spec.signer is not None:
         return spec.signer in lane.signers
     if spec.call is not None and spec.call.at is None:

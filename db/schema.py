@@ -1,4 +1,4 @@
-"""Making the database what the declarations say, and refusing it when it is not.
+"""Migrate the database to the declarations, and refuse one that does not fit.
 
 Control tables are Alembic's. Declared tables follow from the declarations: each has a
 fingerprint in `control.declaration`. A new one is created; a projection whose

@@ -97,7 +97,7 @@ def note_due(
 
 
 def rests(connection: Connection, each: Schedule, now: datetime) -> bool:
-    """Whether a schedule's time is known and to come, and nobody asked for a run."""
+    """Whether a schedule needs no action: its next time is ahead, no run is asked."""
     asked = select(schedule_request.c.id).where(schedule_request.c.name == each.id)
     query = select(
         exists().where(

@@ -277,7 +277,7 @@ class _WorkerPool:
         self.running.append(process)
 
     def handle(self, kind: str, pid: int, value: Any) -> None:
-        """Take in what a worker says."""
+        """Handle a worker's message."""
         if kind == "took":
             self.held[pid] = value
         elif kind == "wrote":

@@ -24,7 +24,7 @@ class Summary:
     reported: bool = False  # the first range is told at once: it shows that it works
 
     def add(self, name: str, written: Written, lag: int) -> None:
-        """Count a range, and tell when it is time."""
+        """Count a range, and log a summary periodically."""
         log.debug(
             "range_written chain=%s blocks=%s facts=%d seconds=%.3f",
             name, written.blocks, written.facts, written.seconds,

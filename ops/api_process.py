@@ -162,7 +162,7 @@ class _Api:
 def _serve_apart(
     path: str | None, url: str, instance: str, owner: int, form: LogForm
 ) -> None:
-    """The process: a session of its own, whose life is bound to its owner's."""
+    """Run the server in a session of its own that ends with its owner."""
     os.setsid()
     configure_logging(form[0], level=form[1])
     die_with_parent(owner, signal.SIGTERM)

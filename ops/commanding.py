@@ -47,10 +47,10 @@ def open_worker(settings: Settings, engine: Engine, name: str) -> Callable[[], N
 
 
 def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Work on the commands of every signer until told to stop.
+    """Work on the commands of every signer until stopped.
 
     Each signer has a thread of its own, so that a slow key or node holds up no other.
-    A notification wakes them; that they look again by themselves is the guarantee.
+    Notifications wake them; they also poll every second, as one may be lost.
     """
     wake_events = {name: threading.Event() for name in settings.signers}
     rq_notifier.wake_events.update(wake_events.values())
@@ -91,9 +91,9 @@ def _tend(
     stop: threading.Event,
     woken: threading.Event,
 ) -> None:
-    """Work on one signer's commands; trouble is met by trying again.
+    """Work on one signer's commands; failures are retried.
 
-    What a person must put right is told when it changes, not every second.
+    An error that needs an operator is logged when it changes, not every second.
     """
     work: Callable[[], None] | None = None
     notified = ""

@@ -41,7 +41,7 @@ LAG_BLOCKS = 3  # heads that differ by so little are of the same moment
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: its name, whether all is well, and what was seen or is to be done."""
+    """One check: its name, whether it passed, and the finding or the remedy."""
 
     check: str
     well: bool
@@ -54,7 +54,7 @@ Opening = Callable[[Settings], AbstractContextManager[Engine]]
 def examine(
     settings: Settings, registry: Registry, opening: Opening | None = None
 ) -> Iterator[Finding]:
-    """Run every check, one after the other; without a database the others go on.
+    """Run every check in turn; without a database the others still run.
 
     `opening` opens the database to read from (default: that of the settings).
     """

@@ -1,4 +1,4 @@
-"""The API's metrics on a port of their own, for Prometheus and nobody else.
+"""Serve the API's metrics on a port of their own, for Prometheus.
 
 Every worker tries to have the port, and one does; when that one ends, another takes it.
 All of them count together, so it does not matter which.

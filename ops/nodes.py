@@ -40,7 +40,7 @@ def last_indexed(engine: Engine, source: int) -> Callable[[], int]:
 
 
 def open_callers(settings: Settings) -> dict[int, Nodes]:
-    """The nodes that tell whether a contract accepts a signature, by chain.
+    """The nodes that check contract signatures (ERC-1271), by chain.
 
     Anybody may make us ask them: so few are asked at once, and for a short time.
     """

@@ -1,4 +1,4 @@
-"""Following all chains in one process, until told to stop."""
+"""Follow all chains in one process, until stopped."""
 
 import asyncio
 import contextlib
@@ -184,7 +184,7 @@ async def _follow_released(
     *,
     again: bool,
 ) -> None:
-    """Follow a chain; with `again` anew whenever it was stopped and let go on."""
+    """Follow a chain; with `again` restart it whenever its incident is resolved."""
     while True:
         try:
             await follow_it()
@@ -208,7 +208,7 @@ async def _follow_released(
 
 
 def _is_stopped(engine: Engine, name: str) -> bool:
-    """Whether a chain must not be followed; yes while the database cannot tell."""
+    """Whether a chain is stopped; True while the database does not answer."""
     try:
         with engine.connect() as connection:
             row = sources.find(connection, name)

@@ -309,7 +309,7 @@ def _row(key: str) -> str:
 
 
 def _name_on_chain(event: type[Event]) -> str:
-    """The name by which the ABI or IDL tells the event: its plain one if it can."""
+    """Return the event's name in the ABI or IDL; the plain one if it is unambiguous."""
     source = event.spec.source
     if not isinstance(source, Contract):
         return str(event.spec.schema.name)
@@ -334,7 +334,7 @@ def _field(name: str, field: Field, *, param: bool = True, solana: bool = False)
 
 
 def _found_as(name: str, *, solana: bool) -> tuple[str, str]:
-    """The parameters that a field of a name is tied to without being told."""
+    """Return the parameters that a field binds to by its name."""
     return (name, ACCOUNT + name) if solana else (name, camel_case(name))
 
 

@@ -163,7 +163,7 @@ def _allowances(
 def _contract(
     settings: Settings, config: SignerSettings, name: str
 ) -> tuple[Sequence[Mapping[str, Any]], frozenset[bytes]]:
-    """The ABI and the addresses of a contract; none of a name that nobody declared."""
+    """Return the ABI and addresses of a contract; none for an unknown name."""
     chain = chain_of(settings, config)
     if name in settings.contracts:
         own = settings.contracts[name]

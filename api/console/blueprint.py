@@ -203,7 +203,7 @@ def _see_other(place: str) -> Response:
 
 
 def _after() -> str:
-    """The page that was wanted before somebody had to sign in; only one of ours."""
+    """Return the page to show after sign-in, if it is a page of the console."""
     wanted = request.values.get("after", "")
     fits = re.fullmatch(rf"{visitors.PATH}(/[A-Za-z0-9_/-]*)?", wanted)
     return wanted if fits else ""

@@ -1,4 +1,4 @@
-"""A signer begins its work: what nodes and its memory say of its nonces is weighed.
+"""Start a signer: choose its first nonce from nodes, memory and index.
 
 No answer of a node moves a nonce far. What is far beyond what the index has seen is
 doubted: another node may know better; else the signer halts until a person has looked.
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Counting(Node, Protocol):
-    """Nodes that tell their counts one by one."""
+    """Nodes that return each one's transaction count."""
 
     def counts(self, address: bytes) -> dict[str, int]:
         """Each node's count of an account's transactions, by the node's name."""

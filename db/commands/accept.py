@@ -211,7 +211,7 @@ def accept(
 
 
 def known(connection: Connection, request: Request) -> CommandRow | None:
-    """The command that a request's key stands for already, if any.
+    """Return the command of a request's idempotency key, if there is one.
 
     Raises KeyReused when it stands for another request.
     """

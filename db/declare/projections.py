@@ -221,7 +221,7 @@ def _fill_buckets(body: Mapping[str, Any], folds: Mapping[str, Fold]) -> None:
 
 
 def _stored(folds: Mapping[str, Fold]) -> dict[str, Field]:
-    """The fields of folds that keep a value as it was said."""
+    """Return the fields of folds that store a value unchanged."""
     return {
         name: fold.field
         for name, fold in folds.items()

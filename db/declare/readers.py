@@ -28,7 +28,7 @@ class Own:
 
 
 def owner_of(subject: str, given: Any, fields: Mapping[str, Field]) -> str | None:
-    """The field that names who may read what is theirs; None: nobody may for that."""
+    """Return the field with the owner's address; None: rows have no owner."""
     found = [each for each in _flat(given) if isinstance(each, Own)]
     if not found:
         return None

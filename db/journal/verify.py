@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An entry with what else the database says of it."""
+    """An entry, its fact and its block."""
 
     row: EntryRow
     hash: bytes
@@ -118,7 +118,7 @@ def _fact_faults(
 
 
 def _orphans(connection: Connection, registry: Registry, last: int) -> Iterator[Fault]:
-    """Facts, blocks and coverage that no entry is behind."""
+    """Find facts, blocks or coverage without a matching journal entry."""
     for event in registry.entries.values():
         table = fact_table(event)
         behind = and_(

@@ -46,7 +46,7 @@ def spoke(
     *,
     alone: bool,
 ) -> bool:
-    """Whether any fact of a contract's events was said at an address.
+    """Whether an address emitted any fact of a contract's events.
 
     `alone`: it is the contract's only one, so that facts which do not tell are its own.
     """

@@ -1,4 +1,4 @@
-"""The bloom of a block's logs: what its header says must be among them.
+"""Check a block's logs against the bloom filter in its header.
 
 A header's `logsBloom` is 2048 bits; each address and topic of the block's logs sets
 three of them, named by its keccak-256 (Yellow Paper, 4.3.1). Equality with the bloom of

@@ -1,4 +1,4 @@
-"""`status`: how far each chain is read, and whether all is well."""
+"""`status`: the progress and the health of each chain."""
 
 import dataclasses
 import json

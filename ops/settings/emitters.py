@@ -146,7 +146,7 @@ def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
 def _by_chain(
     table: Table, key: str, chains: tuple[str, ...], read: Callable[[Table, str], T]
 ) -> Mapping[str, T]:
-    """Read what is said once for all chains, or in a section for each of them."""
+    """Read a value given once for all chains, or in a section for each chain."""
     if table.is_section(key):
         entry = table.section(key)
         found = {name: read(entry, name) for name in chains}

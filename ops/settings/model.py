@@ -309,7 +309,7 @@ class DocumentSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSettings:
-    """A service whose word on who somebody is we take."""
+    """An identity provider that is trusted."""
 
     name: str
     issuer: str
@@ -361,7 +361,7 @@ class StripeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything an operator said, checked."""
+    """All settings, checked."""
 
     path: Path | None = None
     data_dir: Path = Path(".chainfold")

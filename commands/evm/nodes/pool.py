@@ -197,7 +197,7 @@ class Nodes(Pool[Answer]):
     def _explained(
         self, state: NodeHealth, call: dict[str, str], at: str, asking: Asking
     ) -> Reverted:
-        """Find the reason of a revert at a node that did not tell it at once.
+        """Find the reason of a revert by a second call, or by a trace.
 
         Polygon Edge up to 0.9 tells what a contract gave back in traces alone.
         """

@@ -118,7 +118,7 @@ def reconcile(connection: Connection, name: str, now: datetime) -> None:
 def _to_fill(
     connection: Connection, row: SignerRow, low: int, high: int
 ) -> Iterator[int]:
-    """The lowest nonces that nobody uses, as many as there is room for.
+    """Return the lowest unused nonces, as many as the signer may have in flight.
 
     No more are open below one than the signer may have in flight: those above it wait
     for it, and take no room from it.

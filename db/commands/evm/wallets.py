@@ -234,7 +234,7 @@ def store_relay(
 def note_relayed(
     connection: Connection, hash_: bytes, answer: str, now: datetime
 ) -> None:
-    """Remember that bytes were handed on and what the node said; advice only."""
+    """Record a send and the node's answer; for information only."""
     connection.execute(
         update(relay)
         .where(relay.c.hash == hash_)
@@ -353,7 +353,7 @@ def _check_lost(
 def _note_late_outcome(
     connection: Connection, row: CommandRow, final: int, now: datetime
 ) -> CommandRow:
-    """Say beside the state of an ended command that its wallet sent it all the same.
+    """Record the outcome of a call that its wallet sent after the command's end.
 
     Of several calls one that succeeded is told.
     """
@@ -381,5 +381,5 @@ def _note_late_outcome(
 
 
 def _carries_id(row: CommandRow) -> bool:
-    """Whether the chain says by itself which transaction was for a command."""
+    """Whether the command's calldata carries its id."""
     return command_id_of(row.data) == row.id

@@ -100,7 +100,7 @@ def open_signer_context(
 
 
 def check_signer(settings: Settings, config: SignerSettings, registry: Registry) -> str:
-    """Return whose key a signer has; see `ops.chains.Kind`."""
+    """Return whose key a signer has; see `ops.chains.ChainKind`."""
     rules_of(settings, config, registry)
     if config.kind is SignerKind.REMOTE:
         return "its key is in another process"

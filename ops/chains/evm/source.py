@@ -90,7 +90,7 @@ def ordinals(chain: ChainSettings) -> str:
 def _validators(
     chain: ChainSettings, proved: ValidatorSet | None
 ) -> ValidatorState | None:
-    """The validators to go on from: the pinned set, or the proved one if it is later.
+    """Return the validators to continue from: the pinned set, or a later proved one.
 
     Where block 0 is read and nothing is pinned, the source finds its anchor there.
     """

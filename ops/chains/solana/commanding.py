@@ -126,7 +126,7 @@ def open_key(said: SignerSettings) -> LocalSigner:
 
 
 def check_signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
-    """Return whose key a signer has; see `ops.chains.Kind`."""
+    """Return whose key a signer has; see `ops.chains.ChainKind`."""
     _rules(settings, said, settings.chains[said.chain], registry)
     return f"its key is of {to_base58(open_key(said).address)}"
 
