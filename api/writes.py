@@ -248,7 +248,7 @@ def _wallet(principal: Principal, given: Any) -> bytes:
     if not isinstance(given, str) or given.lower() not in linked:
         raise Problem(
             "bad_arguments",
-            "wallet: say which of your linked wallets signs: "
+            "wallet: name the linked wallet that signs: "
             f"{', '.join(linked) or 'none yet, link one with /auth/wallets'}.",
             problems=["wallet: it must be one that is linked to the account"],
             choices=linked,

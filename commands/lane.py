@@ -33,7 +33,7 @@ class ChainRequired(CommandError):
     def __init__(self, kind: str, choices: Sequence[str]) -> None:
         self.choices = tuple(choices)
         super().__init__(
-            f"{kind} can go to several chains: say which (?chain=, --chain): "
+            f"{kind} can go to several chains: name one (?chain=, --chain): "
             f"{', '.join(choices)}"
         )
 

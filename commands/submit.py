@@ -295,7 +295,7 @@ class CommandService:
             return request
         if spec.by_caller and submission.sender is None:
             raise NoWallet(
-                f"{spec.slug} is signed by your own wallet: say which in `wallet`, "
+                f"{spec.slug} is signed by your own wallet: name it in `wallet`, "
                 "one that is linked to your account"
             )
         if spec.by_caller:

@@ -109,7 +109,7 @@ def _sign_in(
         ) from None
     if wallet not in wallets_in(claims):
         refuse(
-            gate, method, "The token does not speak for this wallet. Send one of those "
+            gate, method, "The token is not for this wallet. Send one of those "
             "in its `wallets`.", reason="other wallet",
         )  # fmt: skip
     with gate.begin() as connection:

@@ -44,7 +44,8 @@ def calldata(
         return data + tag_of(command_id)
     if command_id_of(data) is not None:
         problem = (
-            f"the last ends as a command's id does, and {call.contract} takes none"
+            "the last argument ends with the reserved 16-byte command marker: "
+            "change its last bytes"
         )
         raise BadArguments([problem])
     return data

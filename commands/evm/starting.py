@@ -95,8 +95,8 @@ def weigh(
     floor = max([least, *near_counts, *([memory] if memory <= near else [])])
     if doubt:
         doubt += (
-            ": no nonce is moved by that. See to the endpoints, and to who uses the "
-            f"key; then run `chainfold sign resume {signer.name}`: it goes on with "
-            "what the index shows"
+            ": the next nonce is not changed. Check the endpoints, and who else uses "
+            f"the key; then run `chainfold sign resume {signer.name}` to continue with the "
+            "nonce that the index shows"
         )
     return Weighed(used if used <= near else least, floor, doubt)

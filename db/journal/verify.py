@@ -136,7 +136,9 @@ def _orphans(connection: Connection, registry: Registry, last: int) -> Iterator[
             .order_by(table.c.position)
         )
         for found in connection.execute(query).scalars():
-            yield Fault(found >> 32, f"is a fact of {event.spec.table} nobody said")
+            yield Fault(
+                found >> 32, f"is a fact of {event.spec.table} without an entry"
+            )
     query = select(func.max(block.c.height)).where(block.c.source == SOURCE)
     if connection.execute(query).scalar() != last:
         yield Fault(last, "is not the last block that control.block has")

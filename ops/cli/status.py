@@ -111,7 +111,7 @@ def _show(each: ChainStatus) -> None:
     if each.followed_by:
         click.echo(f"  followed  by {each.followed_by}")
     else:
-        click.echo("  followed  by nobody")
+        click.echo("  followed  by no process")
     if each.proof is not None:
         click.echo(f"  proved    {describe_proof(each)}")
     if each.undecodable:

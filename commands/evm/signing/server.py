@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _error(NO_METHOD, "no such method")
         except Unavailable:
             return _error(
-                HELD, "the memory of the signing process is away: see to its database",
+                HELD, "the signing process cannot reach its database: start that",
                 hold=Hold.SIGNER_UNAVAILABLE.value,
             )  # fmt: skip
 

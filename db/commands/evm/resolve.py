@@ -165,8 +165,9 @@ def _examine(connection: Connection, signer: str, found: Consumed) -> None:
     if known is not None:
         alarm(
             connection, signer,
-            f"nonce {found.nonce} ran command {known.id}, which was to have another: "
-            f"see to its history, then run `chainfold sign resume {signer}`",
+            f"nonce {found.nonce} executed command {known.id}, which has another nonce: "
+            "check its history for a double execution, then run "
+            f"`chainfold sign resume {signer}`",
         )  # fmt: skip
     elif tag is not None:
         alarm(connection, signer, unknown_tag(signer, found.nonce, tag))

@@ -373,7 +373,7 @@ def _note_late_outcome(
         .values(changed | {"version": row.version + 1})
         .returning(*command.columns)
     ).one()
-    reason = f"it was {row.state}, and its wallet sent it all the same"
+    reason = f"it was {row.state}, and its wallet executed it afterwards"
     details = changed | {"transaction": "0x" + hash_.hex(), "reason": reason}
     record(connection, row.id, row.state, details, now)
     log.warning("command_executed_late command=%s state=%s", row.id, row.state)
