@@ -95,7 +95,7 @@ def weigh(
     floor = max([least, *near_counts, *([memory] if memory <= near else [])])
     if doubt:
         doubt += (
-            ": the next nonce is not changed. Check the endpoints, and who else uses "
+            ": the next nonce is not changed. Check the endpoints, and who uses "
             f"the key; then run `chainfold sign resume {signer.name}` to continue with the "
             "nonce that the index shows"
         )

@@ -165,7 +165,7 @@ def _examine(connection: Connection, signer: str, found: Consumed) -> None:
     if known is not None:
         alarm(
             connection, signer,
-            f"nonce {found.nonce} executed command {known.id}, which has another nonce: "
+            f"nonce {found.nonce} executed command {known.id}, which has another: "
             "check its history for a double execution, then run "
             f"`chainfold sign resume {signer}`",
         )  # fmt: skip
