@@ -96,7 +96,7 @@ def weigh(
     if doubt:
         doubt += (
             ": the next nonce is not changed. Check the endpoints, and who uses "
-            f"the key; then run `chainfold sign resume {signer.name}` to continue with the "
-            "nonce that the index shows"
+            f"the key; then run `chainfold sign resume {signer.name}` to continue "
+            "with the nonce that the index shows"
         )
     return Weighed(used if used <= near else least, floor, doubt)
