@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from commands.evm.context import SignerContext, SigningPolicy
 from commands.evm.lane import EvmLane
+from commands.evm.nodes.pool import Nodes
 from commands.evm.starting import begin
 from commands.evm.work import work_once
 from commands.lane import Lane
@@ -15,7 +16,7 @@ from db.coverage import Stream
 from db.registry import Registry
 from ops.chains.evm.client import evm_chain_number
 from ops.chains.evm.source import ordinals
-from ops.nodes import open_nodes
+from ops.chains.indexed import last_indexed
 from ops.settings import (
     ChainSettings,
     FeeModel,
@@ -116,3 +117,15 @@ def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
         if there := contract.addresses.get(chain.name):
             found[name] = there[0]
     return found
+
+
+def open_nodes(
+    settings: Settings, chain: ChainSettings, engine: Engine, source: int
+) -> Nodes:
+    """All endpoints of a chain; none is believed that is behind the index."""
+    return Nodes.at(
+        [str(url) for url in chain.rpc],
+        chain_id=evm_chain_number(chain),
+        indexed=last_indexed(engine, source),
+        timeout_seconds=settings.limits.request_timeout_seconds,
+    )

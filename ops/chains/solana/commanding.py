@@ -25,9 +25,9 @@ from db.declare import Program
 from db.declare.solana.call import SolanaCallSpec
 from db.registry import Registry
 from idl.base58 import to_base58
+from ops.chains.indexed import last_indexed
 from ops.chains.solana.source import ordinals
 from ops.errors import OperationError
-from ops.nodes import last_indexed
 from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
 
 
