@@ -323,7 +323,6 @@ def _shown(document: Document, personal: dict[str, Any]) -> dict[str, Any]:
         "reads": document.reads,
         "file_name": personal.get("file_name"),
         "sha256": personal.get("sha256"),
-        "cid": personal.get("cid"),
         "reason": personal.get("reason"),
     }
 

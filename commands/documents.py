@@ -19,7 +19,6 @@ from cryptography.exceptions import InvalidTag
 from eth_utils.crypto import keccak
 from sqlalchemy import Connection, Engine
 
-from commands.cid import cid_of
 from commands.errors import CommandError
 from commands.files import Inspected
 from commands.storage import Storage
@@ -215,7 +214,6 @@ class Documents:
             content_hash=digest,
             file_name=given.file.name,
             sha256=hashlib.sha256(given.content).digest(),
-            cid=cid_of(given.content),
         )
 
     def _look(
