@@ -55,7 +55,7 @@ def load_artifact(contract: str) -> dict[str, Any]:
 
 
 def remember(contract: str, abi: list[dict[str, Any]]) -> None:
-    """Let a contract's ABI be found by its name, so that its errors can be told."""
+    """Register a contract's ABI under its name, so that its errors can be decoded."""
     _given[contract] = {"contractName": contract, "abi": abi}
 
 

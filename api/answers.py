@@ -70,7 +70,7 @@ def not_modified(
 
 
 def _about(block: BlockInfo) -> bytes:
-    """The members of an answer that tell of its block."""
+    """Return the members of an answer that describe its block."""
     members: dict[str, object] = {"block": block.as_json()}
     if block.proof is not None:
         members["meta"] = {"proof": block.proof.as_json()}

@@ -57,7 +57,7 @@ class Chains:
         return self._known
 
     def awaited(self) -> list[str]:
-        """The chains that are planned and that nobody has begun to follow."""
+        """Return the planned chains that no process has begun to follow."""
         known = self.all(fresh=True)
         return sorted(set(self._plans or ()) - set(known))
 

@@ -37,7 +37,7 @@ class CommandCollector(Collector):
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Everything about commands; nothing when the database is away."""
+        """Collect all metrics of commands; none while the database is unavailable."""
         now = datetime.now(UTC)
 
         def look(
@@ -58,9 +58,9 @@ class CommandCollector(Collector):
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
         age = 0.0 if since is None else (now - since).total_seconds()
-        yield from self.told(counts, late_outcome, signers, requests, age)
+        yield from self.metrics(counts, late_outcome, signers, requests, age)
 
-    def told(
+    def metrics(
         self,
         counts: Iterable[CommandCount],
         executed_late: int,
@@ -68,7 +68,7 @@ class CommandCollector(Collector):
         requests: int,
         oldest_seconds: float,
     ) -> Iterator[Metric]:
-        """The metrics that tell this."""
+        """Yield the metrics of these counts."""
         yield _by_state(list(counts))
         yield _gauge(
             "chainfold_commands_executed_late",
@@ -89,7 +89,7 @@ class CommandCollector(Collector):
         )
 
     def _balances(self, signers: Iterable[SignerHealth]) -> Metric:
-        """Asked of the node now and then; while it is away none is told."""
+        """Return balances, cached for a while; none while no node answers."""
         gauge = GaugeMetricFamily(
             "chainfold_signer_balance_ether",
             "What a signer can pay for gas with, in units of 1e18 wei.",
@@ -102,7 +102,7 @@ class CommandCollector(Collector):
         return gauge
 
     def _ask(self, signers: Iterable[SignerHealth]) -> dict[str, int]:
-        """Return the balances of signers in wei; none of a chain that is away."""
+        """Return the balances of signers in wei, where a node of the chain answers."""
         command_service, found = self._service.command_service, {}
         away: set[int] = set()
         for each in signers if command_service is not None else ():

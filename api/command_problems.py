@@ -35,7 +35,7 @@ _NAMES: dict[type[Exception], str] = {
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def as_problems() -> Iterator[None]:
     """Tell what the write side refuses as a Problem."""
     try:
         yield

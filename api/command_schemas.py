@@ -89,6 +89,9 @@ def described(name: str, page_size_max: int) -> dict[str, Any]:
             "parameters": [KEY_HEADER], "requestBody": _SIGNED, "responses": _TAKEN,
         },
     }  # fmt: skip
-    told = found.get(name, {"responses": _ONE})
+    description = found.get(name, {"responses": _ONE})
     problem = {"$ref": "#/components/responses/Problem"}
-    return {**told, "responses": {**told["responses"], "default": problem}}
+    return {
+        **description,
+        "responses": {**description["responses"], "default": problem},
+    }

@@ -25,7 +25,7 @@ from api.command_answers import (
     page_of,
     sent_object,
 )
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.command_schemas import described
 from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
@@ -153,7 +153,7 @@ class _Routes:
         principal = current_principal(self._service)
         self._row(principal, command_id, to_change=True)
         command_service = require_command_service(self._service)
-        with told(), command_service.engine.begin() as connection:
+        with as_problems(), command_service.engine.begin() as connection:
             row = cancel_command(
                 connection, command_service.registry, command_id,
                 actor=actor_of(principal), now=command_service.clock(),
@@ -198,7 +198,7 @@ class _Routes:
             chain=_name_of_chain(command_service, old),
             asker=Asker(principal.roles, principal.wallets),
         )
-        with alone_with(principal.tenant, asked.idempotency_key), told():
+        with alone_with(principal.tenant, asked.idempotency_key), as_problems():
             row, fresh = command_service.submit(command, asked)
         return command_answer(row, fresh=fresh)
 
@@ -210,7 +210,7 @@ class _Routes:
                 "bad_transaction", "Our own signers sign this command: nothing to send."
             )
         command_service = require_command_service(self._service)
-        with told():
+        with as_problems():
             row = command_service.lane_of(row.source).relay_signed(
                 command_service, row, _raw()
             )
@@ -220,7 +220,7 @@ class _Routes:
         principal = current_principal(self._service)
         command_service = require_command_service(self._service)
         asked = Submission(actor_of(principal), idempotency_key(), {})
-        with alone_with(principal.tenant, asked.idempotency_key), told():
+        with alone_with(principal.tenant, asked.idempotency_key), as_problems():
             row, fresh = command_service.relay(_raw(), asked)
         return command_answer(row, fresh=fresh)
 
@@ -252,7 +252,7 @@ class _Routes:
 
     @contextmanager
     def _waiter(self, principal: Principal, command_id: uuid.UUID) -> Iterator[Waiter]:
-        """A waiter, which is told when its client hangs up."""
+        """Return a waiter that ends when its client disconnects."""
         client, staff = request.environ.get(CLIENT), _is_staff(principal)
         with self._hub.waiter(str(command_id), principal.tenant, staff=staff) as woken:
             if client is not None:

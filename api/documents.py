@@ -29,7 +29,7 @@ from api.auth.guard import takes
 from api.auth.principal import Principal, current_principal, require_role
 from api.auth.routes import SIGNED_IN, Body, add_route, read_body
 from api.command_answers import command_answer
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.errors import Problem
 from api.schemas import Schema
 from api.service import PREFIX, Service
@@ -194,7 +194,7 @@ def _add_anchor(blueprint: Blueprint, service: Service, documents: Documents) ->
         """Ask for a verified document's salted hash to be put on the chain."""
         who = _reviewer(service)
         command_service = require_command_service(service)
-        with _told(), told():
+        with _told(), as_problems():
             arguments = documents.anchor_of(document)
             # One name space for all officers: a document is anchored once.
             asker = actor_of(who)
@@ -256,7 +256,7 @@ def _upload(documents: Documents, account: uuid.UUID) -> Upload:
 def _readable(
     documents: Documents, principal: Principal, document: uuid.UUID
 ) -> tuple[Document, dict[str, Any]]:
-    """A document, if the principal may read it; who may not is told of none."""
+    """Return a document if the principal may read it, else raise `no_such_document`."""
     with _told():
         found, personal = documents.find(document)
         mine = found.account == principal.account
@@ -323,7 +323,6 @@ def _shown(document: Document, personal: dict[str, Any]) -> dict[str, Any]:
         "reads": document.reads,
         "file_name": personal.get("file_name"),
         "sha256": personal.get("sha256"),
-        "cid": personal.get("cid"),
         "reason": personal.get("reason"),
     }
 

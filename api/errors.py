@@ -217,7 +217,7 @@ def problem_object(
 def problem_response(
     name: str, detail: str, *, status: int | None = None, **extensions: Any
 ) -> Response:
-    """The answer that tells of a problem."""
+    """Return a problem as a response (RFC 9457)."""
     content = problem_object(
         name, detail, status=status, instance=request.path, **extensions
     )

@@ -80,9 +80,10 @@ def failures_blueprint(service: Service) -> Blueprint:
                 before=before, limit=limit,
             ),
         )  # fmt: skip
-        told = None if following is None else str(following)
+        next_cursor = None if following is None else str(following)
         answer = Response(
-            orjson.dumps({"data": page, "next": told}), mimetype="application/json"
+            orjson.dumps({"data": page, "next": next_cursor}),
+            mimetype="application/json",
         )
         answer.headers["Cache-Control"] = "no-cache"
         return answer

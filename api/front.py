@@ -74,7 +74,7 @@ class RequestRefused(Exception):
 
 
 class ClientConnection:
-    """Whoever waits for an answer; the app may ask to be told when they hang up."""
+    """A client waiting for its answer; it calls back when it disconnects."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, protocol: Any) -> None:
         self._loop, self._protocol = loop, protocol
@@ -83,11 +83,11 @@ class ClientConnection:
         self.held_bytes = 0  # of the request's body
 
     def when_gone(self, tell: Callable[[], None]) -> None:
-        """Have `tell` called, in the loop's thread, when the client hangs up."""
+        """Call `tell` in the loop's thread when the client disconnects."""
         self._loop.call_soon_threadsafe(self._watch, tell)
 
     def served(self) -> None:
-        """The answer was given: nobody need be told any more."""
+        """Cancel the callback: the answer was sent."""
         self._served = True
         for watch in self._watches:
             watch.cancel()
@@ -173,8 +173,10 @@ class Front:
         """The body and its length; the length alone where it is more than is taken."""
         if not has_body(scope):
             return b"", 0
-        options, said = self._options, scope.headers.get("content-length")
-        length = options.body_bytes_max if said is None else int(said)
+        options, declared_length = self._options, scope.headers.get("content-length")
+        length = (
+            options.body_bytes_max if declared_length is None else int(declared_length)
+        )
         if length > options.body_bytes_max:
             return b"", length  # the app says so in its own words
         large = length > options.small_bytes
@@ -193,7 +195,7 @@ class Front:
             ) from None
         finally:
             self._large -= large
-        if said is not None and len(body) != length:
+        if declared_length is not None and len(body) != length:
             raise RequestRefused(
                 "slow_body", "The body ended before its length. Send it all."
             )
@@ -277,10 +279,10 @@ def _nothing() -> None:
 
 
 def has_body(scope: Any) -> bool:
-    """Whether a request says that a body follows which the app may read."""
-    said = scope.headers
+    """Whether the request's headers announce a body."""
+    declared_length = scope.headers
     return scope.method not in SAFE and (
-        "content-length" in said or "transfer-encoding" in said
+        "content-length" in declared_length or "transfer-encoding" in declared_length
     )
 
 

@@ -48,9 +48,9 @@ def _causes(service: Service) -> Iterator[str]:
 
 
 def _database_causes(service: Service) -> Iterator[str]:
-    told = read(service.engine, lambda c: examine(c, service.registry)).told
-    if told:
-        yield told[0].upper() + told[1:]
+    message = read(service.engine, lambda c: examine(c, service.registry)).message
+    if message:
+        yield message[0].upper() + message[1:]
     for name in service.chains.awaited():
         yield f"Chain {name} has never been followed. Start the indexer."
     chains = service.chains.all()

@@ -1,4 +1,4 @@
-"""The journal over HTTP: who said what, and the proof that it was said.
+"""The journal over HTTP: its entries, and proofs of inclusion.
 
     GET /api/v1/journal?kind=&actor=&subject=&after=&limit=
     GET /api/v1/journal/<seq>
@@ -47,7 +47,7 @@ def journal_blueprint(service: Service) -> Blueprint:
     )  # fmt: skip
 
     def list_journal() -> Response:
-        """Entries, the newest first, of the kinds that whoever asks may read."""
+        """List the entries that the principal may read, newest first."""
         kinds = _kinds(service, _reader(service))
         wanted = _wanted(service, kinds)
         page, following = read(service.engine, lambda c: list_entries(c, wanted))

@@ -30,9 +30,9 @@ class JournalCollector(Collector):
         except ReadError as error:
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
-        yield from self.told(head)
+        yield from self.metrics(head)
 
-    def told(self, head: Head | None) -> Iterator[Metric]:
+    def metrics(self, head: Head | None) -> Iterator[Metric]:
         """The metrics of a head; None: the journal was not begun."""
         entries = GaugeMetricFamily("chainfold_journal_entries", "Entries appended.")
         last = GaugeMetricFamily(

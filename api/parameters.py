@@ -53,27 +53,27 @@ def read_query(
     `filters` must be `usable`. Raises Problem for what cannot be understood.
     """
     known = [*COMMON, *(() if filters is None else (*PAGING, *filters))]
-    said: dict[str, str] = {}
+    seen: dict[str, str] = {}
     for name, values in given.lists():
         if name not in known:
             raise _unknown(name, known)
         if len(values) > 1:
             raise _bad(name, f"{name} is given {len(values)} times: give it once.")
-        said[name] = values[0]
-    if not said:
+        seen[name] = values[0]
+    if not seen:
         return Query(limit=page_size)
-    order, descending = _sort(said.get("sort"), list(sorts))
+    order, descending = _sort(seen.get("sort"), list(sorts))
     return Query(
-        chain=said.get("chain"),
-        as_of=_height(said.get("as_of")),
+        chain=seen.get("chain"),
+        as_of=_height(seen.get("as_of")),
         order=order,
         descending=descending,
-        after=said.get("after"),
-        limit=_limit(said.get("limit"), page_size, page_size_max),
+        after=seen.get("after"),
+        limit=_limit(seen.get("limit"), page_size, page_size_max),
         where={
-            name: value_of(column, name, said[name])
+            name: value_of(column, name, seen[name])
             for name, column in (filters or {}).items()
-            if name in said
+            if name in seen
         },
     )
 

@@ -34,9 +34,9 @@ class PaymentCollector(Collector):
         except ReadError as error:
             log.warning("metrics_without_database cause=%s", type(error).__name__)
             return
-        yield from self.told(found)
+        yield from self.metrics(found)
 
-    def told(self, found: PaymentStatus | None) -> Iterator[Metric]:
+    def metrics(self, found: PaymentStatus | None) -> Iterator[Metric]:
         """The metrics of an account; None: none was read yet."""
         events = CounterMetricFamily(
             "chainfold_stripe_events",

@@ -25,12 +25,12 @@ POLL_SECONDS = 2.0  # how often a waiter looks although nothing was heard
 
 
 class Waiter(threading.Event):
-    """Is set when something happened; also when whoever waited hung up."""
+    """An event that is set on a notification, or when the client disconnects."""
 
     gone = False
 
     def hang_up(self) -> None:
-        """Nobody is there any more to be told."""
+        """End the wait: the client disconnected."""
         self.gone = True
         self.set()
 
@@ -110,7 +110,7 @@ class Hub:
 
 
 def sleep_until(woken: Waiter, deadline: float) -> bool:
-    """Wait for news or a while; False when the time is over, or nobody waits."""
+    """Wait for a notification; False at the deadline, or when the client is gone."""
     left = deadline - time.monotonic()
     if left <= 0:
         return False

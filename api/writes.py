@@ -24,7 +24,7 @@ from api.auth.audit import AGENT_LENGTH
 from api.auth.gate import client_address
 from api.auth.principal import Principal, current_principal, require_role
 from api.command_answers import command_answer
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.errors import Problem
 from api.idempotency import HEADER, alone_with, idempotency_key
 from api.parameters import value_of
@@ -83,7 +83,7 @@ def lane_asked(service: Service) -> Lane:
     command_service = require_command_service(service)
     names = [each.name for each in command_service.lanes]
     chain = service.chains.choose(request.args.get("chain"), among=names)
-    with told():
+    with as_problems():
         return command_service.lane_of(chain.id)
 
 
@@ -102,7 +102,7 @@ def _add(
         command_service = require_command_service(service)
         key = idempotency_key()
         asked = _submission(spec, principal, key, service, command_service, route, path)
-        with alone_with(principal.tenant, key), told():
+        with alone_with(principal.tenant, key), as_problems():
             row, fresh = command_service.submit(command, asked)
         return command_answer(row, fresh=fresh, **to_sign(service, row))
 
@@ -151,7 +151,7 @@ def body_of_request() -> dict[str, Any]:
 
 
 def to_sign(service: Service, row: CommandRow) -> dict[str, Any]:
-    """Return the transaction for the wallet of a command; {} while the node is away.
+    """Return the transaction that a command's wallet signs; {} while no node answers.
 
     The command was taken all the same, and tells of it when it is asked for again.
     """
@@ -185,7 +185,7 @@ def _submission(
     wallet = body.pop("wallet", None) if spec.by_caller else None
     filled: dict[str, Any] = dict(path)
     if route.via is not None:
-        with told():
+        with as_problems():
             lane = command_service.lane_for(spec, request.args.get("chain"))
         filled = _from_row(service, lane, spec, route.via, path)
     both = sorted(filled.keys() & body.keys())
@@ -241,14 +241,14 @@ def _deadline(command_service: CommandService, seconds: Any) -> Any:
 
 
 def _wallet(principal: Principal, given: Any) -> bytes:
-    """The wallet that is to sign: the one that is said, or the only one."""
+    """Return the wallet that signs: the one given, or the account's only one."""
     linked = sorted("0x" + wallet.hex() for wallet in principal.wallets)
     if given is None and len(linked) == 1:
         given = linked[0]
     if not isinstance(given, str) or given.lower() not in linked:
         raise Problem(
             "bad_arguments",
-            "wallet: say which of your linked wallets signs: "
+            "wallet: name the linked wallet that signs: "
             f"{', '.join(linked) or 'none yet, link one with /auth/wallets'}.",
             problems=["wallet: it must be one that is linked to the account"],
             choices=linked,

@@ -88,7 +88,7 @@ def allow_signing(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Take a stop back; a signer that halted is let go on by `resume_signer`."""
+    """Revoke a stop; `resume_signer` resumes a signer that halted."""
     stops.allow_signing(connection, signer or stops.EVERYTHING)
     note_action(connection, registry, "allow", signer or EVERY, "", actor, now)
 

@@ -1,4 +1,4 @@
-"""Documents: handed in, looked at by somebody else, given out, and lost with their key.
+"""Documents: uploaded, reviewed by somebody else, downloaded, erased with their key.
 
 A file is kept encrypted under its owner's key, by the salted hash of its content; the
 salt follows from the key too. Erasing the owner therefore makes the files unreadable
@@ -19,7 +19,6 @@ from cryptography.exceptions import InvalidTag
 from eth_utils.crypto import keccak
 from sqlalchemy import Connection, Engine
 
-from commands.cid import cid_of
 from commands.errors import CommandError
 from commands.files import Inspected
 from commands.storage import Storage
@@ -58,11 +57,11 @@ class DocumentType(enum.StrEnum):
 
 
 class NoDocument(CommandError):
-    """There is no such document, or not for whoever asks."""
+    """There is no such document, or the caller may not read it."""
 
 
 class WrongStanding(CommandError):
-    """The document stands where this cannot be done."""
+    """The document's status does not allow the action."""
 
 
 class OwnDocument(CommandError):
@@ -79,7 +78,7 @@ class FileLost(CommandError):
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that was looked at, and what its owner says that it is."""
+    """An inspected file with its owner's description."""
 
     account: uuid.UUID
     type: DocumentType
@@ -133,11 +132,11 @@ class Documents:
                 return known, False
             entry = self._uploaded(given, digest)
             if former is not None:
-                told = e.DocumentSuperseded(
+                event = e.DocumentSuperseded(
                     document=former.id, account=given.account,
                     by=entry.values["document"],
                 )  # fmt: skip
-                self._append(connection, told, actor, now)
+                self._append(connection, event, actor, now)
             self._append(connection, entry, actor, now)
             document = uuid.UUID(entry.values["document"])
             return self._need(connection, document), True
@@ -215,7 +214,6 @@ class Documents:
             content_hash=digest,
             file_name=given.file.name,
             sha256=hashlib.sha256(given.content).digest(),
-            cid=cid_of(given.content),
         )
 
     def _look(
@@ -292,7 +290,7 @@ class Documents:
 
 
 def salted_hash(key: bytes, content: bytes) -> bytes:
-    """The hash of a content that says nothing to who does not have the owner's key."""
+    """Return a keyed hash: without the owner's key it reveals nothing."""
     salt = hmac.digest(key, b"chainfold.document.salt.1", "sha256")
     return hashlib.sha256(salt + content).digest()
 

@@ -24,7 +24,7 @@ class SigningRefused(CommandError):
 
 
 class SigningHeld(CommandError):
-    """The signer signs nothing, or no more, for now; `hold` says why."""
+    """The signer refuses for now; `hold` names the reason."""
 
     def __init__(self, hold: Hold, message: str) -> None:
         super().__init__(message)

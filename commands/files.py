@@ -1,4 +1,4 @@
-"""Looking at a file before it is kept: it must be what its name and its sender say.
+"""Inspect a file before it is stored: its content must fit its name and media type.
 
 Only PDF, PNG, JPEG and WebP are taken, each from its first byte to its last: nothing
 may stand in front of it or hang behind it, and it may be no ZIP archive besides. It is
@@ -29,7 +29,7 @@ class FileKind:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """A file that is what it says; `name` is for people only, never a path."""
+    """A file whose content fits its type; `name` is for people, never a path."""
 
     media_type: str
     ending: str

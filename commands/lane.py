@@ -28,12 +28,12 @@ class NoSigner(CommandError):
 
 
 class ChainRequired(CommandError):
-    """A command could go to several chains, and it is not said to which."""
+    """A command could go to several chains, and none is named."""
 
     def __init__(self, kind: str, choices: Sequence[str]) -> None:
         self.choices = tuple(choices)
         super().__init__(
-            f"{kind} can go to several chains: say which (?chain=, --chain): "
+            f"{kind} can go to several chains: name one (?chain=, --chain): "
             f"{', '.join(choices)}"
         )
 
@@ -85,7 +85,7 @@ class Lane(Protocol):
 
     @property
     def plan(self) -> Sequence[Stream] | None:
-        """The events that are read of the chain; None: only coverage tells."""
+        """The chain's planned streams; None: those with coverage."""
         ...
 
     def prepare(

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 def submit_requests(service: CommandService) -> Iterator[str]:
-    """One pass over what waits; killed anywhere, the next pass goes on.
+    """Submit the waiting requests once; a pass that dies is continued by the next.
 
     The request's key is the command's idempotency key, so that a pass that died between
     the command and the note of it finds the command again.
@@ -51,9 +51,9 @@ def _work_source(service: CommandService, lane: Lane | None) -> Iterator[str]:
     if waiting and lane is not None and _lacks(lane, final):
         return
     for each in waiting:
-        said = _answer(service, lane, each)
-        yield said
-        if said == "node away" and lane is not None:
+        outcome = _answer(service, lane, each)
+        yield outcome
+        if outcome == "node away" and lane is not None:
             return  # it would be the same with each
 
 

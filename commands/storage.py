@@ -60,7 +60,9 @@ def try_out(storage: Storage) -> None:
     name = secrets.token_hex(32)
     storage.put(name, name.encode())
     if storage.get(name) != name.encode():
-        raise StorageAway(f"{storage} does not give back what it was given")
+        raise StorageAway(
+            f"{storage} returns other content than was stored: check the service"
+        )
     storage.delete(name)
 
 
@@ -133,7 +135,7 @@ class FolderStorage:
             yield
         except OSError as error:
             raise StorageAway(
-                f"{self} cannot be used ({error.strerror}): see to the disk, and to "
+                f"{self} cannot be used ({error.strerror}): check the disk, and "
                 "who may write there"
             ) from error
 

@@ -20,7 +20,13 @@ from db.commands.states import State
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CommandSpec, as_json
 from db.folding import is_folded
-from db.journal.append import Actor, Appended, OtherDeclarations, append, saying
+from db.journal.append import (
+    Actor,
+    Appended,
+    OtherDeclarations,
+    append,
+    append_arguments,
+)
 from db.journal.audit.entries import CommandAccepted
 from db.journal.head import lock_head
 from db.reads import read
@@ -29,11 +35,11 @@ from db.registry import Registry
 
 
 class NoWallet(CommandError):
-    """The command is signed by the caller's wallet, and it is not said which."""
+    """The command is signed by the caller's wallet, and none is named."""
 
 
 class RulesBroken(CommandError):
-    """The indexed state speaks against the command; all reasons are told."""
+    """The indexed state breaks rules of the command; the error lists all of them."""
 
     def __init__(self, refusals: Sequence[Refusal]) -> None:
         self.refusals = tuple(refusals)
@@ -215,12 +221,16 @@ class CommandService:
             entry = _accepted(command_id, request.kind, request.arguments)
             try:
                 with self.at_once.connect() as connection:
-                    said = saying(
+                    entry_arguments = append_arguments(
                         connection, self.registry, entry, actor=actor, now=now,
                         expected=self.registry.journal_print,
                     )  # fmt: skip
                     return accept(
-                        connection, request, now, command_id=command_id, said=said
+                        connection,
+                        request,
+                        now,
+                        command_id=command_id,
+                        entry_arguments=entry_arguments,
                     )
             except OtherDeclarations:
                 pass  # it may be that this entry is the same in both
@@ -252,10 +262,10 @@ class CommandService:
             assert issubclass(record, Entry)  # checked at import
             names = {*record.spec.fields, *record.spec.personal}
             entry = record(**{name: arguments[name] for name in names})
-            told = self._append(connection, entry, actor)
+            appended = self._append(connection, entry, actor)
             done = move(
                 connection, row, State.SUCCEEDED, now,
-                transaction=told.hash, height=told.seq,
+                transaction=appended.hash, height=appended.seq,
             )  # fmt: skip
             return done, True
 
@@ -285,7 +295,7 @@ class CommandService:
             return request
         if spec.by_caller and submission.sender is None:
             raise NoWallet(
-                f"{spec.slug} is signed by your own wallet: say which in `wallet`, "
+                f"{spec.slug} is signed by your own wallet: name it in `wallet`, "
                 "one that is linked to your account"
             )
         if spec.by_caller:
@@ -311,7 +321,7 @@ class CommandService:
 
 
 def _goes_to(spec: CommandSpec, lane: Lane) -> bool:
-    """Whether a command may go to a chain, as far as its declaration tells."""
+    """Whether a command's declaration allows a chain."""
     if spec.signer is not None:
         return spec.signer in lane.signers
     if spec.call is not None and spec.call.at is None:

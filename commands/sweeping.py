@@ -1,4 +1,4 @@
-"""Files that no document speaks of: refused, or cut off, after they were stored."""
+"""Orphaned files: stored for documents that were never recorded."""
 
 import logging
 import threading
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def sweep(documents: Documents) -> int:
-    """Delete stored files of a certain age that no document speaks of; how many."""
+    """Delete orphaned files older than an age; returns their number."""
     swept = 0
     for name in list(documents.storage.older(documents.clock() - AGE)):
         with documents.engine.begin() as connection:
@@ -30,7 +30,7 @@ def sweep(documents: Documents) -> int:
 
 
 def sweep_until(documents: Documents, stop: threading.Event) -> None:
-    """Sweep now and then, until told to stop."""
+    """Sweep periodically until stopped."""
     while not stop.is_set():
         try:
             if swept := sweep(documents):

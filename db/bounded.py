@@ -26,7 +26,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class Unreadable(ValueError):
-    """The text is not JSON that can be taken; says why, without what it holds."""
+    """The text is not acceptable JSON; the message never repeats its content."""
 
 
 def load_json(content: bytes, *, bytes_max: int, depth_max: int = DEPTH_MAX) -> Any:

@@ -79,7 +79,7 @@ def find_domains(
 
 
 def read_domain(module: ModuleType) -> Domain:
-    """Import what a domain's folder declares; refuse what nobody would read."""
+    """Import a domain's declarations; refuse files that declare nothing."""
     name = module.__name__.rpartition(".")[2]
     if not hasattr(module, "__path__"):
         return Domain(name, (module,))

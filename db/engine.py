@@ -69,13 +69,13 @@ def without_values(engine: Engine) -> Engine:
         code = getattr(original, "pgcode", None)
         if code is None:
             return
-        said = str(original).split("\n", 1)[0]
+        message = str(original).split("\n", 1)[0]
         if code.startswith(DATA_EXCEPTION):  # "invalid input syntax …: "<the value>""
-            said = said.split('"', 1)[0] + "(a value that is not shown)"
-        original.args = (said,)
+            message = message.split('"', 1)[0] + "(a value that is not shown)"
+        original.args = (message,)
         if wrapped is not None:
             kind = f"{type(original).__module__}.{type(original).__name__}"
-            wrapped.args = (f"({kind}) {said}",)
+            wrapped.args = (f"({kind}) {message}",)
 
     event.listen(engine, "handle_error", cut)
     return engine

@@ -22,7 +22,7 @@ class UnfitDatabase(DatabaseError):
 
 
 class WouldDrop(DatabaseError):
-    """A migration would drop tables or columns, and was not told to."""
+    """A migration would drop tables or columns without permission."""
 
     def __init__(self, lost: Sequence[str]) -> None:
         super().__init__(

@@ -60,7 +60,7 @@ class Fit:
         )
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """Everything that is not as it should be, and the remedy; empty if all is."""
         if self.unusable or not self.differences:
             return self.unusable
@@ -88,9 +88,9 @@ def examine(connection: Connection, registry: Registry) -> Fit:
 
 def require(connection: Connection, registry: Registry) -> None:
     """Raise UnfitDatabase unless the database is what this version needs."""
-    told = examine(connection, registry).told
-    if told:
-        raise UnfitDatabase(told)
+    message = examine(connection, registry).message
+    if message:
+        raise UnfitDatabase(message)
 
 
 def differences(connection: Connection, registry: Registry) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Incidents: why chains were stopped, until somebody says that it is over.
+"""Incidents: reasons why chains were stopped, until an operator resolves them.
 
 While one is open the signers of its chain are halted. Resolving it tells what was found
 and lets the chain be followed again; if the cause is still there, the chain is stopped
@@ -16,7 +16,7 @@ from db.errors import DatabaseError
 
 
 class NoIncident(DatabaseError):
-    """There is no such incident, or somebody has resolved it already."""
+    """There is no such incident, or it is resolved."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,8 +117,8 @@ class RangeLease:
         )
         if result.rowcount != 1:
             raise LeaseLost(
-                f"the lease of blocks {self.blocks} expired and is another's; "
-                "run the backfill again, it goes on where there are gaps."
+                f"the lease of blocks {self.blocks} expired and another worker has it: "
+                "run the backfill again: it continues with the gaps."
             )
 
     def release(self, engine: Engine) -> None:

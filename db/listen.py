@@ -1,4 +1,4 @@
-"""Notifications of Postgres, heard by one connection for all who wait."""
+"""Listen for notifications of Postgres on one shared connection."""
 
 import contextlib
 import logging

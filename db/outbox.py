@@ -66,7 +66,7 @@ def move_reaction(
 
 
 def step_back(connection: Connection, source: int, blocks: BlockRange) -> None:
-    """Let reactions that stand in a range begin at their block again.
+    """Move the positions of reactions in a range back to the start of their block.
 
     Its facts get other positions; what is asked for again is the same request.
     """

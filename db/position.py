@@ -1,4 +1,4 @@
-"""Positions and ranges: where on a chain a fact stands.
+"""Positions of facts on a chain, and ranges of blocks.
 
 A position is `height << 32 | ordinal`, so one bigint sorts facts as the chain does.
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def owner_name() -> str:
-    """Host and process, as people are told."""
+    """Return the host and process as a readable text."""
     return f"{socket.gethostname()}:{os.getpid()}"
 
 

@@ -73,7 +73,7 @@ class Proof:
 
     @classmethod
     def of(cls, words: Iterable[str]) -> "Proof":
-        """The levels that stand under their names in `control.proof`."""
+        """Return the proof levels stored in `control.proof`."""
         names = set(words)
         return cls(HeaderProof.named(names), LogsProof.named(names))
 

@@ -59,8 +59,10 @@ def _build(connection: Connection, event: type[Event]) -> None:
     emitter, schema = event.spec.source, event.spec.schema
     # By its signature where a log cannot be decoded, by its name in a program.
     names = emitter.signature(schema), getattr(schema, "name", "")
-    told = [f"{emitter.name}.{name}" for name in names]
-    connection.execute(delete(undecodable_log).where(undecodable_log.c.event.in_(told)))
+    announcing = [f"{emitter.name}.{name}" for name in names]
+    connection.execute(
+        delete(undecodable_log).where(undecodable_log.c.event.in_(announcing))
+    )
 
 
 def swap(connection: Connection, changed: Collection[type[Event]]) -> None:

@@ -77,11 +77,11 @@ class Registry:
             _claim(tables, projection.spec.plural, projection)
             by_plural[projection.spec.plural] = projection
             _add(tables, by_id, projection.spec.events)
-        said = [*SYSTEM_ROLES, *roles]
+        every_role = [*SYSTEM_ROLES, *roles]
         timers = sorted(timers, key=lambda each: each.id)
         by_slug: dict[str, type[Command]] = {}
         for command in commands:
-            said += command.spec.roles
+            every_role += command.spec.roles
             if command.spec.record is not None:
                 _add(tables, by_id, [command.spec.record])
             _claim(tables, command.spec.slug, command)
@@ -96,7 +96,7 @@ class Registry:
             dict(sorted(by_name.items())),
             _journal_print(by_id.values(), by_plural.values()),
             frozenset(untagged) | _untagged(e.spec.source for e in by_id.values()),
-            {role: role for role in sorted(dict.fromkeys(said))},
+            {role: role for role in sorted(dict.fromkeys(every_role))},
             tuple(routes),
             {each.id: each for each in timers if isinstance(each, Due)},
             {each.id: each for each in timers if isinstance(each, Schedule)},

@@ -1,4 +1,4 @@
-"""Making the database what the declarations say, and refusing it when it is not.
+"""Migrate the database to the declarations, and refuse one that does not fit.
 
 Control tables are Alembic's. Declared tables follow from the declarations: each has a
 fingerprint in `control.declaration`. A new one is created; a projection whose
@@ -291,9 +291,9 @@ def _record(
         return
     statement = insert(declaration).values(built_at=func.now())
     names = ("fingerprint", "relation", "built_at")
-    said = {name: statement.excluded[name] for name in names}
+    updates = {name: statement.excluded[name] for name in names}
     connection.execute(
-        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=said),
+        statement.on_conflict_do_update(index_elements=["kind", "name"], set_=updates),
         [
             {"kind": kind, "name": name, "fingerprint": print_, "relation": relation}
             for name, print_, relation in rows

@@ -330,13 +330,13 @@ def forget_from(connection: Connection, source_id: int, height: int) -> None:
 
 
 def notify(connection: Connection, source_id: int, blocks: BlockRange) -> None:
-    """Wake whoever listens on `chainfold`: `source:first:last`, told at commit."""
+    """Notify the channel `chainfold` at commit: `source:first:last`."""
     payload = f"{source_id}:{blocks.first}:{blocks.last}"
     connection.execute(select(func.pg_notify("chainfold", payload)))
 
 
 def notify_final(connection: Connection, source_id: int, height: int) -> None:
-    """Wake whoever waits for blocks to be final: `source:final:height`, at commit."""
+    """Notify waiters for final blocks at commit: `source:final:height`."""
     connection.execute(
         select(func.pg_notify("chainfold", f"{source_id}:final:{height}"))
     )

@@ -97,7 +97,7 @@ def note_due(
 
 
 def rests(connection: Connection, each: Schedule, now: datetime) -> bool:
-    """Whether a schedule's time is known and to come, and nobody asked for a run."""
+    """Whether a schedule needs no action: its next time is ahead, no run is asked."""
     asked = select(schedule_request.c.id).where(schedule_request.c.name == each.id)
     query = select(
         exists().where(
@@ -114,10 +114,10 @@ def lock_schedule(connection: Connection, each: Schedule, now: datetime) -> date
 
     One that is new, or has another rule than before, begins at its next time.
     """
-    said = {"rule": each.rule, "zone": each.zone}
+    changes = {"rule": each.rule, "zone": each.zone}
     connection.execute(
         upsert(schedule)
-        .values(name=each.id, next_at=each.after(now), **said)
+        .values(name=each.id, next_at=each.after(now), **changes)
         .on_conflict_do_nothing()
     )
     query = select(schedule).where(schedule.c.name == each.id).with_for_update()

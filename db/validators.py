@@ -1,4 +1,4 @@
-"""The validators that are due after a block: where the check of seals goes on."""
+"""The validator set after a block, from which the check of seals continues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

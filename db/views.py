@@ -1,4 +1,4 @@
-"""The views that people and the API read, made what the declarations say."""
+"""Create the views that people and the API read."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ Comments = Mapping[tuple[str, str], str | None]
 
 
 def replace_views(connection: Connection, registry: Registry) -> None:
-    """Make every view what it should be; whoever reads one waits until the commit."""
+    """Replace every view; readers wait until the commit."""
     known = {(schema, name): c for schema, name, c in connection.execute(_COMMENTS)}
     changes: list[str] = []
     for event in registry.events.values():

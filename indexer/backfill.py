@@ -213,7 +213,7 @@ async def _retried(ask: Callable[[], Awaitable[T]]) -> T:
             if failures > _MAX_FAILURES:
                 raise Permanent(
                     f"gave up after {failures} tries: {cause}. Run the backfill again "
-                    "when that is mended; it goes on where it stopped."
+                    "when that is fixed; it continues where it stopped."
                 ) from error
             log.warning("step_retried cause=%s", cause)
             await asyncio.sleep(backoff(failures))
@@ -277,7 +277,7 @@ class _WorkerPool:
         self.running.append(process)
 
     def handle(self, kind: str, pid: int, value: Any) -> None:
-        """Take in what a worker says."""
+        """Handle a worker's message."""
         if kind == "took":
             self.held[pid] = value
         elif kind == "wrote":

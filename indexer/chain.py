@@ -20,7 +20,7 @@ Planned = tuple[BlockRange, list[Stream]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The head of a chain, its last final block, and when they were told."""
+    """The head of a chain and its last final block, with the time of the reading."""
 
     head: Header
     final: int

@@ -37,7 +37,7 @@ class Reorg(IndexerError):
 
 
 class Permanent(IndexerError):
-    """Stop this source and tell the operator: asking again cannot help.
+    """Stop the source and report to the operator: a retry cannot help.
 
     `incident` is the kind of incident to record with the stop; "" for none.
     """

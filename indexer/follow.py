@@ -1,4 +1,4 @@
-"""Following a chain: one function holds a range's whole life.
+"""Follow a chain: `step` plans, reads and writes one range.
 
     step: plan the lowest gap -> read it -> write it -> a named outcome
 
@@ -114,7 +114,7 @@ async def check_genesis(chain: Chain, pinned: bytes | None = None) -> None:
 
 
 async def step(chain: Chain) -> Outcome:
-    """Write the lowest missing range, or say why there is nothing to write."""
+    """Write the lowest missing range, or return why there is nothing to write."""
     try:
         seen = await look(chain)
     except Reorg as reorg:  # what was read did not become final
@@ -164,7 +164,7 @@ async def follow(
     stall_seconds: float = 30.0,
     audit_blocks: int = 0,
 ) -> None:
-    """Step until told to stop; raises when the chain must not be followed further.
+    """Step until `stop` is set; raises when the chain must not be followed further.
 
     `audit_blocks` of history are proved between two polls while nothing is to be read.
     """
@@ -202,7 +202,7 @@ async def follow(
 
 
 async def _audit(chain: Chain, done: Audit, most: int) -> None:
-    """Prove a little of history; what cannot be told now is tried another time."""
+    """Prove a few blocks of history; failures are retried later."""
     try:
         proved = await audit(chain, done, most)
     except Reorg as reorg:
@@ -332,7 +332,7 @@ async def _settle(chain: Chain, outcome: Outcome, quiet: bool) -> None:
 
 
 async def _trouble(chain: Chain, state: str, error: Retryable | Refused) -> None:
-    """Record why there must be another try; a database that is away is met later."""
+    """Record why the step is retried; a database failure is only logged."""
     cause = str(error)
     if isinstance(error, Refused):
         cause = f"database: {first_line(error)}"

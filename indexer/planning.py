@@ -35,7 +35,7 @@ def plan_range(chain: Chain, head: int, done: Sequence[Planned] = ()) -> Planned
 
 
 def first_gap(chain: Chain, head: int) -> int | None:
-    """The lowest block that is missing, whoever has a lease on it."""
+    """Return the lowest missing block, leased or not."""
     within = _within(chain, head)
     if within is None:
         return None

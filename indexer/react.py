@@ -140,7 +140,7 @@ def _react(
 
 
 def once_key(command: Command) -> str:
-    """The key of what its declaration says is asked for once."""
+    """Return the idempotency key of a command with `once_per`."""
     names = command.spec.once_per or tuple(command.values)
     return outbox.request_key(command.spec.slug, [command.values[n] for n in names])
 

@@ -13,7 +13,7 @@ from db.validators import ValidatorSet
 
 @dataclass(frozen=True, slots=True)
 class UndecodableLog:
-    """A log of a contract we follow that is not what its ABI says.
+    """A log of a followed contract that does not fit its ABI.
 
     `kept`: it is among the facts all the same, with values that were mended.
     """

@@ -16,7 +16,7 @@ FACTORY = "factory:"  # likewise, as the filter of an event of the children
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The part of the settings that says what to read from one chain.
+    """The settings of what to read from one chain.
 
     `addresses` maps the name of a contract to its addresses, each with its first block.
     `absent` are contracts of other chains: none is followed, whatever announces it.

@@ -21,10 +21,10 @@ class Summary:
     last: int = -1
     write_seconds: float = 0.0
     began_at: float = field(default_factory=time.monotonic)
-    told: bool = False  # the first range is told at once: it shows that it works
+    reported: bool = False  # the first range is told at once: it shows that it works
 
     def add(self, name: str, written: Written, lag: int) -> None:
-        """Count a range, and tell when it is time."""
+        """Count a range, and log a summary periodically."""
         log.debug(
             "range_written chain=%s blocks=%s facts=%d seconds=%.3f",
             name, written.blocks, written.facts, written.seconds,
@@ -34,7 +34,7 @@ class Summary:
         self.facts += written.facts
         self.last = written.blocks.last
         self.write_seconds += written.seconds
-        if not self.told or time.monotonic() - self.began_at >= SUMMARY_SECONDS:
+        if not self.reported or time.monotonic() - self.began_at >= SUMMARY_SECONDS:
             self.tell(name, lag)
 
     def tell(self, name: str, lag: int) -> None:
@@ -48,4 +48,4 @@ class Summary:
             )  # fmt: skip
         self.ranges = self.blocks = self.facts = 0
         self.write_seconds = 0.0
-        self.began_at, self.told = time.monotonic(), True
+        self.began_at, self.reported = time.monotonic(), True

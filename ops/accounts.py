@@ -61,7 +61,7 @@ def web_options(settings: Settings) -> WebOptions:
 
 
 def ensure_secret(directory: Path) -> bytes:
-    """The secret of a data directory, made by whoever is the first to need it.
+    """Return the secret of a data directory; the first caller creates it.
 
     It is written aside and then linked to its name: others find it whole or not at all,
     and of two who make one at once both use the one that was first.

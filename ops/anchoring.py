@@ -1,4 +1,4 @@
-"""Putting the journal's days on the chain: when asked, and by itself once a day."""
+"""Anchor the journal's days on the chain: on request, and once a day."""
 
 import logging
 import time

@@ -102,10 +102,13 @@ class _Api:
             with _open(
                 f"http://{host}:{self.settings.api.port}/health/live", timeout=2
             ) as answer:
-                said = json.loads(answer.read(1000))
+                answer_body = json.loads(answer.read(1000))
         except (URLError, OSError, ValueError):
             return False
-        if not isinstance(said, dict) or said.get("instance") != self.instance:
+        if (
+            not isinstance(answer_body, dict)
+            or answer_body.get("instance") != self.instance
+        ):
             raise OperationError(
                 f"another server answers on {self.where}: set [api] port"
             )
@@ -159,7 +162,7 @@ class _Api:
 def _serve_apart(
     path: str | None, url: str, instance: str, owner: int, form: LogForm
 ) -> None:
-    """The process: a session of its own, whose life is bound to its owner's."""
+    """Run the server in a session of its own that ends with its owner."""
     os.setsid()
     configure_logging(form[0], level=form[1])
     die_with_parent(owner, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""From settings to where commands are taken."""
+"""Build the command service from the settings, and run its background work."""
 
 import logging
 import threading
@@ -34,7 +34,7 @@ def now() -> datetime:
 
 
 def open_command_service(settings: Settings, engine: Engine) -> CommandService:
-    """Return where commands for the chains of the settings are taken.
+    """Return the command service for the chains of the settings.
 
     Raises OperationError without a chain.
     """
@@ -43,15 +43,15 @@ def open_command_service(settings: Settings, engine: Engine) -> CommandService:
             "commands go to a chain, and none is configured: write [chains.<name>]"
         )
     registry = declared(settings)
-    redis, said = settings.redis.url, settings.wallets
+    redis, wallet_settings = settings.redis.url, settings.wallets
     at_once = connect_at_once(engine.url)
     plans = streams(settings, registry)
     return CommandService(
         terms=WalletTerms(
-            valid=timedelta(hours=said.valid_hours),
-            afterwards=timedelta(days=said.watch_days),
-            of_account=said.waiting_of_account,
-            of_wallet=said.waiting_of_wallet,
+            valid=timedelta(hours=wallet_settings.valid_hours),
+            afterwards=timedelta(days=wallet_settings.watch_days),
+            of_account=wallet_settings.waiting_of_account,
+            of_wallet=wallet_settings.waiting_of_wallet,
         ),
         notify=no_notify if redis is None else RqNotifier(str(redis)),
         engine=engine,
@@ -68,10 +68,10 @@ def open_command_service(settings: Settings, engine: Engine) -> CommandService:
 
 
 def work_requests(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Carry on what wallets signed and what reactions ask for, until told to stop.
+    """Settle wallets' commands and submit reactions' requests until stopped.
 
-    With a notary among the signers the journal's days are anchored too. A notification
-    of the indexer wakes it; that it looks again by itself is the guarantee.
+    With a notary among the signers the journal's days are anchored too. Notifications
+    of the indexer wake it; it also polls, as a notification may be lost.
     """
     command_service: CommandService | None = None
     daily = Daily() if NOTARY in settings.signers else None

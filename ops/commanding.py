@@ -40,23 +40,23 @@ def open_worker(settings: Settings, engine: Engine, name: str) -> Callable[[], N
             f"no signer {name!r} in the settings; there is "
             f"{', '.join(settings.signers) or 'none'}. Write [signers.{name}]."
         )
-    said = settings.signers[name]
-    chain = chain_of(settings, said)
+    config = settings.signers[name]
+    chain = chain_of(settings, config)
     registry = declared(settings)
-    return kind_of(chain).open_worker(settings, said, chain, engine, registry, now)
+    return kind_of(chain).open_worker(settings, config, chain, engine, registry, now)
 
 
 def work_until(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Work on the commands of every signer until told to stop.
+    """Work on the commands of every signer until stopped.
 
     Each signer has a thread of its own, so that a slow key or node holds up no other.
-    A notification wakes them; that they look again by themselves is the guarantee.
+    Notifications wake them; they also poll every second, as one may be lost.
     """
     wake_events = {name: threading.Event() for name in settings.signers}
     rq_notifier.wake_events.update(wake_events.values())
 
-    def wake(told: str) -> None:
-        if ":" not in told or told.endswith(WAKING) or told.count(":") == 2:
+    def wake(notified: str) -> None:
+        if ":" not in notified or notified.endswith(WAKING) or notified.count(":") == 2:
             for woken in wake_events.values():
                 woken.set()
 
@@ -91,25 +91,25 @@ def _tend(
     stop: threading.Event,
     woken: threading.Event,
 ) -> None:
-    """Work on one signer's commands; trouble is met by trying again.
+    """Work on one signer's commands; failures are retried.
 
-    What a person must put right is told when it changes, not every second.
+    An error that needs an operator is logged when it changes, not every second.
     """
     work: Callable[[], None] | None = None
-    told = ""
+    notified = ""
     while not stop.is_set():
         woken.clear()
         try:
             work = work or open_worker(settings, engine, name)
             work()
-            told = ""
+            notified = ""
         except (NodeAway, SigningHeld, ReadError, *Unavailable) as error:
             gist = str(error).split("\n", 1)[0]
             log.warning("work_retried signer=%s cause=%s", name, gist)
         except (OperationError, SigningRefused) as error:
-            if str(error) != told:
+            if str(error) != notified:
                 log.error("signer_unusable signer=%s cause=%s", name, error)
-            told = str(error)
+            notified = str(error)
         except Exception:
             # One signer's trouble, whatever it is, must not end the others' work.
             log.exception("work_failed signer=%s", name)

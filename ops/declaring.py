@@ -33,10 +33,10 @@ def declare_commands(settings: Settings, registry: Registry) -> Iterator[type[Co
 
 
 def _command(
-    contract: ContractSettings, said: ContractCommand, registry: Registry
+    contract: ContractSettings, declared: ContractCommand, registry: Registry
 ) -> type[Command]:
-    place = f"[contracts.{contract.name}.commands.{said.name}]"
-    for role in said.roles:
+    place = f"[contracts.{contract.name}.commands.{declared.name}]"
+    for role in declared.roles:
         if role not in registry.roles:
             raise _unknown(place, "role", role, list(registry.roles))
     one_address = not contract.factories and all(
@@ -44,27 +44,32 @@ def _command(
     )
     plain = PlainCall(
         contract=contract.name,
-        name=said.name,
-        function=said.function,
-        roles=tuple(Role(role) for role in said.roles),
-        signer=said.signer,
-        proof=None if said.proof is None else _proof(place, contract, said, registry),
-        doc=said.doc,
+        name=declared.name,
+        function=declared.function,
+        roles=tuple(Role(role) for role in declared.roles),
+        signer=declared.signer,
+        proof=None
+        if declared.proof is None
+        else _proof(place, contract, declared, registry),
+        doc=declared.doc,
         one_address=one_address,
     )
     return declare_command(plain, contract.abi)
 
 
 def _proof(
-    place: str, contract: ContractSettings, said: ContractCommand, registry: Registry
+    place: str,
+    contract: ContractSettings,
+    declared: ContractCommand,
+    registry: Registry,
 ) -> type[Event]:
     """The event of the contract that shows that the command was done."""
     events = registry.events_of(contract.name)
     for event in events:
-        if said.proof in names_of(event.spec.schema):
+        if declared.proof in names_of(event.spec.schema):
             return event
     known = [str(event.spec.schema["name"]) for event in events]
-    raise _unknown(place, "event", str(said.proof), known)
+    raise _unknown(place, "event", str(declared.proof), known)
 
 
 def _unknown(place: str, kind: str, word: str, known: list[str]) -> DeclarationError:

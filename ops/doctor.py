@@ -41,7 +41,7 @@ LAG_BLOCKS = 3  # heads that differ by so little are of the same moment
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: its name, whether all is well, and what was seen or is to be done."""
+    """One check: its name, whether it passed, and the finding or the remedy."""
 
     check: str
     well: bool
@@ -54,7 +54,7 @@ Opening = Callable[[Settings], AbstractContextManager[Engine]]
 def examine(
     settings: Settings, registry: Registry, opening: Opening | None = None
 ) -> Iterator[Finding]:
-    """Run every check, one after the other; without a database the others go on.
+    """Run every check in turn; without a database the others still run.
 
     `opening` opens the database to read from (default: that of the settings).
     """
@@ -101,9 +101,9 @@ def _settings(settings: Settings) -> Finding:
 
 
 def _signers_and_documents(settings: Settings, registry: Registry) -> Iterator[Finding]:
-    for said in settings.signers.values():
-        signer = partial(_signer, settings, said, registry)
-        yield _checked(f"signer {said.name}", signer)
+    for config in settings.signers.values():
+        signer = partial(_signer, settings, config, registry)
+        yield _checked(f"signer {config.name}", signer)
     yield _checked("documents", partial(_documents, settings))
 
 
@@ -196,15 +196,15 @@ def _declarations(engine: Engine, registry: Registry) -> str:
         fit = fit_of(connection, registry)
     if fit.empty:
         return "nothing of ours in the database yet; `chainfold run` makes the tables"
-    if fit.told:
-        raise OperationError(fit.told)
+    if fit.message:
+        raise OperationError(fit.message)
     return f"{len(registry.events)} events, {len(registry.projections)} projections"
 
 
-def _signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
+def _signer(settings: Settings, config: SignerSettings, registry: Registry) -> str:
     """Its rules are of what is followed, and its key can be opened."""
-    kind = kind_of(chain_of(settings, said))
-    return kind.check_signer(settings, said, registry)
+    kind = kind_of(chain_of(settings, config))
+    return kind.check_signer(settings, config, registry)
 
 
 def _documents(settings: Settings) -> str:
@@ -285,10 +285,10 @@ def _followed(
     except Refused:
         return  # the finding about the database says it
     if found.ailment is not Ailment.NOT_FOLLOWED:
-        said = f"{found.ailment}: {found.cause}. {found.remedy}".strip(". ")
+        config = f"{found.ailment}: {found.cause}. {found.remedy}".strip(". ")
         detail = "it is read, and nothing is in the way"
         if found.ailment is not Ailment.NONE:
-            detail = said
+            detail = config
         yield Finding(f"chain {chain.name} state", found.well, detail)
     if mixed := mixed_positions(status):
         yield Finding(f"chain {chain.name} positions", False, mixed)

@@ -32,7 +32,7 @@ def open_documents(settings: Settings, engine: Engine, registry: Registry) -> Do
 
 
 def sweep_beside(settings: Settings, url: str) -> None:
-    """Sweep files that no document speaks of, in a thread, as long as the process is.
+    """Sweep orphaned files in a thread for the life of the process.
 
     Several processes may do so at a time.
     """

@@ -37,7 +37,7 @@ from ops.settings import (
 
 
 def declared(settings: Settings) -> Registry:
-    """Everything declared: the domains that are chosen, and what the settings say."""
+    """Return all declarations: of the chosen domains, and of the settings."""
     registry = Registry.load(settings.domains, settings.declarations)
     _check_names(settings, registry)
     events: list[type[Event]] = []
@@ -72,7 +72,7 @@ def _fitting(section: str, events: list[type[Event]]) -> list[type[Event]]:
 
 
 def _check_names(settings: Settings, registry: Registry) -> None:
-    """Raise when the name of a section in the settings stands for another thing too.
+    """Raise when a section's name is used for something else too.
 
     Its events would be read in the place of declared ones, or share their tables.
     """

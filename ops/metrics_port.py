@@ -1,4 +1,4 @@
-"""The API's metrics on a port of their own, for Prometheus and nobody else.
+"""Serve the API's metrics on a port of their own, for Prometheus.
 
 Every worker tries to have the port, and one does; when that one ends, another takes it.
 All of them count together, so it does not matter which.
@@ -32,7 +32,7 @@ def check_metrics_port(settings: MetricsSettings) -> bool:
         _bound(settings.host, settings.port).close()
     except OSError as error:
         where, why = f"{settings.host}:{settings.port}", error.strerror
-        if settings.said or error.errno != errno.EADDRINUSE:
+        if settings.explicit or error.errno != errno.EADDRINUSE:
             raise OperationError(
                 f"metrics cannot be served on {where}: {why}. Set [metrics] port to "
                 "one that is free, or to 0."

@@ -1,46 +1,20 @@
-"""From settings to the nodes that the write side asks and sends through."""
+"""Nodes that check signatures of contracts (ERC-1271), from the settings."""
 
-from collections.abc import Callable, Mapping
-
-from sqlalchemy import Engine
+from collections.abc import Mapping
 
 from api.auth.options import ContractCall
 from commands.errors import NodeAway
 from commands.evm.node import Reverted
 from commands.evm.nodes.pool import Nodes
-from db import blocks
-from db.reads import read
 from ops.chains.evm.client import evm_chain_number
-from ops.settings import ChainSettings, Settings
+from ops.settings import Settings
 
 CALL_SECONDS = 3.0  # for what somebody asks who has not signed in yet
 CALLS_AT_ONCE = 4
 
 
-def open_nodes(
-    settings: Settings, chain: ChainSettings, engine: Engine, source: int
-) -> Nodes:
-    """All endpoints of a chain; none is believed that is behind the index."""
-    return Nodes.at(
-        [str(url) for url in chain.rpc],
-        chain_id=evm_chain_number(chain),
-        indexed=last_indexed(engine, source),
-        timeout_seconds=settings.limits.request_timeout_seconds,
-    )
-
-
-def last_indexed(engine: Engine, source: int) -> Callable[[], int]:
-    """Tells the highest block that is written of a source; -1: none."""
-
-    def look() -> int:
-        tip = read(engine, lambda connection: blocks.tip(connection, source))
-        return -1 if tip is None else tip.height
-
-    return look
-
-
 def open_callers(settings: Settings) -> dict[int, Nodes]:
-    """The nodes that tell whether a contract accepts a signature, by chain.
+    """The nodes that check contract signatures (ERC-1271), by chain.
 
     Anybody may make us ask them: so few are asked at once, and for a short time.
     """

@@ -1,4 +1,4 @@
-"""Following all chains in one process, until told to stop."""
+"""Follow all chains in one process, until stopped."""
 
 import asyncio
 import contextlib
@@ -184,7 +184,7 @@ async def _follow_released(
     *,
     again: bool,
 ) -> None:
-    """Follow a chain; with `again` anew whenever it was stopped and let go on."""
+    """Follow a chain; with `again` restart it whenever its incident is resolved."""
     while True:
         try:
             await follow_it()
@@ -208,7 +208,7 @@ async def _follow_released(
 
 
 def _is_stopped(engine: Engine, name: str) -> bool:
-    """Whether a chain must not be followed; yes while the database cannot tell."""
+    """Whether a chain is stopped; True while the database does not answer."""
     try:
         with engine.connect() as connection:
             row = sources.find(connection, name)
@@ -321,7 +321,7 @@ async def _acquire_lease(
     chain: Chain, stop: asyncio.Event, *, wait: bool
 ) -> FollowerLease | None:
     """Acquire the follower's lease; waits for it, or raises naming its holder."""
-    told = False
+    reported = False
     while not stop.is_set():
         lease = await asyncio.to_thread(acquire_follower_lease, chain.engine, chain.id)
         if isinstance(lease, FollowerLease):
@@ -331,9 +331,9 @@ async def _acquire_lease(
                 f"chain {chain.name} is followed by {lease}. Stop that process first, "
                 "or leave out --no-wait to take over when it ends."
             )
-        if not told:
+        if not reported:
             log.warning("chain_waiting chain=%s followed_by=%s", chain.name, lease)
-            told = True
+            reported = True
         await sleep(stop, 1.0)
     return None
 

@@ -245,7 +245,7 @@ def _story(domain: str, events: Sequence[type[Event]]) -> str:
     event, key, folds = _table(events)
     spec = next(e.spec for e in events if _class(e) == event)
     value = _example(spec.fields[key])
-    said = f"{key}=ONE" + (f", {folds['sum']}=5" if "sum" in folds else "")
+    pairs = f"{key}=ONE" + (f", {folds['sum']}=5" if "sum" in folds else "")
     checks = [
         f"        row = story.tables().row({_row(key)}, {key}=ONE)",
         "",
@@ -269,9 +269,9 @@ def _story(domain: str, events: Sequence[type[Event]]) -> str:
             "",
             f"def test_each_{key}_has_a_row():",
             f"    with Story({domain}) as story:",
-            f"        story.emit(e.{event}, {said})",
+            f"        story.emit(e.{event}, {pairs})",
             "        story.mine()",
-            f"        story.emit(e.{event}, {said})",
+            f"        story.emit(e.{event}, {pairs})",
             "",
             *checks,
             "",
@@ -309,7 +309,7 @@ def _row(key: str) -> str:
 
 
 def _name_on_chain(event: type[Event]) -> str:
-    """The name by which the ABI or IDL tells the event: its plain one if it can."""
+    """Return the event's name in the ABI or IDL; the plain one if it is unambiguous."""
     source = event.spec.source
     if not isinstance(source, Contract):
         return str(event.spec.schema.name)
@@ -320,21 +320,21 @@ def _name_on_chain(event: type[Event]) -> str:
 
 def _field(name: str, field: Field, *, param: bool = True, solana: bool = False) -> str:
     """A field as its declaration is written."""
-    said = []
+    pairs = []
     if isinstance(field, FixedBytes) and field.size != 32:
-        said.append(str(field.size))
+        pairs.append(str(field.size))
     bits = getattr(field, "bits", 256)
     if bits != 256:
-        said.append(str(bits))
+        pairs.append(str(bits))
     if field.emitter:
-        said.append("emitter=True")
+        pairs.append("emitter=True")
     elif param and field.param not in _found_as(name, solana=solana):
-        said.append(f'param="{field.param}"')
-    return f"{_type(field)}({', '.join(said)})"
+        pairs.append(f'param="{field.param}"')
+    return f"{_type(field)}({', '.join(pairs)})"
 
 
 def _found_as(name: str, *, solana: bool) -> tuple[str, str]:
-    """The parameters that a field of a name is tied to without being told."""
+    """Return the parameters that a field binds to by its name."""
     return (name, ACCOUNT + name) if solana else (name, camel_case(name))
 
 

@@ -39,14 +39,19 @@ def open_signer(
     clock: Callable[[], datetime],
 ) -> Signer:
     """A signer of the settings: behind a guard of ours, or in another process."""
-    said = settings.signers[name]
-    if said.kind is SignerKind.REMOTE:
-        if said.url is None or said.address is None:
+    config = settings.signers[name]
+    if config.kind is SignerKind.REMOTE:
+        if config.url is None or config.address is None:
             raise OperationError(
                 f"signer {name} is remote: give its url and its address"
             )
-        return RemoteSigner(name, said.address, str(said.url))
-    return guarded(engine, open_key(said), rules_of(settings, said, registry), clock)
+        return RemoteSigner(name, config.address, str(config.url))
+    return guarded(
+        engine,
+        open_key(config),
+        rules_of(settings, config, registry),
+        clock,
+    )
 
 
 def open_keys(
@@ -57,15 +62,15 @@ def open_keys(
 ) -> dict[bytes, GuardedSigner]:
     """Every key for EVM chains that is held here, behind its rules, by address."""
     found: dict[bytes, GuardedSigner] = {}
-    for said in settings.signers.values():
-        chain = settings.chains.get(said.chain)
+    for config in settings.signers.values():
+        chain = settings.chains.get(config.chain)
         is_evm = chain is None or chain.namespace != SOLANA
-        if is_evm and said.kind is not SignerKind.REMOTE:
-            rules = rules_of(settings, said, registry)
-            signer = guarded(engine, open_key(said), rules, clock)
+        if is_evm and config.kind is not SignerKind.REMOTE:
+            rules = rules_of(settings, config, registry)
+            signer = guarded(engine, open_key(config), rules, clock)
             if (other := found.get(signer.address)) is not None:
                 raise OperationError(
-                    f"signers {other.name} and {said.name} have the same key: give "
+                    f"signers {other.name} and {config.name} have the same key: give "
                     "each a key of its own"
                 )
             found[signer.address] = signer
@@ -77,59 +82,59 @@ def open_keys(
     return found
 
 
-def open_key(said: SignerSettings) -> LocalSigner:
+def open_key(config: SignerSettings) -> LocalSigner:
     """A key held in this process; raises OperationError or SigningRefused without."""
-    variable = said.env or said.password_env
-    if said.secret is None or variable is None:
+    variable = config.env or config.password_env
+    if config.secret is None or variable is None:
         raise OperationError(
-            f"signer {said.name} has no key without the environment variable "
+            f"signer {config.name} has no key without the environment variable "
             f"{variable or 'that its env or password_env names'}: set it, and start "
             "again"
         )
-    if said.kind is SignerKind.KEYSTORE and said.path is not None:
-        found = signer_from_keystore(said.name, said.path, said.secret.value)
+    if config.kind is SignerKind.KEYSTORE and config.path is not None:
+        found = signer_from_keystore(config.name, config.path, config.secret.value)
     else:
-        found = signer_from_key(said.name, said.secret.value)
-    if said.address is not None and said.address != found.address:
+        found = signer_from_key(config.name, config.secret.value)
+    if config.address is not None and config.address != found.address:
         raise OperationError(
-            f"the key of signer {said.name} is of 0x{found.address.hex()}, not of "
-            f"0x{said.address.hex()}: correct its address, or give it the right key"
+            f"the key of signer {config.name} is of 0x{found.address.hex()}, not of "
+            f"0x{config.address.hex()}: correct its address, or give it the right key"
         )
     return found
 
 
-def chain_of(settings: Settings, said: SignerSettings) -> ChainSettings:
+def chain_of(settings: Settings, config: SignerSettings) -> ChainSettings:
     """Return the chain that a signer signs for; raises OperationError without one."""
-    if said.chain not in settings.chains:
+    if config.chain not in settings.chains:
         raise OperationError(
-            f"signer {said.name} has no chain to sign for: write [chains.<name>]"
+            f"signer {config.name} has no chain to sign for: write [chains.<name>]"
         )
-    return settings.chains[said.chain]
+    return settings.chains[config.chain]
 
 
-def rules_of(settings: Settings, said: SignerSettings, registry: Registry) -> Rules:
+def rules_of(settings: Settings, config: SignerSettings, registry: Registry) -> Rules:
     """Return the rules of a signer from its settings."""
-    chain = chain_of(settings, said)
-    wanted = said.allow
+    chain = chain_of(settings, config)
+    wanted = config.allow
     if wanted is None:
         wanted = tuple(
             f"{spec.call.contract}.{spec.call.function['name']}"
             for spec in (each.spec for each in registry.commands.values())
-            if spec.signer == said.name and isinstance(spec.call, EvmCallSpec)
+            if spec.signer == config.name and isinstance(spec.call, EvmCallSpec)
         )
     return Rules(
-        name=said.name,
+        name=config.name,
         chain_id=evm_chain_number(chain),
-        allow=tuple(_allowances(settings, said, (w for w in wanted if w != FILLER))),
-        fillers=said.allow is None or FILLER in said.allow,
-        value_per_transaction=said.value_per_transaction,
-        gas_price_max=said.gas_price_max,
-        limits=SpendingLimits(said.value_per_day, said.gas_per_day),
+        allow=tuple(_allowances(settings, config, (w for w in wanted if w != FILLER))),
+        fillers=config.allow is None or FILLER in config.allow,
+        value_per_transaction=config.value_per_transaction,
+        gas_price_max=config.gas_price_max,
+        limits=SpendingLimits(config.value_per_day, config.gas_per_day),
     )
 
 
 def _allowances(
-    settings: Settings, said: SignerSettings, wanted: Iterable[str]
+    settings: Settings, config: SignerSettings, wanted: Iterable[str]
 ) -> Iterable[Allowance]:
     """`Contract.function` or `Contract.*` as selectors at addresses.
 
@@ -138,7 +143,7 @@ def _allowances(
     """
     for item in wanted:
         contract, _, function = item.partition(".")
-        abi, places = _contract(settings, said, contract)
+        abi, places = _contract(settings, config, contract)
         selectors = frozenset(
             _selector(each)
             for each in abi
@@ -148,7 +153,7 @@ def _allowances(
         )
         if not selectors:
             raise OperationError(
-                f"[signers.{said.name}] allow: {item} is no function that changes "
+                f"[signers.{config.name}] allow: {item} is no function that changes "
                 "anything: write Contract.function as its ABI has it, or Contract.*"
             )
         yield Allowance(contract, places, selectors)
@@ -156,10 +161,10 @@ def _allowances(
 
 # Any: an ABI is JSON whose shape the Solidity compiler defines.
 def _contract(
-    settings: Settings, said: SignerSettings, name: str
+    settings: Settings, config: SignerSettings, name: str
 ) -> tuple[Sequence[Mapping[str, Any]], frozenset[bytes]]:
-    """The ABI and the addresses of a contract; none of a name that nobody declared."""
-    chain = chain_of(settings, said)
+    """Return the ABI and addresses of a contract; none for an unknown name."""
+    chain = chain_of(settings, config)
     if name in settings.contracts:
         own = settings.contracts[name]
         return own.abi, frozenset(own.addresses.get(chain.name, ()))

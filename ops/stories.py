@@ -1,4 +1,4 @@
-"""Stories: tests of a domain, from what a chain says to the rows that come of it.
+"""Stories: tests of a domain, from events to rows.
 
     import lending
     from lending import events as e
@@ -64,7 +64,7 @@ GENESIS = 1_700_000_000  # the time of block 0; a block comes every two seconds
 
 @dataclass
 class StoryChain:
-    """Blocks that hold what they are told; `mine` begins the next."""
+    """A chain of blocks with given events; `mine` begins the next."""
 
     facts: list[Fact] = field(default_factory=list)
     times: list[int] = field(default_factory=lambda: [GENESIS])

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+DECISIONS = tuple((ROOT / "ops" / "decisions").glob("*.md"))
 PACKAGES = ("abis", "api", "commands", "db", "idl", "indexer", "ops")
 MODULE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 50
@@ -363,3 +364,69 @@ def test_no_file_names_a_machine_s_own_paths():
     ]
 
     report(wrong, "Paths of one machine do not belong in the product:")
+
+
+# What may be named in backquotes: a module, a name in one, or a file.
+DOTTED = re.compile(
+    r"`((?:abis|api|commands|db|devnet|examples|fakenode|idl|indexer|ops)"
+    r"(?!\.py`)(?:\.\w+)+)(?:\(\))?`"
+)
+FILE = re.compile(r"`((?:\w+/)+[\w.-]+\.(?:py|sql|md|sol|rs|toml|json))(?:::\w+)?`")
+
+
+def test_names_in_documents_and_docstrings_exist():
+    texts = {str(module.path): module.text for module in modules()}
+    for path in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *DECISIONS):
+        if path.name != "CHANGELOG.md":
+            texts[str(path.relative_to(ROOT))] = path.read_text()
+
+    wrong = [
+        f"{where}: {name}"
+        for where, text in texts.items()
+        for name in DOTTED.findall(text)
+        if not is_name(name.split("."))
+    ] + [
+        f"{where}: {name}"
+        for where, text in texts.items()
+        for name in FILE.findall(text)
+        if not (ROOT / name).exists()
+        and not (ROOT / where).parent.joinpath(name).exists()
+    ]
+
+    report(wrong, "Name what exists, or write what is meant:")
+
+
+def is_name(parts: list[str]) -> bool:
+    """Whether dotted parts are a module, or lead to a name in one."""
+    for count in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:count])
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        if file.exists():
+            return all_in(parts[count:], ast.parse(file.read_text()).body)
+        if path.is_dir():
+            return count == len(parts)
+    return False
+
+
+def all_in(names: list[str], body: list[ast.stmt]) -> bool:
+    """Whether each of the names is bound in the body of the one before."""
+    if not names:
+        return True
+    for node in body:
+        if names[0] in bound_by(node):
+            inside = getattr(node, "body", [])
+            return not isinstance(node, ast.ClassDef) or all_in(names[1:], inside)
+    return False
+
+
+def bound_by(node: ast.stmt) -> set[str]:
+    """The names that a statement binds."""
+    if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name for alias in node.names}
+    return {
+        each.id
+        for each in ast.walk(node)
+        if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+    }

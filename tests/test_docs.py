@@ -42,7 +42,8 @@ MANUAL = (
 )
 # Names that say what a function is given; nobody writes them in a declaration.
 TYPES = {
-    "EventView", "Expression", "Field", "Fold", "Kind", "Reaction", "RowOf", "Tables"
+    "EventView", "Expression", "Field", "FieldKind", "Fold", "Reaction", "RowOf",
+    "Tables",
 }  # fmt: skip
 # Which of our own ABIs stands for one that an example names.
 EXAMPLE_ABIS = {

@@ -139,7 +139,7 @@ def _set_disabled(gate: Gate, account: str, *, disabled: bool) -> dict[str, obje
 
 
 def _operator_of_another(gate: Gate, account: str) -> tuple[Principal, UUID]:
-    """An operator, who changes somebody else: nobody locks themselves out."""
+    """Return the operator who changes another account; refuses changes to their own."""
     principal = gate.principal()
     require_session(principal)
     require_role(principal, Role.OPERATOR)

@@ -1,4 +1,4 @@
-"""Letting somebody in: a session, its tokens, and the count of those who failed."""
+"""Open sessions: their tokens, and counters of failed sign-ins."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -69,7 +69,7 @@ def tokens(
 def refuse(
     gate: Gate, method: str, detail: str, *, account: UUID | None = None, reason: str
 ) -> NoReturn:
-    """Say that somebody could not sign in, without saying more than they know."""
+    """Raise `bad_sign_in` without revealing whether the login exists."""
     audit("sign_in_refused", account=account, method=method, reason=reason)
     raise Problem("bad_sign_in", detail)
 
@@ -108,7 +108,7 @@ class Counted:
         )
 
     def succeeded(self, connection: Connection) -> None:
-        """It was no failure: those of this login are forgotten, this one taken back."""
+        """Reset the login's failure count; uncount this attempt for the address."""
         attempts.take_back(connection, self._address)
         attempts.forget(connection, *(self._limits.keys() - {self._address}))
 

@@ -42,7 +42,7 @@ BODIES = (ExternalToken,)
 
 
 class BadToken(ValueError):
-    """The token cannot be accepted; says why in a word, without what it holds."""
+    """The token is invalid; the message names the reason and nothing from the token."""
 
 
 def add_external(blueprint: Blueprint, gate: Gate) -> None:
@@ -50,7 +50,7 @@ def add_external(blueprint: Blueprint, gate: Gate) -> None:
     issuers = {each.name: (each, Jwks(each.jwks_url)) for each in gate.options.external}
 
     def external_sign_in() -> Response:
-        """Signs in by the token of a service that this API was told to believe."""
+        """Sign in with a token of an identity provider that the settings trust."""
         return answer(_sign_in(gate, issuers, read_body(ExternalToken)))
 
     add_route(
@@ -81,7 +81,7 @@ def read_token(token: str, issuer: ExternalIssuer, keys: Jwks) -> Mapping[str, A
 
 
 def wallets_in(claims: Mapping[str, Any]) -> frozenset[bytes]:
-    """The addresses that a token speaks for."""
+    """Return the wallet addresses in a token's claims."""
     listed = claims["wallets"]
     found = (_address(each) for each in listed) if isinstance(listed, list) else ()
     return frozenset(address for address in found if address is not None)
@@ -109,7 +109,7 @@ def _sign_in(
         ) from None
     if wallet not in wallets_in(claims):
         refuse(
-            gate, method, "The token does not speak for this wallet. Send one of those "
+            gate, method, "The token is not for this wallet. Send one of those "
             "in its `wallets`.", reason="other wallet",
         )  # fmt: skip
     with gate.begin() as connection:

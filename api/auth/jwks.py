@@ -72,7 +72,7 @@ class Jwks:
         return at is None or self._monotonic() - at >= FLOOR_SECONDS
 
     def _ask(self) -> None:
-        """Fetch the keys; when that fails, those there are go on being used."""
+        """Fetch the keys; on failure keep the ones fetched before."""
         self._asked_at = self._monotonic()
         try:
             self._keys = _read_keys(_fetch(self._url))
@@ -84,7 +84,7 @@ class Jwks:
 
 class _NoRedirect(HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
-        """Keys are where the operator said, or nowhere."""
+        """Refuse redirects: keys come only from the configured address."""
 
 
 def _fetch(url: str) -> bytes:

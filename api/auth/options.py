@@ -21,7 +21,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class ExternalIssuer:
-    """A service that signs people in for us and says so in tokens of its own."""
+    """An external identity provider, whose tokens we accept."""
 
     name: str
     issuer: str

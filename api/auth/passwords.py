@@ -1,4 +1,4 @@
-"""Passwords: argon2id, and the same time for somebody who does not exist."""
+"""Passwords by argon2id; unknown logins take the same time."""
 
 import secrets
 import threading

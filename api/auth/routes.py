@@ -57,7 +57,7 @@ def read_body(kind: type[B]) -> B:
 
 
 def answer(content: Any, status: int = 200) -> Response:
-    """JSON that nobody may keep."""
+    """Return a JSON response with `Cache-Control: no-store`."""
     made = Response(
         b"" if status == 204 else orjson.dumps(content),
         status,

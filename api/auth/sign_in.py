@@ -166,7 +166,7 @@ def _register(gate: Gate, body: Registration) -> dict[str, object]:
         choices = [name for name, role in declared.items() if role.self_service]
         raise Problem(
             "not_allowed",
-            f"Nobody can give themselves the role {body.role}. Open an account as "
+            f"The role {body.role} is given by operators only. Open an account as "
             f"{' or '.join(choices) or 'nobody yet'} and ask an operator.",
         )
     login, hashed = check_login(body.login), hash_password(body.password)
@@ -232,8 +232,8 @@ def _refresh(gate: Gate, body: Refresh) -> dict[str, object]:
 
 
 _ENDED = (
-    "The refresh token is of no use: it was used before, its session ended, or it is "
-    "none. Sign in again."
+    "The refresh token is invalid, expired or already used, or its session has "
+    "ended. Sign in again."
 )
 
 

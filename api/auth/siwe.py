@@ -54,7 +54,7 @@ _MESSAGE = re.compile(
 
 
 class BadMessage(ValueError):
-    """The message cannot be accepted; says which part of it, and what it should be."""
+    """The message is invalid; the error names the field and the value expected."""
 
 
 @dataclass(frozen=True, slots=True)

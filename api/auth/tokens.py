@@ -1,4 +1,4 @@
-"""Access tokens: short-lived JWTs that say which account and session, and no more.
+"""Access tokens: short-lived JWTs with the ids of an account and a session.
 
 Roles are not in them. They are read at each request, so a role taken away, an account
 disabled or a session ended is so from the next request on.

@@ -13,7 +13,7 @@ from jinja2 import StrictUndefined
 from api.auth.gate import Gate
 from api.auth.guard import takes
 from api.auth.principal import require_role
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.console import pages, visitors
 from api.errors import PROBLEMS, Problem
 from api.schedules import states_of
@@ -172,7 +172,7 @@ def _add_command_forms(blueprint: Blueprint, gate: Gate) -> None:
         found = visitors.check_form(gate)
         require_role(found.principal, Role.OPERATOR)
         pages.one_command(gate, command_id)
-        with told(), gate.begin() as connection:
+        with as_problems(), gate.begin() as connection:
             act(
                 connection, gate.service.registry, command_id,
                 actor=actor_of(found.principal), now=gate.now(),
@@ -203,7 +203,7 @@ def _see_other(place: str) -> Response:
 
 
 def _after() -> str:
-    """The page that was wanted before somebody had to sign in; only one of ours."""
+    """Return the page to show after sign-in, if it is a page of the console."""
     wanted = request.values.get("after", "")
     fits = re.fullmatch(rf"{visitors.PATH}(/[A-Za-z0-9_/-]*)?", wanted)
     return wanted if fits else ""

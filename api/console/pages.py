@@ -137,7 +137,7 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
 
 
 def signers(gate: Gate) -> list[SignerView]:
-    """Every signer, those that need somebody first."""
+    """Return every signer, those that need attention first."""
     now = gate.now()
     found = reads.read(
         gate.service.engine, lambda connection: signer_health(connection, now)
@@ -155,7 +155,7 @@ def signers(gate: Gate) -> list[SignerView]:
 
 
 def _balance(gate: Gate, signer: SignerHealth) -> str | None:
-    """Return a signer's balance as a text; None while no node tells it."""
+    """Return a signer's balance as a text; None while no node answers."""
     command_service = gate.service.command_service
     if command_service is None:
         return None

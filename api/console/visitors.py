@@ -56,7 +56,7 @@ def visitor(gate: Gate) -> Visitor:
 
 
 def sign_in(gate: Gate, login: str, password: str) -> str:
-    """Open a session for somebody of the staff; returns what the cookie holds."""
+    """Open a session for a member of staff; returns the cookie's value."""
     account = prove_password(gate, login, password)
     if account.disabled_at is not None or account.roles.isdisjoint(STAFF):
         audit("sign_in_refused", account=account.id, method="console", reason="role")
@@ -80,7 +80,7 @@ def sign_in(gate: Gate, login: str, password: str) -> str:
 
 
 def sign_out(gate: Gate) -> None:
-    """End the session of whoever looks."""
+    """End the visitor's session."""
     found = visitor(gate)
     assert found.principal.session is not None
     with gate.begin() as connection:
@@ -99,7 +99,7 @@ def set_cookie(response: Response, cookie: str, *, secure: bool) -> None:
 
 
 def check_origin() -> None:
-    """Raise `not_allowed` unless a form comes from a page of ours, as browsers say."""
+    """Raise `not_allowed` unless the form's origin is this site."""
     origin = request.headers.get("Origin", "")
     if urlsplit(origin).netloc != request.host or not origin:
         raise Problem(

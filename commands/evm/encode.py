@@ -44,7 +44,8 @@ def calldata(
         return data + tag_of(command_id)
     if command_id_of(data) is not None:
         problem = (
-            f"the last ends as a command's id does, and {call.contract} takes none"
+            "the last argument ends with the reserved 16-byte command marker: "
+            "change its last bytes"
         )
         raise BadArguments([problem])
     return data
@@ -56,20 +57,20 @@ def explain_revert(contract: str, data: bytes, message: str) -> str:
     A contract may pass on what another said: then it is an error of any ABI of ours.
     """
     selector, body = data[:4], data[4:]
-    told = f"{message} (0x{data[:SHOWN_BYTES].hex()})" if data else message
+    reason_text = f"{message} (0x{data[:SHOWN_BYTES].hex()})" if data else message
     try:
         if selector == _ERROR:
-            return str(decode(["string"], body)[0])[:SHOWN_TEXT] or told
+            return str(decode(["string"], body)[0])[:SHOWN_TEXT] or reason_text
         if selector == _PANIC:
             code = int(decode(["uint256"], body)[0])
             return f"panic: {PANICS.get(code, hex(code))}"
         item = _error_item(contract, selector)
         if item is not None:
             types = [canonical_type(part) for part in item["inputs"]]
-            told = f"{item['name']}({_arguments(item, decode(types, body))})"
+            reason_text = f"{item['name']}({_arguments(item, decode(types, body))})"
     except Exception:  # a contract may revert with any bytes
-        return told
-    return told[:SHOWN_TEXT]
+        return reason_text
+    return reason_text[:SHOWN_TEXT]
 
 
 def _error_item(contract: str, selector: bytes) -> Mapping[str, Any] | None:

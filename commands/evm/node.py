@@ -45,22 +45,22 @@ class Answer:
 
     @property
     def accepted(self) -> bool:
-        """Whether the node said that it takes the bytes, or that it has them."""
+        """Whether the node accepted the bytes, or has them already."""
         return self.hash is not None or self._says(_KNOWN)
 
     @property
     def rank(self) -> tuple[bool, ...]:
-        """The order among answers of several nodes: the highest is told."""
+        """The precedence among answers of several nodes; the highest is reported."""
         return self.accepted, self.hash is not None
 
     @property
     def refused(self) -> bool:
-        """Whether the node does not want these bytes, as far as its words tell."""
+        """Whether the node rejected these bytes, judged by its message."""
         return not (self.accepted or self._says(_OUTRUN))
 
     def _says(self, words: tuple[str, ...]) -> bool:
-        said = self.text.lower()
-        return any(each in said for each in words)
+        lowered = self.text.lower()
+        return any(each in lowered for each in words)
 
 
 class Node(Protocol):
@@ -75,7 +75,7 @@ class Node(Protocol):
         ...
 
     def send(self, raw: bytes) -> Answer:
-        """Hand signed bytes over; returns what the node said, which decides nothing."""
+        """Send signed bytes; returns the node's answer, which decides nothing."""
         ...
 
     def simulate(self, sender: bytes, to: bytes, value: int, data: bytes) -> int:
@@ -112,7 +112,7 @@ class Mined:
 
 
 class Reverted(Refused):
-    """The call would revert, with this data; the message is the node's, if it says."""
+    """The call would revert with this data; the message is the node's."""
 
     def __init__(self, data: bytes, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""A person tells from which nonce on a key may sign."""
+"""Set the nonce from which a key may sign."""
 
 from datetime import datetime
 
@@ -21,7 +21,7 @@ def sign_from(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Record that an account has used all nonces below one, as a person says."""
+    """Record an operator's statement that all nonces below one are used."""
     memory.sign_from(connection, chain, address, nonce)
     outcome = f"from nonce {nonce}"
     note_action(connection, registry, "resume", name, outcome, actor, now)

@@ -1,4 +1,4 @@
-"""A signer begins its work: what nodes and its memory say of its nonces is weighed.
+"""Start a signer: choose its first nonce from nodes, memory and index.
 
 No answer of a node moves a nonce far. What is far beyond what the index has seen is
 doubted: another node may know better; else the signer halts until a person has looked.
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 class Counting(Node, Protocol):
-    """Nodes that tell their counts one by one."""
+    """Nodes that return each one's transaction count."""
 
     def counts(self, address: bytes) -> dict[str, int]:
         """Each node's count of an account's transactions, by the node's name."""
@@ -75,13 +75,13 @@ def weigh(
     least = min(counts.values()) if known is None else known
     near = least + FAR_NONCES
     far = {name: count for name, count in counts.items() if count > near}
-    told = [count for count in counts.values() if count <= near]
+    near_counts = [count for count in counts.values() if count <= near]
     doubt = ""
-    if far and not told:
-        said = ", ".join(f"{name}: {count}" for name, count in far.items())
+    if far and not near_counts:
+        listed = ", ".join(f"{name}: {count}" for name, count in far.items())
         doubt = (
             f"the node counts far more transactions of 0x{signer.address.hex()} "
-            f"({said}) than the {least} that are known here"
+            f"({listed}) than the {least} that are known here"
         )
     elif memory > near:
         doubt = (
@@ -92,11 +92,11 @@ def weigh(
         log.warning(
             "nonce_not_trusted signer=%s node=%s count=%s", signer.name, name, count
         )
-    floor = max([least, *told, *([memory] if memory <= near else [])])
+    floor = max([least, *near_counts, *([memory] if memory <= near else [])])
     if doubt:
         doubt += (
-            ": no nonce is moved by that. See to the endpoints, and to who uses the "
-            f"key; then run `chainfold sign resume {signer.name}`: it goes on with "
-            "what the index shows"
+            ": the next nonce is not changed. Check the endpoints, and who uses "
+            f"the key; then run `chainfold sign resume {signer.name}` to continue "
+            "with the nonce that the index shows"
         )
     return Weighed(used if used <= near else least, floor, doubt)

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def look_at_held(context: SignerContext, holds: HoldReasons) -> Iterator[str]:
-    """Let held commands go on that their signer refuses no longer."""
+    """Release held commands that their signer would sign now."""
     now = context.clock()
     with context.engine.connect() as connection:
         held = due_held(connection, context.signer.name, now)
@@ -110,7 +110,7 @@ def _fits_another(
 
 
 def _price(context: SignerContext) -> Fees:
-    """Return the price that would be offered now; while no node tells, the least."""
+    """Return the fee offered now; the minimum while no node answers."""
     try:
         wanted = suggested(context.node, context.policy.ceiling)
     except NodeAway:

@@ -250,7 +250,7 @@ def _keep(
 
 
 def _send(service: CommandService, lane: "EvmLane", hash_: bytes, raw: bytes) -> bool:
-    """Hand bytes on and note what was said; whether anybody was there."""
+    """Send bytes and record the answer; whether a node answered."""
     there = True
     try:
         answer = lane.node.send(raw).text

@@ -266,7 +266,7 @@ def _give_up(context: SignerContext, task: Task, reason: str) -> bool:
 def _send(
     context: SignerContext, attempt: AttemptRow, holds: HoldReasons, view: PendingWork
 ) -> Iterator[str]:
-    """Hand over stored bytes; what the node says is noted and decides nothing."""
+    """Send stored bytes; the node's answer is recorded and decides nothing."""
     refused: bool | None = None
     try:
         answer = context.node.send(attempt.raw)
@@ -298,7 +298,7 @@ def _send(
 def _remember(
     context: SignerContext, view: PendingWork, holds: HoldReasons
 ) -> Iterator[str]:
-    """Put the signer on hold for what is in the way, or let it go on.
+    """Put the signer on hold for the first complaint, or end its hold.
 
     It goes on when a node has taken bytes, or when nothing is open any more; that a
     node answered something else ends no hold.

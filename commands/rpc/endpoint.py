@@ -246,14 +246,14 @@ class NodeEndpoint:
 
     def _error(self, error: Any) -> NodeError:
         """The error of a response, whatever its form."""
-        said = error if isinstance(error, dict) else {"message": error}
-        code, message = said.get("code"), said.get("message")
+        content = error if isinstance(error, dict) else {"message": error}
+        code, message = content.get("code"), content.get("message")
         words = self.hide("" if message is None else message)
         return NodeError(
             code if isinstance(code, int) else 0,
             words or f"error {self.hide(code)}",
-            data_of(said.get("data")),
-            said.get("data"),
+            data_of(content.get("data")),
+            content.get("data"),
         )
 
 

@@ -92,7 +92,9 @@ class Pool(ABC, Generic[A]):
         self._senders = senders or ThreadPoolExecutor(SENDERS * len(self._all), "send")
 
     @abstractmethod
-    def _identify(self, state: NodeHealth, told: Sequence[Any], floor: int) -> None:
+    def _identify(
+        self, state: NodeHealth, identified: Sequence[Any], floor: int
+    ) -> None:
         """Raise NodeOfOtherChain or NodeAway unless a node is to be asked."""
 
     @abstractmethod
@@ -233,16 +235,16 @@ class Pool(ABC, Generic[A]):
         if not waited:
             raise NodeAway("no node takes bytes: ask again soon")
         wait(waited, timeout=max(0.0, asking.deadline - now))
-        said, words = [], []
+        refusals, words = [], []
         for future in waited:
             try:
-                said.append(future.result(timeout=0))
+                refusals.append(future.result(timeout=0))
             except NodeAway as error:
                 words.append(error)
             except TimeoutError:
                 words.append(NodeAway("a node did not answer in time"))
-        if said:
-            return max(said, key=lambda each: each.rank)
+        if refusals:
+            return max(refusals, key=lambda each: each.rank)
         raise nobody(words)
 
     def _has_sent(self, state: NodeHealth, _: "Future[A]") -> None:
@@ -276,5 +278,5 @@ def nobody(words: Sequence[CommandError]) -> NodeAway:
     kind = NodeAway
     if any(isinstance(each, NodeOfOtherChain) for each in words):
         kind = NodeOfOtherChain
-    told = "; ".join(dict.fromkeys(str(each) for each in words))
-    return kind(f"{told}. Ask again soon")
+    identified = "; ".join(dict.fromkeys(str(each) for each in words))
+    return kind(f"{identified}. Ask again soon")

@@ -25,7 +25,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class CookieIdentity:
-    """An account that may act now, and the session that its cookie stands for."""
+    """An active account, and the session of its cookie."""
 
     account: uuid.UUID
     login: str

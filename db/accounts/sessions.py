@@ -141,7 +141,7 @@ def _again(
     now: datetime,
     whose: tuple[uuid.UUID, uuid.UUID],
 ) -> Rotated:
-    """A token that was used before: repeated by its client, or by somebody else."""
+    """Handle a refresh token that was used before: a repetition, or a theft."""
     following = connection.execute(
         select(refresh_token).where(
             refresh_token.c.digest == successor,

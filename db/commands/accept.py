@@ -166,16 +166,16 @@ def accept(
     now: datetime,
     *,
     command_id: uuid.UUID,
-    said: Mapping[str, Any] | None = None,
+    entry_arguments: Mapping[str, Any] | None = None,
 ) -> tuple[CommandRow, bool]:
     """Store a command, or find the one that its key stands for; whether it is new.
 
-    One statement also appends what is `said` of a new one, as `append.saying` has it:
-    in autocommit nothing else is needed. Raises KeyReused when the key stands for
+    The same statement appends its journal entry (`append.append_arguments`), so that in
+    autocommit nothing else is needed. Raises KeyReused when the key stands for
     another request, OtherDeclarations when that is not what was expected.
     """
     values = {
-        **(said or {}),
+        **(entry_arguments or {}),
         "id": command_id,
         "tenant": request.tenant,
         "idempotency_key": request.idempotency_key,
@@ -196,7 +196,9 @@ def accept(
         "told": f"{command_id}:{State.ACCEPTED}",
     }
     try:
-        made = connection.execute(_TAKE_AND_SAY if said else _TAKE, values).first()
+        made = connection.execute(
+            _TAKE_AND_SAY if entry_arguments else _TAKE, values
+        ).first()
     except DBAPIError as error:
         if sqlstate(error) == OtherDeclarations.SQLSTATE:
             raise OtherDeclarations from error
@@ -209,7 +211,7 @@ def accept(
 
 
 def known(connection: Connection, request: Request) -> CommandRow | None:
-    """The command that a request's key stands for already, if any.
+    """Return the command of a request's idempotency key, if there is one.
 
     Raises KeyReused when it stands for another request.
     """
@@ -281,11 +283,11 @@ def record(
     now: datetime,
 ) -> None:
     """Write into a command's history what moved it nowhere, and wake who waits."""
-    told = func.pg_notify("chainfold_command", f"{command_id}:{state}")
+    notified = func.pg_notify("chainfold_command", f"{command_id}:{state}")
     connection.execute(
         insert(command_event)
         .values(command=command_id, at=now, state=state, details=dict(details))
-        .returning(told)
+        .returning(notified)
     )
 
 

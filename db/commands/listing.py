@@ -25,7 +25,7 @@ class CommandEvent:
 
 @dataclass(frozen=True, slots=True)
 class SentTransaction:
-    """One signed transaction for a command, and what the node said of it."""
+    """A signed transaction of a command, and the node's answer."""
 
     hash: bytes
     purpose: str

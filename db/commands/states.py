@@ -30,7 +30,7 @@ class Closing(enum.StrEnum):
 
 
 class Hold(enum.StrEnum):
-    """The reason why a signer takes no more nonces until it is over, by itself."""
+    """The reason why a signer takes no nonces; it ends without an operator."""
 
     NO = ""
     FUNDS = "funds"

@@ -1,4 +1,4 @@
-"""Refusal of what a declaration's class body says and nobody reads.
+"""Refuse names in a class body that no declaration knows.
 
 A misspelt `rules` would drop every rule of a command, and a misspelt `where` take every
 log. So each name of a body is a part of the declaration, or is refused with the name
@@ -61,7 +61,7 @@ def refuse_bases(subject: str, bases: tuple[type, ...], base: type) -> None:
 
 
 def text_word(subject: str, body: Mapping[str, Any], word: str, default: str) -> str:
-    """The text that a body says for a word."""
+    """Return the text given for a name of a class body."""
     given = body.get(word, default)
     if not isinstance(given, str):
         raise DeclarationError(

@@ -28,7 +28,7 @@ class CallSpec(Protocol):
 
 
 class ChainCall(ABC):
-    """A call as a class body says it.
+    """A call as a class body declares it.
 
     A plain call may have no event that proves it.
     """

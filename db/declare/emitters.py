@@ -1,4 +1,4 @@
-"""Emitters: what writes events, and what each kind of chain says of its own.
+"""Emitters of events: contracts, programs and the journal.
 
 A contract (`db.declare.evm`), a program (`db.declare.solana`) and the journal are
 emitters. Each finds the schema of an event in its ABI or IDL, ties the fields of a

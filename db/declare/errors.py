@@ -16,7 +16,7 @@ class DeclarationError(Exception):
         place: str | None = None,
         shown: str = "",
     ) -> None:
-        """`shown` is the line that is wrong, which stands below the message."""
+        """`shown` is the wrong line, printed below the message."""
         self.subject = subject
         self.problem = problem
         self.remedy = remedy

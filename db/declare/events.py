@@ -1,4 +1,4 @@
-"""Events: what a chain can say, under our names and types.
+"""Events: what a contract can emit, under our names and types.
 
     campaigns = Contract("CampaignImplementation", created_by=CampaignCreated.campaign)
 

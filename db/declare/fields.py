@@ -106,7 +106,7 @@ class Field:
         return self.encoding.text(value) if isinstance(value, bytes) else value
 
     def check_given(self, value: Any) -> Any:
-        """As `check`, for what somebody gives us and no chain has said."""
+        """Check a value from a client, where `check` checks a value from a chain."""
         return self.check(value)
 
     def refuse_long(self, length: int, unit: str) -> None:
@@ -330,6 +330,6 @@ class Json(Field):
 
 
 def _shown(value: Any) -> str:
-    """A wrong value, as much of it as somebody needs to know it again."""
+    """Return a wrong value for a message, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

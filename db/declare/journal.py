@@ -151,10 +151,10 @@ class EntryMeta(EventMeta):
         for item in fields.values():
             JOURNAL.bind(name, item, schema)
         JOURNAL.check_where(name, body.get("where", {}), schema)
-        said = body.get("readable_by")
+        given = body.get("readable_by")
         return EntrySpec(
-            name, domain, doc, JOURNAL, schema, fields, {}, readers_of(name, said),
-            owner_of(name, said, fields),
+            name, domain, doc, JOURNAL, schema, fields, {}, readers_of(name, given),
+            owner_of(name, given, fields),
         )  # fmt: skip
 
 

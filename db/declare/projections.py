@@ -158,7 +158,7 @@ class Projection:
         _fill_buckets(body, folds)
         _check_names(cls.__name__, keys, folds, expressions)
         key_fields = _key_fields(cls.__name__, keys, folds)
-        said = body.get("readable_by")
+        given = body.get("readable_by")
         cls.spec = ProjectionSpec(
             name=cls.__name__,
             plural=_plural_of(cls),
@@ -168,8 +168,8 @@ class Projection:
             folds=folds,
             expressions=expressions,
             index=names_word(cls.__name__, body, "index"),
-            readable_by=_readers(cls.__name__, folds, said),
-            owned_by=owner_of(cls.__name__, said, {**key_fields, **_stored(folds)}),
+            readable_by=_readers(cls.__name__, folds, given),
+            owned_by=owner_of(cls.__name__, given, {**key_fields, **_stored(folds)}),
         )
         owned_by = cls.spec.owned_by
         if owned_by is not None and owned_by not in (*keys, *cls.spec.index):
@@ -221,7 +221,7 @@ def _fill_buckets(body: Mapping[str, Any], folds: Mapping[str, Fold]) -> None:
 
 
 def _stored(folds: Mapping[str, Fold]) -> dict[str, Field]:
-    """The fields of folds that keep a value as it was said."""
+    """Return the fields of folds that store a value unchanged."""
     return {
         name: fold.field
         for name, fold in folds.items()
@@ -229,7 +229,7 @@ def _stored(folds: Mapping[str, Fold]) -> dict[str, Field]:
     }
 
 
-def _readers(subject: str, folds: Mapping[str, Fold], said: Any) -> Readers:
+def _readers(subject: str, folds: Mapping[str, Fold], given: Any) -> Readers:
     """Return who may read the rows; refuse a mixture of journal and chain."""
     views = [c.view for fold in folds.values() for c in fold.contributions]
     entries = [view.event.spec.name for view in views if view.event.spec.in_journal]
@@ -241,8 +241,8 @@ def _readers(subject: str, folds: Mapping[str, Fold], said: Any) -> Readers:
             "make two projections: each row is of one source",
         )
     if entries:
-        return readers_of(subject, said)
-    if said not in (None, EVERYONE):
+        return readers_of(subject, given)
+    if given not in (None, EVERYONE):
         raise DeclarationError(
             f"{subject}.readable_by",
             "what chains say is public",

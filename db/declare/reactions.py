@@ -1,4 +1,4 @@
-"""Reactions: commands that follow from what the chain says.
+"""Reactions: commands requested because of facts.
 
     @reaction(to=e.FundsReleased)
     def certify_investors(event, tables):

@@ -27,9 +27,9 @@ class Own:
     field: str
 
 
-def owner_of(subject: str, said: Any, fields: Mapping[str, Field]) -> str | None:
-    """The field that names who may read what is theirs; None: nobody may for that."""
-    found = [each for each in _flat(said) if isinstance(each, Own)]
+def owner_of(subject: str, given: Any, fields: Mapping[str, Field]) -> str | None:
+    """Return the field with the owner's address; None: rows have no owner."""
+    found = [each for each in _flat(given) if isinstance(each, Own)]
     if not found:
         return None
     name = found[0].field
@@ -43,24 +43,24 @@ def owner_of(subject: str, said: Any, fields: Mapping[str, Field]) -> str | None
     return name
 
 
-def _flat(said: Any) -> list[Any]:
+def _flat(given: Any) -> list[Any]:
     """Return the readers without nested tuples, such as STAFF."""
-    if isinstance(said, str) or not isinstance(said, Iterable):
-        return [said]
-    return [item for each in said for item in _flat(each)]
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        return [given]
+    return [item for each in given for item in _flat(each)]
 
 
-def readers_of(subject: str, said: Any) -> Readers:
+def readers_of(subject: str, given: Any) -> Readers:
     """The roles that a class body names as readers; None: everyone."""
-    if said is None:
+    if given is None:
         return STAFF
-    if said == EVERYONE:
+    if given == EVERYONE:
         return None
-    roles = tuple(each for each in _flat(said) if not isinstance(each, Own))
+    roles = tuple(each for each in _flat(given) if not isinstance(each, Own))
     if not roles or not all(isinstance(role, Role) for role in roles):
         raise DeclarationError(
             f"{subject}.readable_by",
-            f"{said!r} is not a list of roles",
+            f"{given!r} is not a list of roles",
             "write (Role.AUDITOR, …), (STAFF, Own(…)) or EVERYONE; roles are "
             f"{', '.join(STAFF)}",
         )

@@ -82,13 +82,13 @@ def read_projection(
     for column, line in lines.items():
         known = {key: _Domain(key, found) for key, found in domains.items()}
         body[column] = _Line(place, column, line, {**known, **body}).read()
-    said = {
+    described = {
         "plural": name, "index": tuple(index), "__doc__": doc or f"The table {name}.",
         "__domain__": DOMAIN, "__module__": __name__,
     }  # fmt: skip
     class_name = "".join(part.capitalize() for part in name.split("_")) or name
     try:
-        return type(class_name, (Projection,), {**body, **said})
+        return type(class_name, (Projection,), {**body, **described})
     except DeclarationError as error:
         column = error.subject.removeprefix(f"{class_name}.")
         of = column if column in lines else re.sub("_(sum|count)$", "", column)

@@ -34,7 +34,7 @@ def common_field(fields: Sequence[Field]) -> Field:
 
 
 def alike(one: Field, other: Field) -> bool:
-    """Whether values of two fields may be compared, or stand in one column."""
+    """Whether two fields have comparable values."""
     if one.kind is not other.kind:
         return {one.kind, other.kind} <= NUMBERS
     return one.size == other.size

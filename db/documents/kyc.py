@@ -1,4 +1,4 @@
-"""Reading documents' rows, inside the transaction that goes on from them."""
+"""Read rows of documents inside the caller's transaction."""
 
 import uuid
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from sqlalchemy import Connection, text
 from db.declare import Entry, FieldKind
 from db.errors import DatabaseError
 from db.folding import fold_next
-from db.journal.canonical import Said, plain
+from db.journal.canonical import EntryContent, plain
 from db.journal.head import SOURCE, lock_head
 from db.journal.keys import encrypt
 from db.position import position
@@ -36,7 +36,7 @@ _ARGUMENTS = (
     "with_agent", "signed_with", "said", "about", "sealed", "opening", "middle",
     "joint", "closing", "relation", "fact",
 )  # fmt: skip
-# `control.append_entry` of what `saying` gives, as a part of some statement.
+# `control.append_entry` of what `append_arguments` gives, as a part of some statement.
 CALL = f"control.append_entry({', '.join(f':{name}' for name in _ARGUMENTS)})"
 _APPEND = text(f"SELECT * FROM {CALL}")  # noqa: S608 - our own names
 
@@ -90,7 +90,7 @@ def append(
     back in the journal. `signature` is a wallet's, kept as it is. Raises ValueError for
     values that have no canonical form.
     """
-    values = saying(
+    values = append_arguments(
         connection, registry, entry, actor=actor, now=now, signature=signature
     )
     row = connection.execute(_APPEND, values).one()
@@ -100,7 +100,7 @@ def append(
     return Appended(row.entry, bytes(row.entry_hash), row.said_at)
 
 
-def saying(
+def append_arguments(
     connection: Connection,
     registry: Registry,
     entry: Entry,
@@ -122,22 +122,22 @@ def saying(
         )
     subject = entry.about
     personal = None if subject is None else _sealed(connection, entry, subject, now)
-    said = Said(
+    content = EntryContent(
         kind=spec.id,
         actor=_storable(actor.name), tenant=_storable(actor.tenant),
         address=_storable(actor.address), agent=_storable(actor.agent),
         signature=signature, subject=subject, personal=personal,
         body={name: plain(f, entry.values[name]) for name, f in spec.fields.items()},
     )  # fmt: skip
-    opening, middle, joint, closing = said.around()
+    opening, middle, joint, closing = content.around()
     return {
         "opening": opening, "middle": middle, "joint": joint, "closing": closing,
-        "expected": expected, "moment": now.astimezone(UTC), "of_kind": said.kind,
-        "by_actor": said.actor, "of_tenant": said.tenant,
-        "from_address": said.address, "with_agent": said.agent,
-        "signed_with": signature, "said": json.dumps(said.body),
+        "expected": expected, "moment": now.astimezone(UTC), "of_kind": content.kind,
+        "by_actor": content.actor, "of_tenant": content.tenant,
+        "from_address": content.address, "with_agent": content.agent,
+        "signed_with": signature, "said": json.dumps(content.body),
         "about": subject, "sealed": personal,
-        "relation": spec.table, "fact": json.dumps(_as_fact(entry, said.body)),
+        "relation": spec.table, "fact": json.dumps(_as_fact(entry, content.body)),
     }  # fmt: skip
 
 

@@ -26,7 +26,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
+class EntryContent:
     """An entry without its place: all but its number, its time and the hash before."""
 
     kind: str
@@ -63,7 +63,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntryRow(Said):
+class EntryRow(EntryContent):
     """An entry as it is stored."""
 
     seq: int

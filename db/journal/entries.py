@@ -18,7 +18,7 @@ _PAGE = 1000
 
 
 class ChangedEntry(DatabaseError):
-    """The entries in the journal are not what the declaration says."""
+    """The stored entries do not fit the declaration."""
 
     def __init__(self, event: str, seq: int, cause: str) -> None:
         super().__init__(

@@ -50,7 +50,7 @@ def decrypt(key: bytes, personal: bytes, *, kind: str, seq: int) -> dict[str, An
 
 
 def seal(key: bytes, content: bytes, bound: bytes) -> bytes:
-    """Content under a key, bound to where it stands."""
+    """Encrypt content with a key, bound to its position in the journal."""
     nonce = secrets.token_bytes(_NONCE)
     return nonce + AESGCM(key).encrypt(nonce, content, bound)
 

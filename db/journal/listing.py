@@ -1,4 +1,4 @@
-"""Reading the journal itself: who said what, when, from where and with what."""
+"""Read entries of the journal with their author, time and content."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ProofStep:
-    """A neighbour on the way to the root, and the side that it stands on."""
+    """A sibling hash on the path to the root, and its side."""
 
     hash: bytes
     left: bool

@@ -65,7 +65,7 @@ def erase(
     actor: Actor,
     now: datetime,
 ) -> Appended | None:
-    """Delete a person's key and say so in the journal; None: it was done before.
+    """Delete a subject's key and append an entry; None: it was deleted before.
 
     What was kept under the key cannot be read from the commit on, and nothing is kept
     under the same name again.
@@ -80,15 +80,15 @@ def erase(
 
 
 def erase_again(connection: Connection, now: datetime) -> list[str]:
-    """Delete the keys of all whom the journal says were erased; whose they were.
+    """Delete the keys of all subjects erased in the journal; returns the subjects.
 
     For after a restore: the keys may come from a backup that is older than the journal.
     """
     lock_head(connection)
-    said = journal_entry.c.body["subject"].astext
+    recorded_subject = journal_entry.c.body["subject"].astext
     query = (
         select(subject_key.c.subject)
-        .join(journal_entry, said == subject_key.c.subject)
+        .join(journal_entry, recorded_subject == subject_key.c.subject)
         .where(journal_entry.c.kind == SubjectErased.spec.id)
         .where(subject_key.c.key.is_not(None))
         .distinct()

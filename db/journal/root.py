@@ -1,4 +1,4 @@
-"""The root of a day: one hash that stands for everything said in it.
+"""The root of a day: the Merkle root of all its entries.
 
 It is the Merkle root (`db.journal.merkle`) over the entries of a UTC day in order, each
 a leaf of its number (8 bytes, big-endian) and its hash. It is put on a chain together
@@ -62,7 +62,7 @@ class Inclusion:
 
 
 def day_root(connection: Connection, day: date) -> DayRoot | None:
-    """The root of a day as its entries give it now, None when nothing was said."""
+    """Return the root of a day's entries as they are now; None without entries."""
     entries = _entries(connection, day)
     if not entries:
         return None
@@ -78,7 +78,7 @@ def close_day(
     actor: Actor,
     now: datetime,
 ) -> DayRoot | None:
-    """Say in the journal what a day adds up to, once; None when nothing was said in it.
+    """Append a day's root to the journal, once; None for a day without entries.
 
     What is said later is later by the journal's own clock, which never goes back, so
     that the root is final. Raises DayNotOver.
@@ -108,9 +108,9 @@ def closed_days(connection: Connection, day: date | None = None) -> Iterator[Day
         journal_entry.c.kind == DayClosed.spec.id
     )
     if day is not None:
-        said = journal_entry.c.body["day"].astext
+        recorded_day = journal_entry.c.body["day"].astext
         query = query.where(
-            said == day.isoformat(),
+            recorded_day == day.isoformat(),
             journal_entry.c.at >= _midnight(day + timedelta(days=1)),
         )
     for body in connection.execute(query.order_by(journal_entry.c.seq)).scalars():
@@ -145,7 +145,7 @@ def subject(connection: Connection) -> bytes:
 
 
 def last_day_over(connection: Connection, now: datetime) -> date | None:
-    """The last day before today in which something was said."""
+    """Return the last day before today with entries."""
     query = select(func.max(journal_entry.c.at)).where(
         journal_entry.c.at < _midnight(now.astimezone(UTC).date())
     )
@@ -154,7 +154,7 @@ def last_day_over(connection: Connection, now: datetime) -> date | None:
 
 
 def days_over(connection: Connection, now: datetime, most: int = 40) -> list[date]:
-    """The days before today in which something was said, the last so many days'."""
+    """Return the days before today with entries, within the last so many days."""
     today = now.astimezone(UTC).date()
     day = func.date(func.timezone("UTC", journal_entry.c.at), type_=Date)
     query = (

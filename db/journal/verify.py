@@ -38,7 +38,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """An entry with what else the database says of it."""
+    """An entry, its fact and its block."""
 
     row: EntryRow
     hash: bytes
@@ -118,7 +118,7 @@ def _fact_faults(
 
 
 def _orphans(connection: Connection, registry: Registry, last: int) -> Iterator[Fault]:
-    """Facts, blocks and coverage that no entry is behind."""
+    """Find facts, blocks or coverage without a matching journal entry."""
     for event in registry.entries.values():
         table = fact_table(event)
         behind = and_(
@@ -136,7 +136,9 @@ def _orphans(connection: Connection, registry: Registry, last: int) -> Iterator[
             .order_by(table.c.position)
         )
         for found in connection.execute(query).scalars():
-            yield Fault(found >> 32, f"is a fact of {event.spec.table} nobody said")
+            yield Fault(
+                found >> 32, f"is a fact of {event.spec.table} without an entry"
+            )
     query = select(func.max(block.c.height)).where(block.c.source == SOURCE)
     if connection.execute(query).scalar() != last:
         yield Fault(last, "is not the last block that control.block has")

@@ -29,7 +29,7 @@ def query_digest(*parts: Any) -> str:
 
 
 def encode_cursor(digest: str, values: Sequence[Any]) -> str:
-    """The cursor that stands after a row with these values."""
+    """Return the cursor of the page after a row with these values."""
     content = base64.urlsafe_b64encode(orjson.dumps([digest, *values]))
     return content.decode().rstrip("=")
 

@@ -46,7 +46,7 @@ def spoke(
     *,
     alone: bool,
 ) -> bool:
-    """Whether any fact of a contract's events was said at an address.
+    """Whether an address emitted any fact of a contract's events.
 
     `alone`: it is the contract's only one, so that facts which do not tell are its own.
     """
@@ -55,8 +55,8 @@ def spoke(
         emitters = [n for n, field in event.spec.fields.items() if field.emitter]
         if not emitters and not alone:
             continue
-        said = [facts[name] == address for name in emitters]
-        found = exists().where(facts.source == source, *said)
+        conditions = [facts[name] == address for name in emitters]
+        found = exists().where(facts.source == source, *conditions)
         if connection.execute(select(found)).scalar():
             return True
     return False

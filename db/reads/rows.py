@@ -270,7 +270,7 @@ def _by_then(table: Table) -> list[ColumnElement[bool]]:
 
 
 def _among(spec: ProjectionSpec, chosen: CTE) -> Restrict:
-    """The facts by then of the chosen keys."""
+    """Return the facts of the given keys at or below the as-of position."""
 
     def restrict(view: EventView, table: Table) -> list[ColumnElement[bool]]:
         columns = [column.element for column in key_columns(view, spec.keys)]

@@ -82,7 +82,7 @@ def within_range(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]
 
 
 def just_written(view: EventView, table: Table) -> Sequence[ColumnElement[bool]]:
-    """Facts in a range that this transaction wrote, and no other that ran beside it."""
+    """Narrow to facts in the range that this transaction inserted (compares xmin)."""
     own = literal_column("xmin") == literal_column("pg_current_xact_id()::xid")
     return [*within_range(view, table), own]
 
@@ -178,7 +178,7 @@ def _branch_value(fold: SqlFold[Any], branch: Branch) -> ColumnElement[Any]:
 def _go_on(
     spec: ProjectionSpec, grouped: Select[Any], stored: Table | None
 ) -> Select[Any]:
-    """Let folds go on from the row that is stored for each key, or from nothing."""
+    """Continue folds from the stored row of each key, or from nothing."""
     rows = grouped.subquery("grouped")
     origin: FromClause = rows
     if stored is not None:

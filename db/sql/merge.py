@@ -5,7 +5,8 @@
 
 Rows are locked in key order, and each statement after the first touches only rows that
 the first has locked, so merges of any number of workers cannot deadlock. The caller
-holds the projection's lock (`db.locks`): shared, or alone for a replayed projection.
+holds the lock of the projection (`db.engine.lock_projection`): shared, or alone for a
+replayed projection.
 """
 
 from typing import Any

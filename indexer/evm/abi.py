@@ -1,4 +1,4 @@
-"""Event ABIs: where each parameter stands in a log, and whether its words are valid.
+"""Event ABIs: the position of each parameter in a log, and checks of its words.
 
 A log has up to four topics (the event's hash, then its indexed parameters) and data
 (the other parameters as one ABI tuple). Contracts check little of what they emit, so a
@@ -30,7 +30,7 @@ from db.wire import Bytes2D
 
 
 class AbiDecodeError(ValueError):
-    """A log is not what its ABI says; the message says where."""
+    """A log does not fit its ABI; the message names the position."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Blocks and logs as a node tells them, checked against each other."""
+"""Blocks and logs of a node's answers, checked against each other."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The bloom of a block's logs: what its header says must be among them.
+"""Check a block's logs against the bloom filter in its header.
 
 A header's `logsBloom` is 2048 bits; each address and topic of the block's logs sets
 three of them, named by its keccak-256 (Yellow Paper, 4.3.1). Equality with the bloom of
@@ -85,9 +85,9 @@ def check_blooms(
     full: set[int] = set()
     empty: set[int] = set()
     for block, low, high in zip(blocks, lows, highs, strict=True):
-        said = _said(block, high - low)
-        if said is not None:
-            _learn(said, block, high - low, blooms, traits)
+        positive = _positive(block, high - low)
+        if positive is not None:
+            _learn(positive, block, high - low, blooms, traits)
         elif traits.get(BLOOM) == "wrong":
             continue
         elif low == high:
@@ -103,7 +103,7 @@ def check_blooms(
     return {height for height in proved if height >= exact_from}
 
 
-def _said(block: EvmBlock, logs: int) -> str | None:
+def _positive(block: EvmBlock, logs: int) -> str | None:
     """Name the fault of a bloom that fits no logs at all; None when it may fit.
 
     A log sets bits, and never all. Where there are no transactions there are no logs.
@@ -136,7 +136,7 @@ def _bits(block: EvmBlock) -> int:
 
 
 def _learn(
-    said: str, block: EvmBlock, logs: int, blooms: Verify, traits: Traits
+    positive: str, block: EvmBlock, logs: int, blooms: Verify, traits: Traits
 ) -> None:
     if blooms is Verify.ALWAYS or traits.get(BLOOM) == "true":
         why = "the chain had true ones before"
@@ -146,5 +146,5 @@ def _learn(
             f"block {block.height} with {logs} logs shows no true bloom, and {why}: "
             f"the node may hide logs, read again; {NEVER_REMEDY}"
         )
-    if traits.learn(BLOOM, said):
+    if traits.learn(BLOOM, positive):
         log.warning("chain_without_blooms block=%d logs=%d", block.height, logs)

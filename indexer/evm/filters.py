@@ -103,7 +103,7 @@ class Followed:
                 del self._children[address]
 
     def starts(self, address: str) -> dict[int, int]:
-        """The first block for each contract (by its index) an address stands for."""
+        """Return the first block of each contract (by index) at an address."""
         low = address.lower()
         static, child = self._static.get(low, {}), self._children.get(low, {})
         if not static or not child:

@@ -1,4 +1,4 @@
-"""The hash of a header, recomputed from the fields that a node tells.
+"""Recompute the hash of a header from its fields.
 
 Two forms are known. Ethereum's is the RLP of the Yellow Paper (4.4) with what later
 forks appended: base fee (EIP-1559), withdrawals (4895), blob gas (4844), beacon root
@@ -29,7 +29,7 @@ class HeaderHash(enum.Enum):
 
 
 def form_of(header: RpcSealedHeader) -> HeaderHash | None:
-    """The form under which a header has the hash that the node tells; None: neither."""
+    """Return the way of hashing that gives the node's hash; None: neither does."""
     wanted = unhex(header.hash, 32)
     likely = [HeaderHash.ETHEREUM, HeaderHash.IBFT]
     if header.mix_hash == IBFT_MIX:

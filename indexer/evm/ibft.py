@@ -38,7 +38,7 @@ class NotIbft(Exception):
 
 
 class BadSeal(Exception):
-    """A block is not sealed by those who had to; the message says what is wrong."""
+    """A block lacks valid seals; the message names the fault."""
 
 
 class UnknownSet(Exception):

@@ -92,7 +92,7 @@ class RpcReceipt(msgspec.Struct, gc=False, rename="camel"):
 
 
 class RpcReceiptLog(msgspec.Struct, gc=False, rename="camel"):
-    """A log as its receipt holds it; where it stands is not read here."""
+    """A log of a receipt, without its position."""
 
     address: str
     topics: list[str]

@@ -1,4 +1,4 @@
-"""`logIndex` as the chain is known to count it, whatever a node says today.
+"""Normalise `logIndex` to the chain's known way of counting.
 
 Polygon Edge before 1.0 counts logs anew in each transaction, later versions and all
 others through the block. With filtered logs the index is part of a fact's position, so
@@ -71,7 +71,7 @@ class Numbering:
     async def _way_of(
         self, endpoint: Endpoint, blocks: Mapping[int, Sequence[RpcLog]]
     ) -> str | None:
-        """Ask an endpoint for whole blocks until one tells how it counts."""
+        """Read whole blocks until one shows how the endpoint counts logs."""
         for height, found in blocks.items():
             way = counted_by(await self._whole(endpoint, height, found))
             if way is not None:

@@ -72,7 +72,7 @@ class Prover:
 
     @property
     def trusts_bloom(self) -> bool:
-        """Whether blooms will tell when logs are held back."""
+        """Whether blooms reveal withheld logs."""
         return (
             self.policy.blooms is not Verify.NEVER and self.traits.get(BLOOM) == "true"
         )

@@ -121,7 +121,7 @@ class EvmSource:
         return self._seen
 
     def _look_around(self, asked: Endpoint, now: float) -> None:
-        """Ask endpoints that were behind, and all while the head stands still."""
+        """Ask endpoints that were behind; ask all while the head does not move."""
         if now - self._looked_at < STILL_SECONDS:
             return
         still = now - self._moved_at >= STILL_SECONDS

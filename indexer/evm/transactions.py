@@ -69,7 +69,7 @@ async def _transaction(
 async def _replay(
     client: RpcClient, block: EvmBlock, sent: RpcTransaction
 ) -> bytes | None:
-    """The data a failed transaction reverted with, as far as a call can tell.
+    """Return the revert data of a failed transaction, by repeating its call.
 
     It is called on the state before its block, so what other transactions of the block
     changed is not seen; None when the node cannot tell.

@@ -57,7 +57,7 @@ class Missing(Late):
 
 
 class BatchRefused(Retryable):
-    """The endpoint takes fewer calls at once; `guessed` when it did not say so."""
+    """The endpoint accepts fewer calls per batch; `guessed`: it named no limit."""
 
     def __init__(
         self, message: str, size: int, limit: int | None, guessed: bool
@@ -144,9 +144,9 @@ def read_results(
         ]
 
 
-def _number(told: int | str | None) -> int | str | None:
-    """The id of a response; some nodes tell a number as text."""
-    return int(told) if isinstance(told, str) and told.isdecimal() else told
+def _number(given: int | str | None) -> int | str | None:
+    """Return the id of a response; some nodes send a number as text."""
+    return int(given) if isinstance(given, str) and given.isdecimal() else given
 
 
 def _result(

@@ -84,6 +84,6 @@ class Concurrency:
         self._answers, self._full = 0, self._busy >= self.limit
 
     def refused(self) -> None:
-        """The endpoint said that it was asked too often."""
+        """Shrink after a rate-limit error."""
         self.limit = max(min(self.limit, self._busy or self.limit) // 2, 1)
         self._refused, self._answers, self._full = True, 0, False

@@ -111,7 +111,7 @@ class Endpoint:
         return hide(self._secrets, text)
 
     def succeeded(self) -> None:
-        """It answered as it should."""
+        """Record a good answer."""
         self.failures = 0
         self.health, self.reason = Health.OK, ""
         self.parked_until = 0.0
@@ -149,7 +149,7 @@ class Endpoint:
         return calls <= self._taken_calls and span <= self._taken_range
 
     def accepted(self, calls: int, span: int) -> None:
-        """It answered a request of this size."""
+        """Record an answered request of this size."""
         self._taken_calls = max(self._taken_calls, calls)
         self._taken_range = max(self._taken_range, span)
 
@@ -159,7 +159,7 @@ class Endpoint:
         self._learn(replace(self.limits, max_range=limit))
 
     def learn_results(self, named: int | None) -> None:
-        """An answer had too many logs; only a named limit says something lasting."""
+        """Learn from an answer with too many logs; only a named limit is kept."""
         if named is not None:
             self._learn(replace(self.limits, max_results=named))
 
@@ -249,13 +249,13 @@ class Endpoint:
 def _error_text(answer: bytes) -> str:
     """The node's words in the body of a refusal: its error's message, or its text."""
     try:
-        told = msgspec.json.decode(answer)
+        decoded = msgspec.json.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return answer[:500].decode(errors="replace")
     for name in ("error", "message"):
-        if isinstance(told, dict) and told.get(name):
-            told = told[name]
-    return str(told)
+        if isinstance(decoded, dict) and decoded.get(name):
+            decoded = decoded[name]
+    return str(decoded)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes | None:

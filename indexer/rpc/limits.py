@@ -100,7 +100,7 @@ class RateControl:
             self.per_second = min(raised, self._ceiling or 10_000.0)
 
     def refused(self) -> None:
-        """The endpoint said that it was asked too often."""
+        """Slow down after a rate-limit error."""
         elapsed = max(self._clock() - self._window_at, 0.1)
         seen = self.per_second or max(self._sent / elapsed, 2.0)
         self.per_second = max(seen / 2, 0.5)

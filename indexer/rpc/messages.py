@@ -13,7 +13,7 @@ from indexer.errors import Contradiction
 
 
 class Malformed(Contradiction):
-    """An answer that is not what JSON-RPC or the chain says it should be."""
+    """An answer that violates JSON-RPC or the chain's API."""
 
 
 class NotRpc(Malformed):
@@ -43,7 +43,7 @@ class ErrorBody(msgspec.Struct):
 
 
 class Response(msgspec.Struct):
-    """One response; `result` stays raw until its call says what it is."""
+    """One response; `result` stays raw until its call's type is known."""
 
     id: int | str | None = None
     result: msgspec.Raw = msgspec.Raw(b"")

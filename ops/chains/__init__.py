@@ -83,7 +83,7 @@ class ChainKind(Protocol):
     def open_worker(
         self,
         settings: Settings,
-        said: SignerSettings,
+        config: SignerSettings,
         chain: ChainSettings,
         engine: Engine,
         registry: Registry,
@@ -97,7 +97,7 @@ class ChainKind(Protocol):
         ...
 
     def check_signer(
-        self, settings: Settings, said: SignerSettings, registry: Registry, /
+        self, settings: Settings, config: SignerSettings, registry: Registry, /
     ) -> str:
         """Return whose key a signer has.
 
@@ -106,7 +106,9 @@ class ChainKind(Protocol):
         """
         ...
 
-    async def begin(self, chain: Chain, said: ChainSettings, row: SourceRow, /) -> None:
+    async def begin(
+        self, chain: Chain, config: ChainSettings, row: SourceRow, /
+    ) -> None:
         """Do what is to be done once a chain is opened and its block 0 is right."""
         ...
 

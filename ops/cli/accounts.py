@@ -95,7 +95,7 @@ def account_set_roles(state: CliState, login: str, roles: tuple[str, ...]) -> No
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin.")
 @pass_state
 def account_set_password(state: CliState, login: str, password_stdin: bool) -> None:
-    """Set another password, as for somebody who forgot it; ends their sessions."""
+    """Set a new password; ends the account's sessions."""
     try:
         hashed = hash_password(_password(stdin=password_stdin))
     except Problem as problem:

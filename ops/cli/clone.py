@@ -9,7 +9,7 @@ from ops.errors import OperationError
 
 
 def from_clone(module: str) -> Any:
-    """Import a module that stands beside the package; raises OperationError."""
+    """Import a module of the repository clone; raises OperationError without one."""
     root = Path(__file__).parents[2]
     top = module.split(".")[0]
     if (root / top).is_dir() and str(root) not in sys.path:

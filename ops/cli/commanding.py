@@ -105,7 +105,7 @@ def command_show(state: CliState, command_id: uuid.UUID) -> None:
 @click.argument("command_id", type=click.UUID)
 @pass_state
 def command_cancel(state: CliState, command_id: uuid.UUID) -> None:
-    """Ask for a command's end; one that is mined first succeeds all the same."""
+    """Cancel a command; it still succeeds if it is mined first."""
     with state.database() as engine:
         _find(engine, command_id)
         with engine.begin() as connection:

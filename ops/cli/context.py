@@ -75,8 +75,8 @@ class CliState:
             fit = self._patiently(lambda: self._examine(opened))
             if migrate_first or fit.empty:
                 self._patiently(lambda: migrate(opened, self.registry))
-            elif fit.told:
-                raise UnfitDatabase(fit.told)
+            elif fit.message:
+                raise UnfitDatabase(fit.message)
             with opened.connect() as connection:
                 if not may_write(connection):
                     raise OperationError(
@@ -95,7 +95,7 @@ class CliState:
         """
         with read_only_engine(self.settings) as opened:
             fit = self._patiently(lambda: self._examine(opened))
-            wrong = fit.told if whole else fit.unusable
+            wrong = fit.message if whole else fit.unusable
             if wrong:
                 raise UnfitDatabase(wrong)
             yield opened
@@ -114,8 +114,8 @@ class CliState:
             fit = self._patiently(lambda: self._examine(opened))
             if fit.unusable:
                 raise UnfitDatabase(fit.unusable)
-            if fit.told:
-                click.echo(f"chainfold: {fit.told}", err=True)
+            if fit.message:
+                click.echo(f"chainfold: {fit.message}", err=True)
             with opened.connect() as connection:
                 writable = may_write(connection)
             yield opened, writable
@@ -132,9 +132,9 @@ class CliState:
 
         Making a database in whatever folder somebody happens to be in helps nobody.
         """
-        told = self.settings.path is not None or self.settings.chains
+        message = self.settings.path is not None or self.settings.chains
         data = has_data(self.settings.data_dir)
-        if self.settings.database.embedded and not told and not data:
+        if self.settings.database.embedded and not message and not data:
             raise OperationError(nothing_here(self.settings))
 
     def _examine(self, engine: Engine) -> Fit:

@@ -11,7 +11,7 @@ from ops.doctor import examine
 @click.command()
 @pass_state
 def doctor(state: CliState) -> None:
-    """Check settings, database, endpoints and contracts; exit 1 if any is not well."""
+    """Check settings, database, endpoints and contracts; exit 1 if a check fails."""
     wrong = 0
     for finding in examine(state.settings, state.registry):
         mark = "ok " if finding.well else "BAD"

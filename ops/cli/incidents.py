@@ -13,7 +13,7 @@ from ops.commanding import now
 
 @click.group()
 def incident() -> None:
-    """Show why chains were stopped, and say when that is over."""
+    """Show why chains were stopped, and resolve incidents."""
 
 
 @incident.command(name="list")

@@ -57,7 +57,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb; one that is not there is told with the nearest that is."""
+        """Find the verb; the error for an unknown one names the nearest."""
         near = difflib.get_close_matches(args[0], self.modules, 1)
         if args[0] not in self.modules and near:
             ctx.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
@@ -66,7 +66,7 @@ class Commands(click.Group):
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        """List the verbs with their whole summaries: what is cut says nothing."""
+        """List the verbs with their whole summaries."""
         rows = [(name, _summary(self.modules[name], name)) for name in self.modules]
         with formatter.section("Commands"):
             formatter.write_dl(sorted(rows))

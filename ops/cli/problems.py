@@ -38,10 +38,10 @@ def message_of(error: Exception) -> tuple[str, int] | None:
     if isinstance(error, KNOWN):
         code = error.exit_code if isinstance(error, OperationError) else FAILED
         return str(error), code
-    return next(((told, FAILED) for told in _told(error)), None)
+    return next(((text, FAILED) for text in _text_of(error)), None)
 
 
-def _told(error: Exception) -> Iterator[str]:
+def _text_of(error: Exception) -> Iterator[str]:
     if isinstance(error, OSError):
         if error.errno in NO_FOLDER and error.filename is not None:
             yield (

@@ -1,4 +1,4 @@
-"""`sign`: the signing process, its kill switch, and how the signers are."""
+"""`sign`: the signing process, its kill switch, and the state of signers."""
 
 import signal
 import sys
@@ -24,7 +24,7 @@ from ops.signing import chain_of, open_key, open_keys
 
 @click.group()
 def sign() -> None:
-    """Keep keys in a process of their own; stop signers, and let them go on."""
+    """Keep keys in a process of their own; stop and resume signers."""
 
 
 @sign.command(name="serve")
@@ -35,9 +35,9 @@ def sign() -> None:
 )
 @pass_state
 def sign_serve(state: CliState, listen: str | None) -> None:
-    """Sign what the rules allow for whoever may open the socket, until stopped.
+    """Run the signing process: sign what the rules allow, until stopped.
 
-    What was signed is remembered in the database of this process's settings, best one
+    Signatures are recorded in the database of this process's settings, best one
     of its own: then it outlives a restored backup of the other.
     """
     where = listen or f"unix:{state.settings.data_dir / 'sign.sock'}"
@@ -60,7 +60,7 @@ def sign_serve(state: CliState, listen: str | None) -> None:
 @click.option("--reason", default="stopped by hand", show_default=True)
 @pass_state
 def sign_stop(state: CliState, signer: str | None, reason: str) -> None:
-    """Sign nothing more for SIGNER, or for any: the kill switch."""
+    """Stop signing for SIGNER, or for all: the kill switch."""
     _known(state, signer)
     with state.database() as engine, engine.begin() as connection:
         actions.stop_signing(
@@ -78,10 +78,10 @@ def sign_stop(state: CliState, signer: str | None, reason: str) -> None:
 )
 @pass_state
 def sign_resume(state: CliState, signer: str | None, nonce: int | None) -> None:
-    """Let SIGNER go on, or all: after a stop, or when it halted by itself.
+    """Resume SIGNER, or all: after a stop, or after it halted.
 
-    What is still in a signer's way is told, with exit code 1: an incident of its chain,
-    a stop of every signer, or what it waits for.
+    Exit code 1 and a message if a signer is still blocked: by an incident of its chain,
+    a stop of every signer, or a hold.
     """
     _known(state, signer)
     if nonce is not None and signer is None:
@@ -140,7 +140,7 @@ def _in_the_way(connection: Connection, name: str) -> str:
 @sign.command(name="show")
 @pass_state
 def sign_show(state: CliState) -> None:
-    """Show every signer: its nonces, what waits for it, and what is in its way."""
+    """Show every signer: its nonces, its queue, and what blocks it."""
     with state.reading() as engine, engine.connect() as connection:
         found = signer_health(connection, now())
     for each in found:

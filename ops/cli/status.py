@@ -1,4 +1,4 @@
-"""`status`: how far each chain is read, and whether all is well."""
+"""`status`: the progress and the health of each chain."""
 
 import dataclasses
 import json
@@ -38,7 +38,7 @@ def status(state: CliState, as_json: bool) -> None:
         found = collect(state, engine)
         with engine.connect() as connection:
             head = read_head(connection)
-            differs = examine(connection, state.registry).told
+            differs = examine(connection, state.registry).message
             payments = None if differs else payment_status(connection)
             schedules = (
                 []
@@ -71,8 +71,8 @@ def status(state: CliState, as_json: bool) -> None:
 def _timer(each: TimerState) -> str:
     """The next and the last run of a schedule."""
     times = [("next", each.next_at), ("last", each.last_at)]
-    told = [f"{word} run {at:%Y-%m-%d %H:%M} UTC" for word, at in times if at]
-    return ", ".join(told) or "not run yet"
+    message = [f"{word} run {at:%Y-%m-%d %H:%M} UTC" for word, at in times if at]
+    return ", ".join(message) or "not run yet"
 
 
 def collect(state: CliState, engine: Engine) -> list[ChainStatus]:
@@ -111,7 +111,7 @@ def _show(each: ChainStatus) -> None:
     if each.followed_by:
         click.echo(f"  followed  by {each.followed_by}")
     else:
-        click.echo("  followed  by nobody")
+        click.echo("  followed  by no process")
     if each.proof is not None:
         click.echo(f"  proved    {describe_proof(each)}")
     if each.undecodable:

@@ -61,9 +61,9 @@ def api() -> Iterator[Described]:
     for item in (made.requests, made.seconds, made.problems):
         yield from _described(item.describe(), item)
     yield from _described(ChainCollector(service).collect())
-    yield from _described(CommandCollector(service).told([], 0, [], 0, 0.0))
-    yield from _described(JournalCollector(service).told(None))
-    yield from _described(PaymentCollector(service).told(None))
+    yield from _described(CommandCollector(service).metrics([], 0, [], 0, 0.0))
+    yield from _described(JournalCollector(service).metrics(None))
+    yield from _described(PaymentCollector(service).metrics(None))
 
 
 def _described(families: Iterable[Metric], owner: Any = None) -> Iterator[Described]:

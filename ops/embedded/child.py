@@ -1,4 +1,4 @@
-"""The last step before a server: become its user, bind its life to ours, exec it.
+"""Start a server: switch to its user, have it end with us, and exec it.
 
 Run as a script, by path, in a fresh interpreter::
 

@@ -148,7 +148,7 @@ class EmbeddedPostgres:
     # Attaching -------------------------------------------------------------------
 
     def _attach(self) -> tuple[ServerState | None, int | None]:
-        """Wait until the living server answers (its state) or is gone (its life)."""
+        """Wait until the server answers (its state) or has ended (its life lock)."""
         begun = time.monotonic()
         while time.monotonic() < begun + ATTACH_SECONDS:
             state = self._home.read_state()
@@ -255,7 +255,7 @@ class EmbeddedPostgres:
     def _run_server(
         self, programs: Path, run_as: RunAs, life: int
     ) -> ServerState | None:
-        """Start the server on one port; None when somebody else took that port."""
+        """Start the server on a port; None when the port is taken."""
         port = choose_port(self._home, self._port)
         self._configure(port)
         # We hold the life lock: no process of an earlier server can be alive.

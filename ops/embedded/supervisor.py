@@ -119,7 +119,7 @@ class Home:
         return False
 
     def read_state(self) -> ServerState | None:
-        """Return where the last server listened, or None when nobody knows."""
+        """Return where the last server listened; None when it is unknown."""
         try:
             return ServerState(**json.loads(self.state.read_bytes()))
         except (OSError, ValueError, TypeError):
@@ -228,7 +228,7 @@ def child_command(
 def run(
     command: Sequence[str], run_as: RunAs, *, timeout_seconds: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Run a short program with a child's rights and return what it said."""
+    """Run a short program with a child's rights and return its output."""
     return subprocess.run(  # noqa: S603 - our own binaries, no shell
         child_command(command, run_as, signal.SIGTERM),
         stdin=subprocess.DEVNULL,

@@ -1,4 +1,4 @@
-"""Reads the ABI files of a contract; each ValueError says what would be right."""
+"""Read the ABI files of a contract; each ValueError names the remedy."""
 
 from __future__ import annotations
 

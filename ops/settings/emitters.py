@@ -130,23 +130,23 @@ def read_chains(table: Table, chains: list[str]) -> tuple[str, ...]:
     Not needed where there is only one.
     """
     known = ", ".join(chains) or "none"
-    said = table.texts("chain", least=f"of {known}")
+    named = table.texts("chain", least=f"of {known}")
     if "chain" not in table:
         if len(chains) != 1:
             table.missing("chain", f"one of {known}, or a list of them")
         return tuple(chains[:1])
-    for name in said:
+    for name in named:
         if name not in chains:
             table.problem("chain", f"no such chain {name!r}; known: {known}")
-    if len({*said}) < len(said):
+    if len({*named}) < len(named):
         table.problem("chain", "names a chain twice: once is enough")
-    return tuple(dict.fromkeys(said))
+    return tuple(dict.fromkeys(named))
 
 
 def _by_chain(
     table: Table, key: str, chains: tuple[str, ...], read: Callable[[Table, str], T]
 ) -> Mapping[str, T]:
-    """Read what is said once for all chains, or in a section for each of them."""
+    """Read a value given once for all chains, or in a section for each chain."""
     if table.is_section(key):
         entry = table.section(key)
         found = {name: read(entry, name) for name in chains}

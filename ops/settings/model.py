@@ -288,11 +288,11 @@ class ApiSettings:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
-    """The address of the API's metrics; `said`: the port is not the default."""
+    """The address of the API's metrics; `explicit`: the port is not the default."""
 
     host: str = "127.0.0.1"
     port: int = 9464
-    said: bool = False
+    explicit: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +309,7 @@ class DocumentSettings:
 
 @dataclass(frozen=True, slots=True)
 class ExternalSettings:
-    """A service whose word on who somebody is we take."""
+    """An identity provider that is trusted."""
 
     name: str
     issuer: str
@@ -363,7 +363,7 @@ class StripeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything an operator said, checked."""
+    """All settings, checked."""
 
     path: Path | None = None
     data_dir: Path = Path(".chainfold")

@@ -113,8 +113,8 @@ def read_chain(name: str, table: Table) -> ChainSettings:
     rpc = table.parsed_list("rpc", values.http_url)
     table.missing("id", '"eip155:<chain id>", as eth_chainId says')
     table.missing("rpc", "at least one endpoint's URL")
-    said = table.take("rpc")
-    if said is not None and not said.value:
+    given = table.take("rpc")
+    if given is not None and not given.value:
         table.problem("rpc", "needs at least one endpoint's URL")
     finality, depth = read_finality(table, chain_id)
     pinned = table.number("validators_block", -1, int)
@@ -259,7 +259,7 @@ def read_metrics(table: Table) -> MetricsSettings:
     found = MetricsSettings(
         host=table.text("host") or default.host,
         port=table.number("port", default.port, int),
-        said="port" in table,
+        explicit="port" in table,
     )
     if found.port > 65_535:
         table.problem("port", "must be at most 65535")

@@ -72,7 +72,7 @@ class Table:
         self._problems.append(f"{self.place(key)}{origin}: {text}")
 
     def take(self, key: str) -> Found | None:
-        """Return what was said for a key, if anything."""
+        """Return the value of a key, if there is one."""
         self._known.add(key)
         found = self._tree.get(key)
         if isinstance(found, dict):
@@ -96,7 +96,7 @@ class Table:
         return None
 
     def number(self, key: str, default: T, kind: type[T], minimum: float = 0) -> T:
-        """Read an integer or a number, as `kind` says."""
+        """Read an integer or a number, by `kind`."""
         found = self.take(key)
         if found is None:
             return default
@@ -218,7 +218,7 @@ class Table:
         return isinstance(self._tree.get(key), dict)
 
     def finish(self) -> None:
-        """Note every key that nobody asked for."""
+        """Report every unknown key."""
         for key in self._tree:
             if key in self._known:
                 continue

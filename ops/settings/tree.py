@@ -54,7 +54,7 @@ class Found:
 
     @property
     def from_environment(self) -> bool:
-        """Whether it is text that stands for something else."""
+        """Whether a text names an environment variable."""
         return self.origin.startswith(PREFIX)
 
 

@@ -1,4 +1,4 @@
-"""Parses what operators write; each ValueError says what would be right."""
+"""Parse values of settings; each ValueError names the remedy."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def http_url(text: str) -> SecretUrl:
 
 
 def _check_port(text: str) -> None:
-    """A port is a number: whoever opens the URL would fail without naming the key."""
+    """Check the port here, where the error can name the key."""
     try:
         _ = urlsplit(text).port
     except ValueError:
@@ -129,7 +129,7 @@ def _check_port(text: str) -> None:
 
 
 def trusted_url(text: str) -> SecretUrl:
-    """Return a URL whose answers nobody on the way can change."""
+    """Return a URL with HTTPS, or of this machine."""
     url, parts = http_url(text), urlsplit(text)
     if parts.scheme != "https" and parts.hostname not in LOOPBACK:
         raise ValueError(f"{redact_url(text)} can be changed on its way: use https")

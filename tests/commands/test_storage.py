@@ -112,7 +112,7 @@ def away(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     nobody = "http://127.0.0.1:9"
     return {
-        "a folder that is none": (FolderStorage(tmp_path / "file"), "see to the disk"),
+        "a folder that is none": (FolderStorage(tmp_path / "file"), "check the disk"),
         "nobody there": (S3Storage.open(BUCKET, endpoint=nobody), "whether it runs"),
     }
 

@@ -57,13 +57,13 @@ def test_a_changed_file_is_told_and_loaded_by_migrate_alone(db_engine, files):
     functions.digests.cache_clear()
 
     with db_engine.connect() as connection:
-        told = fit.examine(connection, REGISTRY).told
+        told = fit.examine(connection, REGISTRY).message
     migrate(db_engine, REGISTRY)
 
     assert "its SQL functions are those of another version" in told
     assert "chainfold migrate" in told
     with db_engine.connect() as connection:
-        assert not fit.examine(connection, REGISTRY).told
+        assert not fit.examine(connection, REGISTRY).message
         query = text("SELECT control.sender_reach('all')")
         assert connection.scalar(query) == "it has 5 % of all"
 

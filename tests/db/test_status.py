@@ -203,9 +203,9 @@ class TestChainStatus:
 
 def test_what_differs_from_the_declarations_is_named(engine):
     with engine.connect() as connection:
-        assert examine(connection, ledger.REGISTRY).told == ""
+        assert examine(connection, ledger.REGISTRY).message == ""
         other = Registry.of([ledger.Paid], [])
-        assert "deals is in it and not declared" in examine(connection, other).told
+        assert "deals is in it and not declared" in examine(connection, other).message
         connection.execute(
             text("UPDATE control.declaration SET fingerprint = '' WHERE name = 'deals'")
         )

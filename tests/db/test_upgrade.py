@@ -44,9 +44,9 @@ def test_the_release_before_is_upgraded_without_a_difference(older):
 
     migrate(older, registry)
 
-    assert "an older Chainfold" in before.told
+    assert "an older Chainfold" in before.message
     with older.connect() as connection:
-        assert not fit.examine(connection, registry).told
+        assert not fit.examine(connection, registry).message
         for projection in registry.projections.values():
             assert list(differences(connection, projection.spec)) == []
         assert connection.scalar(text("SELECT count(*) FROM campaigns")) == 25

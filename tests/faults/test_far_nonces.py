@@ -110,7 +110,7 @@ def test_a_far_count_at_the_very_first_start_is_found_when_the_index_knows(
     counter.block(3)
 
     assert counter.row().paused
-    assert "the next nonce was to be 100000" in counter.row().reason
+    assert "a node counted 100000 as the next nonce" in counter.row().reason
     assert [] == counter.slots()
 
     resume(counter)

@@ -9,7 +9,8 @@ import pytest
 from commands.evm.nodes.pool import Nodes
 from helpers.office import CHAIN_ID, Office
 from helpers.scripted_node import Fault, ScriptedNode
-from ops.nodes import contract_call, last_indexed
+from ops.chains.indexed import last_indexed
+from ops.nodes import contract_call
 
 SECRET = "5ecre7-k3y-of-the-pr0vider"
 ISSUER = {"issuer": "0x" + "11" * 20, "credential": "vc", "memorandum": "m"}

@@ -65,7 +65,7 @@ class Many:
     def status(self):
         with self.engine.connect() as connection:
             assert chain_status(connection, 1, self.plan()).checkpoint == 100
-            assert not examine(connection, self.registry).told
+            assert not examine(connection, self.registry).message
 
     def verify(self):
         assert not any(

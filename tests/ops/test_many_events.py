@@ -109,4 +109,4 @@ def test_too_few_locks_for_so_many_tables_is_told_with_the_remedy(tmp_path):
             many.engine = engine
             many.migrate()
             with engine.connect() as connection:
-                assert not fit_of(connection, many.registry).told
+                assert not fit_of(connection, many.registry).message

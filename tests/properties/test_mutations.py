@@ -212,7 +212,7 @@ def a_range_is_marked_one_block_too_long(patch):
     right = coverage.record
     patch.setattr(
         coverage,
-        "mark",
+        "record",
         lambda c, s, streams, each: right(
             c, s, streams, BlockRange(each.first, each.last + 1)
         ),

@@ -103,7 +103,7 @@ def call_as_mined(mined: Mined) -> dict[str, str]:
 
 
 def is_revert(error: NodeError) -> bool:
-    """Whether a call was run and failed; other errors say nothing about it."""
+    """Whether an error means that the call was executed and reverted."""
     if error.code == _REVERTED or len(error.data) >= 4:
         return True
     return bool(_REVERT_TEXTS.search(error.message))

@@ -174,9 +174,11 @@ class Nodes(Pool[Answer]):
             return self._explained(state, call, at, asking)
         return self._explain(error, state, asking)
 
-    def _identify(self, state: NodeHealth, told: Sequence[Any], floor: int) -> None:
+    def _identify(
+        self, state: NodeHealth, identified: Sequence[Any], floor: int
+    ) -> None:
         """Refuse a node of another chain, and one that is behind the index."""
-        chain, head = told
+        chain, head = identified
         label = state.endpoint.label
         is_of = self._read(state, "eth_chainId", chain, answers.chain_of)
         height = self._read(state, "eth_blockNumber", head, answers.height_of)
@@ -195,16 +197,16 @@ class Nodes(Pool[Answer]):
     def _explained(
         self, state: NodeHealth, call: dict[str, str], at: str, asking: Asking
     ) -> Reverted:
-        """Find the reason of a revert at a node that did not tell it at once.
+        """Find the reason of a revert by a second call, or by a trace.
 
         Polygon Edge up to 0.9 tells what a contract gave back in traces alone.
         """
         try:
-            (said,) = state.endpoint.ask(
+            (called,) = state.endpoint.ask(
                 [Question("eth_call", (call, at))], self._share(asking)
             )
-            if isinstance(said, NodeError) and answers.is_revert(said):
-                found = answers.refusal(said, state.endpoint.label)
+            if isinstance(called, NodeError) and answers.is_revert(called):
+                found = answers.refusal(called, state.endpoint.label)
                 if isinstance(found, Reverted) and str(found) != answers.NO_REASON:
                     return found
             question = Question("debug_traceCall", (call, at, _QUIET_TRACE))

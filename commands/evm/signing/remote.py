@@ -48,7 +48,7 @@ class RemoteSigner:
     timeout_seconds: float = 30.0
 
     def permits(self, payload: Payload) -> None:
-        """Ask whether it would sign; a signer that cannot tell is asked to sign."""
+        """Ask whether it would sign; without that method nothing is asked."""
         self._ask("chainfold_permits", as_parameters(payload, self.address))
 
     def floor(self) -> int:

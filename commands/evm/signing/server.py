@@ -84,7 +84,7 @@ def _is_here(host: str) -> bool:
 
 
 def _remove_old(path: Path) -> None:
-    """Take a socket away that nobody listens at any more."""
+    """Remove a socket file without a listener."""
     with contextlib.suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise SigningRefused(f"{path} is there and no socket: name another path")
@@ -160,7 +160,7 @@ class _Handler(BaseHTTPRequestHandler):
             return _error(NO_METHOD, "no such method")
         except Unavailable:
             return _error(
-                HELD, "the memory of the signing process is away: see to its database",
+                HELD, "the signing process cannot reach its database: start that",
                 hold=Hold.SIGNER_UNAVAILABLE.value,
             )  # fmt: skip
 

@@ -33,22 +33,22 @@ def as_parameters(payload: Payload, sender: bytes) -> dict[str, str]:
     }
 
 
-def as_payload(said: Mapping[str, Any]) -> tuple[bytes, Payload]:
+def as_payload(content: Mapping[str, Any]) -> tuple[bytes, Payload]:
     """The sender and the transaction of a parameter; raises SigningRefused."""
     try:
-        dynamic = "maxFeePerGas" in said
-        price = _number(said["maxFeePerGas" if dynamic else "gasPrice"])
+        dynamic = "maxFeePerGas" in content
+        price = _number(content["maxFeePerGas" if dynamic else "gasPrice"])
         payload = Payload(
-            chain_id=_number(said["chainId"], 64),
-            nonce=_number(said["nonce"], 64),
+            chain_id=_number(content["chainId"], 64),
+            nonce=_number(content["nonce"], 64),
             gas_price=price,
-            gas=_number(said["gas"], 63),
-            to=_bytes(said["to"], 20),
-            value=_number(said.get("value", "0x0")),
-            data=_bytes(said.get("data", "0x")),
-            priority_fee=_number(said["maxPriorityFeePerGas"]) if dynamic else None,
+            gas=_number(content["gas"], 63),
+            to=_bytes(content["to"], 20),
+            value=_number(content.get("value", "0x0")),
+            data=_bytes(content.get("data", "0x")),
+            priority_fee=_number(content["maxPriorityFeePerGas"]) if dynamic else None,
         )
-        return _bytes(said["from"], 20), payload
+        return _bytes(content["from"], 20), payload
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise SigningRefused(
             f"this is not a transaction to sign ({error!r}): give from, to, nonce, "
@@ -56,27 +56,27 @@ def as_payload(said: Mapping[str, Any]) -> tuple[bytes, Payload]:
         ) from None
 
 
-def as_sender(said: Mapping[str, Any]) -> bytes:
+def as_sender(content: Mapping[str, Any]) -> bytes:
     """The account that a parameter names; raises SigningRefused."""
     try:
-        return _bytes(said["from"], 20)
+        return _bytes(content["from"], 20)
     except (KeyError, TypeError, ValueError, AttributeError):
         raise SigningRefused("name an account: from, 20 bytes as 0x…") from None
 
 
-def _number(said: str, bits: int = 256) -> int:
-    if not re.fullmatch("0x[0-9a-fA-F]{1,64}", said):
-        raise ValueError(said)
-    number = int(said, 16)
+def _number(content: str, bits: int = 256) -> int:
+    if not re.fullmatch("0x[0-9a-fA-F]{1,64}", content):
+        raise ValueError(content)
+    number = int(content, 16)
     if number >= 1 << bits:
-        raise ValueError(said)
+        raise ValueError(content)
     return number
 
 
-def _bytes(said: str, length: int | None = None) -> bytes:
-    if not said.startswith("0x"):
-        raise ValueError(said)
-    found = bytes.fromhex(said[2:])
+def _bytes(content: str, length: int | None = None) -> bytes:
+    if not content.startswith("0x"):
+        raise ValueError(content)
+    found = bytes.fromhex(content[2:])
     if length is not None and len(found) != length:
-        raise ValueError(said)
+        raise ValueError(content)
     return found

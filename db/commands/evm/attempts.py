@@ -130,7 +130,7 @@ def note_answer(
     node_hash: bytes | None = None,
     refused: bool | None = None,
 ) -> None:
-    """Remember that bytes were sent and what the node said; advice, nothing more.
+    """Record a send and the node's answer; for information only.
 
     `refused` says whether the node does not want them; None: nobody answered.
 

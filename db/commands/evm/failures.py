@@ -1,4 +1,4 @@
-"""Calls that failed in a final block, before their commands are told so."""
+"""Find calls that failed in a final block and whose commands are not settled."""
 
 import uuid
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Commands wait, held, while their signer refuses them; halted signers go on again."""
+"""Resume halted signers: what they were halted for is known from then on."""
 
 from datetime import datetime
 
@@ -63,7 +63,7 @@ _GO_ON = text(
 
 
 def resume_signer(connection: Connection, name: str, now: datetime) -> None:
-    """Let a halted signer go on; what it was halted for is known from now on.
+    """Let a halted signer sign again; it does not halt for the same causes.
 
     Every one of its slots is due at once.
     """

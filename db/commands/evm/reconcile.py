@@ -118,7 +118,7 @@ def reconcile(connection: Connection, name: str, now: datetime) -> None:
 def _to_fill(
     connection: Connection, row: SignerRow, low: int, high: int
 ) -> Iterator[int]:
-    """The lowest nonces that nobody uses, as many as there is room for.
+    """Return the lowest unused nonces, as many as the signer may have in flight.
 
     No more are open below one than the signer may have in flight: those above it wait
     for it, and take no room from it.
@@ -180,8 +180,8 @@ def _trouble(connection: Connection, row: SignerRow) -> str:
     if undone is None:
         return ""
     return (
-        f"the transaction that settled nonce {undone} is no longer on the chain: what "
-        "was told as final was not. Compare the commands since with the chain, then "
+        f"the transaction that settled nonce {undone} is no longer on the chain, "
+        "although its block was final. Compare the later commands with the chain, then "
         f"run `chainfold sign resume {row.name}`"
     )
 
@@ -193,9 +193,9 @@ def _far(row: SignerRow, scope: Any) -> str:
     if row.next_nonce <= scope.known + FAR_NONCES:
         return ""
     return (
-        f"the next nonce was to be {row.next_nonce}, as a node counted, and "
-        f"{scope.known} is the next by what the index has read: see to the endpoints, "
-        f"then run `chainfold sign resume {row.name}` to go on with what it has read"
+        f"a node counted {row.next_nonce} as the next nonce, and the index shows "
+        f"{scope.known}: check the endpoints, then run "
+        f"`chainfold sign resume {row.name}` to continue from the index"
     )
 
 
@@ -228,15 +228,15 @@ def _recognise(
 def unknown_tag(name: str, nonce: int, command_id: uuid.UUID) -> str:
     """Return the alarm for a transaction of a command that the database lacks."""
     return (
-        f"nonce {nonce} ran command {command_id}, which this database does not know: "
-        "an older backup was restored, or another Chainfold uses the key. Bring back "
-        f"the newer database, or run `chainfold sign resume {name}` to go on without it"
+        f"nonce {nonce} executed command {command_id}, which this database lacks: an "
+        "older backup was restored, or another Chainfold uses the key. Restore the "
+        f"newer database, or run `chainfold sign resume {name}` to continue without it"
     )
 
 
 def _again(name: str, nonce: int, owner: CommandRow) -> str:
     return (
-        f"nonce {nonce} ran command {owner.id}, which had ended as {owner.state}: "
+        f"nonce {nonce} executed command {owner.id}, which had ended as {owner.state}: "
         "compare its history with the chain, then run "
         f"`chainfold sign resume {name}`"
     )

@@ -165,8 +165,9 @@ def _examine(connection: Connection, signer: str, found: Consumed) -> None:
     if known is not None:
         alarm(
             connection, signer,
-            f"nonce {found.nonce} ran command {known.id}, which was to have another: "
-            f"see to its history, then run `chainfold sign resume {signer}`",
+            f"nonce {found.nonce} executed command {known.id}, which has another: "
+            "check its history for a double execution, then run "
+            f"`chainfold sign resume {signer}`",
         )  # fmt: skip
     elif tag is not None:
         alarm(connection, signer, unknown_tag(signer, found.nonce, tag))
@@ -232,9 +233,9 @@ def _finish(
         }  # fmt: skip
         move(connection, owner, new, now, reason=reason, **ended)
         return
-    told = ["it was mined before its cancel"] if locked.closing else []
-    told += [why] if why and resolution == "reverted" else []
+    reasons = ["it was mined before its cancel"] if locked.closing else []
+    reasons += [why] if why and resolution == "reverted" else []
     move(
         connection, owner, State(resolution), now,
-        reason="; ".join(told), transaction=found.hash, height=found.height,
+        reason="; ".join(reasons), transaction=found.hash, height=found.height,
     )  # fmt: skip

@@ -223,7 +223,7 @@ def take_slot(
 def claim_slot(
     connection: Connection, name: str, nonce: int, now: datetime, until: datetime
 ) -> SlotRow | None:
-    """Lock a slot that is due, and have nobody else look at it before `until`.
+    """Claim a slot that is due: no other worker handles it before `until`.
 
     None: it is not due any more, or the signer was paused. The claim saves work and
     guards nothing: two workers with the same nonce do no harm.

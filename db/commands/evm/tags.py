@@ -1,4 +1,4 @@
-"""The command that a transaction says it is for: its id, behind the calldata.
+"""Command ids appended to calldata, by which transactions are matched.
 
 It rides in the manner of ERC-8021: 16 bytes of the id and a marker, which contracts do
 not read. So the chain itself says which command a transaction was for, whoever kept
@@ -16,7 +16,7 @@ def tag_of(command_id: uuid.UUID) -> bytes:
 
 
 def command_id_of(data: bytes) -> uuid.UUID | None:
-    """The command that a transaction's calldata says it is for."""
+    """Return the command id at the end of calldata; None without one."""
     if len(data) < 32 or data[-16:] != MARKER:
         return None
     return uuid.UUID(bytes=data[-32:-16])

@@ -234,7 +234,7 @@ def store_relay(
 def note_relayed(
     connection: Connection, hash_: bytes, answer: str, now: datetime
 ) -> None:
-    """Remember that bytes were handed on and what the node said; advice only."""
+    """Record a send and the node's answer; for information only."""
     connection.execute(
         update(relay)
         .where(relay.c.hash == hash_)
@@ -353,7 +353,7 @@ def _check_lost(
 def _note_late_outcome(
     connection: Connection, row: CommandRow, final: int, now: datetime
 ) -> CommandRow:
-    """Say beside the state of an ended command that its wallet sent it all the same.
+    """Record the outcome of a call that its wallet sent after the command's end.
 
     Of several calls one that succeeded is told.
     """
@@ -373,7 +373,7 @@ def _note_late_outcome(
         .values(changed | {"version": row.version + 1})
         .returning(*command.columns)
     ).one()
-    reason = f"it was {row.state}, and its wallet sent it all the same"
+    reason = f"it was {row.state}, and its wallet executed it afterwards"
     details = changed | {"transaction": "0x" + hash_.hex(), "reason": reason}
     record(connection, row.id, row.state, details, now)
     log.warning("command_executed_late command=%s state=%s", row.id, row.state)
@@ -381,5 +381,5 @@ def _note_late_outcome(
 
 
 def _carries_id(row: CommandRow) -> bool:
-    """Whether the chain says by itself which transaction was for a command."""
+    """Whether the command's calldata carries its id."""
     return command_id_of(row.data) == row.id

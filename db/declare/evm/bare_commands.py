@@ -44,9 +44,11 @@ class PlainCall:
         return f"[contracts.{self.contract}.commands.{self.name}]"
 
 
-def declare_command(said: PlainCall, abi: Sequence[Mapping[str, Any]]) -> type[Command]:
+def declare_command(
+    given: PlainCall, abi: Sequence[Mapping[str, Any]]
+) -> type[Command]:
     """The command of a contract's function; raises DeclarationError."""
-    item = _function(said, abi)
+    item = _function(given, abi)
     fields: dict[str, Field] = {}
     arguments: dict[str, Field] = {}
     for part in item["inputs"]:
@@ -54,41 +56,41 @@ def declare_command(said: PlainCall, abi: Sequence[Mapping[str, Any]]) -> type[C
         try:
             field = field_for_abi(part["type"], indexed=False, param="")
         except ValueError as error:
-            raise _wrong(said, f"{error}", "call another function") from None
+            raise _wrong(given, f"{error}", "call another function") from None
         fields[name] = arguments[part["name"]] = field
     value = at = None
     if item.get("stateMutability") == "payable":
         value = fields[free_name("wei", fields)] = Uint()
-    if not said.one_address:
+    if not given.one_address:
         at = fields[free_name("contract", fields)] = Address()
-    call = Call(f"{said.contract}.{item['name']}", arguments, at=at, value=value)
+    call = Call(f"{given.contract}.{item['name']}", arguments, at=at, value=value)
     call.abi = [item]
-    domain = emitter_domain(said.contract)
-    words = f"{domain}_{said.name}".replace("-", "_").split("_")
+    domain = emitter_domain(given.contract)
+    words = f"{domain}_{given.name}".replace("-", "_").split("_")
     body = {
         **fields,
-        "role": said.roles,
-        "signer": CALLER if said.signer == CALLER_NAME else said.signer,
+        "role": given.roles,
+        "signer": CALLER if given.signer == CALLER_NAME else given.signer,
         "call": call,
-        "proof": said.proof,
-        "__doc__": said.doc or f"Call {signature(item)} of {said.contract}.",
+        "proof": given.proof,
+        "__doc__": given.doc or f"Call {signature(item)} of {given.contract}.",
         "__domain__": domain,
         "__module__": __name__,
     }
     return type("".join(word.capitalize() for word in words), (Command,), body)
 
 
-def _function(said: PlainCall, abi: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _function(given: PlainCall, abi: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The one function of the ABI that is meant, its parameters named."""
     named = [with_names(item) for item in abi if item.get("type") == "function"]
     changing = [i for i in named if i.get("stateMutability") not in ("view", "pure")]
-    found = [i for i in named if said.function in (i["name"], signature(i))]
+    found = [i for i in named if given.function in (i["name"], signature(i))]
     if not found:
         known = [str(item["name"]) for item in changing]
-        close = difflib.get_close_matches(said.function, known, n=1)
+        close = difflib.get_close_matches(given.function, known, n=1)
         raise _wrong(
-            said,
-            f"{said.contract} has no function {said.function}",
+            given,
+            f"{given.contract} has no function {given.function}",
             f'write function = "{close[0]}"'
             if close
             else f"call one of {', '.join(sorted(set(known))) or 'another contract'}",
@@ -96,14 +98,14 @@ def _function(said: PlainCall, abi: Sequence[Mapping[str, Any]]) -> dict[str, An
     if len(found) > 1:
         choices = " or ".join(f'"{signature(item)}"' for item in found)
         raise _wrong(
-            said,
-            f"{said.contract} has {len(found)} functions {said.function}",
+            given,
+            f"{given.contract} has {len(found)} functions {given.function}",
             f"write function = {choices}",
         )
     if found[0] not in changing:
-        raise _wrong(said, f"{said.function} changes nothing", "read it from a node")
+        raise _wrong(given, f"{given.function} changes nothing", "read it from a node")
     return found[0]
 
 
-def _wrong(said: PlainCall, problem: str, remedy: str) -> DeclarationError:
-    return DeclarationError(said.name, problem, remedy, said.place)
+def _wrong(given: PlainCall, problem: str, remedy: str) -> DeclarationError:
+    return DeclarationError(given.name, problem, remedy, given.place)

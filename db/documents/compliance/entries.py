@@ -20,7 +20,6 @@ class DocumentUploaded(Entry):
     content_hash = Bytes32()
     file_name = Personal(Text(), of="account")
     sha256 = Personal(Bytes32(), of="account")
-    cid = Personal(Text(), of="account")
 
     readable_by = READERS
 

@@ -1,4 +1,4 @@
-"""Documents, each with where it stands."""
+"""Documents, each with its status."""
 
 from db.declare import Count, First, Key, Latest, Projection, Stage
 from db.documents.compliance import entries as e

@@ -137,7 +137,7 @@ class _Routes:
         if wanted.lower() not in wallets:
             raise Problem(
                 "bad_parameter",
-                "wallet: say which of your linked wallets, with ?wallet=: "
+                "wallet: name one of your linked wallets with ?wallet=: "
                 f"{', '.join(wallets) or 'none yet, link one with /auth/wallets'}.",
                 choices=wallets,
             )

@@ -73,7 +73,7 @@ def address_checks(
 
 
 def final_block(client: RpcClient, head: int) -> str:
-    """A node tells which block is final; raises with the remedy where it does not."""
+    """Check that a node reports a final block; raises with the remedy."""
 
     async def work() -> int:
         latest = read_block(await client.call(LATEST)).header
@@ -140,10 +140,10 @@ def _had_code(
     addresses: Addresses,
     empty: Sequence[tuple[str, bytes]],
 ) -> list[tuple[str, bytes]]:
-    """Those of some contracts that have said a fact which is stored."""
+    """Return the contracts that have emitted a stored fact."""
     try:
         with engine.connect() as connection:
-            if fit_of(connection, registry).told:
+            if fit_of(connection, registry).message:
                 return []
             row = sources.find(connection, chain)
             return [

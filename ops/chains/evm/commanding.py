@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from commands.evm.context import SignerContext, SigningPolicy
 from commands.evm.lane import EvmLane
+from commands.evm.nodes.pool import Nodes
 from commands.evm.starting import begin
 from commands.evm.work import work_once
 from commands.lane import Lane
@@ -15,7 +16,7 @@ from db.coverage import Stream
 from db.registry import Registry
 from ops.chains.evm.client import evm_chain_number
 from ops.chains.evm.source import ordinals
-from ops.nodes import open_nodes
+from ops.chains.indexed import last_indexed
 from ops.settings import (
     ChainSettings,
     FeeModel,
@@ -55,14 +56,14 @@ def open_lane(
 
 def open_worker(
     settings: Settings,
-    said: SignerSettings,
+    config: SignerSettings,
     chain: ChainSettings,
     engine: Engine,
     registry: Registry,
     clock: Callable[[], datetime],
 ) -> Callable[[], None]:
     """Return one pass over a signer's commands; the signer is registered."""
-    context = open_signer_context(settings, said, chain, engine, registry, clock)
+    context = open_signer_context(settings, config, chain, engine, registry, clock)
 
     def work() -> None:
         work_once(context)
@@ -72,7 +73,7 @@ def open_worker(
 
 def open_signer_context(
     settings: Settings,
-    said: SignerSettings,
+    config: SignerSettings,
     chain: ChainSettings,
     engine: Engine,
     registry: Registry,
@@ -83,30 +84,30 @@ def open_signer_context(
     What the signing side or the node remember of it, and the database does not, was
     done before a backup was restored: those nonces are filled before new ones are used.
     """
-    signer = open_signer(settings, said.name, engine, registry, clock)
+    signer = open_signer(settings, config.name, engine, registry, clock)
     with engine.begin() as connection:
         row = sources.register(
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
     node = open_nodes(settings, chain, engine, row.id)
-    begin(engine, signer, node, source=row.id, max_in_flight=said.max_in_flight)
+    begin(engine, signer, node, source=row.id, max_in_flight=config.max_in_flight)
     policy = SigningPolicy(
         chain_id=evm_chain_number(chain),
-        gas_price_max=said.gas_price_max,
-        bump_most_times=said.bump_most_times,
+        gas_price_max=config.gas_price_max,
+        bump_most_times=config.bump_most_times,
         dynamic_fees=chain.fees is FeeModel.EIP1559,
     )
     return SignerContext(engine, signer, node, policy, clock)
 
 
-def check_signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
-    """Return whose key a signer has; see `ops.chains.Kind`."""
-    rules_of(settings, said, registry)
-    if said.kind is SignerKind.REMOTE:
+def check_signer(settings: Settings, config: SignerSettings, registry: Registry) -> str:
+    """Return whose key a signer has; see `ops.chains.ChainKind`."""
+    rules_of(settings, config, registry)
+    if config.kind is SignerKind.REMOTE:
         return "its key is in another process"
-    if said.secret is None and said.address is not None:
-        return f"its key is not here: {said.env or said.password_env} is not set"
-    return f"its key is of 0x{open_key(said).address.hex()}"
+    if config.secret is None and config.address is not None:
+        return f"its key is not here: {config.env or config.password_env} is not set"
+    return f"its key is of 0x{open_key(config).address.hex()}"
 
 
 def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
@@ -116,3 +117,15 @@ def _addresses(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
         if there := contract.addresses.get(chain.name):
             found[name] = there[0]
     return found
+
+
+def open_nodes(
+    settings: Settings, chain: ChainSettings, engine: Engine, source: int
+) -> Nodes:
+    """All endpoints of a chain; none is believed that is behind the index."""
+    return Nodes.at(
+        [str(url) for url in chain.rpc],
+        chain_id=evm_chain_number(chain),
+        indexed=last_indexed(engine, source),
+        timeout_seconds=settings.limits.request_timeout_seconds,
+    )

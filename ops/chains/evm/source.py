@@ -68,12 +68,12 @@ def open_source(
     )
 
 
-async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
+async def begin(chain: Chain, settings: ChainSettings, row: SourceRow) -> None:
     """See once whether facts were numbered before the chain kept one way of counting.
 
     When no node tells it is left to the next start.
     """
-    if said.logs is not LogQuery.FILTERED or POSITIONS in row.traits:
+    if settings.logs is not LogQuery.FILTERED or POSITIONS in row.traits:
         return
     try:
         if await sample_positions(chain) == MIXED:
@@ -90,7 +90,7 @@ def ordinals(chain: ChainSettings) -> str:
 def _validators(
     chain: ChainSettings, proved: ValidatorSet | None
 ) -> ValidatorState | None:
-    """The validators to go on from: the pinned set, or the proved one if it is later.
+    """Return the validators to continue from: the pinned set, or a later proved one.
 
     Where block 0 is read and nothing is pinned, the source finds its anchor there.
     """

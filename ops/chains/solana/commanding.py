@@ -25,9 +25,9 @@ from db.declare import Program
 from db.declare.solana.call import SolanaCallSpec
 from db.registry import Registry
 from idl.base58 import to_base58
+from ops.chains.indexed import last_indexed
 from ops.chains.solana.source import ordinals
 from ops.errors import OperationError
-from ops.nodes import last_indexed
 from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
 
 
@@ -126,7 +126,7 @@ def open_key(said: SignerSettings) -> LocalSigner:
 
 
 def check_signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
-    """Return whose key a signer has; see `ops.chains.Kind`."""
+    """Return whose key a signer has; see `ops.chains.ChainKind`."""
     _rules(settings, said, settings.chains[said.chain], registry)
     return f"its key is of {to_base58(open_key(said).address)}"
 

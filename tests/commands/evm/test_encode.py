@@ -54,7 +54,7 @@ def test_arguments_cannot_pass_for_an_id_where_there_is_none():
     arguments = check_arguments(spec, given)
     assert calldata(spec.call, arguments, ID)
 
-    with pytest.raises(BadArguments, match="takes none"):
+    with pytest.raises(BadArguments, match="reserved 16-byte command marker"):
         calldata(spec.call, arguments, None)
 
 

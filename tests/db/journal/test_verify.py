@@ -136,7 +136,7 @@ def test_an_entry_that_was_taken_out_is_missed(engine, seq):
          2, "has another fact in club_applied"),
         ("DELETE FROM facts.club_applied WHERE position >> 32 = 4",
          4, "has no fact in club_applied"),
-        (STRANGER, 10, "is a fact of club_decided nobody said"),
+        (STRANGER, 10, "is a fact of club_decided without an entry"),
         ("UPDATE control.block SET time = 1 WHERE source = 0 AND height = 3",
          3, "is not the block that control.block has"),
         ("DELETE FROM control.block WHERE source = 0 AND height = 3",
