@@ -34,6 +34,8 @@ RESEND_SECONDS = 2.0
 STATUSES_MAX = 256
 PART_BYTES = 500_000  # of an account's data in one answer
 LAMPORTS_PER_SIGNATURE = 5_000
+LOADER_UNITS = 50_000
+"""Compute units that any call of the loader keeps within."""
 
 
 class ClusterError(OperationError):
@@ -89,7 +91,7 @@ class Cluster:
         payer: Keypair,
         *,
         unit_price: int = 0,
-        unit_limit: int = 50_000,
+        unit_limit: int = LOADER_UNITS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._nodes = _Nodes([NodeEndpoint(url) for url in urls], chain_id=chain_id)

@@ -295,7 +295,8 @@ def test_a_key_file_is_solana_s_and_its_owner_s_alone(tmp_path):
     secret = list(bytes(made))
     for number, text in enumerate(
         ["", "{}", "[1, 2]", json.dumps([*secret[:63], 256]), json.dumps(secret[:63]),
-         json.dumps([*secret[:63], secret[63] ^ 1]), '"abc"', "\xff"]
+         json.dumps([*secret[:63], secret[63] ^ 1]), '"abc"', "\xff", "[" * 4_000,
+         json.dumps([10**40, *secret[1:]]), json.dumps([0.5] * 64)]
     ):  # fmt: skip
         bad = tmp_path / f"{number}.json"
         bad.write_text(text, encoding="latin-1")
@@ -385,7 +386,11 @@ def configured(desk: Desk, devnet: Devnet, own: str) -> None:
     assert f"admin {desk.payer}" in told
     told = desk.run("settlement", "initialize", *by, *asked, code=2)
     assert "AlreadyInitialized: There is a configuration" in told
-    desk.run("settlement", "configure", *by, "--fee-bps", "900")
+    dear = ("--unit-price", "20000")
+    before = cluster_at(devnet).balance(desk.payer)
+    desk.run("settlement", "configure", *by, "--fee-bps", "900", *dear)
+    # A signature, and 20,000 micro-lamports for each of 200,000 units.
+    assert before - cluster_at(devnet).balance(desk.payer) == 5_000 + 4_000
     devnet.mint_to(usdc, devnet.make_account(usdc, treasury), 2_500_000_017)
     heir = desk.run("program", "new-key", "heir.json").split()[0]
     desk.run("settlement", "propose-admin", heir, *by)
