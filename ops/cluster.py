@@ -32,6 +32,7 @@ PAUSE_SECONDS = 0.5  # before the second attempt; doubled each time
 POLL_SECONDS = 0.2
 RESEND_SECONDS = 2.0
 STATUSES_MAX = 256
+DECIDED = ("confirmed", "finalized")  # below, another fork may decide otherwise
 PART_BYTES = 500_000  # of an account's data in one answer
 LAMPORTS_PER_SIGNATURE = 5_000
 LOADER_UNITS = 50_000
@@ -186,11 +187,11 @@ class Cluster:
             part = names[start : start + STATUSES_MAX]
             told = self._ask(partial(self._nodes.statuses, part))
             for name, status in zip(part, told, strict=True):
-                if status is not None and status["err"] is not None:
+                if status is None or status["confirmationStatus"] not in DECIDED:
+                    continue
+                if status["err"] is not None:
                     raise Failed(name, status["err"])
-                level = None if status is None else status["confirmationStatus"]
-                if level in ("confirmed", "finalized"):
-                    found.append(name)
+                found.append(name)
         return found
 
     def _ask(self, question: Callable[[], T]) -> T:

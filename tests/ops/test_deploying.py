@@ -387,10 +387,10 @@ def configured(desk: Desk, devnet: Devnet, own: str) -> None:
     told = desk.run("settlement", "initialize", *by, *asked, code=2)
     assert "AlreadyInitialized: There is a configuration" in told
     dear = ("--unit-price", "20000")
-    before = cluster_at(devnet).balance(desk.payer)
-    desk.run("settlement", "configure", *by, "--fee-bps", "900", *dear)
+    told = desk.run("settlement", "configure", *by, "--fee-bps", "900", *dear)
+    signature = told.split()[1]
     # A signature, and 20,000 micro-lamports for each of 200,000 units.
-    assert before - cluster_at(devnet).balance(desk.payer) == 5_000 + 4_000
+    assert devnet.transaction(signature)["meta"]["fee"] == 5_000 + 4_000
     devnet.mint_to(usdc, devnet.make_account(usdc, treasury), 2_500_000_017)
     heir = desk.run("program", "new-key", "heir.json").split()[0]
     desk.run("settlement", "propose-admin", heir, *by)
