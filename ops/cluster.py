@@ -22,7 +22,7 @@ from solders.transaction import VersionedTransaction
 from commands.errors import NodeAway, NodeOfOtherChain
 from commands.rpc.endpoint import NodeEndpoint, Question
 from commands.solana.nodes import CONFIRMED, SolanaNodes
-from idl.base58 import from_base58
+from idl.base58 import from_base58, to_base58
 from ops.errors import OperationError
 
 T = TypeVar("T")
@@ -124,6 +124,10 @@ class Cluster:
             data += more[0].data
         return Account(account.owner, account.lamports, data)
 
+    def owned(self, program: Pubkey, start: bytes) -> list[tuple[Pubkey, int]]:
+        """Return a program's accounts whose data starts so, and their lamports."""
+        return self._ask(partial(self._nodes.owned, program, start))
+
     def balance(self, key: Pubkey) -> int:
         """Return the lamports of a key."""
         return self._ask(lambda: self._nodes.balance(bytes(key)))
@@ -223,6 +227,17 @@ class _Nodes(SolanaNodes):
         question = Question("getAccountInfo", (str(key), config))
         return self._ask(question, lambda told: _account(told["value"]))
 
+    def owned(self, program: Pubkey, start: bytes) -> list[tuple[Pubkey, int]]:
+        """Return a program's accounts whose data starts so, and their lamports."""
+        config = {
+            **CONFIRMED,
+            "encoding": "base64",
+            "dataSlice": {"offset": 0, "length": 0},
+            "filters": [{"memcmp": {"offset": 0, "bytes": to_base58(start)}}],
+        }
+        question = Question("getProgramAccounts", (str(program), config))
+        return self._ask(question, lambda told: [_owned(each) for each in told])
+
     def rent(self, size: int) -> int:
         """Return the lamports that an account of a size must hold."""
         question = Question("getMinimumBalanceForRentExemption", (size,))
@@ -233,6 +248,10 @@ class _Nodes(SolanaNodes):
         config = {"searchTransactionHistory": True}
         question = Question("getSignatureStatuses", (list(signatures), config))
         return self._ask(question, lambda told: _statuses(told, len(signatures)))
+
+
+def _owned(told: Any) -> tuple[Pubkey, int]:
+    return Pubkey(from_base58(told["pubkey"], 32)), int(told["account"]["lamports"])
 
 
 def _account(told: Any) -> tuple[Account, int] | None:

@@ -7,6 +7,7 @@ import click
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from ops.buffers import close_buffers, find_buffers
 from ops.cli.context import CliState, pass_state
 from ops.cluster import LOADER_UNITS, Cluster
 from ops.deploying import (
@@ -171,6 +172,34 @@ def program_set_authority(
         click.confirm(f"From now on {whom} may change {address}. Go on?", abort=True)
     hand_over(cluster, address, to)
     click.echo(f"{whom} may change {address}")
+
+
+@program.command(name="buffers")
+@click.option("--close", is_flag=True, help="Close them: their lamports come back.")
+@CHAIN
+@KEYPAIR
+@PRICE
+@YES
+@pass_state
+def program_buffers(
+    state: CliState, close: bool, name: str | None, keypair: Path, unit_price: int,
+    yes: bool,
+) -> None:  # fmt: skip
+    """List the buffers that deployments of a key have left, and close them.
+
+    What is closed is written anew when its deployment goes on.
+    """
+    cluster = open_cluster(state, name, keypair, unit_price)
+    found = find_buffers(cluster)
+    for buffer, lamports in found:
+        click.echo(f"{buffer} {lamports / 1e9:.9f} SOL")
+    if not close or not found:
+        return
+    if not yes:
+        click.confirm(f"Close {len(found)} buffers?", abort=True)
+    closed = close_buffers(cluster, [buffer for buffer, _ in found])
+    click.echo(f"{closed} of {len(found)} are closed")
+    sys.exit(0 if closed == len(found) else 1)
 
 
 def open_cluster(

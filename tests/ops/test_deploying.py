@@ -21,6 +21,7 @@ from devnet.solana import ledger, settlement
 from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.market import cluster_at
+from ops.buffers import find_buffers
 from ops.cli.main import main
 from ops.cluster import Cluster, ClusterError, Failed
 from ops.deploying import (
@@ -410,6 +411,28 @@ def configured(desk: Desk, devnet: Devnet, own: str) -> None:
     assert data["owner"] == own
     desk.run("program", "set-authority", own, heir, *by[2:])
     assert f"upgrade authority {heir}" in desk.run("program", "show", own)
+
+
+def test_what_was_given_up_is_closed_and_its_lamports_come_back(desk, devnet):
+    key = read_keypair(desk.folder / "payer.json")
+    cluster, other = cluster_at(devnet, key), cluster_at(devnet)
+    before = cluster.balance(key.pubkey())
+    for payer in (cluster, cluster, other):
+        own = Keypair()
+        with pytest.raises(Stopped):
+            deploy(payer, plan(payer, SMALL, own.pubkey()), own, stopping_at("writing"))
+    assert before - cluster.balance(key.pubkey()) > 10**8
+
+    told = desk.run("program", "buffers", "--keypair", "payer.json")
+    assert told.count(" SOL\n") == len(find_buffers(cluster)) == 2
+    close = ("program", "buffers", "--close", "--keypair", "payer.json", "--yes")
+    assert "2 of 2 are closed" in desk.run(*close)
+
+    assert find_buffers(cluster) == []
+    assert desk.run(*close) == ""
+    assert len(find_buffers(other)) == 1
+    # What it cost are the fees: two buffers made, two closed.
+    assert before - cluster.balance(key.pubkey()) == 4 * 5_000
 
 
 def test_nothing_is_sent_without_a_yes(desk, devnet):
