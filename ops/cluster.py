@@ -22,7 +22,7 @@ from solders.transaction import VersionedTransaction
 from commands.errors import NodeAway, NodeOfOtherChain
 from commands.rpc.endpoint import NodeEndpoint, Question
 from commands.solana.nodes import CONFIRMED, SolanaNodes
-from idl.base58 import from_base58
+from idl.base58 import from_base58, to_base58
 from ops.errors import OperationError
 
 T = TypeVar("T")
@@ -32,8 +32,11 @@ PAUSE_SECONDS = 0.5  # before the second attempt; doubled each time
 POLL_SECONDS = 0.2
 RESEND_SECONDS = 2.0
 STATUSES_MAX = 256
+DECIDED = ("confirmed", "finalized")  # below, another fork may decide otherwise
 PART_BYTES = 500_000  # of an account's data in one answer
 LAMPORTS_PER_SIGNATURE = 5_000
+LOADER_UNITS = 50_000
+"""Compute units that any call of the loader keeps within."""
 
 
 class ClusterError(OperationError):
@@ -89,7 +92,7 @@ class Cluster:
         payer: Keypair,
         *,
         unit_price: int = 0,
-        unit_limit: int = 50_000,
+        unit_limit: int = LOADER_UNITS,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._nodes = _Nodes([NodeEndpoint(url) for url in urls], chain_id=chain_id)
@@ -120,6 +123,10 @@ class Cluster:
                 )
             data += more[0].data
         return Account(account.owner, account.lamports, data)
+
+    def owned(self, program: Pubkey, start: bytes) -> list[tuple[Pubkey, int]]:
+        """Return a program's accounts whose data starts so, and their lamports."""
+        return self._ask(partial(self._nodes.owned, program, start))
 
     def balance(self, key: Pubkey) -> int:
         """Return the lamports of a key."""
@@ -184,11 +191,11 @@ class Cluster:
             part = names[start : start + STATUSES_MAX]
             told = self._ask(partial(self._nodes.statuses, part))
             for name, status in zip(part, told, strict=True):
-                if status is not None and status["err"] is not None:
+                if status is None or status["confirmationStatus"] not in DECIDED:
+                    continue
+                if status["err"] is not None:
                     raise Failed(name, status["err"])
-                level = None if status is None else status["confirmationStatus"]
-                if level in ("confirmed", "finalized"):
-                    found.append(name)
+                found.append(name)
         return found
 
     def _ask(self, question: Callable[[], T]) -> T:
@@ -220,6 +227,17 @@ class _Nodes(SolanaNodes):
         question = Question("getAccountInfo", (str(key), config))
         return self._ask(question, lambda told: _account(told["value"]))
 
+    def owned(self, program: Pubkey, start: bytes) -> list[tuple[Pubkey, int]]:
+        """Return a program's accounts whose data starts so, and their lamports."""
+        config = {
+            **CONFIRMED,
+            "encoding": "base64",
+            "dataSlice": {"offset": 0, "length": 0},
+            "filters": [{"memcmp": {"offset": 0, "bytes": to_base58(start)}}],
+        }
+        question = Question("getProgramAccounts", (str(program), config))
+        return self._ask(question, lambda told: [_owned(each) for each in told])
+
     def rent(self, size: int) -> int:
         """Return the lamports that an account of a size must hold."""
         question = Question("getMinimumBalanceForRentExemption", (size,))
@@ -230,6 +248,10 @@ class _Nodes(SolanaNodes):
         config = {"searchTransactionHistory": True}
         question = Question("getSignatureStatuses", (list(signatures), config))
         return self._ask(question, lambda told: _statuses(told, len(signatures)))
+
+
+def _owned(told: Any) -> tuple[Pubkey, int]:
+    return Pubkey(from_base58(told["pubkey"], 32)), int(told["account"]["lamports"])
 
 
 def _account(told: Any) -> tuple[Account, int] | None:

@@ -33,7 +33,7 @@ def read_keypair(path: Path) -> Keypair:
     try:
         numbers = json.loads(text)
         return Keypair.from_bytes(bytes(numbers))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError, RecursionError):
         raise OperationError(
             f"{path} is no key file: it must be a JSON list of 64 numbers, as "
             "`solana-keygen new` and `chainfold program new-key` write it"

@@ -7,8 +7,9 @@ import click
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from ops.buffers import close_buffers, find_buffers
 from ops.cli.context import CliState, pass_state
-from ops.cluster import Cluster
+from ops.cluster import LOADER_UNITS, Cluster
 from ops.deploying import (
     Deployed,
     deploy,
@@ -173,20 +174,49 @@ def program_set_authority(
     click.echo(f"{whom} may change {address}")
 
 
+@program.command(name="buffers")
+@click.option("--close", is_flag=True, help="Close them: their lamports come back.")
+@CHAIN
+@KEYPAIR
+@PRICE
+@YES
+@pass_state
+def program_buffers(
+    state: CliState, close: bool, name: str | None, keypair: Path, unit_price: int,
+    yes: bool,
+) -> None:  # fmt: skip
+    """List the buffers that deployments of a key have left, and close them.
+
+    What is closed is written anew when its deployment goes on.
+    """
+    cluster = open_cluster(state, name, keypair, unit_price)
+    found = find_buffers(cluster)
+    for buffer, lamports in found:
+        click.echo(f"{buffer} {lamports / 1e9:.9f} SOL")
+    if not close or not found:
+        return
+    if not yes:
+        click.confirm(f"Close {len(found)} buffers?", abort=True)
+    closed = close_buffers(cluster, [buffer for buffer, _ in found])
+    click.echo(f"{closed} of {len(found)} are closed")
+    sys.exit(0 if closed == len(found) else 1)
+
+
 def open_cluster(
-    state: CliState, name: str | None, keypair: Path, unit_price: int
-) -> Cluster:
+    state: CliState, name: str | None, keypair: Path, unit_price: int,
+    unit_limit: int = LOADER_UNITS,
+) -> Cluster:  # fmt: skip
     """Return a cluster of the settings, with the key of a file to pay."""
-    return _cluster(state, name, read_keypair(keypair), unit_price)
+    return _cluster(state, name, read_keypair(keypair), unit_price, unit_limit)
 
 
 def reading_cluster(state: CliState, name: str | None) -> Cluster:
     """Return a cluster of the settings to look at, with a key that holds nothing."""
-    return _cluster(state, name, Keypair(), 0)
+    return _cluster(state, name, Keypair(), 0, LOADER_UNITS)
 
 
 def _cluster(
-    state: CliState, name: str | None, payer: Keypair, unit_price: int
+    state: CliState, name: str | None, payer: Keypair, unit_price: int, unit_limit: int
 ) -> Cluster:
     chains = state.chains(() if name is None else (name,))
     found = [each for each in chains if each.namespace == SOLANA]
@@ -196,7 +226,9 @@ def _cluster(
             f"say which chain of Solana: --chain <name>; in the settings: {known}"
         )
     urls = [str(url) for url in found[0].rpc]
-    return Cluster(urls, found[0].id, payer, unit_price=unit_price)
+    return Cluster(
+        urls, found[0].id, payer, unit_price=unit_price, unit_limit=unit_limit
+    )
 
 
 def _show(found: Deployed) -> None:

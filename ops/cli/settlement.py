@@ -24,6 +24,7 @@ from ops.cluster import Cluster, Failed
 from ops.errors import OperationError
 from ops.keypairs import read_keypair
 
+UNITS = 200_000  # compute units that a change of the configuration keeps within
 PROGRAM = click.option(
     "--program", callback=to_address, required=True, help="The program's address."
 )
@@ -74,7 +75,7 @@ def settlement_initialize(
     if missing:
         options = ", ".join(_option(each) for each in missing)
         raise OperationError(f"the first configuration is a whole one: give {options}")
-    cluster = open_cluster(state, name, keypair, unit_price)
+    cluster = open_cluster(state, name, keypair, unit_price, UNITS)
     admin = cluster.payer if admin_keypair is None else read_keypair(admin_keypair)
     client = from_clone("devnet.solana.settlement")
     usdc, settings = _settings(client, given)
@@ -102,7 +103,7 @@ def settlement_configure(
     unit_price: int, yes: bool, **given: Any,
 ) -> None:  # fmt: skip
     """Change what is given of the configuration, with the admin's key."""
-    cluster = open_cluster(state, name, keypair, unit_price)
+    cluster = open_cluster(state, name, keypair, unit_price, UNITS)
     client = from_clone("devnet.solana.settlement")
     found = _config(cluster, client, program)
     now = {
@@ -132,7 +133,7 @@ def settlement_propose_admin(
     unit_price: int, yes: bool,
 ) -> None:  # fmt: skip
     """Let ADDRESS become the admin, once it accepts."""
-    cluster = open_cluster(state, name, keypair, unit_price)
+    cluster = open_cluster(state, name, keypair, unit_price, UNITS)
     client = from_clone("devnet.solana.settlement")
     call = client.propose_admin(cluster.key, address, program)
     _send(cluster, client, program, call, yes)
@@ -150,7 +151,7 @@ def settlement_accept_admin(
     yes: bool,
 ) -> None:  # fmt: skip
     """Become the admin, as proposed."""
-    cluster = open_cluster(state, name, keypair, unit_price)
+    cluster = open_cluster(state, name, keypair, unit_price, UNITS)
     client = from_clone("devnet.solana.settlement")
     _send(cluster, client, program, client.accept_admin(cluster.key, program), yes)
 

@@ -21,6 +21,7 @@ from devnet.solana import ledger, settlement
 from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.market import cluster_at
+from ops.buffers import find_buffers
 from ops.cli.main import main
 from ops.cluster import Cluster, ClusterError, Failed
 from ops.deploying import (
@@ -295,7 +296,8 @@ def test_a_key_file_is_solana_s_and_its_owner_s_alone(tmp_path):
     secret = list(bytes(made))
     for number, text in enumerate(
         ["", "{}", "[1, 2]", json.dumps([*secret[:63], 256]), json.dumps(secret[:63]),
-         json.dumps([*secret[:63], secret[63] ^ 1]), '"abc"', "\xff"]
+         json.dumps([*secret[:63], secret[63] ^ 1]), '"abc"', "\xff", "[" * 4_000,
+         json.dumps([10**40, *secret[1:]]), json.dumps([0.5] * 64)]
     ):  # fmt: skip
         bad = tmp_path / f"{number}.json"
         bad.write_text(text, encoding="latin-1")
@@ -385,7 +387,11 @@ def configured(desk: Desk, devnet: Devnet, own: str) -> None:
     assert f"admin {desk.payer}" in told
     told = desk.run("settlement", "initialize", *by, *asked, code=2)
     assert "AlreadyInitialized: There is a configuration" in told
-    desk.run("settlement", "configure", *by, "--fee-bps", "900")
+    dear = ("--unit-price", "20000")
+    told = desk.run("settlement", "configure", *by, "--fee-bps", "900", *dear)
+    signature = told.split()[1]
+    # A signature, and 20,000 micro-lamports for each of 200,000 units.
+    assert devnet.transaction(signature)["meta"]["fee"] == 5_000 + 4_000
     devnet.mint_to(usdc, devnet.make_account(usdc, treasury), 2_500_000_017)
     heir = desk.run("program", "new-key", "heir.json").split()[0]
     desk.run("settlement", "propose-admin", heir, *by)
@@ -405,6 +411,28 @@ def configured(desk: Desk, devnet: Devnet, own: str) -> None:
     assert data["owner"] == own
     desk.run("program", "set-authority", own, heir, *by[2:])
     assert f"upgrade authority {heir}" in desk.run("program", "show", own)
+
+
+def test_what_was_given_up_is_closed_and_its_lamports_come_back(desk, devnet):
+    key = read_keypair(desk.folder / "payer.json")
+    cluster, other = cluster_at(devnet, key), cluster_at(devnet)
+    before = cluster.balance(key.pubkey())
+    for payer in (cluster, cluster, other):
+        own = Keypair()
+        with pytest.raises(Stopped):
+            deploy(payer, plan(payer, SMALL, own.pubkey()), own, stopping_at("writing"))
+    assert before - cluster.balance(key.pubkey()) > 10**8
+
+    told = desk.run("program", "buffers", "--keypair", "payer.json")
+    assert told.count(" SOL\n") == len(find_buffers(cluster)) == 2
+    close = ("program", "buffers", "--close", "--keypair", "payer.json", "--yes")
+    assert "2 of 2 are closed" in desk.run(*close)
+
+    assert find_buffers(cluster) == []
+    assert desk.run(*close) == ""
+    assert len(find_buffers(other)) == 1
+    # What it cost are the fees: two buffers made, two closed.
+    assert before - cluster.balance(key.pubkey()) == 4 * 5_000
 
 
 def test_nothing_is_sent_without_a_yes(desk, devnet):

@@ -5,8 +5,12 @@ from __future__ import annotations
 import struct
 
 import pytest
+from solders.address_lookup_table_account import ID as ADDRESS_LOOKUP_TABLE
+from solders.address_lookup_table_account import AddressLookupTableAccount
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
+from solders.message import MessageV0
 from solders.pubkey import Pubkey
+from solders.transaction import VersionedTransaction
 from solders.transaction_metadata import FailedTransactionMetadata
 
 from devnet.solana import ledger, settlement
@@ -99,6 +103,30 @@ def test_twelve_fit_with_a_price_when_the_treasury_authority_pays():
     assert len(bytes(one)) == 1_140
     done = town.vm.send_transaction(one)
     assert not isinstance(done, FailedTransactionMetadata)
+
+
+def test_a_lookup_table_makes_room_for_another_payer():
+    """The accounts that every settlement names are in a table of the chain."""
+    town = Town(14).initialized()
+    purchase = town.purchase(*parted(12))
+    call = town.settle(purchase)
+    fixed = [call.accounts[place].pubkey for place in (2, 3, 4, *range(9, 14))]
+    table = AddressLookupTableAccount(town.person().pubkey(), fixed)
+    head = struct.pack("<IQQBB32sH", 1, 2**64 - 1, 0, 0, 0, bytes(32), 0)
+    keys = b"".join(map(bytes, fixed))
+    town.put(table.key, head + keys, ADDRESS_LOOKUP_TABLE)
+    town.vm.warp_to_slot(17)
+    calls = [WIDE, set_compute_unit_price(12_345), call]
+    message = MessageV0.try_compile(
+        town.payer.pubkey(), calls, [table], town.vm.latest_blockhash()
+    )
+
+    sent = VersionedTransaction(message, [town.payer, town.authority])
+    done = town.vm.send_transaction(sent)
+
+    assert not isinstance(done, FailedTransactionMetadata), done
+    assert len(bytes(sent)) == 1_024
+    assert town.held(purchase.shares[11][0]) > 0
 
 
 def test_the_buyer_has_an_nft_that_nobody_can_change():

@@ -219,6 +219,7 @@ def test_mints_that_cannot_be_usdc(town):
         town.put(Keypair().pubkey(), token_mint(bank), ledger.PROGRAM),
         town.put(Keypair().pubkey(), token_mint(bank) + b"\0"),
         town.put(Keypair().pubkey(), bytes(82)),
+        town.put(Keypair().pubkey(), bytes(44) + bytes([6]) + bytes(37)),
         town.treasury,
         Pubkey.new_unique(),
     ]
