@@ -76,13 +76,16 @@ def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]
         return f"the key is of {found}, in {'live' if said.live else 'test'} mode"
 
     def webhooks() -> str:
-        if settings.stripe.webhook_secrets:
+        said = settings.stripe
+        if said.webhook_secrets:
             return "webhooks are taken"
-        raise OperationError(
-            "no webhook is taken: write [stripe] webhook_secret_env, and put the "
-            "signing secret of the endpoint there. Without one payments are read "
-            f"every {settings.stripe.poll_seconds:g} s"
-        )
+        where = said.webhook_secret_env or said.webhook_secret_file
+        if where is not None:
+            raise OperationError(
+                f"no webhook is taken: the signing secret is not in {where}. Put it "
+                "there: the page of the endpoint at Stripe shows it"
+            )
+        return f"none is taken; payments are read every {said.poll_seconds:g} s"
 
     yield "stripe account", account
     yield "stripe webhooks", webhooks
