@@ -61,7 +61,7 @@ def payment_domains(settings: Settings, registry: Registry) -> tuple[str, ...]:
 
 
 def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    """What `doctor` looks at: the key, the account, the secret of webhooks."""
+    """Checks of `doctor`: the key with its account, and the secret of webhooks."""
     if not settings.stripe.given:
         return
 

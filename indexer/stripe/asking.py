@@ -135,7 +135,7 @@ def _asked(ask: Callable[[], T]) -> T:
 
 
 def _pause(error: stripe.RateLimitError) -> float:
-    """How long Stripe asks to wait, in seconds."""
+    """The seconds that Stripe asks to wait."""
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     try:
         seconds = float(headers.get("retry-after", WAIT_SECONDS))

@@ -47,7 +47,7 @@ TYPES = {type_: kind for kind, types in KINDS.items() for type_ in types}
 
 @dataclass(slots=True)
 class Seen:
-    """What an object shows; `waits` says why it is to be looked at again."""
+    """The entries that an object shows; `waits` says why it is to be looked at again."""
 
     sayings: list[Saying] = field(default_factory=list)
     foreign: bool = False

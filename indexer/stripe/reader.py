@@ -13,11 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine
 
-from db.control import stripe_webhook
 from db.payments import account as accounts
 from db.payments import events as noted
+from db.payments import webhooks
 from db.payments.account import AccountRow, ReaderPlace
 from db.payments.events import EventRef, Waiting
 from db.registry import Registry
@@ -156,7 +156,7 @@ class Reader:
         return found.entries - before
 
     def looking(self) -> Looking:
-        """What looks at objects for this reader."""
+        """The part that looks at objects."""
         return Looking(self.api, self.domains, self._was_said)
 
     def _poll(self, cursor: int, done: Round) -> None:
@@ -191,7 +191,7 @@ class Reader:
             since, until = until + 1, end
 
     def _aside(self, ref: EventRef) -> str:
-        """Why an event is counted and left alone; empty for one that is looked at."""
+        """The reason to leave an event alone; empty for one that is looked at."""
         if ref.account and ref.account != self.known:
             return OTHER_ACCOUNT
         if ref.livemode != self.livemode:
@@ -241,15 +241,8 @@ class Reader:
 
     def _fetch_announced(self, done: Round) -> None:
         """Retrieve the events of webhooks that no list has shown yet."""
-        waiting = select(stripe_webhook.c.event).where(
-            stripe_webhook.c.fetched.is_(False)
-        )
         with self.engine.connect() as connection:
-            ids = list(
-                connection.scalars(
-                    waiting.order_by(stripe_webhook.c.received_at).limit(WAITING_MOST)
-                )
-            )
+            ids = webhooks.unfetched(connection, WAITING_MOST)
             new = noted.unread(connection, ids)
         if not ids:
             return
@@ -259,11 +252,7 @@ class Reader:
             except (Gone, OddAnswer) as error:
                 log.warning("stripe_webhook_unknown event=%s cause=%s", id_, error)
         with self._writing() as connection:
-            connection.execute(
-                update(stripe_webhook)
-                .where(stripe_webhook.c.event.in_(ids))
-                .values(fetched=True)
-            )
+            webhooks.mark_fetched(connection, ids)
 
     def _look_again(self, done: Round) -> None:
         with self.engine.connect() as connection:

@@ -29,7 +29,7 @@ OTHERS, FEES, UNEXPLAINED = "of others", "Stripe's own fees", "not explained"
 
 @dataclass(slots=True)
 class Sums:
-    """How many, and their amounts in minor units."""
+    """A count of transactions, and the sums of their amounts in minor units."""
 
     count: int = 0
     settled: int = 0
@@ -160,7 +160,7 @@ def _source(item: Object) -> Object:
 
 
 def _kind_without_entry(looking: Looking, item: Object) -> str:
-    """What a transaction is that no entry has; empty: one of ours is missing."""
+    """Name the kind of a transaction without an entry; empty: it is one of ours."""
     if text(item, "type") in OWN_FEES:
         return FEES
     source = _source(item)
