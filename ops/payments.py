@@ -18,13 +18,13 @@ from db.registry import Registry
 from indexer.errors import Permanent, Retryable
 from indexer.follow import backoff, first_line
 from indexer.stripe.asking import Api
-from indexer.stripe.errors import Limited
-from indexer.stripe.reader import Reader, Stopped
+from indexer.stripe.errors import RateLimited
+from indexer.stripe.reader import Stopped, StripeReader
 from ops.errors import OperationError
 from ops.settings import Settings
 
 AGAIN_SECONDS = 60.0  # after what only a person can put right
-PLACE_SECONDS = 1.0
+LEASE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def stripe_client(settings: Settings) -> Client:
     if said.secret_key is None:
         where = said.secret_key_env or said.secret_key_file
         raise OperationError(
-            f"[stripe] the secret key is not in {where}: put it there. In test mode it "
-            "begins with sk_test_ or rk_test_"
+            f"[stripe] secret_key_env: the secret key is not in {where}: put it there. "
+            "In test mode it begins with sk_test_ or rk_test_"
         )
     return open_client(
         said.secret_key.value,
@@ -91,10 +91,10 @@ def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]
     yield "stripe webhooks", webhooks
 
 
-def open_reader(settings: Settings, engine: Engine, registry: Registry) -> Reader:
+def open_reader(settings: Settings, engine: Engine, registry: Registry) -> StripeReader:
     """The reader of the account in the settings; raises OperationError without one."""
     said = settings.stripe
-    return Reader(
+    return StripeReader(
         engine,
         registry,
         Api(stripe_client(settings)),
@@ -116,7 +116,7 @@ async def read_payments(
         return
     bell, ending = threading.Event(), threading.Event()
     listener = Listener(engine, CHANNEL, lambda _: bell.set()).start()
-    reader: Reader | None = None
+    reader: StripeReader | None = None
     failures = 0
     try:
         while not stop.is_set():
@@ -131,12 +131,12 @@ async def read_payments(
                 if await asyncio.to_thread(_read_once, reader):
                     failures = 0
                 else:
-                    pause = PLACE_SECONDS
-            except Limited as error:
+                    pause = LEASE_SECONDS
+            except RateLimited as error:
                 pause = error.seconds
                 await _tell(engine, reader, "retrying", error)
             except LeaseLost as error:
-                log.warning("stripe_place_lost cause=%s", error)
+                log.warning("stripe_lease_lost cause=%s", error)
             except (Retryable, Refused) as error:
                 pause = backoff(failures)
                 await _tell(engine, reader, "retrying", error)
@@ -152,21 +152,21 @@ async def read_payments(
     finally:
         ending.set()
         with contextlib.suppress(Refused):
-            if reader is not None and reader.place is not None:
-                reader.place.leave(engine)
+            if reader is not None and reader.lease is not None:
+                reader.lease.leave(engine)
         await asyncio.shield(asyncio.to_thread(listener.stop))
 
 
-def _read_once(reader: Reader) -> bool:
-    """Read a round, if the reader's place can be had; whether it was read."""
-    if reader.place is None:
-        reader.place = accounts.take_place(reader.engine, reader.known)
-    if reader.place is None:
+def _read_once(reader: StripeReader) -> bool:
+    """Read a round, if the reader's lease can be had; whether it was read."""
+    if reader.lease is None:
+        reader.lease = accounts.acquire_lease(reader.engine, reader.known)
+    if reader.lease is None:
         return False
     try:
         done = reader.round()
     except LeaseLost:
-        reader.place = None
+        reader.lease = None
         raise
     except Stopped:
         return False
@@ -176,7 +176,7 @@ def _read_once(reader: Reader) -> bool:
 
 
 async def _tell(
-    engine: Engine, reader: Reader | None, state: str, error: Exception
+    engine: Engine, reader: StripeReader | None, state: str, error: Exception
 ) -> None:
     """Record what is in the way, for `status`."""
     cause = first_line(error)

@@ -74,12 +74,12 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 # How many lines each package may have.
 PACKAGE_LINES = {
     "abis": 400,
-    "api": 7_900,
-    "commands": 6_900,
-    "db": 23_300,
+    "api": 8_150,
+    "commands": 7_150,
+    "db": 24_550,
     "idl": 1_520,
-    "indexer": 10_000,
-    "ops": 11_350,
+    "indexer": 11_150,
+    "ops": 11_900,
 }
 
 

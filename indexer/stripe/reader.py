@@ -18,12 +18,12 @@ from sqlalchemy import Connection, Engine
 from db.payments import account as accounts
 from db.payments import events as noted
 from db.payments import webhooks
-from db.payments.account import AccountRow, ReaderPlace
+from db.payments.account import AccountRow, ReaderLease
 from db.payments.events import EventRef, Waiting
 from db.registry import Registry
 from indexer.stripe.asking import Api
 from indexer.stripe.errors import Gone, OddAnswer, WrongAccount
-from indexer.stripe.look import TYPES, Looking, Seen
+from indexer.stripe.look import TYPES, Looking, Sighting
 
 DAY = 86_400
 LISTED_SECONDS = 30 * DAY  # how long Stripe lists an event
@@ -56,7 +56,7 @@ class Round:
 
 
 @dataclass(slots=True)
-class Reader:
+class StripeReader:
     """Reads one account. `account` and `livemode` are those that the key must be of.
 
     An empty `account` is whatever the key is of. `domains` are those whose payments are
@@ -71,7 +71,7 @@ class Reader:
     account: str = ""
     overlap_seconds: int = OVERLAP_SECONDS
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    place: ReaderPlace | None = None
+    lease: ReaderLease | None = None
     stopping: Callable[[], bool] = lambda: False
     known: str = ""  # the account, once it was opened
 
@@ -205,7 +205,7 @@ class Reader:
             raise Stopped
         looking = self.looking()
         outcome, waits = NOTHING, ""
-        seen = Seen()
+        seen = Sighting()
         try:
             seen = looking.look(kind, id_)
             waits = seen.waits
@@ -224,7 +224,7 @@ class Reader:
         group: Sequence[EventRef],
         outcome: str,
         done: Round,
-        seen: Seen | None = None,
+        seen: Sighting | None = None,
         waiting: Waiting | None = None,
     ) -> None:
         now = self.clock()
@@ -282,10 +282,10 @@ class Reader:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """A transaction that holds the account, for the reader that has its place."""
+        """A transaction that holds the account, for the reader that has its lease."""
         with self.engine.begin() as connection:
-            if self.place is not None:
-                self.place.guard(connection)
+            if self.lease is not None:
+                self.lease.guard(connection)
             else:
                 accounts.lock(connection, self.known)
             yield connection
