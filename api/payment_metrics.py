@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class PaymentCollector(Collector):
-    """How far Stripe is read, and what is in the way."""
+    """The reader of Stripe: its progress, and what is in the way."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -1,4 +1,4 @@
-"""Where Stripe tells that something happened: the webhook.
+"""The webhook, by which Stripe tells that something happened.
 
 POST /api/v1/checkout/webhook   (also /api/checkout/webhook/)
 

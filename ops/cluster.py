@@ -62,8 +62,8 @@ class Failed(ClusterError):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
-    """An account as it is confirmed."""
+class ClusterAccount:
+    """An account of a cluster as it is confirmed."""
 
     owner: Pubkey
     lamports: int
@@ -108,7 +108,7 @@ class Cluster:
         """The payer's address."""
         return self.payer.pubkey()
 
-    def account(self, key: Pubkey) -> Account | None:
+    def account(self, key: Pubkey) -> ClusterAccount | None:
         """Return an account, None where there is none."""
         found = self._ask(partial(self._nodes.part, key, 0))
         if found is None:
@@ -122,7 +122,7 @@ class Cluster:
                     f"account {key} changed while it was read: try again"
                 )
             data += more[0].data
-        return Account(account.owner, account.lamports, data)
+        return ClusterAccount(account.owner, account.lamports, data)
 
     def owned(self, program: Pubkey, start: bytes) -> list[tuple[Pubkey, int]]:
         """Return a program's accounts whose data starts so, and their lamports."""
@@ -217,7 +217,7 @@ class Cluster:
 class _Nodes(SolanaNodes):
     """The questions that only deploying asks."""
 
-    def part(self, key: Pubkey, start: int) -> tuple[Account, int] | None:
+    def part(self, key: Pubkey, start: int) -> tuple[ClusterAccount, int] | None:
         """Return an account with a part of its data, and the size of all of it."""
         config = {
             **CONFIRMED,
@@ -254,12 +254,12 @@ def _owned(told: Any) -> tuple[Pubkey, int]:
     return Pubkey(from_base58(told["pubkey"], 32)), int(told["account"]["lamports"])
 
 
-def _account(told: Any) -> tuple[Account, int] | None:
+def _account(told: Any) -> tuple[ClusterAccount, int] | None:
     if told is None:
         return None
     data = base64.b64decode(told["data"][0], validate=True)
     owner = Pubkey(from_base58(told["owner"], 32))
-    return Account(owner, int(told["lamports"]), data), int(told["space"])
+    return ClusterAccount(owner, int(told["lamports"]), data), int(told["space"])
 
 
 def _statuses(told: Any, count: int) -> list[dict[str, Any] | None]:

@@ -20,13 +20,13 @@ from db.registry import Registry
 from indexer.errors import Permanent, Retryable
 from indexer.follow import backoff, first_line
 from indexer.stripe.asking import Api
-from indexer.stripe.errors import Limited
-from indexer.stripe.reader import Reader, Stopped
+from indexer.stripe.errors import RateLimited
+from indexer.stripe.reader import Stopped, StripeReader
 from ops.errors import OperationError
 from ops.settings import Settings
 
 AGAIN_SECONDS = 60.0  # after what only a person can put right
-PLACE_SECONDS = 1.0
+LEASE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ def stripe_client(settings: Settings) -> Client:
     if said.secret_key is None:
         where = said.secret_key_env or said.secret_key_file
         raise OperationError(
-            f"[stripe] the secret key is not in {where}: put it there. In test mode it "
-            "begins with sk_test_ or rk_test_"
+            f"[stripe] secret_key_env: the secret key is not in {where}: put it there. "
+            "In test mode it begins with sk_test_ or rk_test_"
         )
     return open_client(
         said.secret_key.value,
@@ -75,7 +75,7 @@ def payment_domains(settings: Settings, registry: Registry) -> tuple[str, ...]:
 
 
 def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]]:
-    """What `doctor` looks at: the key, the account, the secret of webhooks."""
+    """Checks of `doctor`: the key with its account, and the secret of webhooks."""
     if not settings.stripe.given:
         return
 
@@ -90,22 +90,25 @@ def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]
         return f"the key is of {found}, in {'live' if said.live else 'test'} mode"
 
     def webhooks() -> str:
-        if settings.stripe.webhook_secrets:
+        said = settings.stripe
+        if said.webhook_secrets:
             return "webhooks are taken"
-        raise OperationError(
-            "no webhook is taken: write [stripe] webhook_secret_env, and put the "
-            "signing secret of the endpoint there. Without one payments are read "
-            f"every {settings.stripe.poll_seconds:g} s"
-        )
+        where = said.webhook_secret_env or said.webhook_secret_file
+        if where is not None:
+            raise OperationError(
+                f"no webhook is taken: the signing secret is not in {where}. Put it "
+                "there: the page of the endpoint at Stripe shows it"
+            )
+        return f"none is taken; payments are read every {said.poll_seconds:g} s"
 
     yield "stripe account", account
     yield "stripe webhooks", webhooks
 
 
-def open_reader(settings: Settings, engine: Engine, registry: Registry) -> Reader:
+def open_reader(settings: Settings, engine: Engine, registry: Registry) -> StripeReader:
     """The reader of the account in the settings; raises OperationError without one."""
     said = settings.stripe
-    return Reader(
+    return StripeReader(
         engine,
         registry,
         Api(stripe_client(settings)),
@@ -127,7 +130,7 @@ async def read_payments(
         return
     bell, ending = threading.Event(), threading.Event()
     listener = Listener(engine, CHANNEL, lambda _: bell.set()).start()
-    reader: Reader | None = None
+    reader: StripeReader | None = None
     failures = 0
     try:
         while not stop.is_set():
@@ -142,12 +145,12 @@ async def read_payments(
                 if await asyncio.to_thread(_read_once, reader):
                     failures = 0
                 else:
-                    pause = PLACE_SECONDS
-            except Limited as error:
+                    pause = LEASE_SECONDS
+            except RateLimited as error:
                 pause = error.seconds
                 await _tell(engine, reader, "retrying", error)
             except LeaseLost as error:
-                log.warning("stripe_place_lost cause=%s", error)
+                log.warning("stripe_lease_lost cause=%s", error)
             except (Retryable, Refused) as error:
                 pause = backoff(failures)
                 await _tell(engine, reader, "retrying", error)
@@ -163,21 +166,21 @@ async def read_payments(
     finally:
         ending.set()
         with contextlib.suppress(Refused):
-            if reader is not None and reader.place is not None:
-                reader.place.leave(engine)
+            if reader is not None and reader.lease is not None:
+                reader.lease.leave(engine)
         await asyncio.shield(asyncio.to_thread(listener.stop))
 
 
-def _read_once(reader: Reader) -> bool:
-    """Read a round, if the reader's place can be had; whether it was read."""
-    if reader.place is None:
-        reader.place = accounts.take_place(reader.engine, reader.known)
-    if reader.place is None:
+def _read_once(reader: StripeReader) -> bool:
+    """Read a round, if the reader's lease can be had; whether it was read."""
+    if reader.lease is None:
+        reader.lease = accounts.acquire_lease(reader.engine, reader.known)
+    if reader.lease is None:
         return False
     try:
         done = reader.round()
     except LeaseLost:
-        reader.place = None
+        reader.lease = None
         raise
     except Stopped:
         return False
@@ -187,7 +190,7 @@ def _read_once(reader: Reader) -> bool:
 
 
 async def _tell(
-    engine: Engine, reader: Reader | None, state: str, error: Exception
+    engine: Engine, reader: StripeReader | None, state: str, error: Exception
 ) -> None:
     """Record what is in the way, for `status`."""
     cause = first_line(error)

@@ -27,7 +27,11 @@ DOMAINS = (
     "db.documents.compliance", "db.domains", "db.journal.anchoring", "db.journal.audit",
     "db.payments.stripe",
 )  # fmt: skip
-ROUTES = "db.domains.crowdfunding.routes"  # may import the API
+# Entries of the product's own that any domain may fold and react to.
+SHARED = ("db.payments.stripe",)
+ROUTES = (  # may import the API
+    "db.domains.crowdfunding.routes", "db.domains.settlement.routes",
+)  # fmt: skip
 
 # Where a library may be imported, directly. Not listed: anywhere.
 HOMES = {
@@ -41,8 +45,8 @@ HOMES = {
     "coincurve": ("indexer.evm",),
     "cryptography": ("api", "commands", "db.journal"),
     "eth_account": ("api.auth", "commands", "ops"),
-    "flask": ("api", ROUTES, "ops.serve"),
-    "flask_smorest": ("api", ROUTES),
+    "flask": ("api", *ROUTES, "ops.serve"),
+    "flask_smorest": ("api", *ROUTES),
     "flask_jwt_extended": ("api",),
     "flask_limiter": ("api",),
     "granian": ("api.front", "ops"),
@@ -73,12 +77,12 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 # How many lines each package may have.
 PACKAGE_LINES = {
     "abis": 400,
-    "api": 7_900,
-    "commands": 6_900,
-    "db": 23_300,
+    "api": 8_150,
+    "commands": 7_150,
+    "db": 25_700,
     "idl": 1_520,
-    "indexer": 10_000,
-    "ops": 12_550,
+    "indexer": 11_150,
+    "ops": 13_300,
 }
 
 
@@ -261,17 +265,17 @@ def test_a_library_has_one_home(library):
 def test_domains_import_the_vocabulary_and_their_own_folder():
     wrong = []
     for module in modules():
-        if not within(module.name, DOMAINS) or module.name in ("db.domains", ROUTES):
+        if not within(module.name, DOMAINS) or module.name in ("db.domains", *ROUTES):
             continue
         folder = ".".join(module.name.split(".")[:3])
         for found in imports(module):
             top = found.module.split(".")[0]
             if top in sys.stdlib_module_names:
                 continue
-            if not within(found.module, ("db.declare", folder)):
+            if not within(found.module, ("db.declare", folder, *SHARED)):
                 wrong.append(f"{found.where} imports {found.module}")
 
-    report(wrong, "A domain imports db.declare and its own folder, nothing else:")
+    report(wrong, "A domain imports db.declare, its own folder and shared entries:")
 
 
 def test_the_vocabulary_imports_only_what_describes_contracts():

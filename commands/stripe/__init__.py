@@ -1,1 +1,1 @@
-"""What is asked of Stripe: a client of its API, and checkout sessions, each once."""
+"""Requests to Stripe: a client of its API, and checkout sessions, each made once."""

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from db.control.base import metadata
 
 # An account that is read: every event up to `cursor` (seconds, of the newest) was, and
-# one process at a time has the place named by `token`.
+# one process at a time has the lease named by `token`.
 stripe_account = Table(
     "stripe_account",
     metadata,

@@ -1,6 +1,6 @@
 """An account of Stripe that is read: how far, by whom, and what is in the way.
 
-One process reads it at a time; what it writes is refused once another has its place.
+One process reads it at a time; what it writes is refused once another has its lease.
 """
 
 import secrets
@@ -14,7 +14,7 @@ from db.control import stripe_account
 from db.errors import DatabaseError, LeaseLost
 from db.processes import is_dead, owner_name, process_name
 
-PLACE_SECONDS = 30  # a reader that was not seen for so long has lost its place
+LEASE_SECONDS = 30  # a reader that was not seen for so long has lost its lease
 
 
 class OtherAccount(DatabaseError):
@@ -38,14 +38,14 @@ class AccountRow:
 
 
 @dataclass(frozen=True, slots=True)
-class ReaderPlace:
-    """The place of the one process that reads an account."""
+class ReaderLease:
+    """The lease of the one process that reads an account."""
 
     account: str
     token: str
 
     def guard(self, connection: Connection) -> None:
-        """Renew the place in a transaction; raises LeaseLost when another has it."""
+        """Renew the lease in a transaction; raises LeaseLost when another has it."""
         renewed = connection.execute(
             update(stripe_account)
             .where(stripe_account.c.account == self.account)
@@ -59,7 +59,7 @@ class ReaderPlace:
             )
 
     def leave(self, engine: Engine) -> None:
-        """Give the place up."""
+        """Give the lease up."""
         with engine.begin() as connection:
             connection.execute(
                 update(stripe_account)
@@ -109,8 +109,8 @@ def find(connection: Connection) -> AccountRow | None:
     )  # fmt: skip
 
 
-def take_place(engine: Engine, account: str) -> ReaderPlace | None:
-    """Take the reader's place if it is free or its holder is gone."""
+def acquire_lease(engine: Engine, account: str) -> ReaderLease | None:
+    """Take the reader's lease if it is free or its holder is gone."""
     token = secrets.token_hex(8)
     with engine.begin() as connection:
         query = select(stripe_account.c.token, stripe_account.c.process).where(
@@ -119,11 +119,11 @@ def take_place(engine: Engine, account: str) -> ReaderPlace | None:
         held = connection.execute(query).one()
         values = {
             "account": account, "token": token, "owner": owner_name(),
-            "process": process_name(), "patience": PLACE_SECONDS,
+            "process": process_name(), "patience": LEASE_SECONDS,
             "gone": held.token if held.token and is_dead(held.process) else "-",
         }  # fmt: skip
         taken = connection.execute(_TAKE, values).rowcount
-    return ReaderPlace(account, token) if taken else None
+    return ReaderLease(account, token) if taken else None
 
 
 def lock(connection: Connection, account: str) -> None:

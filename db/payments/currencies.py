@@ -1,4 +1,4 @@
-"""How many decimals an amount of Stripe's has, by its currency.
+"""The decimals of Stripe's amounts, by currency.
 
 From Stripe's manual, "Supported currencies": its lists of zero-decimal and
 three-decimal currencies. Icelandic krónur and Ugandan shillings have no decimals any

@@ -92,7 +92,7 @@ def last(connection: Connection, account: str) -> Reconciliation | None:
 
 
 def uncleared(connection: Connection, account: str) -> int:
-    """How many comparisons found drift that nobody cleared."""
+    """Count the comparisons that found drift which nobody cleared."""
     query = (
         select(func.count())
         .select_from(stripe_reconciliation)

@@ -201,7 +201,7 @@ def _count(connection: Connection, account: str, outcome: str, events: int) -> N
 
 
 def counts(connection: Connection, account: str) -> Counter[str]:
-    """How many events came to what."""
+    """Count the events by their outcome."""
     query = select(stripe_count.c.outcome, stripe_count.c.events).where(
         stripe_count.c.account == account
     )

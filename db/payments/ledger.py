@@ -1,4 +1,4 @@
-"""What the journal says of Stripe's balance: one line for each balance transaction."""
+"""Stripe's balance as the journal has it: one line for each balance transaction."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

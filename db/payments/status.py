@@ -1,4 +1,4 @@
-"""How an account of Stripe is being read, for whoever asks."""
+"""The state of reading an account of Stripe, for whoever asks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class PaymentStatus:
     uncleared: int
 
     def trouble(self, now: datetime) -> str:
-        """What is in the way, with its remedy; empty when all is well."""
+        """Tell what is in the way, with its remedy; empty when all is well."""
         row = self.row
         if row.state in ("refused", "stopped"):
             return row.cause

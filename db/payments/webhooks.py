@@ -1,8 +1,9 @@
 """Webhooks as they came: raw, one for each event, and a call to whoever reads."""
 
+from collections.abc import Collection
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.control import stripe_webhook
@@ -28,3 +29,23 @@ def keep(
     ).rowcount  # fmt: skip
     connection.execute(select(func.pg_notify(CHANNEL, event)))
     return new == 1
+
+
+def unfetched(connection: Connection, limit: int) -> list[str]:
+    """The events of webhooks that were not retrieved yet, the first first."""
+    query = (
+        select(stripe_webhook.c.event)
+        .where(stripe_webhook.c.fetched.is_(False))
+        .order_by(stripe_webhook.c.received_at)
+        .limit(limit)
+    )
+    return list(connection.scalars(query))
+
+
+def mark_fetched(connection: Connection, events: Collection[str]) -> None:
+    """Remember that the events of webhooks were retrieved, or cannot be."""
+    connection.execute(
+        update(stripe_webhook)
+        .where(stripe_webhook.c.event.in_(list(events)))
+        .values(fetched=True)
+    )

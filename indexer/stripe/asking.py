@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import stripe
 
 from db.payments.events import EventRef
-from indexer.stripe.errors import Away, Gone, KeyRefused, Limited, OddAnswer
+from indexer.stripe.errors import Away, Gone, KeyRefused, OddAnswer, RateLimited
 from indexer.stripe.values import Object, flag, inner, number, text
 
 T = TypeVar("T")
@@ -108,11 +108,11 @@ def event_ref(event: Object) -> EventRef:
 
 
 def _asked(ask: Callable[[], T]) -> T:
-    """The answer; raises Away, Limited, KeyRefused, Gone or OddAnswer."""
+    """The answer; raises Away, RateLimited, KeyRefused, Gone or OddAnswer."""
     try:
         return ask()
     except stripe.RateLimitError as error:
-        raise Limited(_pause(error)) from None
+        raise RateLimited(_pause(error)) from None
     except (stripe.AuthenticationError, stripe.PermissionError) as error:
         raise KeyRefused(
             f"Stripe does not take the secret key ({error.http_status}, "
@@ -135,7 +135,7 @@ def _asked(ask: Callable[[], T]) -> T:
 
 
 def _pause(error: stripe.RateLimitError) -> float:
-    """How long Stripe asks to wait, in seconds."""
+    """The seconds that Stripe asks to wait."""
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     try:
         seconds = float(headers.get("retry-after", WAIT_SECONDS))

@@ -7,7 +7,7 @@ class Away(Retryable):
     """Stripe did not answer, or not as it should: ask again after a pause."""
 
 
-class Limited(Away):
+class RateLimited(Away):
     """Stripe was asked too much: ask again after `seconds`."""
 
     def __init__(self, seconds: float) -> None:

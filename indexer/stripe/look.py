@@ -46,8 +46,8 @@ TYPES = {type_: kind for kind, types in KINDS.items() for type_ in types}
 
 
 @dataclass(slots=True)
-class Seen:
-    """What an object shows; `waits` says why it is to be looked at again."""
+class Sighting:
+    """The entries that an object shows; `waits` is the reason to look again."""
 
     sayings: list[Saying] = field(default_factory=list)
     foreign: bool = False
@@ -65,7 +65,7 @@ class Looking:
     domains: Collection[str]
     known: Callable[[str], bool]
 
-    def look(self, kind: str, id_: str) -> Seen:
+    def look(self, kind: str, id_: str) -> Sighting:
         """Fetch an object and what belongs to it; raises Gone, Away or OddAnswer."""
         looks = {
             "charge": self._charge, "payment_intent": self._intent,
@@ -79,12 +79,14 @@ class Looking:
         """Whether a charge is of a domain of this deployment, by its metadata."""
         return self._is_ours(owner_of(charge, inner(charge, _INTENT)))
 
-    def _charge(self, id_: str, session: str = "", owner: Owner | None = None) -> Seen:
+    def _charge(
+        self, id_: str, session: str = "", owner: Owner | None = None
+    ) -> Sighting:
         charge = self.api.retrieve("charges", id_, "balance_transaction", _INTENT)
         found = owner or owner_of(charge, inner(charge, _INTENT))
         if not self._is_ours(found):
-            return Seen(foreign=True)
-        seen = Seen()
+            return Sighting(foreign=True)
+        seen = Sighting()
         if saying.is_captured(charge):
             self._capture(seen, charge, session, found)
         if number(charge, "amount_refunded"):
@@ -92,7 +94,9 @@ class Looking:
                 self._add_refund(seen, refund, found)
         return seen
 
-    def _capture(self, seen: Seen, charge: Object, session: str, owner: Owner) -> None:
+    def _capture(
+        self, seen: Sighting, charge: Object, session: str, owner: Owner
+    ) -> None:
         id_ = text(charge, "id")
         if not self.known(saying.captured_key(id_)):
             name = session or self._session_of(id_of(charge, _INTENT))
@@ -109,67 +113,71 @@ class Looking:
         found = self.api.each("checkout.sessions", payment_intent=intent)
         return next((text(each, "id") for each in found), "")
 
-    def _intent(self, id_: str, session: str = "", owner: Owner | None = None) -> Seen:
+    def _intent(
+        self, id_: str, session: str = "", owner: Owner | None = None
+    ) -> Sighting:
         intent = self.api.retrieve("payment_intents", id_)
         found = owner or owner_of(intent)
         charge = id_of(intent, "latest_charge")
         if not charge:
-            return Seen(foreign=not self._is_ours(found))
+            return Sighting(foreign=not self._is_ours(found))
         return self._charge(charge, session, found if self._is_ours(found) else None)
 
-    def _session(self, id_: str) -> Seen:
+    def _session(self, id_: str) -> Sighting:
         session = self.api.retrieve("checkout.sessions", id_, _INTENT)
         intent = inner(session, _INTENT)
         owner = owner_of(session, intent)
         if not self._is_ours(owner):
-            return Seen(foreign=True)
+            return Sighting(foreign=True)
         status, paid = text(session, "status"), text(session, "payment_status")
         if status == "expired":
-            return Seen([saying.say_expired(session, owner)])
+            return Sighting([saying.say_expired(session, owner)])
         if status != "complete" or intent is None:
-            return Seen()
+            return Sighting()
         if paid == "paid":
             return self._intent(text(intent, "id"), id_, owner)
         refused = text(intent, "status") in ("requires_payment_method", "canceled")
-        return Seen([saying.say_failed(session, owner)] if refused else [])
+        return Sighting([saying.say_failed(session, owner)] if refused else [])
 
-    def _refund(self, id_: str) -> Seen:
+    def _refund(self, id_: str) -> Sighting:
         refund = self.api.retrieve(
             "refunds", id_, "balance_transaction", "failure_balance_transaction",
             f"charge.{_INTENT}",
         )  # fmt: skip
         owner = self._owner_of_part(refund)
         if not self._is_ours(owner):
-            return Seen(foreign=True)
-        seen = Seen()
+            return Sighting(foreign=True)
+        seen = Sighting()
         self._add_refund(seen, refund, owner)
         return seen
 
-    def _add_refund(self, seen: Seen, refund: Object, owner: Owner) -> None:
+    def _add_refund(self, seen: Sighting, refund: Object, owner: Owner) -> None:
         seen.sayings += saying.say_refund(refund, owner)
         seen.waits = saying.refund_waits(refund) or seen.waits
 
-    def _dispute(self, id_: str) -> Seen:
+    def _dispute(self, id_: str) -> Sighting:
         dispute = self.api.retrieve("disputes", id_, f"charge.{_INTENT}")
         owner = self._owner_of_part(dispute)
         if not self._is_ours(owner):
-            return Seen(foreign=True)
-        return Seen(list(saying.say_dispute(dispute, owner)))
+            return Sighting(foreign=True)
+        return Sighting(list(saying.say_dispute(dispute, owner)))
 
-    def _warning(self, id_: str) -> Seen:
+    def _warning(self, id_: str) -> Sighting:
         warning = self.api.retrieve(
             "radar.early_fraud_warnings", id_, f"charge.{_INTENT}"
         )
         owner = self._owner_of_part(warning)
         if not self._is_ours(owner):
-            return Seen(foreign=True)
-        return Seen([saying.say_warning(warning, owner)])
+            return Sighting(foreign=True)
+        return Sighting([saying.say_warning(warning, owner)])
 
-    def _payout(self, id_: str) -> Seen:
+    def _payout(self, id_: str) -> Sighting:
         payout = self.api.retrieve(
             "payouts", id_, "balance_transaction", "failure_balance_transaction"
         )
-        return Seen(list(saying.say_payout(payout)), waits=saying.payout_waits(payout))
+        return Sighting(
+            list(saying.say_payout(payout)), waits=saying.payout_waits(payout)
+        )
 
     def _owner_of_part(self, item: Object) -> Owner:
         """The owner of the charge that a refund, dispute or warning is about."""

@@ -13,17 +13,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine
 
-from db.control import stripe_webhook
 from db.payments import account as accounts
 from db.payments import events as noted
-from db.payments.account import AccountRow, ReaderPlace
+from db.payments import webhooks
+from db.payments.account import AccountRow, ReaderLease
 from db.payments.events import EventRef, Waiting
 from db.registry import Registry
 from indexer.stripe.asking import Api
 from indexer.stripe.errors import Gone, OddAnswer, WrongAccount
-from indexer.stripe.look import TYPES, Looking, Seen
+from indexer.stripe.look import TYPES, Looking, Sighting
 
 DAY = 86_400
 LISTED_SECONDS = 30 * DAY  # how long Stripe lists an event
@@ -56,7 +56,7 @@ class Round:
 
 
 @dataclass(slots=True)
-class Reader:
+class StripeReader:
     """Reads one account. `account` and `livemode` are those that the key must be of.
 
     An empty `account` is whatever the key is of. `domains` are those whose payments are
@@ -71,7 +71,7 @@ class Reader:
     account: str = ""
     overlap_seconds: int = OVERLAP_SECONDS
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    place: ReaderPlace | None = None
+    lease: ReaderLease | None = None
     stopping: Callable[[], bool] = lambda: False
     known: str = ""  # the account, once it was opened
 
@@ -156,7 +156,7 @@ class Reader:
         return found.entries - before
 
     def looking(self) -> Looking:
-        """What looks at objects for this reader."""
+        """The part that looks at objects."""
         return Looking(self.api, self.domains, self._was_said)
 
     def _poll(self, cursor: int, done: Round) -> None:
@@ -191,7 +191,7 @@ class Reader:
             since, until = until + 1, end
 
     def _aside(self, ref: EventRef) -> str:
-        """Why an event is counted and left alone; empty for one that is looked at."""
+        """The reason to leave an event alone; empty for one that is looked at."""
         if ref.account and ref.account != self.known:
             return OTHER_ACCOUNT
         if ref.livemode != self.livemode:
@@ -205,7 +205,7 @@ class Reader:
             raise Stopped
         looking = self.looking()
         outcome, waits = NOTHING, ""
-        seen = Seen()
+        seen = Sighting()
         try:
             seen = looking.look(kind, id_)
             waits = seen.waits
@@ -224,7 +224,7 @@ class Reader:
         group: Sequence[EventRef],
         outcome: str,
         done: Round,
-        seen: Seen | None = None,
+        seen: Sighting | None = None,
         waiting: Waiting | None = None,
     ) -> None:
         now = self.clock()
@@ -241,15 +241,8 @@ class Reader:
 
     def _fetch_announced(self, done: Round) -> None:
         """Retrieve the events of webhooks that no list has shown yet."""
-        waiting = select(stripe_webhook.c.event).where(
-            stripe_webhook.c.fetched.is_(False)
-        )
         with self.engine.connect() as connection:
-            ids = list(
-                connection.scalars(
-                    waiting.order_by(stripe_webhook.c.received_at).limit(WAITING_MOST)
-                )
-            )
+            ids = webhooks.unfetched(connection, WAITING_MOST)
             new = noted.unread(connection, ids)
         if not ids:
             return
@@ -259,11 +252,7 @@ class Reader:
             except (Gone, OddAnswer) as error:
                 log.warning("stripe_webhook_unknown event=%s cause=%s", id_, error)
         with self._writing() as connection:
-            connection.execute(
-                update(stripe_webhook)
-                .where(stripe_webhook.c.event.in_(ids))
-                .values(fetched=True)
-            )
+            webhooks.mark_fetched(connection, ids)
 
     def _look_again(self, done: Round) -> None:
         with self.engine.connect() as connection:
@@ -293,10 +282,10 @@ class Reader:
 
     @contextmanager
     def _writing(self) -> Iterator[Connection]:
-        """A transaction that holds the account, for the reader that has its place."""
+        """A transaction that holds the account, for the reader that has its lease."""
         with self.engine.begin() as connection:
-            if self.place is not None:
-                self.place.guard(connection)
+            if self.lease is not None:
+                self.lease.guard(connection)
             else:
                 accounts.lock(connection, self.known)
             yield connection

@@ -29,7 +29,7 @@ OTHERS, FEES, UNEXPLAINED = "of others", "Stripe's own fees", "not explained"
 
 @dataclass(slots=True)
 class Sums:
-    """How many, and their amounts in minor units."""
+    """A count of transactions, and the sums of their amounts in minor units."""
 
     count: int = 0
     settled: int = 0
@@ -45,7 +45,7 @@ class Sums:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class Discrepancy:
     """One thing that is not equal; `drift` is Stripe's net less the journal's."""
 
     what: str
@@ -63,7 +63,7 @@ class Comparison:
     until: int
     stripe: dict[tuple[str, str], Sums] = field(default_factory=dict)
     journal: dict[tuple[str, str], Sums] = field(default_factory=dict)
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[Discrepancy] = field(default_factory=list)
     missing: list[tuple[str, str]] = field(default_factory=list)  # kind and id
     payouts: int = 0
     payouts_waiting: int = 0
@@ -143,12 +143,12 @@ def _compare_one(
         same = (moved.settled, moved.fee, moved.net, currency)
         if same != (line.settled, line.fee, line.net, line.currency):
             found.differences.append(
-                Difference("amounts differ", moved.id, name, currency,
+                Discrepancy("amounts differ", moved.id, name, currency,
                            moved.net - line.net)
             )  # fmt: skip
     elif kind in ("", UNEXPLAINED):
         what = "no entry" if kind == "" else f"not explained: {text(item, 'type')}"
-        found.differences.append(Difference(what, moved.id, name, currency, moved.net))
+        found.differences.append(Discrepancy(what, moved.id, name, currency, moved.net))
         if kind == "":
             found.missing.append((text(source, "object"), name))
 
@@ -160,7 +160,7 @@ def _source(item: Object) -> Object:
 
 
 def _kind_without_entry(looking: Looking, item: Object) -> str:
-    """What a transaction is that no entry has; empty: one of ours is missing."""
+    """Name the kind of a transaction without an entry; empty: it is one of ours."""
     if text(item, "type") in OWN_FEES:
         return FEES
     source = _source(item)
@@ -188,7 +188,7 @@ def _compare_unlisted(found: Comparison, api: Api, line: Line) -> None:
     except Gone:
         sums.add(line.settled, line.fee, line.net)
         found.differences.append(
-            Difference("no such transaction", line.id, "", line.currency, -line.net)
+            Discrepancy("no such transaction", line.id, "", line.currency, -line.net)
         )
         return
     moved = moved_by(item)
@@ -197,7 +197,7 @@ def _compare_unlisted(found: Comparison, api: Api, line: Line) -> None:
     found.stripe.setdefault(key, Sums()).add(moved.settled, moved.fee, moved.net)
     if (moved.settled, moved.fee, moved.net) != (line.settled, line.fee, line.net):
         found.differences.append(
-            Difference("amounts differ", line.id, id_of(item, "source"),
+            Discrepancy("amounts differ", line.id, id_of(item, "source"),
                        line.currency, moved.net - line.net)
         )  # fmt: skip
 
@@ -219,7 +219,7 @@ def _compare_payout(found: Comparison, api: Api, payout: Object) -> None:
     amount = number(payout, "amount")
     if total != amount:
         found.differences.append(
-            Difference("a payout is not its lines", id_, id_, text(payout, "currency"),
+            Discrepancy("a payout is not its lines", id_, id_, text(payout, "currency"),
                        amount - total)
         )  # fmt: skip
 

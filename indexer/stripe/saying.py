@@ -113,7 +113,7 @@ def say_refund(refund: Object, owner: Owner) -> Iterator[Saying]:
 
 
 def refund_waits(refund: Object) -> str:
-    """Why a refund is to be looked at again; empty when all of it is known."""
+    """The reason to look at a refund again; empty when all of it is known."""
     status = text(refund, "status")
     left = id_of(refund, "balance_transaction")
     if status == "succeeded" and not left:
@@ -183,7 +183,7 @@ def say_payout(payout: Object) -> Iterator[Saying]:
 
 
 def payout_waits(payout: Object) -> str:
-    """Why a payout is to be looked at again; empty when all of it is known."""
+    """The reason to look at a payout again; empty when all of it is known."""
     ended = text(payout, "status") in ENDED
     left = id_of(payout, "balance_transaction")
     if not left and not ended:

@@ -14,7 +14,7 @@ from db.payments import drift
 from db.payments.currencies import shown
 from db.payments.drift import Reconciliation
 from db.payments.status import PaymentStatus
-from indexer.stripe.reader import Reader
+from indexer.stripe.reader import StripeReader
 from indexer.stripe.reconcile import Comparison, compare
 from ops.cli.context import CliState, at_terminal, pass_state
 from ops.commanding import now
@@ -110,7 +110,9 @@ def stripe_clear(state: CliState, number: int, reason: str) -> None:
     click.echo(f"reconciliation {number} is cleared")
 
 
-def reconcile(reader: Reader, since: int, until: int, *, read: bool) -> Comparison:
+def reconcile(
+    reader: StripeReader, since: int, until: int, *, read: bool
+) -> Comparison:
     """Compare; with `read` what has no entry is looked at, and compared again."""
     found = compare(reader.engine, reader.looking(), since=since, until=until)
     if read and found.missing:

@@ -13,7 +13,7 @@ from devnet.stripe.faults import CutError, Faults
 from devnet.stripe.service import Service
 from helpers.journal_of import bodies
 from indexer.stripe.asking import Api
-from indexer.stripe.reader import Reader
+from indexer.stripe.reader import StripeReader
 
 OURS = {"domain": "crowdfunding"}
 ENTRIES = [each for each in vars(e).values()
@@ -125,7 +125,7 @@ class Shop:
         return self.refunding.create(charge, amount, "requested_by_customer", {})
 
     def reader(self, engine, registry, **options):
-        return Reader(
+        return StripeReader(
             engine, registry, Api(self.client), ("crowdfunding",),
             livemode=False, clock=self.now, **options,
         )  # fmt: skip

@@ -14,7 +14,7 @@ from devnet.stripe.book import DAY
 from devnet.stripe.faults import Fault
 from helpers.stripe_shop import Shop, counts, said
 from indexer.stripe import reader as reading
-from indexer.stripe.errors import Away, KeyRefused, Limited, WrongAccount
+from indexer.stripe.errors import Away, KeyRefused, RateLimited, WrongAccount
 
 
 def test_a_payment_is_captured_once_with_its_fee(shop, reader, migrated_engine):
@@ -380,7 +380,7 @@ def test_many_events_are_read_in_windows(shop, reader, migrated_engine, monkeypa
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
-        (Fault.RATE_LIMITED, Limited), (Fault.UNAVAILABLE, Away),
+        (Fault.RATE_LIMITED, RateLimited), (Fault.UNAVAILABLE, Away),
         (Fault.SERVER_ERROR, Away), (Fault.CUT_BEFORE, Away), (Fault.CUT_AFTER, Away),
     ],
 )  # fmt: skip
@@ -394,7 +394,7 @@ def test_a_failure_ends_the_round_and_loses_nothing(
     shop.faults.come_next(fault, path)
     with pytest.raises(error) as failed:
         reader.round()
-    if error is Limited:
+    if error is RateLimited:
         assert failed.value.seconds == 17
     reader.round()
     reader.round()
@@ -455,11 +455,11 @@ def test_what_is_old_is_forgotten_and_never_said_again(shop, reader, migrated_en
     assert len(said(migrated_engine, e.PaymentCaptured)) == 6
 
 
-def test_one_reader_has_the_place(shop, reader, migrated_engine, registry):
+def test_one_reader_has_the_lease(shop, reader, migrated_engine, registry):
     row = reader.open()
-    place = accounts.take_place(migrated_engine, row.account)
-    assert accounts.take_place(migrated_engine, row.account) is None
-    reader.place = place
+    lease = accounts.acquire_lease(migrated_engine, row.account)
+    assert accounts.acquire_lease(migrated_engine, row.account) is None
+    reader.lease = lease
     shop.paid()
     reader.round()
     with migrated_engine.begin() as connection:
@@ -472,14 +472,14 @@ def test_one_reader_has_the_place(shop, reader, migrated_engine, registry):
 
 def test_a_dead_reader_is_replaced_at_once(shop, reader, migrated_engine):
     row = reader.open()
-    assert accounts.take_place(migrated_engine, row.account)
+    assert accounts.acquire_lease(migrated_engine, row.account)
     with migrated_engine.begin() as connection:
         held = connection.scalar(text("SELECT process FROM control.stripe_account"))
         gone = "/".join([*held.split("/")[:-2], "999999", "1"])
         connection.execute(
             text("UPDATE control.stripe_account SET process = :gone"), {"gone": gone}
         )
-    assert accounts.take_place(migrated_engine, row.account)
+    assert accounts.acquire_lease(migrated_engine, row.account)
 
 
 def test_the_key_of_another_account_reads_nothing(

@@ -51,13 +51,13 @@ class TestPlanted:
 
     def test_events_that_are_noted_before_what_they_say(self, found, monkeypatch):
         """In a transaction of their own: a reader killed in between loses it."""
-        note = reader.Reader._note
+        note = reader.StripeReader._note
 
         def twice(self, group, outcome, done, seen=None, waiting=None):
             note(self, group, outcome, done)
             note(self, [], outcome, done, seen, waiting)
 
-        monkeypatch.setattr(reader.Reader, "_note", twice)
+        monkeypatch.setattr(reader.StripeReader, "_note", twice)
 
         assert "moves" in found()
 
@@ -82,8 +82,12 @@ class TestPlanted:
 
     def test_events_that_are_late_and_never_looked_for(self, found, monkeypatch):
         monkeypatch.setattr(reader, "LISTED_SECONDS", 2 * reader.DAY)
-        monkeypatch.setattr(reader.Reader, "_fetch_announced", lambda self, done: None)
-        monkeypatch.setattr(reader.Reader, "sweep", lambda self, done=None: 0)
-        monkeypatch.setattr(reader.Reader, "_recover", lambda self, since, done: None)
+        monkeypatch.setattr(
+            reader.StripeReader, "_fetch_announced", lambda self, done: None
+        )
+        monkeypatch.setattr(reader.StripeReader, "sweep", lambda self, done=None: 0)
+        monkeypatch.setattr(
+            reader.StripeReader, "_recover", lambda self, since, done: None
+        )
 
         assert found()

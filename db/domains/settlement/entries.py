@@ -72,13 +72,13 @@ class PurchaseBlocked(Entry):
 
 
 class PurchaseReleased(Entry):
-    """What blocked a purchase is over: it is settled."""
+    """A purchase is blocked no more: it is settled."""
 
     purchase = Text(max_length=34)
 
 
 class TreasuryReviewed(Entry):
-    """What a week of settlements took, in micro-USDC; `replenish` is what left."""
+    """A week was summed up, in micro-USDC; `replenish` is the outflow."""
 
     week_start = Uint(63)
     week_end = Uint(63)
@@ -89,7 +89,7 @@ class TreasuryReviewed(Entry):
 
 
 class TreasuryReplenished(Entry):
-    """What a person did about the week that began at a moment."""
+    """A person said how far the replenishment for a week is."""
 
     week_start = Uint(63)
     status = Text(max_length=20)

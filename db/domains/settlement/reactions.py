@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from db.declare import Command, Entry, RowOf, Tables, reaction
+from db.declare.fields import Encoding
 from db.domains.settlement import entries, money
 from db.domains.settlement.commands import SettlePurchase
 from db.domains.settlement.projections import NAME, Collaborator, Content, Purchase
 from db.payments.stripe.entries import PaymentCaptured
-from idl.base58 import to_base58
 
 Asked = Iterator[Command | Entry]
 CURRENCY = "usd"
@@ -79,7 +79,7 @@ def _settlement(purchase: RowOf, tables: Tables) -> Command | Entry:
         distributable=money.distributable(purchase.price),
         payment_hash=hashlib.sha256(purchase.charge.encode()).digest(),
         metadata_hash=content.metadata_hash,
-        recipients=[to_base58(each.wallet) for each in shares],
+        recipients=[Encoding.BASE58.text(each.wallet) for each in shares],
         shares=[each.share for each in shares],
     )
 

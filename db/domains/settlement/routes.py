@@ -21,7 +21,7 @@ from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from api.auth.principal import current_principal, require_role
 from api.auth.routes import SIGNED_IN, shape
 from api.command_answers import json_answer
-from api.command_problems import told
+from api.command_problems import as_problems
 from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
 from api.schemas import Schema
@@ -162,7 +162,7 @@ class _Routes:
             },
             asker=Asker(principal.roles, principal.wallets),
         )
-        with alone_with(principal.tenant, key), told():
+        with alone_with(principal.tenant, key), as_problems():
             commands.submit(StartPurchase, asked)
         session = _made(
             self._service, checkout, SessionRequest(
@@ -185,7 +185,7 @@ class _Routes:
         return answer
 
     def breakdown(self) -> Response:
-        """What the buyer of a price pays, and who gets it. `?price=` is in cents."""
+        """Tell what the buyer of a price pays, and who gets it; the price is in cents."""
         given = request.args.get("price", "")
         try:
             price = int(given)
@@ -231,7 +231,7 @@ class _Routes:
         return answer
 
     def treasury(self) -> Response:
-        """What the treasury fronted and earned, what left it, and how long it lasts.
+        """Tell what the treasury fronted and earned, and for how long it lasts.
 
         Amounts are in micro-USDC. Runway is the balance by what left on an average day
         of the last seven.
@@ -239,7 +239,7 @@ class _Routes:
         principal = current_principal(self._service)
         require_role(principal, *STAFF)
         commands = require_command_service(self._service)
-        with told():
+        with as_problems():
             lane = commands.lane_for(SettlePurchase.spec, request.args.get("chain"))
         days = reads.read(
             self._service.engine,
@@ -282,7 +282,7 @@ def _made(
 
 
 def _balance(lane: Lane) -> int | None:
-    """What the treasury's account holds, in micro-USDC; None while nobody tells."""
+    """Return what the treasury holds, in micro-USDC; None while no node tells."""
     try:
         return lane.token_balance("treasury") if isinstance(lane, SolanaLane) else None
     except (NodeAway, NoContract):

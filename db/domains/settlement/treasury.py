@@ -33,19 +33,19 @@ class TreasuryState:
 
     @property
     def daily_outflow(self) -> int:
-        """What left on an average day, rounded down."""
+        """Return the outflow of an average day, rounded down."""
         return self.outflow // WINDOW_DAYS
 
     @property
     def runway_days(self) -> float | None:
-        """How many days the balance lasts at that rate."""
+        """Return for how many days the balance lasts at that rate."""
         if self.balance is None or not self.outflow:
             return None
         return round(self.balance * WINDOW_DAYS / self.outflow, 2)
 
     @property
     def net_to_replenish(self) -> int:
-        """What has to come from the card payments: what left the treasury."""
+        """Return what has to come from the card payments: the outflow."""
         return self.outflow
 
     @property

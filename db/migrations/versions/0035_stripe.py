@@ -1,4 +1,4 @@
-"""How far Stripe is read, what was said and what is asked (`db.control.stripe`)."""
+"""Tables of reading Stripe: events, what was said, sessions (`db.control.stripe`)."""
 
 from alembic import op
 
