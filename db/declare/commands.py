@@ -223,8 +223,13 @@ def _roles(subject: str, given: Any) -> tuple[Role, ...]:
 
 
 def _once_per(subject: str, given: Any, names: Mapping[int, str]) -> tuple[str, ...]:
-    fields = given if isinstance(given, tuple) else (given,)
-    return tuple(str(field_named(subject, item, names)) for item in fields)
+    if not isinstance(given, tuple):
+        raise DeclarationError(
+            f"{subject}.once_per",
+            f"{given!r} is not a tuple of fields",
+            "write once_per = (<field>,), with a comma behind one field",
+        )
+    return tuple(str(field_named(subject, item, names)) for item in given)
 
 
 def _signer(subject: str, given: Any, call: CallSpec | None) -> str | None:

@@ -9,7 +9,7 @@ from solders.keypair import Keypair
 
 from devnet.programs.build import program
 from devnet.solana import settlement
-from devnet.solana.client import Client, associated
+from devnet.solana.client import Client, associated, pay_tokens
 from devnet.solana.settlement import Purchase, Settings
 from ops.cluster import Cluster
 
@@ -57,6 +57,15 @@ class Market:
         )  # fmt: skip
         limit = set_compute_unit_limit(1_000_000)
         return self.client.send(limit, *before, call, **config)
+
+    def drain(self) -> None:
+        """Leave nothing in the treasury: it goes to somebody who sells nothing."""
+        account = self.client.make_account(self.usdc, Keypair().pubkey())
+        self.client.send(
+            pay_tokens(
+                self.treasury, self.usdc, account, self.key, self.held(self.key), 6
+            )
+        )
 
     def held(self, owner) -> int:
         account = associated(owner, self.usdc)

@@ -108,7 +108,7 @@ class SettlePurchase(Command):
     shares = Json()
 
     role = Role.OPERATOR
-    once_per = purchase
+    once_per = (purchase,)
     signer = "treasury"
     call = Invoke(
         "settlement.settle_purchase",

@@ -100,6 +100,15 @@ class Purchase(Projection):
     readable_by = (STAFF, Own("account"))
 
 
+class Sale(Projection):
+    """One row per purchase of a content: which purchases there are of it."""
+
+    content = Key()
+    purchase = Key()
+
+    started_at = First(entries.PurchaseStarted.block_time)
+
+
 class Settlement(Projection):
     """One row per purchase that was settled on the chain."""
 

@@ -8,7 +8,13 @@ from db.declare import Command, Entry, RowOf, Tables, reaction
 from db.declare.fields import Encoding
 from db.domains.settlement import entries, money
 from db.domains.settlement.commands import SettlePurchase
-from db.domains.settlement.projections import NAME, Collaborator, Content, Purchase
+from db.domains.settlement.projections import (
+    NAME,
+    Collaborator,
+    Content,
+    Purchase,
+    Sale,
+)
 from db.payments.stripe.entries import PaymentCaptured
 
 Asked = Iterator[Command | Entry]
@@ -42,7 +48,10 @@ def settle(event: Any, tables: Tables) -> Asked:
 @reaction(to=entries.ShareAccepted)
 def settle_what_waited(event: Any, tables: Tables) -> Asked:
     """A collaborator has a wallet: what was blocked for want of it is settled."""
-    for purchase in tables.rows(Purchase, content=event.content, stage="blocked"):
+    for sale in tables.rows(Sale, content=event.content):
+        purchase = tables.row(Purchase, purchase=sale.purchase)
+        if purchase is None or purchase.stage != "blocked":
+            continue
         asked = _settlement(purchase, tables)
         right = (purchase.payments, purchase.paid) == (1, purchase.total)
         if isinstance(asked, Command) and right:

@@ -185,7 +185,7 @@ class _Routes:
         return answer
 
     def breakdown(self) -> Response:
-        """Tell what the buyer of a price pays, and who gets it; the price is in cents."""
+        """Tell what the buyer of a price in cents pays, and who gets it."""
         given = request.args.get("price", "")
         try:
             price = int(given)

@@ -125,3 +125,11 @@ def test_a_command_with_its_values_is_checked():
         command(campaign=b"", investor=b"", other=1)
     with pytest.raises(ValueError, match="expected 20 bytes"):
         command(**{**given, "investor": "0x12"})
+
+
+def test_once_per_is_a_tuple_of_fields():
+    """A field alone would be one more field of the command, and named so."""
+    number = Uint()
+
+    with pytest.raises(DeclarationError, match=r"once_per.*with a comma behind one"):
+        deactivate(signer="registrar", number=number, once_per=number)

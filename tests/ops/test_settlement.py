@@ -1,0 +1,303 @@
+"""A card payment at fakestripe becomes a settlement on a Solana node, and a row."""
+
+import asyncio
+import hashlib
+import json
+import time
+
+import pytest
+from solders.keypair import Keypair
+from sqlalchemy import text
+
+from commands.requests import submit_requests
+from commands.submit import Submission
+from db.declare import Asker
+from db.journal.append import Actor
+from db.schema import migrate
+from db.sql.verify import differences
+from devnet.solana import settlement
+from devnet.solana.run import NodeOptions, SolanaNode
+from devnet.stripe.run import FakeStripe
+from helpers.door import Door
+from helpers.market import FEE_BPS, Market
+from helpers.settling import reference
+from indexer.react import JournalSource, run_reactions
+from ops import commanding
+from ops.command_service import open_command_service
+from ops.indexing import declared
+from ops.payments import open_reader, payment_options
+from ops.running import catch_up
+from ops.settings import load_settings
+
+pytestmark = pytest.mark.chain
+
+SETTINGS = """
+domains = ["settlement"]
+
+[chains.local]
+id = "solana:{genesis}"
+rpc = "{url}"
+finality = "commitment"
+programs.settlement = "{program}"
+accounts.usdc = "{usdc}"
+accounts.treasury = "{treasury}"
+
+[signers.treasury]
+kind = "env"
+env = "TREASURY_KEY"
+tokens_per_day = {{ "{usdc}" = 5_000_000_000 }}
+
+[stripe]
+secret_key_env = "STRIPE_KEY"
+api = "{stripe}"
+success_url = "https://shop.example.org/thanks"
+"""
+DOCUMENT = json.dumps({"name": "Chapter 7 · « Été »", "symbol": "FOLD"})
+
+
+class Shop:
+    """A deployment that sells, with all that it stands on."""
+
+    def __init__(self, market, fake, settings, engine, url):
+        self.market, self.fake, self.settings = market, fake, settings
+        self.engine = engine
+        self.registry = declared(settings)
+        migrate(engine, self.registry)
+        self.index()
+        self.worker = commanding.open_worker(settings, engine, "treasury")
+        self.service = open_command_service(settings, engine)
+        self.reader = open_reader(settings, engine, self.registry)
+        self.reader.open()
+        self.door = Door(url, self.registry, tuple(self.registry.roles.values()))
+        self.door.open(command_service=self.service, payments=payment_options(settings))
+        self.token = self.door.token(self.door.account("operator"))
+
+    def index(self):
+        chain = self.settings.chains["local"]
+        asyncio.run(catch_up(self.settings, chain, self.engine, self.registry))
+
+    def ask(self, slug, **arguments):
+        command = self.registry.commands[slug]
+        roles = frozenset(command.spec.roles)
+        asked = Submission(
+            Actor("tests", tenant="tests"), f"{slug} {json.dumps(arguments)}",
+            arguments, asker=Asker(roles),
+        )  # fmt: skip
+        return self.service.submit(command, asked)[0]
+
+    def publish(self, content, price, shares):
+        """Put a content up for sale, with people and their basis points."""
+        self.ask(
+            "publish-content", content=content, kind="chapter", title="Chapter 7",
+            price=str(price), stock="0", metadata=DOCUMENT,
+            metadata_hash="0x" + hashlib.sha256(DOCUMENT.encode()).hexdigest(),
+        )  # fmt: skip
+        for name, (_, share) in shares.items():
+            self.ask(
+                "offer-share", content=content, collaborator=name, share=str(share)
+            )
+
+    def accept(self, content, name, wallet):
+        self.ask("accept-share", content=content, collaborator=name, wallet=str(wallet))
+
+    def buy(self, content, wallet, key):
+        body = {"content": content, "wallet": str(wallet)}
+        return self.door.post(
+            "/api/v1/checkout/session",
+            body,
+            status=None,
+            token=self.token,
+            headers={"Idempotency-Key": key},
+        )
+
+    def work(self, until, seconds=25):
+        """Read the payments, react, submit, sign and index until something is so."""
+        deadline = time.monotonic() + seconds
+        while not until():
+            if time.monotonic() > deadline:
+                pytest.fail("\n".join(map(str, self.told())))
+            self.reader.round()
+            run_reactions(JournalSource(self.engine, self.registry))
+            for _ in submit_requests(self.service):
+                pass
+            self.worker()
+            self.index()
+
+    def purchase(self, session):
+        found = {row["purchase"]: row for row in self.rows("public.purchases")}
+        return found[session["purchase"]]
+
+    def settling(self):
+        found = self.rows("control.command")
+        return [each for each in found if each["kind"] == "settle-purchase"]
+
+    def twin_of(self, session):
+        """Another session of the same purchase, as a lost tab would leave it."""
+        form = {
+            "mode": "payment",
+            "line_items": [{"quantity": "1", "price_data": {
+                "currency": "usd", "unit_amount": str(session["total"]),
+            }}],
+            "metadata": (said := {
+                "domain": "settlement", "purchase": session["purchase"],
+            }),
+            "payment_intent_data": {"metadata": said},
+        }  # fmt: skip
+        return self.fake.routes.answer("POST", "/v1/checkout/sessions", form)["id"]
+
+    def told(self):
+        """How far everything is, for whoever reads a failure."""
+        commands = [
+            (r["kind"], r["state"], r["reason"]) for r in self.rows("control.command")
+        ]
+        kept = [(r["key"], r["reason"]) for r in self.rows("control.outbox")]
+        signers = [(r["name"], r["hold_reason"]) for r in self.rows("control.signer")]
+        return commands, kept, signers, self.rows("public.purchases")
+
+    def rows(self, table):
+        with self.engine.connect() as connection:
+            found = connection.execute(text(f"SELECT * FROM {table}"))
+            return [dict(row) for row in found.mappings()]
+
+
+@pytest.fixture
+def shop(tmp_path, db_engine, database_url, monkeypatch):
+    with (
+        SolanaNode(NodeOptions(slot_ms=50, finalized_after=3)) as node,
+        FakeStripe(live=True) as fake,
+    ):
+        market = Market(node.url).deployed()
+        market.client.send(market.initialize())
+        monkeypatch.setenv("TREASURY_KEY", str(market.client.payer))
+        monkeypatch.setenv("STRIPE_KEY", fake.key)
+        genesis = market.client.call("getGenesisHash")
+        said = SETTINGS.format(
+            genesis=genesis[:32], url=node.url, program=market.program.pubkey(),
+            usdc=market.usdc, treasury=market.treasury, stripe=fake.url,
+        )  # fmt: skip
+        (tmp_path / "chainfold.toml").write_text(said)
+        settings = load_settings(str(tmp_path / "chainfold.toml"))
+        yield Shop(market, fake, settings, db_engine, database_url)
+
+
+def test_a_card_payment_mints_and_splits_once(shop):
+    market, buyer = shop.market, Keypair().pubkey()
+    shares = {"ada": (market.people[0], 5_000), "béa": (market.people[1], 3_000),
+              "cy": (market.people[2], 2_000)}  # fmt: skip
+    shop.publish("chapter-7", 300, shares)
+    for name, (wallet, _) in shares.items():
+        shop.accept("chapter-7", name, wallet)
+
+    asked = shop.buy("chapter-7", buyer, "k-1")
+    assert asked.status_code == 201, asked.json
+    session = asked.json["data"]
+    assert (session["price"], session["total"]) == (300, 340)
+    assert shop.buy("chapter-7", buyer, "k-1").json["data"] == session
+    again = shop.buy("chapter-7", buyer, "k-2")
+    assert (again.status_code, "open purchase" in again.text) == (422, True)
+    shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.rows("public.settlements"))
+
+    [row] = shop.rows("public.settlements")
+    fee, parts, dust = reference(2_974_000, FEE_BPS, [5_000, 3_000, 2_000])
+    assert row["purchase"] == session["purchase"]
+    assert (row["buyer"], row["amount"]) == (str(buyer), 2_974_000)
+    assert (row["platform_fee"], row["dust"]) == (fee, dust)
+    assert row["outflow"] == sum(parts)
+    assert [market.held(w) for w, _ in shares.values()] == parts
+    assert market.held(market.key) == 10**12 - sum(parts)
+    identity = bytes.fromhex(session["purchase"][2:])
+    mint = settlement.mint_address(identity, market.program.pubkey())
+    assert row["mint"] == str(mint)
+    nft = settlement.nft_account(buyer, mint)
+    held = market.client.call("getTokenAccountBalance", str(nft))
+    assert held["value"]["amount"] == "1"
+    with shop.engine.connect() as connection:
+        for projection in shop.registry.projections.values():
+            assert list(differences(connection, projection.spec)) == []
+
+
+def test_a_purchase_waits_for_a_collaborators_wallet_and_goes_on(shop):
+    market, buyer = shop.market, Keypair().pubkey()
+    shares = {"ada": (market.people[3], 7_500), "béa": (market.people[4], 2_500)}
+    shop.publish("chapter-8", 1_000, shares)
+    shop.accept("chapter-8", "ada", market.people[3])
+    session = shop.buy("chapter-8", buyer, "k-3").json["data"]
+    shop.fake.panel.pay(session["session"])
+
+    shop.work(lambda: shop.purchase(session)["stage"] == "blocked")
+    assert "béa of chapter-8 has no wallet" in shop.purchase(session)["blocked_because"]
+    assert shop.rows("public.settlements") == []
+    shop.accept("chapter-8", "béa", market.people[4])
+    shop.work(lambda: shop.rows("public.settlements"))
+
+    fee, parts, _ = reference(9_974_000, FEE_BPS, [7_500, 2_500])
+    assert [market.held(each) for each in market.people[3:5]] == parts
+    assert shop.purchase(session)["stage"] == "paid"
+    assert fee > 0
+
+
+def test_a_treasury_that_is_short_queues_payments_and_goes_on_when_filled(shop):
+    market, buyer = shop.market, Keypair().pubkey()
+    shop.publish("chapter-9", 2_000, {"cy": (market.people[5], 10_000)})
+    shop.accept("chapter-9", "cy", market.people[5])
+    market.drain()
+    session = shop.buy("chapter-9", buyer, "k-4").json["data"]
+    shop.fake.panel.pay(session["session"])
+
+    shop.work(lambda: shop.settling() and shop.settling()[0]["state"] == "held")
+    assert shop.settling()[0]["reason"].startswith("TreasuryTooLow")
+    market.client.mint_to(market.usdc, market.treasury, 50_000_000)
+    with shop.engine.begin() as connection:
+        connection.execute(text("UPDATE control.command SET next_action_at = now()"
+                                " WHERE state = 'held'"))  # fmt: skip
+    shop.work(lambda: shop.rows("public.settlements"))
+
+    _, parts, _ = reference(19_974_000, FEE_BPS, [10_000])
+    assert market.held(market.people[5]) == parts[0]
+
+
+def test_a_purchase_that_is_paid_twice_is_settled_once_and_told(shop):
+    market, buyer = shop.market, Keypair().pubkey()
+    shop.publish("chapter-10", 500, {"ada": (market.people[6], 10_000)})
+    shop.accept("chapter-10", "ada", market.people[6])
+    session = shop.buy("chapter-10", buyer, "k-5").json["data"]
+    shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.rows("public.settlements"))
+    twin = shop.twin_of(session)
+    shop.fake.panel.pay(twin)
+    shop.work(lambda: shop.purchase(session)["payments"] == 2)
+    shop.work(lambda: shop.purchase(session)["blocked_because"])
+
+    assert "it was paid before: refund ch_" in shop.purchase(session)["blocked_because"]
+    assert len(shop.settling()) == 1
+    _, parts, _ = reference(4_974_000, FEE_BPS, [10_000])
+    assert market.held(market.people[6]) == parts[0]
+
+
+def test_what_a_price_means_the_document_and_the_treasury_are_served(shop):
+    market, buyer = shop.market, Keypair().pubkey()
+    shop.publish("chapter-11", 500, {"ada": (market.people[7], 10_000)})
+    shop.accept("chapter-11", "ada", market.people[7])
+    told = shop.door.get("/api/checkout/fee-breakdown/?price=500").json["data"]
+    assert (told["total"], told["card_fee"], told["distributable"]) == (
+        546, 46, "4974000",
+    )  # fmt: skip
+    assert (told["platform_fee"], told["creator_pool"]) == ("497400", "4476600")
+    shop.door.get("/api/v1/checkout/fee-breakdown?price=2", 400)
+    session = shop.buy("chapter-11", buyer, "k-6").json["data"]
+    shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.rows("public.settlements"))
+
+    [row] = shop.rows("public.settlements")
+    served = shop.door.get(f"/metadata/{row['metadata_hash'].removeprefix('0x')}.json")
+    assert served.data == DOCUMENT.encode()
+    assert "0x" + hashlib.sha256(served.data).hexdigest() == row["metadata_hash"]
+    shop.door.get(f"/metadata/{'ab' * 32}.json", 404)
+    shop.door.get("/api/v1/admin/treasury", 401)
+    for path in ("/api/v1/admin/treasury", "/api/staff/treasury/"):
+        treasury = shop.door.get(path, token=shop.token).json["data"]
+        assert treasury["purchases"] == 1
+        assert treasury["balance"] == str(market.held(market.key))
+        assert treasury["outflow"] == str(row["outflow"])
+        assert treasury["health"] == "healthy"
