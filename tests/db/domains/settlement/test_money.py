@@ -1,5 +1,7 @@
 """Money of purchases against published values, and parts that equal the whole."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +48,7 @@ def test_shares_that_are_no_whole_are_refused(shares):
 def shares(draw):
     cuts = draw(st.sets(st.integers(1, BASIS_POINTS - 1), max_size=11))
     edges = [0, *sorted(cuts), BASIS_POINTS]
-    return [high - low for low, high in zip(edges, edges[1:], strict=False)]
+    return [high - low for low, high in itertools.pairwise(edges)]
 
 
 @given(st.integers(1, 2**64 - 1), shares(), st.integers(0, BASIS_POINTS))
