@@ -1,0 +1,31 @@
+"""Rows of tables as dataclasses."""
+
+from dataclasses import fields
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def from_row(cls: type[T], row: Any, **given: Any) -> T:
+    """Return a row as a dataclass whose fields have the names of columns.
+
+    Binary values become bytes and numerics, which hold integers, become int; `given`
+    are fields that are made otherwise.
+    """
+    values = {
+        name: _plain(getattr(row, name)) for name in _names(cls) if name not in given
+    }
+    return cls(**values, **given)
+
+
+@cache
+def _names(cls: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(cls))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, memoryview):
+        return bytes(value)
+    return int(value) if isinstance(value, Decimal) else value
