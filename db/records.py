@@ -2,7 +2,6 @@
 
 from dataclasses import fields
 from decimal import Decimal
-from functools import cache
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -15,14 +14,18 @@ def from_row(cls: type[T], row: Any, **given: Any) -> T:
     are fields that are made otherwise.
     """
     values = {
-        name: _plain(getattr(row, name)) for name in _names(cls) if name not in given
+        name: _plain(getattr(row, name)) for name in _fields(cls) if name not in given
     }
     return cls(**values, **given)
 
 
-@cache
-def _names(cls: Any) -> tuple[str, ...]:
-    return tuple(each.name for each in fields(cls))
+_names: dict[type[Any], tuple[str, ...]] = {}
+
+
+def _fields(cls: type[Any]) -> tuple[str, ...]:
+    if cls not in _names:
+        _names[cls] = tuple(each.name for each in fields(cls))
+    return _names[cls]
 
 
 def _plain(value: Any) -> Any:
