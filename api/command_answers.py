@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import orjson
 from flask import Response
 
+from api.json_answers import json_answer, list_answer
 from api.schemas import Schema
 from api.service import PREFIX
 from db.commands.accept import CommandRow
@@ -139,14 +139,7 @@ def command_answer(
 
 def page_of(rows: Sequence[CommandRow], following: str | None) -> Response:
     """A page of commands."""
-    return json_answer({"data": [as_object(row) for row in rows], "next": following})
-
-
-def json_answer(content: Any) -> Response:
-    """JSON that no cache may keep: commands are their asker's business."""
-    answer = Response(orjson.dumps(content), mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return list_answer([as_object(row) for row in rows], following)
 
 
 def _hex(value: bytes | None) -> str | None:

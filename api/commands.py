@@ -29,6 +29,7 @@ from api.command_problems import as_problems
 from api.command_schemas import described
 from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
+from api.parameters import bad_parameter, check_names, number
 from api.service import PREFIX, Service
 from api.waiting import CLIENT, Hub, Waiter, sleep_until
 from api.writes import actor_of, body_of_request, require_command_service, to_sign
@@ -52,9 +53,9 @@ _LEVELS = {
     State.CLOSING: 2, State.INCLUDED: 3,
 }  # fmt: skip
 _UNTIL = {"signed": 2, "included": 3, "final": 4}
-_READ_KEYS = {"wait", "until"}
+_READ_KEYS = ("wait", "until")
 ReadAfter = Callable[[int], list[dict[str, Any]]]
-_LIST_KEYS = {"state", "kind", "signer", "after", "limit"}
+_LIST_KEYS = ("state", "kind", "signer", "after", "limit")
 
 
 def commands_blueprint(service: Service, hub: Hub) -> Blueprint:
@@ -95,8 +96,8 @@ class _Routes:
 
     def list_all(self) -> Response:
         principal = current_principal(self._service)
-        _check_query(_LIST_KEYS)
-        limit = _limit(self._service)
+        check_names(_LIST_KEYS)
+        limit = number("limit", self._service.page_size_max) or self._service.page_size
         states = [_state(text) for text in request.args.getlist("state")]
         before = request.args.get("after")
         rows = reads.read(
@@ -115,7 +116,7 @@ class _Routes:
         return page_of(rows[:limit], str(rows[limit - 1].id) if more else None)
 
     def show(self, command_id: uuid.UUID) -> Response:
-        _check_query(_READ_KEYS)
+        check_names(_READ_KEYS)
         principal = current_principal(self._service)
         row = self._row(principal, command_id)
         wait, until = _wait(), _until()
@@ -308,22 +309,17 @@ def _level(row: CommandRow) -> int:
 def _wait() -> float:
     given = request.args.get("wait", "0")
     if re.fullmatch(r"[0-9]{1,4}(\.[0-9]+)?", given) is None:
-        raise _bad("wait", f"wait: {given!r} is not a number of seconds.")
+        raise bad_parameter("wait", f"wait: {given!r} is not a number of seconds.")
     return min(float(given), WAIT_MOST)
 
 
 def _until() -> int:
     given = request.args.get("until", "final")
     if given not in _UNTIL:
-        raise _bad("until", f"until: {given!r} is not one of {', '.join(_UNTIL)}.")
+        raise bad_parameter(
+            "until", f"until: {given!r} is not one of {', '.join(_UNTIL)}."
+        )
     return _UNTIL[given]
-
-
-def _limit(service: Service) -> int:
-    given = request.args.get("limit", str(service.page_size))
-    if re.fullmatch(r"[0-9]{1,4}", given) and 1 <= int(given) <= service.page_size_max:
-        return int(given)
-    raise _bad("limit", f"limit: {given!r} is not 1 to {service.page_size_max}.")
 
 
 def _state(given: str) -> State:
@@ -331,25 +327,18 @@ def _state(given: str) -> State:
         return State(given)
     except ValueError:
         choices = ", ".join(State)
-        raise _bad("state", f"state: {given!r} is not one of {choices}.") from None
+        raise bad_parameter(
+            "state", f"state: {given!r} is not one of {choices}."
+        ) from None
 
 
 def _uuid(given: str) -> uuid.UUID:
     try:
         return uuid.UUID(given)
     except ValueError:
-        raise _bad("after", "after: it is not `next` of another page.") from None
-
-
-def _check_query(known: set[str]) -> None:
-    for name in request.args:
-        if name not in known:
-            choices = ", ".join(sorted(known))
-            raise Problem("unknown_parameter", f"{name!r} is not known. Use {choices}.")
-
-
-def _bad(name: str, detail: str) -> Problem:
-    return Problem("bad_parameter", detail, parameter=name)
+        raise bad_parameter(
+            "after", "after: it is not `next` of another page."
+        ) from None
 
 
 def _raw() -> bytes:

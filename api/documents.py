@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from werkzeug.formparser import FormDataParser
@@ -31,6 +30,7 @@ from api.auth.routes import SIGNED_IN, Body, add_route, read_body
 from api.command_answers import command_answer
 from api.command_problems import as_problems
 from api.errors import Problem
+from api.json_answers import json_answer
 from api.schemas import Schema
 from api.service import PREFIX, Service
 from api.writes import actor_of, require_command_service
@@ -114,7 +114,7 @@ def _add_own(
     def list_documents() -> Response:
         """One's own documents, the newest first."""
         account = _account(current_principal(service))
-        return _json([_shown(*each) for each in documents.of(account)])
+        return json_answer({"data": [_shown(*each) for each in documents.of(account)]})
 
     def get_document(document: uuid.UUID) -> Response:
         """A document, for its owner and for those who look after documents."""
@@ -298,13 +298,7 @@ def _told() -> Iterator[None]:
 def _answer(
     document: Document, personal: dict[str, Any], status: int = 200
 ) -> Response:
-    return _json(_shown(document, personal), status)
-
-
-def _json(data: Any, status: int = 200) -> Response:
-    answer = Response(orjson.dumps({"data": data}), status, mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store"
-    return answer
+    return json_answer({"data": _shown(document, personal)}, status)
 
 
 def _shown(document: Document, personal: dict[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,12 @@
 They come newest first. No table folds them: they changed nothing.
 """
 
-import re
-
-import orjson
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api.auth.routes import add_route
-from api.errors import Problem
+from api.json_answers import list_answer, list_schema
+from api.parameters import bad_parameter, check_names, number
 from api.schemas import Schema
 from api.service import PREFIX, Service
 from db.position import MAX_HEIGHT, MAX_ORDINAL, position
@@ -39,14 +37,6 @@ _FAILED: Schema = {
         "error": {"type": "string"},
     },
 }
-_PAGE: Schema = {
-    "type": "object",
-    "required": ["data", "next"],
-    "properties": {
-        "data": {"type": "array", "items": _FAILED},
-        "next": {"type": ["string", "null"]},
-    },
-}
 
 
 def failures_blueprint(service: Service) -> Blueprint:
@@ -59,20 +49,13 @@ def failures_blueprint(service: Service) -> Blueprint:
     def list_failed_transactions() -> Response:
         """Failed transactions, the newest first."""
         given = request.args
-        unknown = sorted(set(given) - set(_PARAMETERS))
-        if unknown:
-            raise Problem(
-                "unknown_parameter",
-                f"{unknown[0]!r} is not known. Use {', '.join(_PARAMETERS)}.",
-                parameter=unknown[0],
-                choices=list(_PARAMETERS),
-            )
+        check_names([*_PARAMETERS])
         known = service.chains.all()
         of_solana = [n for n, c in known.items() if c.chain_id.startswith("solana:")]
         chain = service.chains.choose(given.get("chain"), among=of_solana)
         program = _program(given.get("program"))
-        before = _number("before", position(MAX_HEIGHT, MAX_ORDINAL))
-        limit = _number("limit", service.page_size_max) or service.page_size
+        before = number("before", position(MAX_HEIGHT, MAX_ORDINAL))
+        limit = number("limit", service.page_size_max) or service.page_size
         page, following = read(
             service.engine,
             lambda connection: failures(
@@ -80,17 +63,11 @@ def failures_blueprint(service: Service) -> Blueprint:
                 before=before, limit=limit,
             ),
         )  # fmt: skip
-        next_cursor = None if following is None else str(following)
-        answer = Response(
-            orjson.dumps({"data": page, "next": next_cursor}),
-            mimetype="application/json",
-        )
-        answer.headers["Cache-Control"] = "no-cache"
-        return answer
+        return list_answer(page, following, cache="no-cache")
 
     add_route(
         blueprint, "", list_failed_transactions, method="GET",
-        summary="Failed transactions", returns=_PAGE,
+        summary="Failed transactions", returns=list_schema(_FAILED),
         path=[{"in": "query", "name": name, "schema": {"type": "string"},
                "description": about} for name, about in _PARAMETERS.items()],
     )  # fmt: skip
@@ -103,17 +80,4 @@ def _program(text: str | None) -> bytes | None:
     try:
         return from_base58(text, 32)
     except ValueError:
-        raise Problem(
-            "bad_parameter", "program is not 32 bytes in base58.", parameter="program"
-        ) from None
-
-
-def _number(name: str, most: int) -> int | None:
-    text = request.args.get(name)
-    if text is None:
-        return None
-    if re.fullmatch(r"[0-9]{1,19}", text) and 1 <= int(text) <= most:
-        return int(text)
-    raise Problem(
-        "bad_parameter", f"{name} is not a number from 1 to {most}.", parameter=name
-    )
+        raise bad_parameter("program", "program is not 32 bytes in base58.") from None

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-import orjson
 from flask import Blueprint, Response
 
 from api.errors import problem_response
 from api.index import status_of
+from api.json_answers import json_answer
 from api.service import Service
 from db.diagnosis import Ailment, Diagnosis, diagnose
 from db.fit import examine
@@ -24,14 +24,14 @@ def health_blueprint(service: Service, instance: str = "") -> Blueprint:
 
     def live() -> Response:
         """The process answers; nothing else is asked."""
-        return _json(alive)
+        return json_answer(alive)
 
     def ready() -> Response:
         """Every chain is followed and moves; the tables are of these declarations."""
         causes = list(_causes(service))
         if causes:
             return problem_response("not_ready", " ".join(causes), causes=causes)
-        return _json({"status": "ready"})
+        return json_answer({"status": "ready"})
 
     blueprint.add_url_rule("/health/live", view_func=live)
     blueprint.add_url_rule("/health/ready", view_func=ready)
@@ -68,9 +68,3 @@ def _database_causes(service: Service) -> Iterator[str]:
 
 def _said(found: Diagnosis) -> str:
     return f"{found.remedy[0].upper()}{found.remedy[1:]}."
-
-
-def _json(content: dict[str, str]) -> Response:
-    answer = Response(orjson.dumps(content), mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store"
-    return answer

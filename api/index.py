@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import orjson
 from flask import Blueprint, Response
 
 from api.chains import ServedChain
+from api.json_answers import json_answer
 from api.parameters import usable
 from api.service import PREFIX, Service
 from db import reads
@@ -22,7 +22,7 @@ def index_blueprint(service: Service) -> Blueprint:
 
     def show_index() -> Response:
         """List the resources that can be read."""
-        return _json(content)
+        return json_answer(content, cache="no-cache")
 
     def list_chains() -> Response:
         """List the chains: how far each is read, and what is wrong with it."""
@@ -30,7 +30,9 @@ def index_blueprint(service: Service) -> Blueprint:
             status_of(service, chain)
             for chain in service.chains.all(fresh=True).values()
         ]
-        return _json({"data": [_chain(status) for status in found]})
+        return json_answer(
+            {"data": [_chain(status) for status in found]}, cache="no-cache"
+        )
 
     blueprint.add_url_rule("/", view_func=show_index)
     blueprint.add_url_rule("/chains", view_func=list_chains)
@@ -109,9 +111,3 @@ def _chain(status: ChainStatus) -> dict[str, Any]:
         "polled_at": None if polled is None else polled.timestamp(),
         "followed": status.followed_by is not None,
     }
-
-
-def _json(content: Any) -> Response:
-    answer = Response(orjson.dumps(content), mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-cache"
-    return answer

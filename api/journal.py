@@ -8,16 +8,16 @@ left out. One entry comes with the steps from its hash to the root of its day, w
 `chainfold journal anchor` puts on the chain.
 """
 
-import re
 from typing import Any
 
-import orjson
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api.auth.principal import Principal, current_principal, require_role
 from api.auth.routes import SIGNED_IN, add_route
 from api.errors import Problem
+from api.json_answers import json_answer, list_answer, list_schema
+from api.parameters import bad_parameter, check_names, number
 from api.schemas import Schema
 from api.service import PREFIX, Service
 from db.declare.readers import STAFF
@@ -29,14 +29,6 @@ from db.reads import read
 
 KNOWN = ("kind", "actor", "subject", "after", "limit")
 _ENTRY: Schema = {"type": "object", "properties": {"data": {"type": "object"}}}
-_PAGE: Schema = {
-    "type": "object",
-    "required": ["data", "next"],
-    "properties": {
-        "data": {"type": "array", "items": {"type": "object"}},
-        "next": {"type": ["string", "null"]},
-    },
-}
 
 
 def journal_blueprint(service: Service) -> Blueprint:
@@ -52,9 +44,7 @@ def journal_blueprint(service: Service) -> Blueprint:
         wanted = _wanted(service, kinds)
         page, following = read(service.engine, lambda c: list_entries(c, wanted))
         data = [_shown(*each) for each in page]
-        return _json(
-            {"data": data, "next": None if following is None else str(following)}
-        )
+        return list_answer(data, following)
 
     def get_journal_entry(seq: int) -> Response:
         """An entry, and the proof that it is in the root of its day."""
@@ -64,12 +54,12 @@ def journal_blueprint(service: Service) -> Blueprint:
         if not page or page[0][0].seq != seq:
             raise Problem("no_such_row", f"The journal has no entry {seq} for you.")
         proof = read(service.engine, lambda c: inclusion(c, seq))
-        return _json({"data": _shown(*page[0]) | {"proof": _proof(proof)}})
+        return json_answer({"data": _shown(*page[0]) | {"proof": _proof(proof)}})
 
     add_route(
         blueprint, "", list_journal, method="GET",
-        summary="The journal", returns=_PAGE, security=SIGNED_IN,
-        path=[_query(name) for name in KNOWN],
+        summary="The journal", returns=list_schema({"type": "object"}),
+        security=SIGNED_IN, path=[_query(name) for name in KNOWN],
     )  # fmt: skip
     add_route(
         blueprint, "/<int:seq>", get_journal_entry, method="GET",
@@ -97,38 +87,18 @@ def _kinds(service: Service, principal: Principal) -> set[str]:
 
 def _wanted(service: Service, kinds: set[str]) -> EntryFilter:
     given = request.args
-    unknown = sorted(set(given) - set(KNOWN))
-    if unknown:
-        raise Problem(
-            "unknown_parameter",
-            f"{unknown[0]!r} is not known. Use {', '.join(KNOWN)}.",
-            parameter=unknown[0],
-            choices=list(KNOWN),
-        )
+    check_names(KNOWN)
     kind = given.get("kind")
     if kind is not None and kind not in kinds:
-        raise Problem(
-            "bad_parameter",
-            f"kind: there is none such for you. Use {', '.join(sorted(kinds))}.",
-            parameter="kind",
+        raise bad_parameter(
+            "kind", f"kind: there is none such for you. Use {', '.join(sorted(kinds))}."
         )
     return EntryFilter(
         kinds if kind is None else {kind},
         actor=given.get("actor"),
         subject=given.get("subject"),
-        before=_number("after", MAX_HEIGHT),
-        limit=_number("limit", service.page_size_max) or service.page_size,
-    )
-
-
-def _number(name: str, most: int) -> int | None:
-    text = request.args.get(name)
-    if text is None:
-        return None
-    if re.fullmatch(r"[0-9]{1,10}", text) and 1 <= int(text) <= most:
-        return int(text)
-    raise Problem(
-        "bad_parameter", f"{name} is not a number from 1 to {most}.", parameter=name
+        before=number("after", MAX_HEIGHT),
+        limit=number("limit", service.page_size_max) or service.page_size,
     )
 
 
@@ -164,9 +134,3 @@ def _proof(found: Inclusion) -> dict[str, Any]:
 def _query(name: str) -> Schema:
     kind = "integer" if name == "limit" else "string"
     return {"in": "query", "name": name, "schema": {"type": kind}}
-
-
-def _json(content: Any) -> Response:
-    answer = Response(orjson.dumps(content), mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store"
-    return answer

@@ -6,10 +6,11 @@ answer with all rows.
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flask import request
 from werkzeug.datastructures import MultiDict
 
 from api.errors import Problem
@@ -56,9 +57,11 @@ def read_query(
     seen: dict[str, str] = {}
     for name, values in given.lists():
         if name not in known:
-            raise _unknown(name, known)
+            raise unknown_parameter(name, known)
         if len(values) > 1:
-            raise _bad(name, f"{name} is given {len(values)} times: give it once.")
+            raise bad_parameter(
+                name, f"{name} is given {len(values)} times: give it once."
+            )
         seen[name] = values[0]
     if not seen:
         return Query(limit=page_size)
@@ -83,21 +86,42 @@ def value_of(column: reads.Column, name: str, text: str) -> Any:
     try:
         return reads.parse(column, text)
     except reads.BadQuery as error:
-        raise _bad(name, str(error)) from error
+        raise bad_parameter(name, str(error)) from error
 
 
-def _bad(name: str, detail: str) -> Problem:
+def check_names(known: Sequence[str]) -> None:
+    """Raise Problem for a parameter of the request that is not among the known."""
+    for name in request.args:
+        if name not in known:
+            raise unknown_parameter(name, known)
+
+
+def number(name: str, most: int) -> int | None:
+    """Return a parameter from 1 to `most`; None: it is not given."""
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if re.fullmatch(r"[0-9]{1,19}", text) and 1 <= int(text) <= most:
+        return int(text)
+    raise bad_parameter(
+        name, f"{name}: {_shown(text)} is not a number from 1 to {most}."
+    )
+
+
+def bad_parameter(name: str, detail: str) -> Problem:
+    """Return the problem of a parameter's value."""
     return Problem("bad_parameter", detail, parameter=name)
 
 
-def _unknown(name: str, known: list[str]) -> Problem:
+def unknown_parameter(name: str, known: Sequence[str]) -> Problem:
+    """Return the problem of an unknown parameter, with the nearest known one."""
     close = difflib.get_close_matches(name, known, 1)
     hint = f"Did you mean {close[0]}? " if close else ""
     return Problem(
         "unknown_parameter",
         f"{_shown(name)} is not known. {hint}Use {', '.join(known)}.",
         parameter=name,
-        choices=known,
+        choices=list(known),
     )
 
 
@@ -106,7 +130,7 @@ def _height(text: str | None) -> int | None:
         return None
     if re.fullmatch(r"[0-9]{1,10}", text) and int(text) <= MAX_HEIGHT:
         return int(text)
-    raise _bad("as_of", f"as_of: {_shown(text)} is not the height of a block.")
+    raise bad_parameter("as_of", f"as_of: {_shown(text)} is not the height of a block.")
 
 
 def _limit(text: str | None, default: int, highest: int) -> int:
@@ -114,7 +138,9 @@ def _limit(text: str | None, default: int, highest: int) -> int:
         return default
     if re.fullmatch(r"[0-9]{1,6}", text) and 1 <= int(text) <= highest:
         return int(text)
-    raise _bad("limit", f"limit: {_shown(text)} is not a number from 1 to {highest}.")
+    raise bad_parameter(
+        "limit", f"limit: {_shown(text)} is not a number from 1 to {highest}."
+    )
 
 
 def _sort(text: str | None, choices: list[str]) -> tuple[str | None, bool]:

@@ -18,8 +18,8 @@ from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api.auth.guard import takes
-from api.auth.routes import answer
 from api.errors import Problem
+from api.json_answers import json_answer
 from api.service import PREFIX, Service
 from commands.stripe.checkout import CheckoutOptions
 from db.bounded import Unreadable, load_json
@@ -79,7 +79,7 @@ def payments_blueprint(service: Service, options: PaymentOptions) -> Blueprint:
                 connection, event, body, signed_at=signed_at, fetched=fetched,
                 now=datetime.now(UTC),
             )  # fmt: skip
-        return answer({"received": True})
+        return json_answer({"received": True})
 
     blueprint.add_url_rule(
         f"{PREFIX}/checkout/webhook",

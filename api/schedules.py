@@ -6,7 +6,6 @@ POST /api/v1/schedules/<name>/run
 
 from typing import Any
 
-import orjson
 from flask import Response
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
@@ -14,6 +13,7 @@ from api.auth.gate import Gate
 from api.auth.principal import current_principal, require_role
 from api.auth.routes import SIGNED_IN, add_route
 from api.errors import Problem
+from api.json_answers import json_answer
 from api.schemas import Schema
 from api.service import PREFIX, Service
 from api.writes import actor_of
@@ -74,7 +74,7 @@ def schedules_blueprint(gate: Gate) -> Blueprint:
         require_role(current_principal(service), *STAFF)
         schedules, dues = states_of(service)
         shown = [_shown("schedule", each) for each in schedules]
-        return _json({"data": shown + [_shown("due", each) for each in dues]})
+        return json_answer({"data": shown + [_shown("due", each) for each in dues]})
 
     def run_schedule_now(name: str) -> Response:
         """Have a schedule run now, besides its times; the audit log keeps who asked."""
@@ -88,7 +88,7 @@ def schedules_blueprint(gate: Gate) -> Blueprint:
                 )  # fmt: skip
         except UnknownSchedule as error:
             raise Problem("no_such_row", f"{error}.") from None
-        return _json({"data": {"name": name}}, status=202)
+        return json_answer({"data": {"name": name}}, status=202)
 
     add_route(
         blueprint, "", list_schedules, method="GET",
@@ -125,9 +125,3 @@ def _shown(kind: str, each: TimerState) -> dict[str, Any]:
         "last_at": each.last_at,
         "last_run_by": each.last_asked_by or None,
     }
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    answer = Response(orjson.dumps(content), status=status, mimetype="application/json")
-    answer.headers["Cache-Control"] = "no-store"
-    return answer

@@ -26,6 +26,7 @@ from db.control import (
 )
 from db.errors import WrongChain
 from db.position import MAX_HEIGHT, BlockRange, position
+from db.records import from_row
 from db.solana import listing
 
 _SET_STATE = text(
@@ -343,16 +344,4 @@ def notify_final(connection: Connection, source_id: int, height: int) -> None:
 
 
 def _row(row: Any) -> SourceRow:
-    return SourceRow(
-        id=row.id,
-        name=row.name,
-        chain_id=row.chain_id,
-        ordinals=row.ordinals,
-        genesis=None if row.genesis is None else bytes(row.genesis),
-        head=row.head,
-        head_time=row.head_time,
-        final=row.final,
-        state=row.state,
-        cause=row.cause,
-        traits=dict(row.traits),
-    )
+    return from_row(SourceRow, row)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import atexit
-import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from devnet.process import Process
-from devnet.rpc import Rpc, UnreachableError
+from devnet.node import DevelopmentNode
+from devnet.rpc import Rpc
 from devnet.toolchain import anvil_path
 from ops.errors import OperationError
-from ops.ports import HOST, free_port, port_is_free
+from ops.ports import HOST
 
 MNEMONIC = "test test test test test test test test test test test junk"
 """Public, known to everybody, worth nothing: for development chains only."""
@@ -22,9 +19,6 @@ GENESIS_TIMESTAMP = 1_767_571_200
 
 BLOCK_SECONDS = 2
 """Between blocks of a reproducible chain, as on Polygon Edge."""
-
-START_SECONDS_MAX = 20.0
-START_ATTEMPTS_MAX = 3
 
 
 class AnvilError(OperationError):
@@ -73,91 +67,38 @@ class AnvilOptions:
         return [*flags, *(word for pair in given for word in pair)]
 
 
-class Anvil:
+class Anvil(DevelopmentNode):
     """A running node. Use as a context manager, or call ``start`` and ``stop``."""
+
+    title = "anvil"
+    failure = AnvilError
 
     def __init__(
         self, options: AnvilOptions | None = None, *, port: int | None = None
     ) -> None:
+        super().__init__(port)
         self.options = options or AnvilOptions()
-        self.port = port or 0
-        self._fixed_port = port is not None
-        self._process: Process | None = None
-        self._rpc: Rpc | None = None
         self._reorgs = 0
 
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
+    def command(self) -> list[str]:
+        """Return anvil's command line."""
+        return [str(anvil_path()), *self.options.arguments(self.port)]
 
-    @property
-    def url(self) -> str:
-        """The address of its JSON-RPC."""
-        return f"http://{HOST}:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        if self._process is None:
-            raise AnvilError("anvil is not running: call start() first")
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether it was started and still lives."""
-        return self._process is not None and self._process.running
+    def is_ours(self, rpc: Rpc) -> bool:
+        """Whether the chain has our id."""
+        return int(rpc.call("eth_chainId"), 16) == self.options.chain_id
 
     def start(self) -> Self:
         """Start the node and return when it answers."""
-        if self._process is not None:
-            return self
-        if self._fixed_port and not port_is_free(self.port):
-            raise AnvilError(
-                f"port {self.port} is in use: stop what listens there, "
-                "or give another port"
-            )
-        for attempt in range(1, START_ATTEMPTS_MAX + 1):
-            # Somebody else may take a free port before anvil does; then try another.
-            if not self._fixed_port:
-                self.port = free_port()
-            try:
-                self._start_once()
-                break
-            except AnvilError:
-                if self._fixed_port or attempt == START_ATTEMPTS_MAX:
-                    raise
-        if self.options.timestamp is not None and self.options.block_time is None:
+        started = self.running
+        super().start()
+        own_clock = self.options.timestamp is not None
+        if not started and own_clock and self.options.block_time is None:
             self.rpc("anvil_setBlockTimestampInterval", BLOCK_SECONDS)
         return self
-
-    def stop(self) -> None:
-        """End the node, if it runs."""
-        process, self._process = self._process, None
-        if self._rpc is not None:
-            self._rpc.close()
-            self._rpc = None
-        if process is not None:
-            process.stop()
-            atexit.unregister(self.stop)
-
-    @property
-    def client(self) -> Rpc:
-        """A connection to the node."""
-        if self._rpc is None:
-            raise AnvilError("anvil is not running: call start() first")
-        return self._rpc
-
-    # Any: a JSON value whose shape the method defines.
-    def rpc(self, method: str, *params: object) -> Any:
-        """Call a JSON-RPC method."""
-        return self.client.call(method, *params)
 
     @property
     def height(self) -> int:
@@ -198,29 +139,3 @@ class Anvil:
         """Mine a block at a later time; the chain goes on from there."""
         self.rpc("evm_setNextBlockTimestamp", timestamp)
         self.mine()
-
-    def _start_once(self) -> None:
-        command = [str(anvil_path()), *self.options.arguments(self.port)]
-        process = Process(command, AnvilError)
-        rpc = Rpc(self.url)
-        deadline = time.monotonic() + START_SECONDS_MAX
-        while True:
-            try:
-                answered = int(rpc.call("eth_chainId"), 16)
-                break
-            except UnreachableError:
-                if process.running and time.monotonic() < deadline:
-                    time.sleep(0.01)
-                    continue
-                process.stop()
-                raise AnvilError(
-                    f"anvil did not start on port {self.port}: "
-                    f"{process.last_words() or 'it said nothing'}"
-                ) from None
-        if answered != self.options.chain_id or not process.running:
-            process.stop()
-            raise AnvilError(
-                f"another node answers on port {self.port}: choose another"
-            )
-        self._process, self._rpc = process, rpc
-        atexit.register(self.stop)

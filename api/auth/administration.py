@@ -15,12 +15,12 @@ from api.auth.routes import (
     SIGNED_IN,
     Body,
     add_route,
-    answer,
     read_body,
     shape,
     text_parameter,
 )
 from api.errors import Problem
+from api.json_answers import json_answer
 from db.accounts import accounts
 from db.declare.roles import Role
 
@@ -55,20 +55,20 @@ def add_administration(blueprint: Blueprint, gate: Gate) -> None:
 
     def list_accounts() -> Response:
         """Lists accounts, the oldest first; `after` takes `next` of the page before."""
-        return answer(_list(gate))
+        return json_answer(_list(gate))
 
     def set_account_roles(account: str) -> Response:
         """Gives an account these roles and no others, from the next request on."""
         gate.principal()
-        return answer(_set_roles(gate, account, read_body(Roles)))
+        return json_answer(_set_roles(gate, account, read_body(Roles)))
 
     def disable_account(account: str) -> Response:
         """Shuts an account out at once, and ends its sessions; keys sleep."""
-        return answer(_set_disabled(gate, account, disabled=True))
+        return json_answer(_set_disabled(gate, account, disabled=True))
 
     def enable_account(account: str) -> Response:
         """Lets an account in again; it must sign in, its keys wake."""
-        return answer(_set_disabled(gate, account, disabled=False))
+        return json_answer(_set_disabled(gate, account, disabled=False))
 
     add_route(
         blueprint, "/accounts", list_accounts, method="GET", summary="Every account",

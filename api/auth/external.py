@@ -22,9 +22,10 @@ from api.auth.entrance import TOKENS, Counted, account_of_wallet, let_in, refuse
 from api.auth.gate import Gate
 from api.auth.jwks import Jwks, KeysAway
 from api.auth.options import CLOCKS_APART, ExternalIssuer
-from api.auth.routes import Body, add_route, answer, read_body
+from api.auth.routes import Body, add_route, read_body
 from api.auth.wallets import EVM
 from api.errors import Problem
+from api.json_answers import json_answer
 
 TOKEN_LENGTH = 8192
 CLAIMS = ("iss", "aud", "exp", "iat", "wallets")
@@ -51,7 +52,7 @@ def add_external(blueprint: Blueprint, gate: Gate) -> None:
 
     def external_sign_in() -> Response:
         """Sign in with a token of an identity provider that the settings trust."""
-        return answer(_sign_in(gate, issuers, read_body(ExternalToken)))
+        return json_answer(_sign_in(gate, issuers, read_body(ExternalToken)))
 
     add_route(
         blueprint, "/token/external", external_sign_in,

@@ -17,12 +17,12 @@ from api.auth.routes import (
     Body,
     Schema,
     add_route,
-    answer,
     read_body,
     shape,
     text_parameter,
 )
 from api.errors import Problem
+from api.json_answers import json_answer
 from commands.submit import new_id
 from db.accounts import keys
 
@@ -65,16 +65,16 @@ def add_keys(blueprint: Blueprint, gate: Gate) -> None:
         change nothing.
         """
         gate.principal()
-        return answer(_create(gate, read_body(NewKey)), 201)
+        return json_answer(_create(gate, read_body(NewKey)), 201)
 
     def list_keys() -> Response:
         """Lists the account's keys, those of no use any more too."""
-        return answer({"data": _list(gate)})
+        return json_answer({"data": _list(gate)})
 
     def revoke_key(prefix: str) -> Response:
         """Ends a key."""
         _revoke(gate, prefix)
-        return answer(None, 204)
+        return json_answer(None, 204)
 
     add_route(
         blueprint, "/keys", create_key, summary="Make an API key", body=NewKey,

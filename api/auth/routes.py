@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
-import orjson
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
@@ -54,17 +53,6 @@ def read_body(kind: type[B]) -> B:
             f"{_reason(error)}. Send a JSON object as {kind.__name__} in the OpenAPI "
             "document has it.",
         ) from None
-
-
-def answer(content: Any, status: int = 200) -> Response:
-    """Return a JSON response with `Cache-Control: no-store`."""
-    made = Response(
-        b"" if status == 204 else orjson.dumps(content),
-        status,
-        mimetype="application/json",
-    )
-    made.headers["Cache-Control"] = "no-store"
-    return made
 
 
 def add_route(

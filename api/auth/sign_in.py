@@ -24,11 +24,11 @@ from api.auth.routes import (
     SIGNED_IN,
     Body,
     add_route,
-    answer,
     read_body,
     shape,
 )
 from api.errors import Problem
+from api.json_answers import json_answer
 from commands.submit import new_id
 from db.accounts import accounts, sessions
 
@@ -80,11 +80,11 @@ def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
 
     def register() -> Response:
         """Opens an account, with a role that is open to everybody, or none."""
-        return answer(_register(gate, read_body(Registration)), 201)
+        return json_answer(_register(gate, read_body(Registration)), 201)
 
     def sign_in() -> Response:
         """Answers with a short access token, and a refresh token to be used once."""
-        return answer(_sign_in(gate, read_body(SignIn)))
+        return json_answer(_sign_in(gate, read_body(SignIn)))
 
     def refresh() -> Response:
         """Exchanges a refresh token for the next one.
@@ -92,7 +92,7 @@ def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
         The same token may be sent again within ten seconds, until its successor is
         used. Used later than that, it ends the session: somebody else has it too.
         """
-        return answer(_refresh(gate, read_body(Refresh)))
+        return json_answer(_refresh(gate, read_body(Refresh)))
 
     add_route(
         blueprint, "/register", register, summary="Open an account",
@@ -113,17 +113,17 @@ def add_session(blueprint: Blueprint, gate: Gate) -> None:
     def sign_out() -> Response:
         """Ends the session: neither of its tokens is of use any more."""
         _sign_out(gate)
-        return answer(None, 204)
+        return json_answer(None, 204)
 
     def change_password() -> Response:
         """Sets another password, and ends every other session of the account."""
         gate.principal()
         _change_password(gate, read_body(PasswordChange))
-        return answer(None, 204)
+        return json_answer(None, 204)
 
     def show_me() -> Response:
         """Tells who the API takes the client for."""
-        return answer(_me(gate))
+        return json_answer(_me(gate))
 
     add_route(
         blueprint, "/logout", sign_out, summary="Sign out", status=204,

@@ -19,12 +19,12 @@ from api.auth.routes import (
     SIGNED_IN,
     Body,
     add_route,
-    answer,
     read_body,
     shape,
     text_parameter,
 )
 from api.errors import Problem
+from api.json_answers import json_answer
 from commands.errors import NodeAway
 from db.accounts import accounts
 from db.accounts.nonces import add_nonce, use_nonce
@@ -59,25 +59,25 @@ def add_wallets(blueprint: Blueprint, gate: Gate) -> None:
 
         Asked for by somebody signed in, it is for linking a wallet to their account.
         """
-        return answer(_nonce(gate), 201)
+        return json_answer(_nonce(gate), 201)
 
     def siwe_sign_in() -> Response:
         """Signs in with a wallet. A wallet that is not known begins an account."""
-        return answer(_sign_in(gate, read_body(SignedMessage)))
+        return json_answer(_sign_in(gate, read_body(SignedMessage)))
 
     def list_wallets() -> Response:
         """Lists the wallets of the account."""
-        return answer(_list(gate))
+        return json_answer(_list(gate))
 
     def link_wallet() -> Response:
         """Links the wallet that signed the message to the account."""
         gate.principal()
-        return answer(_link(gate, read_body(SignedMessage)), 201)
+        return json_answer(_link(gate, read_body(SignedMessage)), 201)
 
     def unlink_wallet(address: str) -> Response:
         """Lets a wallet go, unless nothing else opens the account."""
         _unlink(gate, address)
-        return answer(None, 204)
+        return json_answer(None, 204)
 
     add_route(
         blueprint, "/siwe/nonce", siwe_nonce, summary="A nonce to be signed",

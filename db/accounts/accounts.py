@@ -13,6 +13,7 @@ from db.accounts.sessions import revoke_sessions
 from db.control import account, wallet
 from db.declare.roles import Role
 from db.errors import DatabaseError
+from db.records import from_row
 
 PAGE = 200
 
@@ -186,11 +187,5 @@ def _change(connection: Connection, account_id: uuid.UUID, **values: Any) -> Acc
 
 
 def _account(row: Any) -> Account:
-    return Account(
-        id=row.id,
-        login=row.login,
-        roles=frozenset(Role(role) for role in row.roles),
-        created_at=row.created_at,
-        disabled_at=row.disabled_at,
-        password_hash=row.password_hash,
-    )
+    roles = frozenset(Role(role) for role in row.roles)
+    return from_row(Account, row, roles=roles)

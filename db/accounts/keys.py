@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, or_, select, update
 
 from db.control import account, api_key
+from db.records import from_row
 
 # How exactly `last_used_at` is kept: a busy key need not write at each request.
 USED_PRECISION = timedelta(minutes=1)
@@ -119,14 +120,4 @@ _SHOWN = [column for column in api_key.columns if column.name != "digest"]
 
 
 def _key(row: Any) -> ApiKey:
-    return ApiKey(
-        id=row.id,
-        account=row.account,
-        name=row.name,
-        prefix=row.prefix,
-        scopes=frozenset(row.scopes),
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        last_used_at=row.last_used_at,
-        revoked_at=row.revoked_at,
-    )
+    return from_row(ApiKey, row, scopes=frozenset(row.scopes))

@@ -27,6 +27,7 @@ from db.commands.watching import watch_on
 from db.control import command, command_event
 from db.engine import sqlstate
 from db.journal.append import CALL, OtherDeclarations
+from db.records import from_row
 
 _FIND = select(command).where(command.c.id == bindparam("of_id"))
 _LOCK = _FIND.with_for_update()
@@ -293,31 +294,4 @@ def record(
 
 def as_row(row: Any) -> CommandRow:
     """A command from a row of its table."""
-    return CommandRow(
-        id=row.id,
-        kind=row.kind,
-        arguments=row.arguments,
-        source=row.source,
-        signer=row.signer,
-        sender=_bytes(row.sender),
-        target=bytes(row.target),
-        data=bytes(row.data),
-        value=int(row.value),
-        gas_limit=row.gas_limit,
-        valid_until=row.valid_until,
-        state=State(row.state),
-        reason=row.reason,
-        version=row.version,
-        created_at=row.created_at,
-        transaction=_bytes(row.transaction),
-        height=row.height,
-        tenant=row.tenant,
-        asked_by=row.asked_by,
-        cause=row.cause,
-        seen_from=row.seen_from,
-        late_outcome=row.late_outcome,
-    )
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)
+    return from_row(CommandRow, row, state=State(row.state))

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from db.commands.states import Hold
 from db.control import signer
+from db.records import from_row
 
 _LOCK_SIGNER = (
     select(signer).where(signer.c.name == bindparam("name")).with_for_update()
@@ -60,8 +61,4 @@ def lock_signer(connection: Connection, name: str) -> SignerRow:
 
 def as_signer(row: Any) -> SignerRow:
     """A signer from a row of its table."""
-    return SignerRow(
-        row.name, row.source, bytes(row.address), row.first_nonce, row.next_nonce,
-        row.gate_height, row.paused, row.reason, row.max_in_flight,
-        row.checked_nonce, Hold(row.hold), row.hold_reason,
-    )  # fmt: skip
+    return from_row(SignerRow, row, hold=Hold(row.hold))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from db.documents.compliance.projections import KycDocument
+from db.records import from_row
 from db.sql.columns import state_table
 
 CURRENT = ("pending", "verified")
@@ -88,19 +89,5 @@ def _table() -> Any:
 
 
 def _document(row: Any) -> Document:
-    return Document(
-        id=uuid.UUID(row.document),
-        account=uuid.UUID(row.account),
-        type=row.type,
-        media_type=row.media_type,
-        size=int(row.size),
-        content_hash=bytes(row.content_hash),
-        status=row.status,
-        uploaded_at=row.uploaded_at,
-        uploaded_in=row.uploaded_in,
-        reviewer=row.reviewer,
-        decided_at=row.decided_at,
-        decided_in=row.decided_in,
-        superseded_by=row.superseded_by,
-        reads=row.reads,
-    )
+    document, account = uuid.UUID(row.document), uuid.UUID(row.account)
+    return from_row(Document, row, id=document, account=account)

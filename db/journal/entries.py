@@ -13,6 +13,7 @@ from db.facts import Fact, columns_from_facts
 from db.journal.canonical import EntryRow
 from db.journal.head import read_head
 from db.position import position
+from db.records import from_row
 
 _PAGE = 1000
 
@@ -50,20 +51,7 @@ def read_entry(connection: Connection, seq: int) -> tuple[EntryRow, bytes] | Non
 
 def entry_row(row: Any) -> EntryRow:
     """A row of the table as an entry."""
-    return EntryRow(
-        seq=row.seq,
-        at=row.at,
-        kind=row.kind,
-        actor=row.actor,
-        tenant=row.tenant,
-        address=row.address,
-        agent=row.agent,
-        signature=_bytes(row.signature),
-        body=row.body,
-        subject=row.subject,
-        personal=_bytes(row.personal),
-        previous=bytes(row.previous),
-    )
+    return from_row(EntryRow, row)
 
 
 def fact_of(event: type[Event], row: EntryRow, digest: bytes) -> Fact:
@@ -104,7 +92,3 @@ def _pages(
             page = []
     if page:
         yield page
-
-
-def _bytes(value: Any) -> bytes | None:
-    return None if value is None else bytes(value)

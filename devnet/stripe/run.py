@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 
 import orjson
@@ -25,6 +24,7 @@ from devnet.stripe.faults import CutError, Fault, Faults, Webhook
 from devnet.stripe.money import Prices
 from devnet.stripe.service import KEY, Service
 from devnet.stripe.webhooks import SECRET, Deliveries
+from ops.embedded.startable import Startable
 from ops.errors import OperationError
 from ops.ports import HOST
 
@@ -108,7 +108,7 @@ class Panel:
         return {name: share}
 
 
-class FakeStripe:
+class FakeStripe(Startable["FakeStripe"]):
     """A fakestripe that listens: a context manager, or call ``start`` and ``stop``."""
 
     def __init__(
@@ -126,17 +126,6 @@ class FakeStripe:
         self.panel = Panel(self)
         self._server: _Server | None = None
         self._ended = threading.Event()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     @property
     def url(self) -> str:

@@ -14,6 +14,7 @@ from ops.docs.markdown import code, page, paragraphs, summary, table
 
 IN_JSON = {
     "hex": "`0x…`",
+    "base58": "base58",
     "decimal": "decimal string",
     "number": "number",
     "boolean": "true, false",

@@ -26,15 +26,14 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 
 import psycopg2
 
 from ops.embedded import binaries
+from ops.embedded.server import EmbeddedServer
 from ops.embedded.supervisor import (
     POLL_SECONDS,
     EmbeddedError,
-    Home,
     RunAs,
     ServerProcess,
     ServerState,
@@ -74,8 +73,12 @@ def has_data(directory: Path) -> bool:
     return (directory / "postgres" / "data" / "PG_VERSION").exists()
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(EmbeddedServer):
     """One Postgres server under `<directory>/postgres`."""
+
+    name = "postgres"
+    stop_signals = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+    stop_seconds = STOP_SECONDS
 
     def __init__(
         self,
@@ -84,11 +87,9 @@ class EmbeddedPostgres:
         *,
         settings: Mapping[str, str] | None = None,
     ) -> None:
-        self._home = Home(Path(directory).absolute() / "postgres")
+        super().__init__(directory, port)
         self._data = self._home.path / "data"
-        self._port = port
         self._settings = {**SETTINGS, **(settings or {})}
-        self._child: ServerProcess | None = None
 
     def start(self) -> str:
         """Start the server, or attach to the one already running; return its URL."""
@@ -108,42 +109,6 @@ class EmbeddedPostgres:
                 raise
             finally:
                 os.close(life)
-
-    def stop(self) -> None:
-        """Shut the server down if this object started it; else do nothing."""
-        child = self._child
-        if child is None or child.owner_pid != os.getpid():
-            return
-        atexit.unregister(self.stop)
-        if not self._home.path.exists():
-            self._end_child()
-            return
-        with self._home.starting(STOP_SECONDS * 3):
-            self._end_child()
-
-    def _end_child(self) -> None:
-        if self._child is not None:
-            self._child.stop(
-                signals=(signal.SIGINT, signal.SIGQUIT, signal.SIGKILL),
-                patience_seconds=STOP_SECONDS,
-            )
-        self._child = None
-
-    @property
-    def owner(self) -> bool:
-        """Whether this object started the server that runs now."""
-        return self._child is not None and self._child.running
-
-    def __enter__(self) -> str:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     # Attaching -------------------------------------------------------------------
 

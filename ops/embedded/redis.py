@@ -15,15 +15,14 @@ import secrets
 import signal
 import time
 from pathlib import Path
-from types import TracebackType
 
 import redis
 
 from ops.embedded.binaries import find_redis
+from ops.embedded.server import EmbeddedServer
 from ops.embedded.supervisor import (
     POLL_SECONDS,
     EmbeddedError,
-    Home,
     RunAs,
     ServerProcess,
     ServerState,
@@ -38,13 +37,12 @@ STOP_SECONDS = 20.0
 log = logging.getLogger(__name__)
 
 
-class EmbeddedRedis:
+class EmbeddedRedis(EmbeddedServer):
     """One Redis server under `<directory>/redis`."""
 
-    def __init__(self, directory: Path | str, port: int | None = None) -> None:
-        self._home = Home(Path(directory).absolute() / "redis")
-        self._port = port
-        self._child: ServerProcess | None = None
+    name = "redis"
+    stop_signals = (signal.SIGTERM, signal.SIGKILL)
+    stop_seconds = STOP_SECONDS
 
     def start(self) -> str:
         """Start the server, or attach to the one already running; return its URL."""
@@ -60,34 +58,6 @@ class EmbeddedRedis:
                 raise
             finally:
                 os.close(life)
-
-    def stop(self) -> None:
-        """Shut the server down if this object started it; else do nothing."""
-        child = self._child
-        if child is None or child.owner_pid != os.getpid():
-            return
-        atexit.unregister(self.stop)
-        if not self._home.path.exists():
-            self._end_child()
-            return
-        with self._home.starting(STOP_SECONDS * 3):
-            self._end_child()
-
-    @property
-    def owner(self) -> bool:
-        """Whether this object started the server that runs now."""
-        return self._child is not None and self._child.running
-
-    def __enter__(self) -> str:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stop()
 
     def _attach(self) -> tuple[ServerState, int | None]:
         """Wait until the living server answers, or is gone (then: its life lock)."""
@@ -173,13 +143,6 @@ class EmbeddedRedis:
                 return bool(client.ping())
         except (redis.RedisError, OSError):
             return False
-
-    def _end_child(self) -> None:
-        if self._child is not None:
-            self._child.stop(
-                signals=(signal.SIGTERM, signal.SIGKILL), patience_seconds=STOP_SECONDS
-            )
-        self._child = None
 
     def _password(self) -> str:
         return (self._home.path / "password").read_text().strip()

@@ -72,8 +72,8 @@ def test_they_are_narrowed_by_program_and_error(ask):
     ("query", "words"),
     [
         ("?program=0x11", "32 bytes in base58"),
-        ("?limit=0", "limit is not a number"),
-        ("?before=x", "before is not a number"),
+        ("?limit=0", "limit: '0' is not a number"),
+        ("?before=x", "before: 'x' is not a number"),
         ("?programme=1", "is not known"),
         ("?chain=nobody", "is not followed"),
     ],

@@ -55,3 +55,41 @@ def test_the_release_before_is_upgraded_without_a_difference(older):
         assert sorted(after) == sorted(commands)
         assert len(after) == 9
     assert list(faults(older, registry)) == []
+
+
+def test_a_late_outcome_and_a_hold_are_kept_under_their_new_names(older):
+    """Columns and words that 0034 renames, with what the release before wrote."""
+    with older.begin() as connection:
+        late, other = connection.scalars(
+            text("SELECT id FROM control.command ORDER BY id LIMIT 2")
+        )
+        connection.execute(
+            text("UPDATE control.command SET ran = 'succeeded' WHERE id = :id"),
+            {"id": late},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO control.command_event (command, at, state, details) VALUES"
+                " (:id, now(), 'cancelled', jsonb_build_object('ran', 'succeeded',"
+                " 'height', 7))"
+            ),
+            {"id": late},
+        )
+        connection.execute(text("UPDATE control.signer SET hold = 'signer-away'"))
+
+    migrate(older, Registry.load())
+
+    with older.connect() as connection:
+        found = {
+            row.id: row.late_outcome
+            for row in connection.execute(
+                text("SELECT id, late_outcome FROM control.command")
+            )
+        }
+        details = connection.scalars(
+            text("SELECT details FROM control.command_event ORDER BY id DESC LIMIT 1")
+        ).one()
+        holds = set(connection.scalars(text("SELECT hold FROM control.signer")))
+    assert ("succeeded", "") == (found[late], found[other])
+    assert details == {"late_outcome": "succeeded", "height": 7}
+    assert holds == {"signer-unavailable"}

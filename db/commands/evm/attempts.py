@@ -11,6 +11,7 @@ from db.commands.accept import lock, move
 from db.commands.evm.slots import lock_slot
 from db.commands.states import State
 from db.control import attempt, command
+from db.records import from_row
 
 # The command says when its slot is looked at again, for whoever waits for it.
 _NOTE = text(
@@ -155,9 +156,4 @@ def attempts_of(connection: Connection, signer: str, nonce: int) -> list[Attempt
 
 
 def _attempt(row: Any) -> AttemptRow:
-    return AttemptRow(
-        row.signer, row.nonce, row.number, row.purpose, bytes(row.raw),
-        bytes(row.hash), int(row.gas_price),
-        None if row.priority_fee is None else int(row.priority_fee),
-        row.sent_count, row.sent_at, row.signed_at, row.reach, row.refusals,
-    )  # fmt: skip
+    return from_row(AttemptRow, row)

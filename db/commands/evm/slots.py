@@ -23,6 +23,7 @@ from db.commands.evm.tags import MARKER
 from db.commands.signers import SignerRow, as_signer, lock_signer
 from db.commands.states import FAR_NONCES, Closing, State
 from db.control import attempt, command, signer, slot
+from db.records import from_row
 
 # Under the signer's lock: how many nonces are open, how far the sender's transactions
 # are read without a gap, and whether there are transactions without a slot or nonces
@@ -292,6 +293,4 @@ def lock_slot(connection: Connection, name: str, nonce: int) -> Any:
 
 
 def _slot(row: Any) -> SlotRow:
-    return SlotRow(
-        row.signer, row.nonce, row.command, Closing(row.closing), row.taken_at
-    )
+    return from_row(SlotRow, row, closing=Closing(row.closing))

@@ -18,6 +18,7 @@ from db.commands.solana.memory import GivenSignature
 from db.commands.states import State
 from db.control import command, signer
 from db.control import solana_attempt as attempt
+from db.records import from_row
 
 # Those a pass looks at: a waiting command of the signer, the oldest first.
 _WAITING = (
@@ -265,7 +266,4 @@ def _insert(
 
 def as_attempt(row: Any) -> AttemptRow:
     """An attempt from a row of its table."""
-    return AttemptRow(
-        bytes(row.signature), row.command, row.number, bytes(row.raw), row.slot,
-        row.last_valid, row.sent_count, row.signed_at, row.past_slot,
-    )  # fmt: skip
+    return from_row(AttemptRow, row)

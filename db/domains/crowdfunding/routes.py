@@ -22,9 +22,9 @@ from sqlalchemy import Connection
 
 from api.auth.principal import current_principal
 from api.auth.routes import SIGNED_IN, shape
-from api.command_answers import json_answer
 from api.documents import documents_blueprint
 from api.errors import Problem
+from api.json_answers import json_answer
 from api.parameters import value_of
 from api.schemas import Schema
 from api.service import PREFIX, Service

@@ -20,10 +20,10 @@ from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 
 from api.auth.principal import current_principal, require_role
 from api.auth.routes import SIGNED_IN, shape
-from api.command_answers import json_answer
 from api.command_problems import as_problems
 from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
+from api.json_answers import json_answer
 from api.schemas import Schema
 from api.service import PREFIX, Service
 from api.writes import KEY_HEADER, actor_of, body_of_request, require_command_service
@@ -185,7 +185,7 @@ class _Routes:
         return answer
 
     def breakdown(self) -> Response:
-        """Tell what the buyer of a price in cents pays, and who gets it."""
+        """Return what a buyer pays for a price in cents, and who gets it."""
         given = request.args.get("price", "")
         try:
             price = int(given)
