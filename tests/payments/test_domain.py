@@ -10,7 +10,7 @@ from db.registry import Registry
 from db.schema import migrate
 from helpers.journal_of import bodies
 from helpers.stripe_shop import ENTRIES
-from indexer.react import Journal, run_reactions
+from indexer.react import JournalSource, run_reactions
 
 captured = stripe.PaymentCaptured.only(stripe.PaymentCaptured.domain == "crowdfunding")
 fee_known = stripe.PaymentFeeKnown.only(stripe.PaymentFeeKnown.domain == "crowdfunding")
@@ -55,11 +55,11 @@ def test_a_purchase_is_delivered_once_and_its_fee_comes_later(shop, engine):
     reader = shop.reader(engine, REGISTRY)
     charges = [shop.paid(), shop.paid(late_fee=True)]
     reader.round()
-    run_reactions(Journal(engine, REGISTRY))
+    run_reactions(JournalSource(engine, REGISTRY))
     shop.book.clock.move(3_700)
     shop.buying.settle_fee(charges[1]["id"])
     reader.round()
-    run_reactions(Journal(engine, REGISTRY))
+    run_reactions(JournalSource(engine, REGISTRY))
 
     purchases = {each["metadata"]["purchase"]: each for each in charges}
     delivered = [each["purchase"] for each in bodies(engine, Delivered)]
