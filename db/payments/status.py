@@ -12,7 +12,7 @@ from db.payments import events as noted
 from db.payments.account import AccountRow, find
 from db.payments.drift import Reconciliation
 
-SILENT = timedelta(minutes=5)  # how old the last whole reading may be
+SILENT = timedelta(minutes=5)  # how old the last whole reading may be, or three polls
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,13 @@ class PaymentStatus:
     reconciled: Reconciliation | None
     uncleared: int
 
-    def trouble(self, now: datetime) -> str:
+    def trouble(self, now: datetime, poll_seconds: float) -> str:
         """Tell what is in the way, with its remedy; empty when all is well."""
         row = self.row
         if row.state in ("refused", "stopped"):
             return row.cause
-        if row.polled_at is None or now - row.polled_at > SILENT:
+        silent = max(SILENT, timedelta(seconds=3 * poll_seconds))
+        if row.polled_at is None or now - row.polled_at > silent:
             if row.cause:
                 return row.cause
             if not row.read_by:

@@ -101,6 +101,8 @@ class Panel:
             faults.webhooks[Webhook(name)] = share
         elif name in ("late_fees", "late_events"):
             setattr(faults, name, share)
+        elif name == "reorder":
+            faults.reorder = share > 0
         elif name in {each.value for each in Fault}:
             faults.shares[Fault(name)] = share
         else:

@@ -132,7 +132,11 @@ def keep(engine: Engine, account: str, found: Comparison) -> int:
 
 
 def show_payments(
-    found: PaymentStatus | None, at: datetime, *, as_json: bool = False
+    found: PaymentStatus | None,
+    at: datetime,
+    *,
+    poll_seconds: float,
+    as_json: bool = False,
 ) -> str:
     """Print how Stripe is read; what is in the way, empty when all is well."""
     if found is None:
@@ -141,7 +145,7 @@ def show_payments(
             click.secho("stripe: new", bold=True)
             click.echo(f"  what      {trouble}")
         return trouble
-    row, trouble = found.row, found.trouble(at)
+    row, trouble = found.row, found.trouble(at, poll_seconds)
     if as_json:
         click.echo(json.dumps(_plain(found, trouble), default=str))
         return trouble

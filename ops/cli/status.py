@@ -56,7 +56,9 @@ def status(state: CliState, as_json: bool) -> None:
         click.echo(f"  entries   {head.seq:,}, the last at {when}")
     trouble = ""
     if state.settings.stripe.given and not differs:
-        trouble = show_payments(payments, datetime.now(UTC), as_json=as_json)
+        poll = state.settings.stripe.poll_seconds
+        at = datetime.now(UTC)
+        trouble = show_payments(payments, at, poll_seconds=poll, as_json=as_json)
     for each_schedule in schedules:
         click.echo(f"schedule {each_schedule.id}: {_timer(each_schedule)}")
     if not found:

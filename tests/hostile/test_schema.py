@@ -10,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS
 
+from api.payments import PaymentOptions
 from commands.documents import Documents
 from commands.storage import FolderStorage
 from db.commands.evm.slots import register_signer
@@ -37,7 +38,10 @@ def office(postgres_url, migrated_template, tmp_path_factory):
                 connection, name="notary", source_id=found.source,
                 address=b"\2" * 20, next_nonce=0, gate_height=0,
             )  # fmt: skip
-        found.open(command_service=command_service, documents=documents)
+        found.open(
+            command_service=command_service, documents=documents,
+            payments=PaymentOptions(("whsec_for_tests_only",)),
+        )  # fmt: skip
         yield found
         found.close()
 

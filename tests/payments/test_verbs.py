@@ -248,6 +248,29 @@ def test_it_is_read_beside_and_goes_on_after_trouble(
     asyncio.run(play())
 
 
+def test_answers_that_do_not_come_are_waited_for_no_longer_than_said(
+    fake, settings_file, migrated_engine, registry
+):
+    settings = load_settings(settings_file("timeout_seconds = 1"))
+    fake.faults.slow_seconds = 4.0
+    charge = pay(fake)
+
+    async def play():
+        async with Beside(settings, migrated_engine, registry):
+            await until(lambda: len(said(migrated_engine, e.PaymentCaptured)) == 1)
+            fake.faults.come_next(Fault.SLOW, "/v1/events", times=2)
+            fake.faults.come_next(Fault.SLOW, "/v1/refunds", times=1)
+            with fake.service.lock:
+                form = {"charge": charge["id"], "amount": "311"}
+                fake.routes.answer("POST", "/v1/refunds", form)
+            await until(lambda: len(said(migrated_engine, e.RefundMade)) == 1)
+
+    began = time.monotonic()
+    asyncio.run(play())
+    assert time.monotonic() - began < 30
+    assert len(said(migrated_engine, e.PaymentCaptured)) == 1
+
+
 def test_a_webhook_wakes_the_reader_at_once(
     fake, settings_file, migrated_engine, registry
 ):
