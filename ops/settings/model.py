@@ -157,6 +157,7 @@ class ChainSettings:
     audit_blocks: int = 20
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
+    tokens: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     accounts: Mapping[str, bytes] = field(default_factory=_nothing)
 
     @property

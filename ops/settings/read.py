@@ -140,6 +140,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         audit_blocks=table.number("audit_blocks", default.audit_blocks, int),
         contracts=read_deployments(table.section("contracts"), values.address),
         programs=read_deployments(table.section("programs"), values.pubkey),
+        tokens=read_deployments(table.section("tokens"), values.pubkey),
         accounts=read_accounts(table.section("accounts")),
     )
     read_proofs(table, chain)
@@ -184,7 +185,7 @@ def read_proofs(table: Table, chain: ChainSettings) -> None:
 def refuse_other_kinds(table: Table, chain: ChainSettings) -> None:
     """Note the keys that are for chains of another kind."""
     solana = chain.namespace == SOLANA
-    for key in EVM_ALONE if solana else ("programs", "accounts"):
+    for key in EVM_ALONE if solana else ("programs", "tokens", "accounts"):
         if key in table:
             kind = "EVM" if solana else "Solana"
             table.problem(key, f"is for {kind} chains, and {chain.id} is none")
