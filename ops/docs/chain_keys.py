@@ -88,6 +88,12 @@ CHAIN_SECTIONS = (
             "contracts": SettingKey("section", "See below."),
             "programs": SettingKey("section", "See below."),
             "tokens": SettingKey("section", "See below."),
+            "compare_seconds": SettingKey(
+                "number",
+                "How often whoever follows the chain compares the balances of the "
+                "followed token accounts with it; 0: never. `chainfold verify --chain` "
+                "does so once.",
+            ),
         },
     ),
     Section(

@@ -144,9 +144,7 @@ def test_an_account_that_is_closed_and_made_again_for_another_mint(engine, node,
     owner = bank.owner(account)
     emptied = [bank.moving(account, rest, 31, checked=False), bank.closing(account)]
     made = bank.opening(other, heir, key)
-    sent = bank.do(
-        *emptied, *made, bank.minting(account, 12), signers=[owner, key]
-    )
+    sent = bank.do(*emptied, *made, bank.minting(account, 12), signers=[owner, key])
     bank.devnet.advance(2)
 
     follow(engine, node, account)
