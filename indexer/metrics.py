@@ -25,6 +25,11 @@ AUDITED = Counter(
 RETRIES = Counter(
     "chainfold_indexer_retries_total", "Steps that failed and were retried.", ["chain"]
 )
+BALANCES_DIFFER = Gauge(
+    "chainfold_indexer_differing_balances",
+    "Followed token accounts that hold something else than their movements add up to.",
+    ["chain"],
+)
 REORGS = Counter("chainfold_indexer_reorgs_total", "Forks rewound.", ["chain"])
 STOPPED = Gauge(
     "chainfold_indexer_stopped", "1 while a chain is stopped by an incident.", ["chain"]

@@ -1,6 +1,6 @@
 """From settings to chains that can be followed: declarations, sources, places."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
 from sqlalchemy import Engine
@@ -8,11 +8,12 @@ from sqlalchemy import Engine
 from commands.evm.signers import signer_from_key
 from db import sources
 from db.coverage import Stream
-from db.declare import Event, EventView, FieldRef
+from db.declare import Event, EventView, FieldRef, TokenMoved
 from db.declare.evm.bare import declare_events
 from db.declare.evm.signatures import is_announcement, names_of
 from db.declare.naming import emitter_domain
 from db.declare.solana.bare import declare_program
+from db.declare.solana.tokens import TOKENS
 from db.engine import connect
 from db.registry import NAME_LENGTH_MAX, Registry
 from indexer.chain import Chain
@@ -39,6 +40,9 @@ from ops.settings import (
 def declared(settings: Settings) -> Registry:
     """Return all declarations: of the chosen domains, and of the settings."""
     registry = Registry.load(settings.domains, settings.declarations)
+    follows_tokens = any(chain.tokens for chain in settings.chains.values())
+    if follows_tokens and TokenMoved.spec.id not in registry.events:
+        registry = registry.with_events([TokenMoved])
     _check_names(settings, registry)
     events: list[type[Event]] = []
     for contract in settings.contracts.values():
@@ -119,10 +123,28 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
             addresses[emitter.name] = dict.fromkeys(found, start)
         else:
             absent.add(emitter.name)
+    if chain.tokens:
+        addresses[TOKENS] = _token_starts(chain, addresses)
     watched = frozenset(chain.watch_senders)
     if chain.namespace != SOLANA:
         watched |= _signer_addresses(settings)
     return Wanted(chain.start_block, addresses, watched, frozenset(absent))
+
+
+def _token_starts(
+    chain: ChainSettings, programs: Mapping[str, Mapping[bytes, int]]
+) -> dict[bytes, int]:
+    """The addresses whose transactions are looked at for token movements.
+
+    One that is a program's, too, is looked at from the program's first slot on.
+    """
+    known = {key: start for found in programs.values() for key, start in found.items()}
+    starts = {}
+    for deployments in chain.tokens.values():
+        for each in deployments:
+            start = chain.start_block if each.start is None else each.start
+            starts[each.address] = max(start, known.get(each.address, start))
+    return starts
 
 
 def _deployed(
@@ -133,7 +155,7 @@ def _deployed(
     there, place = chain.contracts, f"[chains.{chain.name}.contracts]"
     remedy = "its ABI alone write [contracts.<name>] with abi and address"
     if chain.namespace == SOLANA:
-        known = registry.emitters.keys() - known
+        known = registry.emitters.keys() - known - {TOKENS}
         there, place = chain.programs, f"[chains.{chain.name}.programs]"
         remedy = "its IDL alone write [programs.<name>] with idl and address"
     for name, deployments in there.items():

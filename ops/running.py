@@ -41,6 +41,7 @@ from indexer.follow import (
 )
 from indexer.planning import first_gap
 from indexer.react import JournalSource
+from ops.chains import kind_of
 from ops.errors import OperationError
 from ops.indexing import open_chain
 from ops.payments import read_payments
@@ -235,7 +236,12 @@ async def _follow_chain(
                     return
                 opened.guard = lease.guard
                 async with _beside(
-                    _index_keys(opened, stop), _keep_place(opened), react(opened, stop)
+                    _index_keys(opened, stop),
+                    _keep_place(opened),
+                    react(opened, stop),
+                    kind_of(chain).keep_comparing(
+                        settings, chain, engine, registry, list(opened.streams)
+                    ),
                 ):
                     try:
                         await follow(

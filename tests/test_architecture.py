@@ -79,10 +79,10 @@ PACKAGE_LINES = {
     "abis": 400,
     "api": 8_150,
     "commands": 7_150,
-    "db": 25_700,
+    "db": 25_750,
     "idl": 1_520,
-    "indexer": 11_150,
-    "ops": 13_300,
+    "indexer": 11_450,
+    "ops": 13_600,
 }
 
 

@@ -50,7 +50,17 @@ from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
 from db.declare.roles import Role
 from db.declare.rules import Asker, Refusal, RowOf, Tables
-from db.declare.solana import ITEM, SIGNER, Ata, Each, Invoke, Named, Program
+from db.declare.solana import (
+    ITEM,
+    SIGNER,
+    Ata,
+    Each,
+    Invoke,
+    Named,
+    Program,
+    TokenMoved,
+    Tokens,
+)
 from db.declare.timers import Due, Schedule, due, schedule
 
 __all__ = [
@@ -111,6 +121,8 @@ __all__ = [
     "Sum",
     "Tables",
     "Text",
+    "TokenMoved",
+    "Tokens",
     "Top",
     "Uint",
     "Uuid",

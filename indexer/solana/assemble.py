@@ -3,18 +3,20 @@
 A position is `slot << 32 | index << 16 | number`: the index of the transaction in its
 block, and the number of what happened in it (`indexer.solana.walk`). A block of today
 has some thousands of transactions, and a transaction runs at most 64 instructions and
-writes at most 10,000 bytes of logs; so both have 16 bits.
+writes at most 10,000 bytes of logs; so both have 16 bits. The highest numbers are for
+token movements (`indexer.solana.movements`), which are behind all that ran.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
-from db.declare import Event, Program
+from db.declare import Event, Program, Tokens
 from db.position import position
+from idl.base58 import to_base58
 from indexer.rpc.messages import Malformed
 from indexer.solana.decode import (
     Decoded,
@@ -24,11 +26,13 @@ from indexer.solana.decode import (
     undecodable,
 )
 from indexer.solana.messages import RpcTransaction, key_bytes, signature_bytes
+from indexer.solana.movements import FIRST_NUMBER, FollowedTokens, movements
 from indexer.solana.walk import Walked, keys_of, walk
 from indexer.source import FailedTransaction
 
 INDEX_BITS = 16
-INDEX_MAX = NUMBER_MAX = (1 << INDEX_BITS) - 1
+INDEX_MAX = (1 << INDEX_BITS) - 1
+NUMBER_MAX = FIRST_NUMBER - 1  # of what ran
 
 _FAILED = re.compile(r"Program (\w{32,44}) failed: (.*)")
 # Anchor writes its own errors, and the program's, into the logs by name.
@@ -38,7 +42,10 @@ _ERROR_SHOWN = 500
 
 @dataclass(frozen=True, slots=True)
 class FollowedProgram:
-    """A program with its addresses, each with its first slot, and declared events."""
+    """A program with its addresses, each with its first slot, and declared events.
+
+    The addresses of `Tokens` are those whose transactions are looked at.
+    """
 
     program: Program
     addresses: Mapping[bytes, int]
@@ -66,8 +73,27 @@ class Assembled(Decoded):
 class Assembler:
     """Makes facts of the transactions of some programs."""
 
-    def __init__(self, decoders: Mapping[str, ProgramDecoder]) -> None:
+    def __init__(
+        self,
+        decoders: Mapping[str, ProgramDecoder],
+        tokens: FollowedTokens | None = None,
+    ) -> None:
         self._decoders = decoders  # by the program's address in base58
+        self._tokens = tokens
+
+    @classmethod
+    def of(cls, programs: Iterable[FollowedProgram]) -> Self:
+        """Return one for these programs and, if it is among them, for `Tokens`."""
+        decoders: dict[str, ProgramDecoder] = {}
+        tokens: FollowedTokens | None = None
+        for each in programs:
+            decoder = ProgramDecoder(each.program, each.events)
+            starts = {to_base58(key): start for key, start in each.addresses.items()}
+            if isinstance(each.program, Tokens):
+                tokens = FollowedTokens(decoder, starts)
+            else:
+                decoders |= dict.fromkeys(starts, decoder)
+        return cls(decoders, tokens)
 
     def assemble(
         self,
@@ -77,9 +103,10 @@ class Assembler:
     ) -> Assembled:
         """Make the facts of the wanted events, and keep what failed.
 
-        `placed` is in order, `followed` are the programs to look at. Raises Malformed
+        `placed` is in order, `followed` are the addresses to look at. Raises Malformed
         when an answer contradicts itself.
         """
+        followed = followed.intersection(self._decoders)
         out = Assembled()
         groups: dict[int, tuple[LayoutDecoder, list[Occurrence]]] = {}
         ran: list[Placed] = []
@@ -97,6 +124,8 @@ class Assembler:
         walked = walk([each.transaction for each in ran], followed)
         for each, found in zip(ran, walked, strict=True):
             self._add(each, found, wanted, groups, out)
+            for decoder, moved in self._moved(each, found.keys, wanted):
+                groups.setdefault(id(decoder), (decoder, []))[1].append(moved)
         for decoder, occurrences in groups.values():
             decoder.decode(occurrences, wanted, out)
         return out
@@ -140,6 +169,23 @@ class Assembler:
                 if accounts:
                     found = _with_accounts(found, keys, accounts)
                 groups.setdefault(id(decoder), (decoder, []))[1].append(found)
+
+    def _moved(
+        self, each: Placed, keys: Sequence[str], wanted: frozenset[str]
+    ) -> Iterator[tuple[LayoutDecoder, Occurrence]]:
+        """Yield the token movements of a transaction that names a followed address."""
+        tokens, transaction = self._tokens, each.transaction
+        if tokens is None or not tokens.concern(transaction.slot, keys):
+            return
+        decoder = tokens.decoder.find(b"", instruction=False)
+        if decoder is None or wanted.isdisjoint(decoder.ids):
+            return
+        signature = signature_bytes(transaction.transaction.signatures[0])
+        base = position(transaction.slot, each.index << INDEX_BITS)
+        for moved in movements(transaction, keys):
+            at, program = base + moved.number, key_bytes(moved.program)
+            time = each.block_time
+            yield decoder, Occurrence(at, time, signature, program, moved.body)
 
     def _failed(self, each: Placed) -> FailedTransaction:
         """Keep what is known of a transaction that changed nothing."""

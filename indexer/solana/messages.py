@@ -84,6 +84,26 @@ class RpcLoaded(msgspec.Struct, gc=False):
     readonly: list[str] = []
 
 
+class RpcAmount(msgspec.Struct, gc=False):
+    """An amount of tokens in the smallest unit, as decimal text."""
+
+    amount: str
+    decimals: int
+
+
+class RpcTokenBalance(msgspec.Struct, gc=False, rename="camel"):
+    """The balance of a token account, which is told by its index among the keys.
+
+    Nodes did not always tell the owner and the token program.
+    """
+
+    account_index: int
+    mint: str
+    ui_token_amount: RpcAmount
+    owner: str | None = None
+    program_id: str | None = None
+
+
 class RpcMeta(msgspec.Struct, gc=False, rename="camel"):
     """The results of running a transaction."""
 
@@ -91,6 +111,8 @@ class RpcMeta(msgspec.Struct, gc=False, rename="camel"):
     inner_instructions: list[RpcInner] | None = None
     log_messages: list[str] | None = None
     loaded_addresses: RpcLoaded | None = None
+    pre_token_balances: list[RpcTokenBalance] | None = None
+    post_token_balances: list[RpcTokenBalance] | None = None
 
 
 class RpcMessage(msgspec.Struct, gc=False, rename="camel"):

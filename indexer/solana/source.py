@@ -35,7 +35,6 @@ from indexer.solana.client import (
     statuses_call,
     transaction_call,
 )
-from indexer.solana.decode import ProgramDecoder
 from indexer.solana.listing import OVERLAP, Listing, Walker
 from indexer.solana.messages import RpcBlock, RpcTransaction, key_bytes
 from indexer.source import Batch, Child
@@ -60,11 +59,7 @@ class SolanaSource:
         self._listing = listing
         self._walker = Walker(client, listing)
         self._programs = programs
-        decoders: dict[str, ProgramDecoder] = {}
-        for each in programs:
-            decoder = ProgramDecoder(each.program, each.events)
-            decoders |= {to_base58(address): decoder for address in each.addresses}
-        self._assembler = Assembler(decoders)
+        self._assembler = Assembler.of(programs)
         self._confirmed = self._final = -1
         self._finals: dict[str, int] = {}  # by endpoint, the highest final slot
         self._tells_index = True  # whether transactions come with their index
@@ -208,13 +203,13 @@ class SolanaSource:
 
     def _addresses(self, ids: frozenset[str], last: int) -> dict[bytes, int]:
         """The addresses of programs with wanted events, and their first slots."""
-        return {
-            address: start
-            for each in self._programs
-            if any(event.spec.id in ids for event in each.events)
-            for address, start in each.addresses.items()
-            if start <= last
-        }
+        found: dict[bytes, int] = {}
+        for each in self._programs:
+            if any(event.spec.id in ids for event in each.events):
+                for address, start in each.addresses.items():
+                    if start <= last:
+                        found[address] = min(start, found.get(address, start))
+        return found
 
     async def _lines(
         self, address: bytes, start: int, wanted: BlockRange

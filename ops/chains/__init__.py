@@ -112,6 +112,21 @@ class ChainKind(Protocol):
         """Do what is to be done once a chain is opened and its block 0 is right."""
         ...
 
+    async def keep_comparing(
+        self,
+        settings: Settings,
+        chain: ChainSettings,
+        engine: Engine,
+        registry: Registry,
+        streams: Sequence[Stream],
+        /,
+    ) -> None:
+        """Compare what was read with the chain from time to time, and log differences.
+
+        Returns at once where there is nothing to compare.
+        """
+        ...
+
 
 KINDS: dict[str, ChainKind] = {"eip155": evm, SOLANA: solana}
 

@@ -20,6 +20,7 @@ from db.schema import rebuild
 from db.status import chain_status
 from indexer.verify import run_verification
 from indexer.writer import rewind as rewind_facts
+from ops.cli.balances import verify_balances
 from ops.cli.context import CliState, at_terminal, pass_state
 from ops.cli.incidents import note_resolved
 from ops.errors import OperationError
@@ -91,9 +92,18 @@ def _renumber(state: CliState, engine: Engine, name: str, *, yes: bool) -> None:
 
 @click.command()
 @click.argument("projections", nargs=-1)
+@click.option(
+    "--chain",
+    "with_chain",
+    is_flag=True,
+    help="Compare the balances of the followed token accounts of Solana chains with "
+    "what nodes say at a final slot, too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each table.")
 @pass_state
-def verify(state: CliState, projections: tuple[str, ...], as_json: bool) -> None:
+def verify(
+    state: CliState, projections: tuple[str, ...], as_json: bool, with_chain: bool
+) -> None:
     """Compare every table, or those named, with its facts; exit 1 if any differs.
 
     Without names the journal is walked too: each entry has its hash and follows the one
@@ -116,6 +126,7 @@ def verify(state: CliState, projections: tuple[str, ...], as_json: bool) -> None
         if not projections:
             wrong = _verify_journal(engine, state.registry, as_json=as_json)
         unread = 0 if projections else _unread(engine)
+        apart = verify_balances(state, engine, as_json=as_json) if with_chain else 0
     if as_json and not projections:
         click.echo(json.dumps({"unread_logs": unread}))
     elif unread:
@@ -130,7 +141,7 @@ def verify(state: CliState, projections: tuple[str, ...], as_json: bool) -> None
             "Run `chainfold journal rebuild` for facts that differ. An entry that was "
             "changed cannot be repaired: compare it with a backup."
         )
-    sys.exit(1 if total or wrong or unread else 0)
+    sys.exit(1 if total or wrong or unread or apart else 0)
 
 
 def _unread(engine: Engine) -> int:

@@ -87,6 +87,13 @@ CHAIN_SECTIONS = (
             ),
             "contracts": SettingKey("section", "See below."),
             "programs": SettingKey("section", "See below."),
+            "tokens": SettingKey("section", "See below."),
+            "compare_seconds": SettingKey(
+                "number",
+                "How often whoever follows the chain compares the balances of the "
+                "followed token accounts with it; 0: never. `chainfold verify --chain` "
+                "does so once.",
+            ),
         },
     ),
     Section(
@@ -109,6 +116,26 @@ CHAIN_SECTIONS = (
             "<program>": SettingKey(
                 "address in base58, or a list; or `{ address, start }`",
                 "The program's address, and the first slot worth reading for it.",
+            )
+        },
+    ),
+    Section(
+        "chains.<name>.tokens",
+        "Addresses of a Solana chain whose transactions are looked at for token "
+        "movements, under names of yours: in each transaction that names one, all "
+        "that token accounts gained or lost are facts, `tokens.TokenMoved`. A token "
+        "account is named by everything that moves its tokens, so its balance is the "
+        "sum of its movements. A mint is named by what mints and burns, and by "
+        "transfers only if they check it; an owner's wallet by what it signs; a "
+        "program by all that runs it. These three show other accounts' movements, "
+        "and no whole balances.",
+        None,
+        {
+            "<name>": SettingKey(
+                "address in base58, or a list; or `{ address, start }`",
+                "Token accounts, mints, wallets or programs, of SPL Token and "
+                "Token-2022, and the first slot worth reading for them; the program's "
+                "own where it is followed as a program too.",
             )
         },
     ),

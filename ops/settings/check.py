@@ -16,6 +16,7 @@ def check(settings: Settings) -> Iterator[str]:
     """Yield every contradiction."""
     yield from _repeated_chains(settings)
     yield from _repeated_addresses(settings)
+    yield from _repeated_tokens(settings)
     for contract in settings.contracts.values():
         yield from _bad_factories(settings, contract)
     yield from _made_by_nobody(settings)
@@ -66,6 +67,24 @@ def _repeated_addresses(settings: Settings) -> Iterator[str]:
                     f"{first[address]}: an address on a chain is one contract"
                 )
             first.setdefault(address, place)
+
+
+def _repeated_tokens(settings: Settings) -> Iterator[str]:
+    """Find addresses that are followed twice for their token movements.
+
+    One may be that of a program, whose transactions are then looked at for both.
+    """
+    for chain in settings.chains.values():
+        first: dict[bytes, str] = {}
+        for name, deployments in chain.tokens.items():
+            for each in deployments:
+                if each.address in first:
+                    yield (
+                        f"chains.{chain.name}.tokens.{name}: "
+                        f"{chain.encoding.text(each.address)} is already "
+                        f"{first[each.address]}: once is enough"
+                    )
+                first.setdefault(each.address, f"chains.{chain.name}.tokens.{name}")
 
 
 def _bad_factories(settings: Settings, contract: ContractSettings) -> Iterator[str]:

@@ -157,7 +157,9 @@ class ChainSettings:
     audit_blocks: int = 20
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
+    tokens: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     accounts: Mapping[str, bytes] = field(default_factory=_nothing)
+    compare_seconds: float = 600.0
 
     @property
     def namespace(self) -> str:

@@ -35,6 +35,7 @@ EVM_ALONE = (
     "contracts", "logs", "genesis", "watch_senders", "fees", "verify_bloom",
     "verify_receipts", "require", "validators", "validators_block", "audit_blocks",
 )  # fmt: skip
+SOLANA_ALONE = ("programs", "tokens", "accounts", "compare_seconds")
 
 
 def read_settings(
@@ -140,7 +141,11 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         audit_blocks=table.number("audit_blocks", default.audit_blocks, int),
         contracts=read_deployments(table.section("contracts"), values.address),
         programs=read_deployments(table.section("programs"), values.pubkey),
+        tokens=read_deployments(table.section("tokens"), values.pubkey),
         accounts=read_accounts(table.section("accounts")),
+        compare_seconds=table.number(
+            "compare_seconds", default.compare_seconds, float, 0
+        ),
     )
     read_proofs(table, chain)
     refuse_other_kinds(table, chain)
@@ -184,7 +189,7 @@ def read_proofs(table: Table, chain: ChainSettings) -> None:
 def refuse_other_kinds(table: Table, chain: ChainSettings) -> None:
     """Note the keys that are for chains of another kind."""
     solana = chain.namespace == SOLANA
-    for key in EVM_ALONE if solana else ("programs", "accounts"):
+    for key in EVM_ALONE if solana else SOLANA_ALONE:
         if key in table:
             kind = "EVM" if solana else "Solana"
             table.problem(key, f"is for {kind} chains, and {chain.id} is none")

@@ -3,5 +3,9 @@
 from db.declare.solana.accounts import ITEM, SIGNER, Ata, Each, Named
 from db.declare.solana.call import Invoke
 from db.declare.solana.program import Program
+from db.declare.solana.tokens import TokenMoved, Tokens
 
-__all__ = ["ITEM", "SIGNER", "Ata", "Each", "Invoke", "Named", "Program"]
+__all__ = [
+    "ITEM", "SIGNER", "Ata", "Each", "Invoke", "Named", "Program", "TokenMoved",
+    "Tokens",
+]  # fmt: skip

@@ -3,7 +3,13 @@
 from ops.chains.evm.checks import address_checks, endpoint_checks, head_of
 from ops.chains.evm.client import evm_chain_number, evm_client
 from ops.chains.evm.commanding import check_signer, open_lane, open_worker
-from ops.chains.evm.source import begin, open_source, ordinals, range_blocks
+from ops.chains.evm.source import (
+    begin,
+    keep_comparing,
+    open_source,
+    ordinals,
+    range_blocks,
+)
 
 __all__ = [
     "address_checks",
@@ -13,6 +19,7 @@ __all__ = [
     "evm_chain_number",
     "evm_client",
     "head_of",
+    "keep_comparing",
     "open_lane",
     "open_source",
     "open_worker",

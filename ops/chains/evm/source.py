@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from sqlalchemy import Engine
 
 from db import validators
+from db.coverage import Stream
 from db.registry import Registry
 from db.sources import SourceRow
 from db.validators import ValidatorSet
@@ -66,6 +67,16 @@ def open_source(
         watch_senders=plan.watch_senders,
         known_children=children,
     )
+
+
+async def keep_comparing(
+    settings: Settings,
+    chain: ChainSettings,
+    engine: Engine,
+    registry: Registry,
+    streams: Sequence[Stream],
+) -> None:
+    """Do nothing: blocks of EVM chains are proved (`indexer.audit`), not compared."""
 
 
 async def begin(chain: Chain, settings: ChainSettings, row: SourceRow) -> None:

@@ -1,5 +1,6 @@
 """Solana clusters: their sources and their checks, as the settings describe them."""
 
+from ops.chains.solana.balances import keep_comparing
 from ops.chains.solana.checks import address_checks, endpoint_checks, head_of
 from ops.chains.solana.commanding import check_signer, open_lane, open_worker
 from ops.chains.solana.source import begin, open_source, ordinals, range_blocks
@@ -10,6 +11,7 @@ __all__ = [
     "check_signer",
     "endpoint_checks",
     "head_of",
+    "keep_comparing",
     "open_lane",
     "open_source",
     "open_worker",

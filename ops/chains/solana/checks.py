@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Engine
 
 from db import sources
+from db.declare.solana.tokens import TOKENS
 from db.fit import examine as fit_of
 from db.position import BlockRange
 from db.registry import Registry
@@ -55,8 +56,11 @@ def address_checks(
     engine: Engine | None,
     registry: Registry,
 ) -> Iterator[tuple[str, Callable[[], str]]]:
-    """Yield the checks of the programs that are followed, and of their history."""
-    yield "programs", partial(_programs, settings, chain, addresses)
+    """Yield the checks of what is followed, and of its history."""
+    programs = {name: at for name, at in addresses.items() if name != TOKENS}
+    yield "programs", partial(_programs, settings, chain, programs)
+    if tokens := addresses.get(TOKENS):
+        yield "tokens", partial(_tokens, settings, chain, list(tokens))
     name = chain.name
     yield "history", partial(_history, settings, name, addresses, engine, registry)
 
@@ -68,19 +72,7 @@ def _programs(
 ) -> str:
     """Every configured address is a program: another is followed in vain."""
     named = [(name, to_base58(key)) for name, at in addresses.items() for key in at]
-    calls = [
-        RpcCall(
-            "getMultipleAccounts",
-            (
-                [text for _, text in named[at : at + ACCOUNTS_MAX]],
-                {"encoding": "base64", "dataSlice": {"offset": 0, "length": 0}},
-            ),
-            _Accounts,
-        )
-        for at in range(0, len(named), ACCOUNTS_MAX)
-    ]
-    answers = _ask(settings, chain, calls) if calls else []
-    accounts = [each for answer in answers for each in answer.value]
+    accounts = _accounts(settings, chain, [text for _, text in named])
     wrong = [
         f"{name} {text}"
         for (name, text), account in zip(named, accounts, strict=True)
@@ -93,6 +85,35 @@ def _programs(
             "cluster."
         )
     return f"programs at {len(named)} addresses"
+
+
+def _tokens(settings: Settings, chain: ChainSettings, keys: Sequence[bytes]) -> str:
+    """Something is at every address whose transactions are looked at for tokens."""
+    texts = [to_base58(key) for key in keys]
+    accounts = _accounts(settings, chain, texts)
+    if empty := [
+        text for text, each in zip(texts, accounts, strict=True) if each is None
+    ]:
+        raise OperationError(
+            f"nothing is at {', '.join(empty)}: no tokens will move there but those of "
+            "before it was closed. Correct the address in "
+            f"[chains.{chain.name}.tokens], or the endpoint's cluster."
+        )
+    return f"token movements of {len(texts)} addresses"
+
+
+def _accounts(
+    settings: Settings, chain: ChainSettings, addresses: Sequence[str]
+) -> list[_Account | None]:
+    """Return the accounts at some addresses, without their data."""
+    config = {"encoding": "base64", "dataSlice": {"offset": 0, "length": 0}}
+    parts = [
+        list(addresses[at : at + ACCOUNTS_MAX])
+        for at in range(0, len(addresses), ACCOUNTS_MAX)
+    ]
+    calls = [RpcCall("getMultipleAccounts", (p, config), _Accounts) for p in parts]
+    answers = _ask(settings, chain, calls) if calls else []
+    return [each for answer in answers for each in answer.value]
 
 
 def _history(

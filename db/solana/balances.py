@@ -1,0 +1,55 @@
+"""Balances of token accounts as their movements add up to them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import BigInteger, Connection, LargeBinary, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from db.declare import TokenMoved
+from db.position import position
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """The movements of an account: their sum, and what it held before the first.
+
+    Both are in the token's smallest unit.
+    """
+
+    total: int
+    opening: int
+
+
+_FOLDED = text(
+    f"""
+    SELECT a.account, sum(f.amount) AS total,
+        (array_agg(f.balance - f.amount ORDER BY f.position))[1] AS opening
+    FROM unnest(:accounts, :firsts) AS a(account, first)
+    JOIN facts.{TokenMoved.spec.table} f ON f.account = a.account
+        AND f.position >= a.first AND f.position < :end AND f.source = :source
+    GROUP BY a.account
+    """  # noqa: S608 (the name of a table)
+).bindparams(
+    bindparam("accounts", type_=ARRAY(LargeBinary)),
+    bindparam("firsts", type_=ARRAY(BigInteger)),
+)
+
+
+def folded(
+    connection: Connection, source: int, starts: Mapping[bytes, int], slot: int
+) -> dict[bytes, Folded]:
+    """Add up the movements of accounts, each from its first slot to the end of `slot`.
+
+    Accounts of which nothing moved are left out.
+    """
+    rows = connection.execute(
+        _FOLDED,
+        {
+            "source": source, "end": position(slot + 1, 0), "accounts": list(starts),
+            "firsts": [position(start, 0) for start in starts.values()],
+        },
+    )  # fmt: skip
+    return {
+        bytes(row.account): Folded(int(row.total), int(row.opening)) for row in rows
+    }
