@@ -153,7 +153,7 @@ def compare_balances(
 
 
 def _amount(account: _Account | None) -> int | None:
-    """Return the balance of a token account; 0 where there is no account, None for another."""
+    """Return the balance of a token account: 0 of none, None of another account."""
     if account is None:
         return 0
     if account.owner not in PROGRAMS:

@@ -1,0 +1,129 @@
+"""Bugs planted in the Solana lane: the schedules must find each."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+import commands.solana.work as lane
+import db.commands.solana.attempts as attempts
+import db.commands.solana.resolve as resolve
+from commands.solana.guard import GuardedSigner
+from commands.solana.node import Finalized
+from helpers import solana_schedules
+from helpers.solana_schedules import NodeDouble
+
+from .test_solana_commands import engine, stage  # noqa: F401 (fixtures)
+
+SEEDS = 60
+
+
+def dead_too_early(original):
+    """An attempt is dead when nodes do not know it, wherever the index is."""
+    return lambda row, now: replace(original(row, now), passed=True)
+
+
+def confirmed_height(original):
+    """A blockhash is past when a confirmed block, not a final one, is beyond it."""
+
+    def finalized(self):
+        tip = self.cluster.tip()
+        return Finalized(tip.slot, tip.height)
+
+    return finalized
+
+
+def no_block_is_undone(original):
+    """What landed is final at once."""
+    return lambda row, now: replace(original(row, now), final=row.landed is not None)
+
+
+def failed_is_done(original):
+    """A failed transaction counts as a success."""
+    return lambda row, now: replace(original(row, now), error=None)
+
+
+def no_memory(original):
+    """The signer forgets what it signed."""
+    return lambda self, intent, settled: []
+
+
+def memory_off(original):
+    """The guard signs again whatever was signed before."""
+
+    def sign(self, payload):
+        return self.inner.sign(payload)
+
+    return sign
+
+
+def sent_before_stored(original):
+    """Bytes leave before they are stored; a process may die between."""
+
+    def signed(context, command):
+        made = original(context, command)
+        if not isinstance(made, str):
+            context.node.cluster.take(made.raw)
+        return made
+
+    return signed
+
+
+def another_beside(original):
+    """A second attempt is stored beside one that is open."""
+
+    def record(connection, command_id, made, now):
+        connection.execute(
+            text("UPDATE control.solana_attempt SET state = 'dead'"
+                 " WHERE command = :id AND state = 'open'"), {"id": command_id},
+        )  # fmt: skip
+        return original(connection, command_id, made, now)
+
+    return record
+
+
+def never_past(original):
+    """No blockhash is ever past."""
+    return lambda connection, signature, slot: None
+
+
+def not_again(original):
+    """Nothing is signed anew."""
+    return lambda connection, name: []
+
+
+BUGS = {
+    "an attempt is dead too early": [(resolve, "_look", dead_too_early)],
+    "confirmed is taken for final": [(NodeDouble, "finalized", confirmed_height),
+                                     (resolve, "_look", dead_too_early)],
+    "no block is undone": [(resolve, "_look", no_block_is_undone)],
+    "a failed transaction is a success": [(resolve, "_look", failed_is_done)],
+    "bytes leave unstored, and nobody remembers": [
+        (lane, "_signed", sent_before_stored),
+        (GuardedSigner, "recall", no_memory), (GuardedSigner, "sign", memory_off),
+    ],
+    "a second attempt beside an open one": [
+        (lane, "record_attempt", another_beside),
+        (resolve, "_look", dead_too_early),
+    ],
+    "no blockhash is ever past": [(lane, "note_past", never_past)],
+    "nothing is signed anew": [(lane, "to_sign_again", not_again)],
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", BUGS)
+def test_schedules_find_it(stage, monkeypatch, bug):  # noqa: F811
+    for place, name, plant in BUGS[bug]:
+        monkeypatch.setattr(place, name, plant(getattr(place, name)))
+
+    found = any(
+        solana_schedules.run(stage, stage.source, seed) for seed in range(SEEDS)
+    )
+
+    assert found, f"{SEEDS} schedules did not find it"
+
+
+def test_the_planted_places_are_where_the_lane_looks():
+    assert lane.record_attempt is attempts.record_attempt
+    assert lane.note_past is resolve.note_past

@@ -1,0 +1,50 @@
+"""The Solana lane under seeded schedules of everything that goes wrong.
+
+Our own modules run on a real Postgres against a cluster that loses bytes, replaces
+confirmed slots and lets blockhashes run out; workers are dropped between any two steps.
+After each schedule no command had its effect twice, none is told otherwise than the
+cluster has it, and none is stuck. `CHAINFOLD_TEST_SEED` and `CHAINFOLD_TEST_SCHEDULES`
+play others.
+"""
+
+import gc
+import logging
+import os
+
+import pytest
+
+from db.engine import connect
+from helpers import schedules, servers, solana_schedules
+
+RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "120"))
+FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
+CHUNKS = 8
+
+
+@pytest.fixture(scope="module")
+def engine(postgres_url, migrated_template):
+    with servers.fresh_database(postgres_url, migrated_template) as url:
+        engine = connect(url)
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def stage(engine):
+    logging.disable(logging.CRITICAL)
+    stage = schedules.Stage(engine)
+    stage.source = solana_schedules.prepare(stage)
+    gc.disable()
+    yield stage
+    gc.enable()
+    stage.close()
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.parametrize("part", range(CHUNKS))
+def test_every_command_happens_once_or_is_told_not_to_have(stage, part):
+    failed = {}
+    for seed in range(FIRST + part, FIRST + RUNS, CHUNKS):
+        if found := solana_schedules.run(stage, stage.source, seed):
+            failed[seed] = found
+    assert failed == {}
