@@ -10,6 +10,7 @@ from api.schemas import Schema
 from api.service import PREFIX
 from db.commands.accept import CommandRow
 from db.commands.listing import CommandEvent, SentTransaction
+from db.commands.spelling import address_text, transaction_text
 from db.commands.states import TERMINAL, State
 
 EVENT: Schema = {
@@ -90,8 +91,10 @@ def as_object(row: CommandRow) -> dict[str, Any]:
         "reason": row.reason,
         "arguments": row.arguments,
         "signer": row.signer,
-        "wallet": _hex(row.sender),
-        "transaction": _hex(row.transaction),
+        "wallet": None if row.sender is None else address_text(row.sender),
+        "transaction": None
+        if row.transaction is None
+        else transaction_text(row.transaction),
         "height": row.height,
         "asked_by": row.asked_by,
         "cause": row.cause,

@@ -30,7 +30,7 @@ class CommandCollector(Collector):
     def __init__(self, service: Service) -> None:
         self._service = service
         self._asked_at = -BALANCE_SECONDS
-        self._wei: dict[str, int] = {}
+        self._coins: dict[str, int] = {}
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not ask the database."""
@@ -92,18 +92,19 @@ class CommandCollector(Collector):
         """Return balances, cached for a while; none while no node answers."""
         gauge = GaugeMetricFamily(
             "chainfold_signer_balance_ether",
-            "What a signer can pay for gas with, in units of 1e18 wei.",
+            "What a signer can pay with, in whole coins: 1e18 wei, 1e9 lamports.",
             labels=["signer"],
         )
         if time.monotonic() - self._asked_at >= BALANCE_SECONDS:
-            self._asked_at, self._wei = time.monotonic(), self._ask(signers)
-        for name, wei in self._wei.items():
-            gauge.add_metric([name], wei / 10**18)
+            self._asked_at, self._coins = time.monotonic(), self._ask(signers)
+        for name, coins in self._coins.items():
+            gauge.add_metric([name], coins)
         return gauge
 
-    def _ask(self, signers: Iterable[SignerHealth]) -> dict[str, int]:
-        """Return the balances of signers in wei, where a node of the chain answers."""
-        command_service, found = self._service.command_service, {}
+    def _ask(self, signers: Iterable[SignerHealth]) -> dict[str, float]:
+        """Return the balances of signers in whole coins, where a node answers."""
+        command_service = self._service.command_service
+        found: dict[str, float] = {}
         away: set[int] = set()
         for each in signers if command_service is not None else ():
             assert command_service is not None
@@ -111,7 +112,8 @@ class CommandCollector(Collector):
                 continue  # each question to a silent node costs its whole time
             try:
                 lane = command_service.lane_of(each.source)
-                found[each.name] = lane.balance(bytes.fromhex(each.address[2:]))
+                amount = lane.balance(each.key)
+                found[each.name] = amount / 10**lane.decimals
             except (NodeAway, NoLane):
                 away.add(each.source)
         return found

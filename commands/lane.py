@@ -88,6 +88,16 @@ class Lane(Protocol):
         """The chain's planned streams; None: those with coverage."""
         ...
 
+    @property
+    def unit(self) -> str:
+        """The smallest unit of the chain's coin: wei, lamports."""
+        ...
+
+    @property
+    def decimals(self) -> int:
+        """The digits of a whole coin in smallest units."""
+        ...
+
     def prepare(
         self,
         spec: CommandSpec,

@@ -20,6 +20,7 @@ from db.commands.listing import (
     list_commands,
     sent_for,
 )
+from db.commands.spelling import transaction_text
 from db.commands.states import TERMINAL, State
 
 PAGE = 25
@@ -126,7 +127,9 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
         row=_row(row, gate.now()),
         arguments=[(name, _text(value)) for name, value in row.arguments.items()],
         late_outcome=row.late_outcome,
-        transaction="" if row.transaction is None else f"0x{row.transaction.hex()}",
+        transaction=""
+        if row.transaction is None
+        else transaction_text(row.transaction),
         height="" if row.height is None else str(row.height),
         steps=[_step(each) for each in events],
         sent=sent,
@@ -160,13 +163,13 @@ def _balance(gate: Gate, signer: SignerHealth) -> str | None:
     if command_service is None:
         return None
     try:
-        wei = command_service.lane_of(signer.source).balance(
-            bytes.fromhex(signer.address[2:])
-        )
+        lane = command_service.lane_of(signer.source)
+        amount = lane.balance(signer.key)
     except (NodeAway, NoLane):
         return None
-    whole, rest = divmod(wei, 10**18)
-    return f"{whole:,}.{rest // 10**14:04d} (in units of 1e18 wei)"
+    whole, rest = divmod(amount, 10**lane.decimals)
+    shown = rest * 10**4 // 10**lane.decimals
+    return f"{whole:,}.{shown:04d} (in units of 1e{lane.decimals} {lane.unit})"
 
 
 def span(seconds: float) -> str:

@@ -38,6 +38,8 @@ class EvmLane:
     signers: frozenset[str] = frozenset()
     untagged: frozenset[str] = frozenset()
     plan: Sequence[Stream] | None = None
+    unit: str = "wei"
+    decimals: int = 18
     # A signer's name stands for one address for ever.
     _senders: dict[str, bytes] = field(default_factory=dict)
 

@@ -53,6 +53,8 @@ class SolanaLane:
     places: Addresses
     signers: frozenset[str] = frozenset()
     plan: Sequence[Stream] | None = None
+    unit: str = "lamports"
+    decimals: int = 9
     _senders: dict[str, bytes] = field(default_factory=dict)
 
     @property

@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
 from db.commands.errors import KeyReused
+from db.commands.spelling import transaction_text
 from db.commands.states import TERMINAL, State, check_move
 from db.commands.watching import watch_on
 from db.control import command, command_event
@@ -261,7 +262,8 @@ def move(
     details = {"reason": reason} if reason else {}
     for name in ("transaction", "height"):
         if (value := values.get(name)) is not None:
-            details[name] = "0x" + value.hex() if isinstance(value, bytes) else value
+            is_raw = isinstance(value, bytes)
+            details[name] = transaction_text(value) if is_raw else value
     moved = connection.execute(
         _MOVE,
         {

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from db.commands.accept import CommandRow, find
+from db.commands.spelling import address_text
 from db.commands.states import REMEDIES, TERMINAL, Hold, State
 
 _HEALTH = text(
@@ -49,6 +50,7 @@ class SignerHealth:
     name: str
     source: int
     address: str
+    key: bytes  # the address as it is
     next_nonce: int
     open_slots: int
     oldest_open_seconds: float
@@ -75,9 +77,10 @@ def signer_health(connection: Connection, now: datetime) -> list[SignerHealth]:
     found = []
     for row in connection.execute(_HEALTH, {"now": now}):
         reason, remedy = _why(row.paused, row.reason, Hold(row.hold), row.hold_reason)
+        key = bytes.fromhex(row.address)
         found.append(
             SignerHealth(
-                row.name, row.source, "0x" + row.address, row.next_nonce,
+                row.name, row.source, address_text(key), key, row.next_nonce,
                 row.open_slots, float(row.oldest_open_seconds), row.attempts, row.bumps,
                 row.waiting,
                 float(row.oldest_waiting_seconds), row.held, row.paused, reason, remedy,

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from commands.actions import cancel_command, release_command
 from commands.submit import Submission
 from db.commands.accept import CommandRow, find, history
+from db.commands.spelling import transaction_text
 from db.commands.states import TERMINAL
 from db.declare import Asker
 from ops.cli.context import CliState, at_terminal, pass_state
@@ -162,7 +163,8 @@ def _show(engine: Engine, row: CommandRow) -> None:
     if row.late_outcome:
         click.echo(f"  its wallet sent it after its end: {row.late_outcome}")
     if row.transaction is not None:
-        click.echo(f"  transaction 0x{row.transaction.hex()}, block {row.height}")
+        shown = transaction_text(row.transaction)
+        click.echo(f"  transaction {shown}, block {row.height}")
     with engine.connect() as connection:
         events: list[dict[str, Any]] = history(connection, row.id)
     for event in events:

@@ -17,6 +17,7 @@ from commands.errors import Refused
 from commands.solana.work import work
 from commands.submit import Submission
 from db.commands import accept
+from db.commands.health import signer_health
 from db.commands.signers import find_signer
 from db.commands.states import Hold, State
 from db.control import command as table
@@ -236,6 +237,11 @@ def test_a_command_is_proved_by_the_index(open_book):
     told = book.client.transaction(to_base58(done.transaction), "finalized")
     assert told["slot"] == done.height
     assert book.receipts() == 1
+    with book.engine.connect() as connection:
+        [health] = signer_health(connection, datetime.now(UTC))
+        steps = accept.history(connection, command)
+    assert health.address == str(book.key.pubkey())
+    assert steps[-1]["details"]["transaction"] == told["transaction"]["signatures"][0]
 
 
 def test_a_failing_call_is_refused_by_its_error_and_nothing_is_sent(open_book):
