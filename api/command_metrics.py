@@ -30,7 +30,7 @@ class CommandCollector(Collector):
     def __init__(self, service: Service) -> None:
         self._service = service
         self._asked_at = -BALANCE_SECONDS
-        self._coins: dict[str, int] = {}
+        self._coins: dict[str, float] = {}
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: registering must not ask the database."""
