@@ -1,4 +1,4 @@
-"""The Flask app: every route, from what is declared.
+"""The Flask app: routes made from the declarations.
 
     app = create_app(read_engine(url), Registry.load(), page_size=20, plans=plans)
 

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class CommandCollector(DatabaseCollector):
-    """Commands by state, the signers' queues, and what reactions wait for."""
+    """Commands by state, signers' queues, and requests of reactions."""
 
     def __init__(self, service: Service) -> None:
         super().__init__(service)

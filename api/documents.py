@@ -1,4 +1,4 @@
-"""Documents over HTTP: handing in, deciding, reading, and anchoring what was verified.
+"""Documents over HTTP: upload, review, download, and anchoring of verified ones.
 
     POST <path>/upload        multipart/form-data: type, file, supersedes
     GET  <path>               one's own

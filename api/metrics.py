@@ -51,7 +51,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def count_together(folder: Path) -> None:
-    """Have what this process counts from now on added to what others do.
+    """Add this process's counters to those of others.
 
     For the process of a worker, before its app is made. Prometheus's library takes the
     folder from the environment alone.

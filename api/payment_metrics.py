@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class PaymentCollector(DatabaseCollector):
-    """The reader of Stripe: its progress, and what is in the way."""
+    """The reader of Stripe: its progress and faults."""
 
     def read(self) -> Iterator[Metric]:
         """Yield the metrics of the reader's state."""

@@ -168,7 +168,7 @@ class _Resource:
         return self.guarded(page_answer(found.data, found.block, found.next, tag))
 
     def guarded(self, answer: Response) -> Response:
-        """Keep what is not for everyone out of caches that are."""
+        """Mark an answer as private unless everyone may read it."""
         if self.readable_by is not None:
             answer.headers["Cache-Control"] = f"private, {CACHE}"
             answer.vary.update(("Authorization", "X-API-Key"))

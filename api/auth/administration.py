@@ -1,4 +1,4 @@
-"""Routes for operators: who there is, what they may do, whether they may come in."""
+"""Routes for operators: list accounts, set their roles, disable and enable them."""
 
 from typing import Annotated
 from uuid import UUID

@@ -116,7 +116,7 @@ class Counted:
 def account_of_wallet(
     gate: Gate, connection: Connection, address: bytes, *, kind: str
 ) -> accounts.Account:
-    """The account that a wallet belongs to, or a new one that begins with it."""
+    """Return the account of a wallet; a new one for an unknown wallet."""
     owner = accounts.wallet_owner(connection, address, kind=kind)
     if owner is None:
         return _begin_with_wallet(gate, connection, address, kind=kind)

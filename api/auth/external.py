@@ -1,4 +1,4 @@
-"""Sign-in by the word of another service: a JWT that it signed, and a wallet in it.
+"""Sign-in with a JWT of an identity provider that names a wallet.
 
 Web3Auth's tokens are the model: `wallets` lists what the person controls, by address or
 by public key. Which issuer, audience and keys are believed is set for each kind.
@@ -32,7 +32,7 @@ CLAIMS = ("iss", "aud", "exp", "iat", "wallets")
 
 
 class ExternalToken(Body, frozen=True):
-    """A token of a known kind, and the wallet in it that is meant."""
+    """A token, the provider's kind, and the wallet to use."""
 
     kind: Annotated[str, Meta(max_length=64)]
     token: Annotated[str, Meta(max_length=TOKEN_LENGTH)]

@@ -71,7 +71,7 @@ def _check_path() -> None:
 
 
 def _check_body() -> None:
-    """Raise the Problem `not_json` or `too_large` for what the view cannot take."""
+    """Raise `not_json` or `too_large` for a body that the view does not accept."""
     if request.method not in WITH_BODY:
         return
     view = current_app.view_functions.get(request.endpoint or "")

@@ -1,4 +1,4 @@
-"""Routes of API keys: made, listed and revoked by the people whose they are."""
+"""Routes of API keys: accounts create, list and revoke their own."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -45,7 +45,7 @@ KEYS = shape(data={"type": "array", "items": KEY})
 
 
 class NewKey(Body, frozen=True):
-    """A name to know a key by, what it may do, and for how many days."""
+    """A key's name, scopes and lifetime in days."""
 
     name: Annotated[str, Meta(pattern="^[^\\x00-\\x1f]{1,100}$")]
     scopes: Annotated[list[str], Meta(min_length=1, max_length=10)]
@@ -59,7 +59,7 @@ def add_keys(blueprint: Blueprint, gate: Gate) -> None:
     """`keys`."""
 
     def create_key() -> Response:
-        """Makes a key. It is shown this once; what is kept cannot be turned back.
+        """Create a key. Its secret is shown once; only a digest is stored.
 
         Its scopes are roles of the account, or `read`: all of them, for requests that
         change nothing.

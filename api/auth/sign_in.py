@@ -60,7 +60,7 @@ class Refresh(Body, frozen=True):
 
 
 class PasswordChange(Body, frozen=True):
-    """The password as it is, and as it shall be."""
+    """The current and the new password."""
 
     password: Password
     new_password: Password

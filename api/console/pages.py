@@ -43,7 +43,7 @@ class CommandLine:
 
 @dataclass(frozen=True, slots=True)
 class CommandPage:
-    """A page of commands, what was asked for, and where the next one begins."""
+    """A page of commands, with its filter and the cursor of the next."""
 
     rows: list[CommandLine]
     state: str
@@ -63,7 +63,7 @@ class HistoryLine:
 
 @dataclass(frozen=True, slots=True)
 class CommandView:
-    """A command with all there is to know about it."""
+    """A command with its history and transactions."""
 
     row: CommandLine
     arguments: list[tuple[str, str]]

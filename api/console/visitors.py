@@ -108,7 +108,7 @@ def check_origin() -> None:
 
 
 def check_form(gate: Gate) -> Visitor:
-    """Whoever sent a form of theirs; raises NotSignedIn or `not_allowed`."""
+    """Return the visitor who sent a form; raises NotSignedIn or `not_allowed`."""
     found = visitor(gate)
     check_origin()
     given = request.form.get("form_token", "")

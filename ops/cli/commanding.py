@@ -1,4 +1,4 @@
-"""`work` and `command`: changing the chain, and following what was asked."""
+"""`work` and `command`: submit commands, run signers, show results."""
 
 import json
 import signal
@@ -28,7 +28,7 @@ from ops.rq_notifier import run_worker
 @click.option("--queue", is_flag=True, help="Be woken through RQ too; needs [redis].")
 @pass_state
 def work(state: CliState, queue: bool) -> None:
-    """Sign, send and settle commands, and take what reactions ask for, until stopped.
+    """Sign, send and settle commands, and submit reactions' requests, until stopped.
 
     Any number of these may run: they meet in the database.
     """
@@ -50,7 +50,7 @@ def work(state: CliState, queue: bool) -> None:
 
 @click.group()
 def command() -> None:
-    """Ask for a change of the chain, and see what became of it."""
+    """Submit commands, and see their results."""
 
 
 @command.command(name="submit")
