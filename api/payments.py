@@ -17,7 +17,7 @@ import stripe
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
-from api.auth.guard import takes
+from api.auth.middleware import accepts
 from api.errors import Problem
 from api.json_answers import json_answer
 from api.service import PREFIX, Service
@@ -56,7 +56,7 @@ def payments_blueprint(service: Service, options: PaymentOptions) -> Blueprint:
         "payments", __name__, description="Where Stripe tells what happened."
     )
 
-    @takes("application/json", max_bytes=BODY_BYTES_MAX)
+    @accepts("application/json", max_bytes=BODY_BYTES_MAX)
     def take_webhook() -> Response:
         """Take a webhook of Stripe's. It only tells that there is something to read."""
         if not options.secrets:

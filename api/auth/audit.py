@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask, Response, g, has_request_context, request
 from sqlalchemy import Engine
 
-from api.auth.gate import client_address
+from api.auth.context import client_address
 from api.auth.principal import Principal
 from api.service import Service
 from db.engine import Unavailable

@@ -36,7 +36,7 @@ KEPT = ("console.static",)
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-def takes(*media_types: str, max_bytes: int | None = None) -> Callable[[V], V]:
+def accepts(*media_types: str, max_bytes: int | None = None) -> Callable[[V], V]:
     """Let a view take bodies of these kinds instead of JSON, and of this size."""
 
     def mark(view: V) -> V:
@@ -47,7 +47,7 @@ def takes(*media_types: str, max_bytes: int | None = None) -> Callable[[V], V]:
     return mark
 
 
-def guard_app(app: Flask, web: WebOptions) -> None:
+def protect_app(app: Flask, web: WebOptions) -> None:
     """Check every body of an app, and put the headers on every answer."""
     app.config["MAX_CONTENT_LENGTH"] = web.max_body_bytes
     if web.proxies:
