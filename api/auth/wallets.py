@@ -169,13 +169,13 @@ def _signer(
     if not fresh:
         refuse_sign_in(
             context, "siwe",
-            "The nonce is used, expired or of another purpose. Ask for another with "
+            "Nonce: it is used, expired or of another purpose. Ask for another with "
             "POST /api/v1/auth/siwe/nonce.", reason="bad nonce",
         )  # fmt: skip
     if not _signed(context, body.message, signature, message):
         refuse_sign_in(
             context, "siwe",
-            "The signature is not the address's for these bytes. Sign the message "
+            "Signature: it is not the address's for these bytes. Sign the message "
             "exactly as it is sent.", reason="bad signature",
         )  # fmt: skip
     return message.wallet
