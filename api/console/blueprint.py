@@ -126,31 +126,24 @@ def _add_pages(blueprint: Blueprint, context: AuthContext) -> None:
 def _add_forms(blueprint: Blueprint, context: AuthContext) -> None:
     @accepts(FORM)
     def resume(name: str) -> Response:
-        found = visitors.check_form(context)
-        require_role(found.principal, Role.OPERATOR)
-        try:
-            with context.begin() as connection:
-                actions.resume_signer(
-                    connection, context.service.registry, name,
-                    actor=actor_of(found.principal), now=context.now(),
-                )  # fmt: skip
-        except actions.UnknownSigner as error:
-            raise Problem("no_such_row", f"{error}.") from None
-        return _see_other(f"{visitors.PATH}/signers")
+        return _act(name, actions.resume_signer, "signers")
 
     @accepts(FORM)
     def run(name: str) -> Response:
+        return _act(name, actions.run_schedule, "schedules")
+
+    def _act(name: str, act: Callable[..., None], page: str) -> Response:
         found = visitors.check_form(context)
         require_role(found.principal, Role.OPERATOR)
         try:
             with context.begin() as connection:
-                actions.run_schedule(
+                act(
                     connection, context.service.registry, name,
                     actor=actor_of(found.principal), now=context.now(),
                 )  # fmt: skip
-        except actions.UnknownSchedule as error:
+        except (actions.UnknownSigner, actions.UnknownSchedule) as error:
             raise Problem("no_such_row", f"{error}.") from None
-        return _see_other(f"{visitors.PATH}/schedules")
+        return _see_other(f"{visitors.PATH}/{page}")
 
     for rule, view in (
         ("/signers/<name>/resume", resume),

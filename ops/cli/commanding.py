@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -106,13 +107,7 @@ def command_show(state: CliState, command_id: uuid.UUID) -> None:
 @pass_state
 def command_cancel(state: CliState, command_id: uuid.UUID) -> None:
     """Cancel a command; it still succeeds if it is mined first."""
-    with state.database() as engine:
-        _find(engine, command_id)
-        with engine.begin() as connection:
-            row = cancel_command(
-                connection, state.registry, command_id, actor=at_terminal(), now=now()
-            )
-        click.echo(f"{row.id} {row.state}")
+    _act(state, command_id, cancel_command)
 
 
 @command.command(name="release")
@@ -120,10 +115,17 @@ def command_cancel(state: CliState, command_id: uuid.UUID) -> None:
 @pass_state
 def command_release(state: CliState, command_id: uuid.UUID) -> None:
     """Let a held command wait for its turn again, once its signer would sign it."""
+    _act(state, command_id, release_command)
+
+
+def _act(
+    state: CliState, command_id: uuid.UUID, act: Callable[..., CommandRow]
+) -> None:
+    """Do an action of an operator on a command, and show its state."""
     with state.database() as engine:
         _find(engine, command_id)
         with engine.begin() as connection:
-            row = release_command(
+            row = act(
                 connection, state.registry, command_id, actor=at_terminal(), now=now()
             )
         click.echo(f"{row.id} {row.state}")

@@ -69,9 +69,11 @@ def test_they_are_read_back(engine):
 
     assert {"full_name": SECRET, "age": "33"} == values(engine, 1)
     assert {} == values(engine, 3)
-    with engine.connect() as connection:
-        with pytest.raises(LookupError, match="no entry 4"):
-            read_personal(connection, 4)
+    with (
+        engine.connect() as connection,
+        pytest.raises(LookupError, match="no entry 4"),
+    ):
+        read_personal(connection, 4)
 
 
 def test_they_are_nowhere_in_clear(engine):
