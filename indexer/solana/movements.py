@@ -106,8 +106,8 @@ def _by_index(
         amount = int(amounts.amount) if is_short else -1
         if not 0 <= amount <= AMOUNT_MAX or not 0 <= amounts.decimals <= 255:
             raise Malformed(
-                f"{amounts.amount[:60]!r} with {amounts.decimals} decimals is no amount "
-                "of tokens: ask again"
+                f"{amounts.amount[:60]!r} with {amounts.decimals} decimals is no amount"
+                " of tokens: ask again"
             )
         program = each.program_id or TOKEN
         found[index] = _Held(each.owner, each.mint, program, amounts.decimals, amount)
