@@ -1,4 +1,4 @@
-"""The Flask app: every route, from what is declared.
+"""The Flask app: routes made from the declarations.
 
     app = create_app(read_engine(url), Registry.load(), page_size=20, plans=plans)
 
@@ -18,9 +18,9 @@ from sqlalchemy import Engine
 
 from api.auth.audit import keep_audit
 from api.auth.blueprint import auth_blueprint, auth_components
-from api.auth.gate import Gate
-from api.auth.guard import guard_app
+from api.auth.context import AuthContext
 from api.auth.limits import limit_requests, limit_sign_in
+from api.auth.middleware import protect_app
 from api.auth.options import AuthOptions, WebOptions
 from api.auth.reuse import watch_for_reuse
 from api.auth.tokens import use_tokens
@@ -130,7 +130,7 @@ def create_app(
 def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     """Guard the app, and let people in if there are accounts."""
     limiter = limit_requests(app, service, web)
-    guard_app(app, web)
+    protect_app(app, web)
     if service.auth is None or service.writer is None:
         return
     keep_audit(app, service)
@@ -138,13 +138,13 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     watch_for_reuse(app, service)
     for name, schema in auth_components(service.registry).items():
         api.spec.components.schema(name, schema)
-    gate = Gate(service, service.writer, service.auth)
-    blueprint = auth_blueprint(gate)
+    context = AuthContext(service, service.writer, service.auth)
+    blueprint = auth_blueprint(context)
     limit_sign_in(limiter, blueprint, web)
     api.register_blueprint(blueprint)
     if service.registry.schedules or service.registry.dues:
-        api.register_blueprint(schedules_blueprint(gate))
-    console = console_blueprint(gate, https=web.https)
+        api.register_blueprint(schedules_blueprint(context))
+    console = console_blueprint(context, https=web.https)
     limit_sign_in(limiter, console, web)
     app.register_blueprint(console)
 

@@ -7,37 +7,33 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
+from api.collectors import DatabaseCollector
 from api.service import Service
 from commands.errors import NodeAway
 from commands.lane import NoLane
 from db import outbox
 from db.commands.health import SignerHealth, signer_health
-from db.commands.listing import CommandCount, count_commands, count_ran
+from db.commands.listing import CommandCount, count_commands, count_executed_late
 from db.commands.states import State
-from db.reads import ReadError, read
+from db.reads import read
 
 BALANCE_SECONDS = 30.0  # however often somebody looks
 
 log = logging.getLogger(__name__)
 
 
-class CommandCollector(Collector):
-    """Commands by state, the signers' queues, and what reactions wait for."""
+class CommandCollector(DatabaseCollector):
+    """Commands by state, signers' queues, and requests of reactions."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        super().__init__(service)
         self._asked_at = -BALANCE_SECONDS
         self._coins: dict[str, float] = {}
 
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask the database."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """Collect all metrics of commands; none while the database is unavailable."""
+    def read(self) -> Iterator[Metric]:
+        """Yield all metrics of commands."""
         now = datetime.now(UTC)
 
         def look(
@@ -45,20 +41,14 @@ class CommandCollector(Collector):
         ) -> tuple[list[CommandCount], int, list[SignerHealth], int, datetime | None]:
             return (
                 count_commands(connection),
-                count_ran(connection),
+                count_executed_late(connection),
                 signer_health(connection, now),
                 *outbox.waiting(connection),
             )
 
-        try:
-            counts, late_outcome, signers, requests, since = read(
-                self._service.engine, look
-            )
-        except ReadError as error:
-            log.warning("metrics_without_database cause=%s", type(error).__name__)
-            return
+        counts, late, signers, requests, since = read(self._service.engine, look)
         age = 0.0 if since is None else (now - since).total_seconds()
-        yield from self.metrics(counts, late_outcome, signers, requests, age)
+        yield from self.metrics(counts, late, signers, requests, age)
 
     def metrics(
         self,

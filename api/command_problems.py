@@ -36,7 +36,7 @@ _NAMES: dict[type[Exception], str] = {
 
 @contextmanager
 def as_problems() -> Iterator[None]:
-    """Tell what the write side refuses as a Problem."""
+    """Raise the write side's errors as Problems."""
     try:
         yield
     except BadArguments as error:

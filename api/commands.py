@@ -1,4 +1,4 @@
-"""Routes about commands that were taken: what became of them, and what may be done.
+"""Routes of accepted commands: read, wait, cancel, release, retry, sign.
 
 GET  /commands?state=&kind=&signer=       one's own; all of them for the staff
 GET  /commands/<id>?wait=30&until=final   waits until it is so far, at most `wait` s
@@ -228,7 +228,7 @@ class _Routes:
     def _row(
         self, principal: Principal, command_id: uuid.UUID, *, to_change: bool = False
     ) -> CommandRow:
-        """A command that the principal may see, or change; else there is none."""
+        """Return a command the principal may see or change; else `no_such_command`."""
         row = reads.read(
             self._service.engine, lambda connection: find(connection, command_id)
         )

@@ -1,4 +1,4 @@
-"""Documents over HTTP: handing in, deciding, reading, and anchoring what was verified.
+"""Documents over HTTP: upload, review, download, and anchoring of verified ones.
 
     POST <path>/upload        multipart/form-data: type, file, supersedes
     GET  <path>               one's own
@@ -24,7 +24,7 @@ from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from werkzeug.formparser import FormDataParser
 
-from api.auth.guard import takes
+from api.auth.middleware import accepts
 from api.auth.principal import Principal, current_principal, require_role
 from api.auth.routes import SIGNED_IN, Body, add_route, read_body
 from api.command_answers import command_answer
@@ -99,7 +99,7 @@ def _add_own(
     blueprint: Blueprint, service: Service, documents: Documents,
     owners: tuple[Role, ...],
 ) -> None:  # fmt: skip
-    @takes(FORM, max_bytes=documents.max_bytes + PARTS_BYTES)
+    @accepts(FORM, max_bytes=documents.max_bytes + PARTS_BYTES)
     def upload_document() -> Response:
         """Hand in a PDF, PNG, JPEG or WebP; the same file is kept once."""
         principal = current_principal(service)

@@ -270,7 +270,7 @@ def _read_error(error: reads.ReadError) -> Response:
 
 
 def _away(error: Exception) -> Response:
-    """A write met no database; what is not committed was not done."""
+    """Answer a write without a database: uncommitted changes are lost."""
     log.warning("write_failed path=%s cause=%s", request.path, type(error).__name__)
     return _read_error(reads.DatabaseAway())
 

@@ -25,7 +25,7 @@ def index_blueprint(service: Service) -> Blueprint:
         return json_answer(content, cache="no-cache")
 
     def list_chains() -> Response:
-        """List the chains: how far each is read, and what is wrong with it."""
+        """List the chains with their progress and faults."""
         found = [
             status_of(service, chain)
             for chain in service.chains.all(fresh=True).values()

@@ -9,7 +9,7 @@ writes into files of its own (`count_together`), and any of them adds them up.
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flask import Flask, Response, g, request
@@ -25,17 +25,17 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
-from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.chains import ServedChain
+from api.collectors import DatabaseCollector
 from api.command_metrics import CommandCollector
 from api.index import status_of
 from api.journal_metrics import JournalCollector
 from api.payment_metrics import PaymentCollector
 from api.service import Service
 from db.diagnosis import Ailment, diagnose
-from db.reads import ReadError, checkpoint, read
+from db.reads import checkpoint, read
 from db.status import ChainStatus
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def count_together(folder: Path) -> None:
-    """Have what this process counts from now on added to what others do.
+    """Add this process's counters to those of others.
 
     For the process of a worker, before its app is made. Prometheus's library takes the
     folder from the environment alone.
@@ -125,28 +125,19 @@ class Metrics:
         return response
 
 
-class ChainCollector(Collector):
+def _database_up(value: int) -> Metric:
+    up = GaugeMetricFamily("chainfold_database_up", "1 when Postgres answers.")
+    up.add_metric([], value)
+    return up
+
+
+class ChainCollector(DatabaseCollector):
     """Metrics of each chain's progress, read from Postgres at each scrape."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask the database."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """The status of every chain, and whether the database answered."""
-        up = GaugeMetricFamily("chainfold_database_up", "1 when Postgres answers.")
-        try:
-            chains = list(self._chains())
-        except ReadError as error:
-            log.warning("metrics_without_database cause=%s", type(error).__name__)
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
-        yield up
+    def read(self) -> Iterator[Metric]:
+        """Yield the status of every chain, and that the database answered."""
+        chains = list(self._chains())
+        yield _database_up(1)
         yield from _chain_metrics([status for status, _ in chains])
         reached = GaugeMetricFamily(
             "chainfold_projection_checkpoint_block",
@@ -158,6 +149,10 @@ class ChainCollector(Collector):
                 if height is not None:
                     reached.add_metric([status.name, plural], height)
         yield reached
+
+    def unread(self) -> list[Metric]:
+        """Return that the database did not answer."""
+        return [_database_up(0)]
 
     def _chains(self) -> Iterator[tuple[ChainStatus, dict[str, int | None]]]:
         for chain in self._service.chains.all(fresh=True).values():

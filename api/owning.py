@@ -21,7 +21,7 @@ class Share:
     values: tuple[Any, ...] = ()
 
     def narrow(self, where: Mapping[str, Any], as_of: int | None) -> dict[str, Any]:
-        """Filters, and that what is found is theirs."""
+        """Return the filters narrowed to the caller's rows."""
         if self.field is None:
             return dict(where)
         if as_of is not None:

@@ -1,40 +1,27 @@
 """Metrics of reading Stripe, read from Postgres at each scrape."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     Metric,
 )
-from prometheus_client.registry import Collector
 
-from api.service import Service
+from api.collectors import DatabaseCollector
 from db.payments.status import PaymentStatus, payment_status
-from db.reads import ReadError, read
+from db.reads import read
 
 log = logging.getLogger(__name__)
 
 
-class PaymentCollector(Collector):
-    """The reader of Stripe: its progress, and what is in the way."""
+class PaymentCollector(DatabaseCollector):
+    """The reader of Stripe: its progress and faults."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
-
-    def describe(self) -> Iterable[Metric]:
-        """Nothing: registering must not ask the database."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """The state as it is now; without a database, nothing."""
-        try:
-            found = read(self._service.engine, payment_status)
-        except ReadError as error:
-            log.warning("metrics_without_database cause=%s", type(error).__name__)
-            return
-        yield from self.metrics(found)
+    def read(self) -> Iterator[Metric]:
+        """Yield the metrics of the reader's state."""
+        yield from self.metrics(read(self._service.engine, payment_status))
 
     def metrics(self, found: PaymentStatus | None) -> Iterator[Metric]:
         """The metrics of an account; None: none was read yet."""

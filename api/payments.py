@@ -17,7 +17,7 @@ import stripe
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
-from api.auth.guard import takes
+from api.auth.middleware import accepts
 from api.errors import Problem
 from api.json_answers import json_answer
 from api.service import PREFIX, Service
@@ -56,7 +56,7 @@ def payments_blueprint(service: Service, options: PaymentOptions) -> Blueprint:
         "payments", __name__, description="Where Stripe tells what happened."
     )
 
-    @takes("application/json", max_bytes=BODY_BYTES_MAX)
+    @accepts("application/json", max_bytes=BODY_BYTES_MAX)
     def take_webhook() -> Response:
         """Take a webhook of Stripe's. It only tells that there is something to read."""
         if not options.secrets:
@@ -134,15 +134,15 @@ def _side(seconds: float) -> str:
 def _event_of(body: bytes) -> tuple[str, bool]:
     """The id of the event, and whether it cannot be retrieved by it."""
     try:
-        said = load_json(body, bytes_max=BODY_BYTES_MAX)
+        content = load_json(body, bytes_max=BODY_BYTES_MAX)
     except Unreadable as error:
         raise Problem("bad_body", f"{error}. Send an event of Stripe's.") from None
-    id_ = said.get("id") if isinstance(said, dict) else None
+    id_ = content.get("id") if isinstance(content, dict) else None
     if not isinstance(id_, str) or not 0 < len(id_) <= ID_LENGTH_MAX or "\0" in id_:
         raise Problem("bad_body", "It has no id. Send an event of Stripe's.")
-    if said.get("object") != THIN:
+    if content.get("object") != THIN:
         return id_, False
-    snapshot = said.get("snapshot_event")
+    snapshot = content.get("snapshot_event")
     if isinstance(snapshot, str) and 0 < len(snapshot) <= ID_LENGTH_MAX:
         return snapshot, False
     return id_, True

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
+from sqlalchemy import Connection
 
 from api import schemas
 from api.answers import CACHE, not_modified, page_answer, row_answer, tag_of
@@ -21,6 +23,7 @@ from db.declare.projections import ProjectionSpec
 from db.declare.readers import Readers, readers
 
 View = Callable[..., Response]
+Select = Callable[..., reads.Page]  # a page of a list, on a connection
 
 
 def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
@@ -165,17 +168,17 @@ class _Resource:
         return self.guarded(page_answer(found.data, found.block, found.next, tag))
 
     def guarded(self, answer: Response) -> Response:
-        """Keep what is not for everyone out of caches that are."""
+        """Mark an answer as private unless everyone may read it."""
         if self.readable_by is not None:
             answer.headers["Cache-Control"] = f"private, {CACHE}"
             answer.vary.update(("Authorization", "X-API-Key"))
         return answer
 
 
-def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
+def _list_view(resource: _Resource, select: Select) -> View:
     service = resource.service
 
-    def list_rows() -> Response:
+    def list_page() -> Response:
         share = resource.admit()
         query = resource.query(many=True)
         where = share.narrow(query.where, query.as_of)
@@ -183,17 +186,25 @@ def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
         return resource.unchanged(chain, query, share) or resource.page(
             reads.read(
                 service.engine,
-                lambda connection: reads.select_rows(
-                    connection, spec, chain.id,
-                    where=where, order=query.order, descending=query.descending,
-                    after=query.after, limit=query.limit, as_of=query.as_of,
-                    plan=chain.plan,
+                lambda connection: select(
+                    connection, chain.id, query,
+                    where=where, descending=query.descending, after=query.after,
+                    limit=query.limit, as_of=query.as_of, plan=chain.plan,
                 ),
             ),
             share,
         )  # fmt: skip
 
-    return list_rows
+    return list_page
+
+
+def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
+    def select(
+        connection: Connection, source: int, query: Query, **given: Any
+    ) -> reads.Page:
+        return reads.select_rows(connection, spec, source, order=query.order, **given)
+
+    return _list_view(resource, select)
 
 
 def _row_view(
@@ -230,26 +241,12 @@ def _row_view(
 
 
 def _facts_view(resource: _Resource, event: type[Event]) -> View:
-    service = resource.service
+    def select(
+        connection: Connection, source: int, _: Query, **given: Any
+    ) -> reads.Page:
+        return reads.select_facts(connection, event, source, **given)
 
-    def list_facts() -> Response:
-        share = resource.admit()
-        query = resource.query(many=True)
-        where = share.narrow(query.where, query.as_of)
-        chain = resource.chain(query)
-        return resource.unchanged(chain, query, share) or resource.page(
-            reads.read(
-                service.engine,
-                lambda connection: reads.select_facts(
-                    connection, event, chain.id,
-                    where=where, descending=query.descending, after=query.after,
-                    limit=query.limit, as_of=query.as_of, plan=chain.plan,
-                ),
-            ),
-            share,
-        )  # fmt: skip
-
-    return list_facts
+    return _list_view(resource, select)
 
 
 def _blueprint(name: str, doc: str) -> Blueprint:

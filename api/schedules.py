@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.auth.principal import current_principal, require_role
 from api.auth.routes import SIGNED_IN, add_route
 from api.errors import Problem
@@ -61,9 +61,9 @@ _ASKED: Schema = {
 }
 
 
-def schedules_blueprint(gate: Gate) -> Blueprint:
+def schedules_blueprint(context: AuthContext) -> Blueprint:
     """`GET /schedules` and `POST /schedules/<name>/run`."""
-    service = gate.service
+    service = context.service
     blueprint = Blueprint(
         "schedules", __name__, url_prefix=f"{PREFIX}/schedules",
         description="What is done at fixed times.",
@@ -81,10 +81,10 @@ def schedules_blueprint(gate: Gate) -> Blueprint:
         principal = current_principal(service)
         require_role(principal, Role.OPERATOR)
         try:
-            with gate.begin() as connection:
+            with context.begin() as connection:
                 run_schedule(
                     connection, service.registry, name,
-                    actor=actor_of(principal), now=gate.now(),
+                    actor=actor_of(principal), now=context.now(),
                 )  # fmt: skip
         except UnknownSchedule as error:
             raise Problem("no_such_row", f"{error}.") from None

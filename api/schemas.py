@@ -1,4 +1,4 @@
-"""JSON schemas of what the API answers, generated from the declarations.
+"""JSON schemas of the API's answers, generated from the declarations.
 
 They are plain JSON Schema 2020-12, as OpenAPI 3.1 takes it. Bodies are not made from
 them: rows come from Postgres as text.

@@ -1,4 +1,4 @@
-"""Waiting for what becomes of a command: long polls and event streams.
+"""Wait for changes of a command: long polls and event streams.
 
 Each process listens to Postgres with one connection, whoever waits. A waiter holds one
 of the server's threads and no connection; how many may wait is bounded, so that reads

@@ -21,7 +21,7 @@ from flask import Response, request
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api.auth.audit import AGENT_LENGTH
-from api.auth.gate import client_address
+from api.auth.context import client_address
 from api.auth.principal import Principal, current_principal, require_role
 from api.command_answers import command_answer
 from api.command_problems import as_problems

@@ -1,4 +1,4 @@
-"""The arguments of a request, checked against what its command declares."""
+"""Check the arguments of a request against the command's declaration."""
 
 from collections.abc import Mapping
 from typing import Any

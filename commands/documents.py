@@ -69,11 +69,11 @@ class OwnDocument(CommandError):
 
 
 class QuotaReached(CommandError):
-    """The account has as many documents, or as many bytes of them, as it may have."""
+    """The account has reached its limit of documents or bytes."""
 
 
 class FileLost(CommandError):
-    """The file cannot be given: its owner was erased, or it is not what was kept."""
+    """The file is lost: its owner was erased, or its content changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class Documents:
         return found, content
 
     def find(self, document: uuid.UUID) -> tuple[Document, dict[str, Any]]:
-        """A document with what is personal about it; raises NoDocument."""
+        """Return a document with its personal values; raises NoDocument."""
         with self.engine.connect() as connection:
             found = self._need(connection, document)
             return found, _personal(connection, found)
@@ -190,7 +190,7 @@ class Documents:
             return [(each, _personal(connection, each)) for each in found]
 
     def anchor_of(self, document: uuid.UUID) -> dict[str, Any]:
-        """Return what is anchored of a verified document; raises WrongStanding."""
+        """Return the hash to anchor for a verified document; raises WrongStanding."""
         found, _ = self.find(document)
         if found.status != "verified" or found.decided_at is None:
             raise WrongStanding(

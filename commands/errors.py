@@ -4,7 +4,7 @@ from db.commands.states import Hold
 
 
 class CommandError(Exception):
-    """Base: every message ends with what to do."""
+    """Base: every message ends with a remedy."""
 
 
 class Refused(CommandError):

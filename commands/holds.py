@@ -16,5 +16,5 @@ class HoldReasons:
     accepted: bool = False
 
     def complain(self, hold: Hold, reason: str) -> None:
-        """Note what is in the way."""
+        """Add a reason to put the signer on hold."""
         self.complaints.append((hold, reason))

@@ -128,7 +128,7 @@ class Lane(Protocol):
         ...
 
     def balance(self, address: bytes) -> int:
-        """Return what an account has, in the chain's smallest unit; raises NodeAway."""
+        """Return an account's balance in the chain's smallest unit; raises NodeAway."""
         ...
 
     def unsigned(self, service: "CommandService", row: CommandRow) -> dict[str, Any]:

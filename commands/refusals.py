@@ -13,7 +13,7 @@ REASON_KEPT = 1000
 def refusal_entry(
     kind: str, reason: str, arguments: Mapping[str, Any]
 ) -> CommandRefused:
-    """The entry of a refusal; what is long in it is kept as a digest.
+    """Return the journal entry of a refusal; long values are kept as digests.
 
     Entries are kept for ever, and a refused request costs its sender nothing: so none
     may be larger than some lines.

@@ -1,4 +1,4 @@
-"""Files in a bucket of S3, or of what speaks as it does: MinIO, Ceph, Garage.
+"""Files in a bucket of S3 or a compatible service: MinIO, Ceph, Garage.
 
 The library finds the credentials by itself: `AWS_ACCESS_KEY_ID` with
 `AWS_SECRET_ACCESS_KEY`, a profile, or the role of the machine. They are no settings.
@@ -40,7 +40,7 @@ _REMEDIES = {
 
 @dataclass(frozen=True, slots=True)
 class S3Storage:
-    """A bucket, and the place in it under which files are kept."""
+    """A bucket, and the prefix of its files."""
 
     bucket: str
     prefix: str
@@ -100,7 +100,7 @@ class S3Storage:
                         yield name
 
     def delete(self, name: str) -> None:
-        """Forget a file, if it is there."""
+        """Delete a file, if it exists."""
         with self._asked(name) as place:
             self.client.delete_object(**place)
 

@@ -40,7 +40,7 @@ class Storage(Protocol):
         """The names of files that were put before a time and not again since."""
 
     def delete(self, name: str) -> None:
-        """Forget a file, if it is there."""
+        """Delete a file, if it exists."""
 
 
 def is_name(name: str) -> bool:
@@ -122,7 +122,7 @@ class FolderStorage:
                     path.unlink(missing_ok=True)
 
     def delete(self, name: str) -> None:
-        """Forget a file, if it is there."""
+        """Delete a file, if it exists."""
         with self._reached():
             (self.folder / path_of(name)).unlink(missing_ok=True)
 
@@ -141,7 +141,7 @@ class FolderStorage:
 
 
 def _make_private(folder: Path) -> None:
-    """Make a folder for us alone, also one that is there and open to others."""
+    """Create a private folder, or make an existing one private."""
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_mode & 0o077:
         folder.chmod(0o700)

@@ -338,7 +338,7 @@ def _accepted(
 
 
 def _public(spec: CommandSpec, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments without what is personal: that is kept apart, and erasable."""
+    """Return the arguments without personal values, which are stored apart."""
     personal = () if spec.record is None else spec.record.spec.personal
     return {name: v for name, v in arguments.items() if name not in personal}
 

@@ -79,7 +79,7 @@ class Chain:
         return self.source.name
 
     def drop_ahead(self) -> None:
-        """Let go of what was read, or is being read, and not written."""
+        """Drop ranges that were read, or are being read, and are not written."""
         if self.looking is not None:
             self.looking.cancel()
             self.looking = None

@@ -1,10 +1,10 @@
-"""Four kinds of trouble, by what the loop must do about them."""
+"""Four kinds of errors, by how the loop handles them."""
 
 from db.diagnosis import Ailment
 
 
 class IndexerError(Exception):
-    """Base: every message ends with what to do."""
+    """Base: every message ends with a remedy."""
 
 
 class Retryable(IndexerError):

@@ -96,7 +96,7 @@ def know_written(chain: Chain, planned: Planned, written: Written) -> None:
 
 
 def forget_unwritten(chain: Chain) -> None:
-    """Forget what was learnt from ranges that were read and not written.
+    """Forget children learnt from ranges that were not written.
 
     Their blocks may be others when they are read again, with other children.
     """

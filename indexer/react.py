@@ -1,4 +1,4 @@
-"""Reactions: final facts and entries in, what they ask for out, each exactly once.
+"""Run reactions: final facts and entries in, requests out, each exactly once.
 
 One transaction for each bundle of facts: the reaction's position is locked, the
 reaction is given each fact with the tables as of its block, and its commands and its

@@ -23,7 +23,7 @@ SAMPLES = 8
 
 
 async def sample_positions(chain: Chain) -> str:
-    """Compare a few blocks, and keep as a trait what they show."""
+    """Compare a few blocks, and store the way of counting as a trait."""
     heights = await asyncio.to_thread(_doubtful, chain, SAMPLES)
     found = await find_misplaced(chain, heights)
     shown = MIXED if found else ONE

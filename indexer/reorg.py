@@ -1,4 +1,4 @@
-"""Finding where a chain forked from what was written."""
+"""Find the fork between the chain and the written blocks."""
 
 import asyncio
 

@@ -198,7 +198,7 @@ def cover(
 
 
 def store_oddities(connection: Connection, source: int, batch: Batch) -> None:
-    """Store what a range has beside facts: what could not be read, what failed."""
+    """Store undecodable logs and failed transactions of a range."""
     if batch.listed:
         programs = {address for address, _ in batch.listed}
         listing.forget_unknown(connection, source, batch.range, programs)

@@ -67,7 +67,7 @@ class Daily:
     done: set[date] = field(default_factory=set)
 
     def anchor(self, command_service: CommandService) -> None:
-        """Do it if it is time; what is amiss is logged, and tried again next time."""
+        """Anchor finished days; failures are logged and retried."""
         if time.monotonic() - self.looked_at < LOOK_SECONDS:
             return
         self.looked_at = time.monotonic()

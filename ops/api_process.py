@@ -146,7 +146,7 @@ class _Api:
             self.ending.wait(PAUSE_SECONDS)
 
     def end(self) -> None:
-        """End it; whatever of it does not end in time is killed."""
+        """Stop the server; kill it after a while."""
         self.ending.set()
         process = self.process
         if process is None or process.pid is None:

@@ -55,8 +55,8 @@ class Failed(ClusterError):
             f"transaction {signature} failed: {error}. Nothing of it happened but its "
             "fee; correct the cause and try again"
         )
-        told = error.get("InstructionError") if isinstance(error, dict) else None
-        last = told[-1] if isinstance(told, list) and told else None
+        reported = error.get("InstructionError") if isinstance(error, dict) else None
+        last = reported[-1] if isinstance(reported, list) and reported else None
         code = last.get("Custom") if isinstance(last, dict) else None
         self.code = code if isinstance(code, int) else None
 
@@ -189,8 +189,8 @@ class Cluster:
         found = []
         for start in range(0, len(names), STATUSES_MAX):
             part = names[start : start + STATUSES_MAX]
-            told = self._ask(partial(self._nodes.statuses, part))
-            for name, status in zip(part, told, strict=True):
+            reported = self._ask(partial(self._nodes.statuses, part))
+            for name, status in zip(part, reported, strict=True):
                 if status is None or status["confirmationStatus"] not in DECIDED:
                     continue
                 if status["err"] is not None:
@@ -225,7 +225,7 @@ class _Nodes(SolanaNodes):
             "dataSlice": {"offset": start, "length": PART_BYTES},
         }
         question = Question("getAccountInfo", (str(key), config))
-        return self._ask(question, lambda told: _account(told["value"]))
+        return self._ask(question, lambda reported: _account(reported["value"]))
 
     def owned(self, program: Pubkey, start: bytes) -> list[tuple[Pubkey, int]]:
         """Return a program's accounts whose data starts so, and their lamports."""
@@ -236,7 +236,7 @@ class _Nodes(SolanaNodes):
             "filters": [{"memcmp": {"offset": 0, "bytes": to_base58(start)}}],
         }
         question = Question("getProgramAccounts", (str(program), config))
-        return self._ask(question, lambda told: [_owned(each) for each in told])
+        return self._ask(question, lambda reported: [_owned(each) for each in reported])
 
     def rent(self, size: int) -> int:
         """Return the lamports that an account of a size must hold."""
@@ -247,23 +247,29 @@ class _Nodes(SolanaNodes):
         """Return how signatures stand, those of long ago too."""
         config = {"searchTransactionHistory": True}
         question = Question("getSignatureStatuses", (list(signatures), config))
-        return self._ask(question, lambda told: _statuses(told, len(signatures)))
+        return self._ask(
+            question, lambda reported: _statuses(reported, len(signatures))
+        )
 
 
-def _owned(told: Any) -> tuple[Pubkey, int]:
-    return Pubkey(from_base58(told["pubkey"], 32)), int(told["account"]["lamports"])
+def _owned(reported: Any) -> tuple[Pubkey, int]:
+    return Pubkey(from_base58(reported["pubkey"], 32)), int(
+        reported["account"]["lamports"]
+    )
 
 
-def _account(told: Any) -> tuple[ClusterAccount, int] | None:
-    if told is None:
+def _account(reported: Any) -> tuple[ClusterAccount, int] | None:
+    if reported is None:
         return None
-    data = base64.b64decode(told["data"][0], validate=True)
-    owner = Pubkey(from_base58(told["owner"], 32))
-    return ClusterAccount(owner, int(told["lamports"]), data), int(told["space"])
+    data = base64.b64decode(reported["data"][0], validate=True)
+    owner = Pubkey(from_base58(reported["owner"], 32))
+    return ClusterAccount(owner, int(reported["lamports"]), data), int(
+        reported["space"]
+    )
 
 
-def _statuses(told: Any, count: int) -> list[dict[str, Any] | None]:
-    found = told["value"]
+def _statuses(reported: Any, count: int) -> list[dict[str, Any] | None]:
+    found = reported["value"]
     if not isinstance(found, list) or len(found) != count:
         raise ValueError("it told of other signatures than were asked for")
     for each in found:

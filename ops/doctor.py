@@ -136,7 +136,7 @@ def _chain(
 
 
 def _checked(name: str, check: Callable[[], str]) -> Finding:
-    """A check that returns what it saw, or raises what is wrong."""
+    """Run a check that returns its finding or raises an error."""
     try:
         return Finding(name, True, check())
     except (OperationError, IndexerError, CommandError) as error:
@@ -202,7 +202,7 @@ def _declarations(engine: Engine, registry: Registry) -> str:
 
 
 def _signer(settings: Settings, config: SignerSettings, registry: Registry) -> str:
-    """Its rules are of what is followed, and its key can be opened."""
+    """Check a signer's rules, and that its key can be opened."""
     kind = kind_of(chain_of(settings, config))
     return kind.check_signer(settings, config, registry)
 

@@ -156,7 +156,7 @@ class _BackfillJobs:
         return job.id
 
     def look(self) -> None:
-        """See what has become of every job, and give out again what is lost."""
+        """Poll every job, and enqueue lost ranges again."""
         now = time.monotonic()
         working = _listening(self.queue)
         waiting = set(self.queue.get_job_ids())

@@ -33,34 +33,34 @@ log = logging.getLogger(__name__)
 
 def stripe_client(settings: Settings) -> Client:
     """The client of the account in the settings; raises OperationError without one."""
-    said = settings.stripe
-    if not said.given:
+    config = settings.stripe
+    if not config.given:
         raise OperationError(
             "no account of Stripe is configured: write [stripe] with secret_key_env in "
             "chainfold.toml"
         )
-    if said.secret_key is None:
-        where = said.secret_key_env or said.secret_key_file
+    if config.secret_key is None:
+        where = config.secret_key_env or config.secret_key_file
         raise OperationError(
             f"[stripe] secret_key_env: the secret key is not in {where}: put it there. "
             "In test mode it begins with sk_test_ or rk_test_"
         )
     return open_client(
-        said.secret_key.value,
-        api=None if said.api is None else str(said.api),
-        timeout_seconds=said.timeout_seconds,
+        config.secret_key.value,
+        api=None if config.api is None else str(config.api),
+        timeout_seconds=config.timeout_seconds,
     )
 
 
 def payment_options(settings: Settings) -> PaymentOptions:
     """The secrets of webhooks; with `success_url`, the account that takes cards."""
-    said = settings.stripe
-    secrets = [each.value for each in said.webhook_secrets]
-    if said.success_url is None or said.secret_key is None:
+    config = settings.stripe
+    secrets = [each.value for each in config.webhook_secrets]
+    if config.success_url is None or config.secret_key is None:
         return PaymentOptions(secrets)
     client = stripe_client(settings)
-    cancel = "" if said.cancel_url is None else str(said.cancel_url)
-    checkout = CheckoutOptions(client, str(said.success_url), cancel)
+    cancel = "" if config.cancel_url is None else str(config.cancel_url)
+    checkout = CheckoutOptions(client, str(config.success_url), cancel)
     return PaymentOptions(secrets, checkout)
 
 
@@ -80,26 +80,26 @@ def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]
         return
 
     def account() -> str:
-        said = settings.stripe
+        config = settings.stripe
         found = Api(stripe_client(settings)).account()
-        if said.account and found != said.account:
+        if config.account and found != config.account:
             raise OperationError(
                 f"the secret key is of {found}, and [stripe] account says "
-                f"{said.account}: give the key of that account"
+                f"{config.account}: give the key of that account"
             )
-        return f"the key is of {found}, in {'live' if said.live else 'test'} mode"
+        return f"the key is of {found}, in {'live' if config.live else 'test'} mode"
 
     def webhooks() -> str:
-        said = settings.stripe
-        if said.webhook_secrets:
+        config = settings.stripe
+        if config.webhook_secrets:
             return "webhooks are taken"
-        where = said.webhook_secret_env or said.webhook_secret_file
+        where = config.webhook_secret_env or config.webhook_secret_file
         if where is not None:
             raise OperationError(
                 f"no webhook is taken: the signing secret is not in {where}. Put it "
                 "there: the page of the endpoint at Stripe shows it"
             )
-        return f"none is taken; payments are read every {said.poll_seconds:g} s"
+        return f"none is taken; payments are read every {config.poll_seconds:g} s"
 
     yield "stripe account", account
     yield "stripe webhooks", webhooks
@@ -107,15 +107,15 @@ def payment_checks(settings: Settings) -> Iterator[tuple[str, Callable[[], str]]
 
 def open_reader(settings: Settings, engine: Engine, registry: Registry) -> StripeReader:
     """The reader of the account in the settings; raises OperationError without one."""
-    said = settings.stripe
+    config = settings.stripe
     return StripeReader(
         engine,
         registry,
         Api(stripe_client(settings)),
         payment_domains(settings, registry),
-        livemode=said.live,
-        account=said.account,
-        overlap_seconds=said.overlap_seconds,
+        livemode=config.live,
+        account=config.account,
+        overlap_seconds=config.overlap_seconds,
     )
 
 

@@ -20,7 +20,7 @@ def renumber_chain(
     registry: Registry,
     agree: Callable[[Mapping[int, int]], bool],
 ) -> str:
-    """Put right what is numbered otherwise; what was done, in words.
+    """Renumber facts of another numbering; returns a summary.
 
     `agree` is given how many facts of which blocks these are; it says whether to go on.
     """

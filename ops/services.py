@@ -57,7 +57,7 @@ def readable_database(settings: Settings) -> Iterator[str]:
 
 
 def nothing_here(settings: Settings) -> str:
-    """That there is no database yet, and what to do."""
+    """Return that there is no database yet, with the remedy."""
     if settings.data_dir.exists() and not settings.data_dir.is_dir():
         return (
             f"{settings.data_dir} is no directory. Set data_dir in {FILE} (or "

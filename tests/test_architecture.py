@@ -179,6 +179,18 @@ def test_docstrings_say_what_is_done():
     report(wrong, "Begin with a verb, or with the name of what it is:")
 
 
+def test_transactions_have_words_not_numbers():
+    wrong = [
+        module.at(node)
+        for module in modules()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and re.search(r"\bT[1-9]\b", ast.get_docstring(node) or "")
+    ]
+
+    report(wrong, "Say what the transaction does; no document lists such numbers:")
+
+
 def test_a_class_name_has_one_meaning():
     """Kinds of chains may each have a class of a name for the same part."""
     found: dict[str, list[Module]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Routes for operators: who there is, what they may do, whether they may come in."""
+"""Routes for operators: list accounts, set their roles, disable and enable them."""
 
 from typing import Annotated
 from uuid import UUID
@@ -8,7 +8,7 @@ from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from msgspec import Meta
 
 from api.auth.audit import audit
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.auth.principal import Principal, require_role, require_session
 from api.auth.routes import (
     IN_SESSION,
@@ -50,25 +50,25 @@ _AFTER = [
 _PATH = [text_parameter("account", "The account's id.")]
 
 
-def add_administration(blueprint: Blueprint, gate: Gate) -> None:
+def add_administration(blueprint: Blueprint, context: AuthContext) -> None:
     """`accounts`."""
 
     def list_accounts() -> Response:
         """Lists accounts, the oldest first; `after` takes `next` of the page before."""
-        return json_answer(_list(gate))
+        return json_answer(_list(context))
 
     def set_account_roles(account: str) -> Response:
         """Gives an account these roles and no others, from the next request on."""
-        gate.principal()
-        return json_answer(_set_roles(gate, account, read_body(Roles)))
+        context.principal()
+        return json_answer(_set_roles(context, account, read_body(Roles)))
 
     def disable_account(account: str) -> Response:
         """Shuts an account out at once, and ends its sessions; keys sleep."""
-        return json_answer(_set_disabled(gate, account, disabled=True))
+        return json_answer(_set_disabled(context, account, disabled=True))
 
     def enable_account(account: str) -> Response:
         """Lets an account in again; it must sign in, its keys wake."""
-        return json_answer(_set_disabled(gate, account, disabled=False))
+        return json_answer(_set_disabled(context, account, disabled=False))
 
     add_route(
         blueprint, "/accounts", list_accounts, method="GET", summary="Every account",
@@ -89,13 +89,13 @@ def add_administration(blueprint: Blueprint, gate: Gate) -> None:
     )  # fmt: skip
 
 
-def _list(gate: Gate) -> dict[str, object]:
-    require_role(gate.principal(), Role.OPERATOR, Role.AUDITOR)
+def _list(context: AuthContext) -> dict[str, object]:
+    require_role(context.principal(), Role.OPERATOR, Role.AUDITOR)
     if set(request.args) - {"after"}:
         raise Problem("unknown_parameter", "Only `after` is known here.")
     text = request.args.get("after")
     after = None if text is None else _id(text)
-    with gate.begin() as connection:
+    with context.begin() as connection:
         found = accounts.list_accounts(connection, after=after)
     full = len(found) == accounts.PAGE
     return {
@@ -104,9 +104,9 @@ def _list(gate: Gate) -> dict[str, object]:
     }
 
 
-def _set_roles(gate: Gate, account: str, body: Roles) -> dict[str, object]:
-    principal, account_id = _operator_of_another(gate, account)
-    declared = gate.service.registry.roles
+def _set_roles(context: AuthContext, account: str, body: Roles) -> dict[str, object]:
+    principal, account_id = _operator_of_another(context, account)
+    declared = context.service.registry.roles
     unknown = sorted({*body.roles} - declared.keys())
     if unknown:
         raise Problem(
@@ -115,7 +115,7 @@ def _set_roles(gate: Gate, account: str, body: Roles) -> dict[str, object]:
             f"{', '.join(declared)}.",
         )
     roles = {declared[role] for role in body.roles}
-    with gate.begin() as connection:
+    with context.begin() as connection:
         try:
             changed = accounts.set_roles(connection, account_id, roles)
         except accounts.NoSuchAccount as error:
@@ -124,12 +124,14 @@ def _set_roles(gate: Gate, account: str, body: Roles) -> dict[str, object]:
     return _shown(changed)
 
 
-def _set_disabled(gate: Gate, account: str, *, disabled: bool) -> dict[str, object]:
-    principal, account_id = _operator_of_another(gate, account)
-    with gate.begin() as connection:
+def _set_disabled(
+    context: AuthContext, account: str, *, disabled: bool
+) -> dict[str, object]:
+    principal, account_id = _operator_of_another(context, account)
+    with context.begin() as connection:
         try:
             changed = accounts.set_disabled(
-                connection, account_id, disabled=disabled, now=gate.now()
+                connection, account_id, disabled=disabled, now=context.now()
             )
         except accounts.NoSuchAccount as error:
             raise Problem("no_such_row", f"Not done: {error}") from None
@@ -138,9 +140,9 @@ def _set_disabled(gate: Gate, account: str, *, disabled: bool) -> dict[str, obje
     return _shown(changed)
 
 
-def _operator_of_another(gate: Gate, account: str) -> tuple[Principal, UUID]:
+def _operator_of_another(context: AuthContext, account: str) -> tuple[Principal, UUID]:
     """Return the operator who changes another account; refuses changes to their own."""
-    principal = gate.principal()
+    principal = context.principal()
     require_session(principal)
     require_role(principal, Role.OPERATOR)
     account_id = _id(account)

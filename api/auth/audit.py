@@ -14,7 +14,7 @@ from typing import Any
 from flask import Flask, Response, g, has_request_context, request
 from sqlalchemy import Engine
 
-from api.auth.gate import client_address
+from api.auth.context import client_address
 from api.auth.principal import Principal
 from api.service import Service
 from db.engine import Unavailable
@@ -34,7 +34,7 @@ def audit(
     account: uuid.UUID | None = None,
     **details: Any,
 ) -> None:
-    """Note what happened, who did it, to which account, and from where."""
+    """Record an event with its author, account and address."""
     pairs: Pairs = {"kind": kind}
     if principal is not None:
         pairs["by"] = principal.name
@@ -51,7 +51,7 @@ def audit(
 
 
 def keep_audit(app: Flask, service: Service) -> None:
-    """Append what was audited in a request to the journal, once it is answered."""
+    """Append the audited events of a request to the journal after its answer."""
 
     def keep(response: Response) -> Response:
         noted = g.pop("audited", [])

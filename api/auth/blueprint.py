@@ -6,22 +6,22 @@ import msgspec
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 
 from api.auth import administration, external, keys, sign_in, wallets
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.service import PREFIX
 from db.registry import Registry
 
 _PARTS = (sign_in, wallets, external, keys, administration)
 
 
-def auth_blueprint(gate: Gate) -> Blueprint:
+def auth_blueprint(context: AuthContext) -> Blueprint:
     """The routes."""
     blueprint = Blueprint("auth", __name__, url_prefix=f"{PREFIX}/auth")
-    sign_in.add_sign_in(blueprint, gate)
-    sign_in.add_session(blueprint, gate)
-    wallets.add_wallets(blueprint, gate)
-    external.add_external(blueprint, gate)
-    keys.add_keys(blueprint, gate)
-    administration.add_administration(blueprint, gate)
+    sign_in.add_sign_in(blueprint, context)
+    sign_in.add_session(blueprint, context)
+    wallets.add_wallets(blueprint, context)
+    external.add_external(blueprint, context)
+    keys.add_keys(blueprint, context)
+    administration.add_administration(blueprint, context)
     return blueprint
 
 

@@ -1,4 +1,4 @@
-"""Sign-in by the word of another service: a JWT that it signed, and a wallet in it.
+"""Sign-in with a JWT of an identity provider that names a wallet.
 
 Web3Auth's tokens are the model: `wallets` lists what the person controls, by address or
 by public key. Which issuer, audience and keys are believed is set for each kind.
@@ -18,9 +18,15 @@ from flask import Response
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from msgspec import Meta
 
-from api.auth.entrance import TOKENS, Counted, account_of_wallet, let_in, refuse
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.auth.jwks import Jwks, KeysAway
+from api.auth.opening import (
+    TOKENS,
+    AttemptCounter,
+    account_of_wallet,
+    open_session,
+    refuse_sign_in,
+)
 from api.auth.options import CLOCKS_APART, ExternalIssuer
 from api.auth.routes import Body, add_route, read_body
 from api.auth.wallets import EVM
@@ -32,7 +38,7 @@ CLAIMS = ("iss", "aud", "exp", "iat", "wallets")
 
 
 class ExternalToken(Body, frozen=True):
-    """A token of a known kind, and the wallet in it that is meant."""
+    """A token, the provider's kind, and the wallet to use."""
 
     kind: Annotated[str, Meta(max_length=64)]
     token: Annotated[str, Meta(max_length=TOKEN_LENGTH)]
@@ -46,13 +52,15 @@ class BadToken(ValueError):
     """The token is invalid; the message names the reason and nothing from the token."""
 
 
-def add_external(blueprint: Blueprint, gate: Gate) -> None:
+def add_external(blueprint: Blueprint, context: AuthContext) -> None:
     """`token/external`."""
-    issuers = {each.name: (each, Jwks(each.jwks_url)) for each in gate.options.external}
+    issuers = {
+        each.name: (each, Jwks(each.jwks_url)) for each in context.options.external
+    }
 
     def external_sign_in() -> Response:
         """Sign in with a token of an identity provider that the settings trust."""
-        return json_answer(_sign_in(gate, issuers, read_body(ExternalToken)))
+        return json_answer(_sign_in(context, issuers, read_body(ExternalToken)))
 
     add_route(
         blueprint, "/token/external", external_sign_in,
@@ -89,34 +97,37 @@ def wallets_in(claims: Mapping[str, Any]) -> frozenset[bytes]:
 
 
 def _sign_in(
-    gate: Gate, issuers: Mapping[str, tuple[ExternalIssuer, Jwks]], body: ExternalToken
+    context: AuthContext,
+    issuers: Mapping[str, tuple[ExternalIssuer, Jwks]],
+    body: ExternalToken,
 ) -> dict[str, object]:
     if body.kind not in issuers:
         known = ", ".join(sorted(issuers)) or "none"
         raise Problem("bad_body", f"Tokens of this kind are not known; known: {known}.")
-    counted = Counted(gate)
+    counted = AttemptCounter(context)
     method = f"external:{body.kind}"
     wallet = bytes.fromhex(body.address[2:])
     try:
         claims = read_token(body.token, *issuers[body.kind])
     except BadToken as error:
-        refuse(
-            gate, method, "The token is not accepted: it is not one of this issuer's "
-            "for this API, or it is over. Sign in there again.", reason=str(error),
+        refuse_sign_in(
+            context, method,
+            "The token is not accepted: it is not of this issuer for this API, or it "
+            "has expired. Sign in there again.", reason=str(error),
         )  # fmt: skip
     except KeysAway:
         raise Problem(
             "issuer_unavailable", "The issuer's keys cannot be had now. Try again soon."
         ) from None
     if wallet not in wallets_in(claims):
-        refuse(
-            gate, method, "The token is not for this wallet. Send one of those "
+        refuse_sign_in(
+            context, method, "The token is not for this wallet. Send one of those "
             "in its `wallets`.", reason="other wallet",
         )  # fmt: skip
-    with gate.begin() as connection:
+    with context.begin() as connection:
         counted.succeeded(connection)
-        found = account_of_wallet(gate, connection, wallet, kind=EVM)
-        return let_in(gate, connection, found, method)
+        found = account_of_wallet(context, connection, wallet, kind=EVM)
+        return open_session(context, connection, found, method)
 
 
 def _address(entry: Any) -> bytes | None:

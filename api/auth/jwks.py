@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class KeysAway(Exception):
-    """The issuer's keys could not be had; what to do is to wait."""
+    """The issuer's keys are unavailable; retry later."""
 
 
 class Jwks:

@@ -1,4 +1,4 @@
-"""Routes of API keys: made, listed and revoked by the people whose they are."""
+"""Routes of API keys: accounts create, list and revoke their own."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from api.auth import secrets
 from api.auth.audit import audit
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.auth.principal import READ_SCOPE, Principal, require_session
 from api.auth.routes import (
     IN_SESSION,
@@ -45,7 +45,7 @@ KEYS = shape(data={"type": "array", "items": KEY})
 
 
 class NewKey(Body, frozen=True):
-    """A name to know a key by, what it may do, and for how many days."""
+    """A key's name, scopes and lifetime in days."""
 
     name: Annotated[str, Meta(pattern="^[^\\x00-\\x1f]{1,100}$")]
     scopes: Annotated[list[str], Meta(min_length=1, max_length=10)]
@@ -55,25 +55,25 @@ class NewKey(Body, frozen=True):
 BODIES = (NewKey,)
 
 
-def add_keys(blueprint: Blueprint, gate: Gate) -> None:
+def add_keys(blueprint: Blueprint, context: AuthContext) -> None:
     """`keys`."""
 
     def create_key() -> Response:
-        """Makes a key. It is shown this once; what is kept cannot be turned back.
+        """Create a key. Its secret is shown once; only a digest is stored.
 
         Its scopes are roles of the account, or `read`: all of them, for requests that
         change nothing.
         """
-        gate.principal()
-        return json_answer(_create(gate, read_body(NewKey)), 201)
+        context.principal()
+        return json_answer(_create(context, read_body(NewKey)), 201)
 
     def list_keys() -> Response:
         """Lists the account's keys, those of no use any more too."""
-        return json_answer({"data": _list(gate)})
+        return json_answer({"data": _list(context)})
 
     def revoke_key(prefix: str) -> Response:
         """Ends a key."""
-        _revoke(gate, prefix)
+        _revoke(context, prefix)
         return json_answer(None, 204)
 
     add_route(
@@ -105,15 +105,15 @@ def shown_key(key: keys.ApiKey) -> dict[str, object]:
     }
 
 
-def _account(gate: Gate) -> tuple[Principal, UUID]:
-    principal = gate.principal()
+def _account(context: AuthContext) -> tuple[Principal, UUID]:
+    principal = context.principal()
     require_session(principal)
     assert principal.account is not None
     return principal, principal.account
 
 
-def _create(gate: Gate, body: NewKey) -> dict[str, object]:
-    principal, account = _account(gate)
+def _create(context: AuthContext, body: NewKey) -> dict[str, object]:
+    principal, account = _account(context)
     scopes = frozenset(body.scopes)
     known = {READ_SCOPE, *principal.roles}
     if not scopes <= known:
@@ -123,8 +123,8 @@ def _create(gate: Gate, body: NewKey) -> dict[str, object]:
             choices=sorted(known),
         )
     key, prefix = secrets.new_api_key()
-    now = gate.now()
-    with gate.begin() as connection:
+    now = context.now()
+    with context.begin() as connection:
         if keys.count_usable(connection, account, now=now) >= KEYS_MAX:
             raise Problem(
                 "not_allowed",
@@ -139,17 +139,17 @@ def _create(gate: Gate, body: NewKey) -> dict[str, object]:
     return {**shown_key(made), "key": key}
 
 
-def _list(gate: Gate) -> list[dict[str, object]]:
-    _, account = _account(gate)
-    with gate.begin() as connection:
+def _list(context: AuthContext) -> list[dict[str, object]]:
+    _, account = _account(context)
+    with context.begin() as connection:
         return [shown_key(key) for key in keys.list_keys(connection, account)]
 
 
-def _revoke(gate: Gate, prefix: str) -> None:
-    principal, account = _account(gate)
-    with gate.begin() as connection:
+def _revoke(context: AuthContext, prefix: str) -> None:
+    principal, account = _account(context)
+    with context.begin() as connection:
         found = keys.revoke_key(
-            connection, account_id=account, prefix=prefix, now=gate.now()
+            connection, account_id=account, prefix=prefix, now=context.now()
         )
     if found is None:
         raise Problem(

@@ -14,7 +14,7 @@ from flask_limiter import Limiter, RateLimitExceeded
 from flask_smorest import Blueprint  # type: ignore[import-untyped]
 from limits.errors import StorageError
 
-from api.auth.gate import client_address
+from api.auth.context import client_address
 from api.auth.options import WebOptions
 from api.auth.principal import current_principal
 from api.errors import Problem, problem_response

@@ -1,4 +1,4 @@
-"""Random secrets as people see them, and the digests that are stored of them.
+"""Random secrets, and the digests stored for them.
 
     cfk_3f9a1c0b_<43 characters>    an API key; the middle part is its prefix
     cfr_<43 characters>             a refresh token

@@ -9,8 +9,14 @@ from msgspec import Meta
 
 from api.auth import secrets
 from api.auth.audit import audit
-from api.auth.entrance import TOKENS, Counted, let_in, refuse, tokens
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
+from api.auth.opening import (
+    TOKENS,
+    AttemptCounter,
+    open_session,
+    refuse_sign_in,
+    tokens,
+)
 from api.auth.passwords import (
     LENGTH_MAX,
     hash_password,
@@ -60,7 +66,7 @@ class Refresh(Body, frozen=True):
 
 
 class PasswordChange(Body, frozen=True):
-    """The password as it is, and as it shall be."""
+    """The current and the new password."""
 
     password: Password
     new_password: Password
@@ -75,16 +81,16 @@ ME = shape(
 )
 
 
-def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
+def add_sign_in(blueprint: Blueprint, context: AuthContext) -> None:
     """`register`, `token`, `token/refresh`."""
 
     def register() -> Response:
         """Opens an account, with a role that is open to everybody, or none."""
-        return json_answer(_register(gate, read_body(Registration)), 201)
+        return json_answer(_register(context, read_body(Registration)), 201)
 
     def sign_in() -> Response:
         """Answers with a short access token, and a refresh token to be used once."""
-        return json_answer(_sign_in(gate, read_body(SignIn)))
+        return json_answer(_sign_in(context, read_body(SignIn)))
 
     def refresh() -> Response:
         """Exchanges a refresh token for the next one.
@@ -92,7 +98,7 @@ def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
         The same token may be sent again within ten seconds, until its successor is
         used. Used later than that, it ends the session: somebody else has it too.
         """
-        return json_answer(_refresh(gate, read_body(Refresh)))
+        return json_answer(_refresh(context, read_body(Refresh)))
 
     add_route(
         blueprint, "/register", register, summary="Open an account",
@@ -107,23 +113,23 @@ def add_sign_in(blueprint: Blueprint, gate: Gate) -> None:
     )  # fmt: skip
 
 
-def add_session(blueprint: Blueprint, gate: Gate) -> None:
+def add_session(blueprint: Blueprint, context: AuthContext) -> None:
     """`logout`, `password`, `me`."""
 
     def sign_out() -> Response:
         """Ends the session: neither of its tokens is of use any more."""
-        _sign_out(gate)
+        _sign_out(context)
         return json_answer(None, 204)
 
     def change_password() -> Response:
         """Sets another password, and ends every other session of the account."""
-        gate.principal()
-        _change_password(gate, read_body(PasswordChange))
+        context.principal()
+        _change_password(context, read_body(PasswordChange))
         return json_answer(None, 204)
 
     def show_me() -> Response:
         """Tells who the API takes the client for."""
-        return json_answer(_me(gate))
+        return json_answer(_me(context))
 
     add_route(
         blueprint, "/logout", sign_out, summary="Sign out", status=204,
@@ -150,14 +156,14 @@ def check_login(login: str) -> str:
     return login
 
 
-def _register(gate: Gate, body: Registration) -> dict[str, object]:
-    if not gate.options.registration:
+def _register(context: AuthContext, body: Registration) -> dict[str, object]:
+    if not context.options.registration:
         raise Problem(
             "registration_closed",
             "Accounts are not opened here. Ask an operator for one.",
         )
-    roles = gate.newcomer_roles if body.role is None else [body.role]
-    declared = gate.service.registry.roles
+    roles = context.newcomer_roles if body.role is None else [body.role]
+    declared = context.service.registry.roles
     if any(role not in declared for role in roles):
         raise Problem(
             "bad_body", f"role: there is no {body.role}, but {', '.join(declared)}."
@@ -170,65 +176,67 @@ def _register(gate: Gate, body: Registration) -> dict[str, object]:
             f"{' or '.join(choices) or 'nobody yet'} and ask an operator.",
         )
     login, hashed = check_login(body.login), hash_password(body.password)
-    with gate.begin() as connection:
+    with context.begin() as connection:
         try:
             made = accounts.create_account(
                 connection, login, account_id=new_id(),
                 roles=[declared[role] for role in roles],
-                now=gate.now(), password_hash=hashed,
+                now=context.now(), password_hash=hashed,
             )  # fmt: skip
         except accounts.LoginTaken as error:
             raise Problem("login_taken", f"This login is taken: {error}") from None
         audit("account_created", account=made.id, roles=made.roles)
-        return let_in(gate, connection, made, "password")
+        return open_session(context, connection, made, "password")
 
 
-def prove_password(gate: Gate, login: str, password: str) -> accounts.Account:
+def prove_password(context: AuthContext, login: str, password: str) -> accounts.Account:
     """The account that has this login and password; raises `bad_sign_in`."""
-    counted, found = Counted(gate, login), None
+    counted, found = AttemptCounter(context, login), None
     # What no account can be opened with need not be looked for, nor could it always be:
     # Postgres has no text with a zero byte.
     if _LOGIN.fullmatch(login):
-        with gate.begin() as connection:
+        with context.begin() as connection:
             found = accounts.find_login(connection, login)
     stored = None if found is None else found.password_hash
     # No connection is held while the password is looked at, which takes a while.
     if not password_fits(password, stored) or found is None or stored is None:
-        refuse(
-            gate, "password",
+        refuse_sign_in(
+            context, "password",
             "No account has this login and this password. Check both.",
             account=None if found is None else found.id, reason="wrong password",
         )  # fmt: skip
-    with gate.begin() as connection:
+    with context.begin() as connection:
         counted.succeeded(connection)
         if outdated(stored):
             accounts.set_password(connection, found.id, rehash(password))
     return found
 
 
-def _sign_in(gate: Gate, body: SignIn) -> dict[str, object]:
-    found = prove_password(gate, body.login, body.password)
-    with gate.begin() as connection:
-        return let_in(gate, connection, found, "password")
+def _sign_in(context: AuthContext, body: SignIn) -> dict[str, object]:
+    found = prove_password(context, body.login, body.password)
+    with context.begin() as connection:
+        return open_session(context, connection, found, "password")
 
 
-def _refresh(gate: Gate, body: Refresh) -> dict[str, object]:
+def _refresh(context: AuthContext, body: Refresh) -> dict[str, object]:
     shown = body.refresh_token
     if not secrets.is_refresh_token(shown):
-        refuse(gate, "refresh", _ENDED, reason="no refresh token")
-    successor = secrets.next_refresh_token(shown, gate.options.secret)
-    with gate.begin() as connection:
+        refuse_sign_in(context, "refresh", _ENDED, reason="no refresh token")
+    successor = secrets.next_refresh_token(shown, context.options.secret)
+    with context.begin() as connection:
         found = sessions.rotate(
             connection, secrets.digest(shown), secrets.digest(successor),
-            now=gate.now(), lifetime=gate.options.refresh_lifetime,
+            now=context.now(), lifetime=context.options.refresh_lifetime,
         )  # fmt: skip
     account, session, until = found.account, found.session, found.expires_at
     if account is None or session is None or until is None:
         if found.outcome is sessions.Rotation.REUSED:
             audit("refresh_token_reused", account=account, session=session)
-        refuse(gate, "refresh", _ENDED, account=account, reason=found.outcome.value)
+        refuse_sign_in(
+            context, "refresh", _ENDED, account=account, reason=found.outcome.value
+        )
     audit(f"token_{found.outcome.value}", account=account, session=session)
-    return tokens(gate, account, session, refresh_token=successor, until=until)
+    return tokens(context, account, session, refresh_token=successor, until=until)
 
 
 _ENDED = (
@@ -237,44 +245,44 @@ _ENDED = (
 )
 
 
-def _sign_out(gate: Gate) -> None:
-    principal = gate.principal()
+def _sign_out(context: AuthContext) -> None:
+    principal = context.principal()
     session = require_session(principal)
-    with gate.begin() as connection:
+    with context.begin() as connection:
         sessions.revoke_session(
-            connection, session, now=gate.now(), reason="signed out"
+            connection, session, now=context.now(), reason="signed out"
         )
     audit("signed_out", principal=principal)
 
 
-def _change_password(gate: Gate, body: PasswordChange) -> None:
-    principal = gate.principal()
+def _change_password(context: AuthContext, body: PasswordChange) -> None:
+    principal = context.principal()
     session = require_session(principal)
     assert principal.account is not None
-    with gate.begin() as connection:
+    with context.begin() as connection:
         found = accounts.find_account(connection, principal.account)
     assert found is not None
-    counted = Counted(gate, found.login)
+    counted = AttemptCounter(context, found.login)
     if not password_fits(body.password, found.password_hash):
-        refuse(
-            gate, "password", "That is not the password. Check it.",
+        refuse_sign_in(
+            context, "password", "That is not the password. Check it.",
             account=found.id, reason="wrong password",
         )  # fmt: skip
     hashed = hash_password(body.new_password)
-    with gate.begin() as connection:
+    with context.begin() as connection:
         counted.succeeded(connection)
         accounts.set_password(connection, found.id, hashed)
         sessions.revoke_sessions(
-            connection, found.id, now=gate.now(), reason="password changed",
+            connection, found.id, now=context.now(), reason="password changed",
             but=session,
         )  # fmt: skip
     audit("password_changed", principal=principal)
 
 
-def _me(gate: Gate) -> dict[str, object]:
-    principal = gate.principal()
+def _me(context: AuthContext) -> dict[str, object]:
+    principal = context.principal()
     assert principal.account is not None
-    with gate.begin() as connection:
+    with context.begin() as connection:
         found = accounts.find_account(connection, principal.account)
     assert found is not None
     return {

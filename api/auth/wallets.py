@@ -11,8 +11,14 @@ from msgspec import Meta
 
 from api.auth import siwe
 from api.auth.audit import audit
-from api.auth.entrance import TOKENS, Counted, account_of_wallet, let_in, refuse
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
+from api.auth.opening import (
+    TOKENS,
+    AttemptCounter,
+    account_of_wallet,
+    open_session,
+    refuse_sign_in,
+)
 from api.auth.principal import require_session
 from api.auth.routes import (
     IN_SESSION,
@@ -51,7 +57,7 @@ WALLETS = shape(
 )
 
 
-def add_wallets(blueprint: Blueprint, gate: Gate) -> None:
+def add_wallets(blueprint: Blueprint, context: AuthContext) -> None:
     """`siwe/nonce`, `siwe`, `wallets`."""
 
     def siwe_nonce() -> Response:
@@ -59,24 +65,24 @@ def add_wallets(blueprint: Blueprint, gate: Gate) -> None:
 
         Asked for by somebody signed in, it is for linking a wallet to their account.
         """
-        return json_answer(_nonce(gate), 201)
+        return json_answer(_nonce(context), 201)
 
     def siwe_sign_in() -> Response:
         """Signs in with a wallet. A wallet that is not known begins an account."""
-        return json_answer(_sign_in(gate, read_body(SignedMessage)))
+        return json_answer(_sign_in(context, read_body(SignedMessage)))
 
     def list_wallets() -> Response:
         """Lists the wallets of the account."""
-        return json_answer(_list(gate))
+        return json_answer(_list(context))
 
     def link_wallet() -> Response:
         """Links the wallet that signed the message to the account."""
-        gate.principal()
-        return json_answer(_link(gate, read_body(SignedMessage)), 201)
+        context.principal()
+        return json_answer(_link(context, read_body(SignedMessage)), 201)
 
     def unlink_wallet(address: str) -> Response:
         """Lets a wallet go, unless nothing else opens the account."""
-        _unlink(gate, address)
+        _unlink(context, address)
         return json_answer(None, 204)
 
     add_route(
@@ -102,13 +108,13 @@ def add_wallets(blueprint: Blueprint, gate: Gate) -> None:
     )  # fmt: skip
 
 
-def _nonce(gate: Gate) -> dict[str, object]:
-    principal = gate.guest_or_principal()
+def _nonce(context: AuthContext) -> dict[str, object]:
+    principal = context.guest_or_principal()
     if principal is not None:
         require_session(principal)
-    nonce, now = secrets.token_hex(16), gate.now()
+    nonce, now = secrets.token_hex(16), context.now()
     until = now + NONCE_LIFETIME
-    with gate.begin() as connection:
+    with context.begin() as connection:
         add_nonce(
             connection, nonce,
             account_id=None if principal is None else principal.account,
@@ -117,62 +123,70 @@ def _nonce(gate: Gate) -> dict[str, object]:
     return {"nonce": nonce, "expires_at": int(until.timestamp())}
 
 
-def _sign_in(gate: Gate, body: SignedMessage) -> dict[str, object]:
-    counted = Counted(gate)
-    wallet = _signer(gate, body, account=None)
-    with gate.begin() as connection:
+def _sign_in(context: AuthContext, body: SignedMessage) -> dict[str, object]:
+    counted = AttemptCounter(context)
+    wallet = _signer(context, body, account=None)
+    with context.begin() as connection:
         counted.succeeded(connection)
-        found = account_of_wallet(gate, connection, wallet, kind=EVM)
-        return let_in(gate, connection, found, "siwe")
+        found = account_of_wallet(context, connection, wallet, kind=EVM)
+        return open_session(context, connection, found, "siwe")
 
 
-def _link(gate: Gate, body: SignedMessage) -> dict[str, object]:
-    principal = gate.principal()
+def _link(context: AuthContext, body: SignedMessage) -> dict[str, object]:
+    principal = context.principal()
     require_session(principal)
     assert principal.account is not None
-    counted = Counted(gate)
-    wallet = _signer(gate, body, account=principal.account)
-    with gate.begin() as connection:
+    counted = AttemptCounter(context)
+    wallet = _signer(context, body, account=principal.account)
+    with context.begin() as connection:
         counted.succeeded(connection)
         try:
             accounts.link_wallet(
-                connection, principal.account, wallet, kind=EVM, now=gate.now()
+                connection, principal.account, wallet, kind=EVM, now=context.now()
             )
         except accounts.WalletTaken as error:
             raise Problem("wallet_taken", f"Not linked: {error}") from None
     audit("wallet_linked", principal=principal, wallet=f"0x{wallet.hex()}")
-    return _list(gate)
+    return _list(context)
 
 
-def _signer(gate: Gate, body: SignedMessage, *, account: UUID | None) -> bytes:
+def _signer(
+    context: AuthContext, body: SignedMessage, *, account: UUID | None
+) -> bytes:
     """The wallet that signed a message for us, now, for the first time."""
     try:
         message = siwe.read_message(body.message)
-        siwe.check_message(message, gate.options, gate.now())
+        siwe.check_message(message, context.options, context.now())
         signature = _signature(body.signature)
     except siwe.BadMessage as error:
-        refuse(gate, "siwe", str(error), reason="bad message")
+        refuse_sign_in(context, "siwe", str(error), reason="bad message")
     # The nonce goes first, in a transaction of its own: whatever comes of the rest, the
     # same message is never looked at twice.
-    with gate.begin() as connection:
-        fresh = use_nonce(connection, message.nonce, account_id=account, now=gate.now())
+    with context.begin() as connection:
+        fresh = use_nonce(
+            connection, message.nonce, account_id=account, now=context.now()
+        )
     if not fresh:
-        refuse(
-            gate, "siwe", "Nonce: it was used, is over, or was not given out for this. "
-            "Ask for another with POST /api/v1/auth/siwe/nonce.", reason="bad nonce",
+        refuse_sign_in(
+            context, "siwe",
+            "Nonce: it is used, expired or of another purpose. Ask for another with "
+            "POST /api/v1/auth/siwe/nonce.", reason="bad nonce",
         )  # fmt: skip
-    if not _signed(gate, body.message, signature, message):
-        refuse(
-            gate, "siwe", "Signature: it is not the address's of these bytes. Sign the "
-            "message as it is sent.", reason="bad signature",
+    if not _signed(context, body.message, signature, message):
+        refuse_sign_in(
+            context, "siwe",
+            "Signature: it is not the address's for these bytes. Sign the message "
+            "exactly as it is sent.", reason="bad signature",
         )  # fmt: skip
     return message.wallet
 
 
-def _signed(gate: Gate, text: str, signature: bytes, message: siwe.Message) -> bool:
+def _signed(
+    context: AuthContext, text: str, signature: bytes, message: siwe.Message
+) -> bool:
     if siwe.signed_by(text, signature, message.wallet):
         return True
-    call = gate.options.contract_call
+    call = context.options.contract_call
     if call is None:
         return False
     try:
@@ -194,10 +208,10 @@ def _signature(text: str) -> bytes:
         raise siwe.BadMessage("Signature: write 0x and hex digits.") from None
 
 
-def _list(gate: Gate) -> dict[str, object]:
-    principal = gate.principal()
+def _list(context: AuthContext) -> dict[str, object]:
+    principal = context.principal()
     assert principal.account is not None
-    with gate.begin() as connection:
+    with context.begin() as connection:
         found = accounts.wallets_of(connection, principal.account)
     return {
         "data": [
@@ -211,15 +225,15 @@ def _list(gate: Gate) -> dict[str, object]:
     }
 
 
-def _unlink(gate: Gate, address: str) -> None:
-    principal = gate.principal()
+def _unlink(context: AuthContext, address: str) -> None:
+    principal = context.principal()
     require_session(principal)
     assert principal.account is not None
     try:
         wallet = bytes.fromhex(address.removeprefix("0x"))
     except ValueError:
         wallet = b""
-    with gate.begin() as connection:
+    with context.begin() as connection:
         found = accounts.find_account(connection, principal.account)
         assert found is not None
         owned = [each.address for each in accounts.wallets_of(connection, found.id)]

@@ -10,8 +10,8 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from flask.blueprints import BlueprintSetupState
 from jinja2 import StrictUndefined
 
-from api.auth.gate import Gate
-from api.auth.guard import takes
+from api.auth.context import AuthContext
+from api.auth.middleware import accepts
 from api.auth.principal import require_role
 from api.command_problems import as_problems
 from api.console import pages, visitors
@@ -33,16 +33,16 @@ POLICY = (
 View = Callable[..., Response]
 
 
-def console_blueprint(gate: Gate, *, https: bool) -> Blueprint:
+def console_blueprint(context: AuthContext, *, https: bool) -> Blueprint:
     """`/console`: every page, and every form."""
     blueprint = Blueprint(
         "console", __name__, url_prefix=visitors.PATH,
         template_folder="templates", static_folder="static",
     )  # fmt: skip
-    _add_entrance(blueprint, gate, https=https)
-    _add_pages(blueprint, gate)
-    _add_forms(blueprint, gate)
-    _add_command_forms(blueprint, gate)
+    _add_sign_in(blueprint, context, https=https)
+    _add_pages(blueprint, context)
+    _add_forms(blueprint, context)
+    _add_command_forms(blueprint, context)
     blueprint.record(_refuse_unknown_names)
     blueprint.after_request(_headers)
     blueprint.register_error_handler(visitors.NotSignedIn, _to_sign_in)
@@ -57,17 +57,17 @@ def _refuse_unknown_names(state: BlueprintSetupState) -> None:
     state.app.jinja_env.undefined = StrictUndefined
 
 
-def _add_entrance(blueprint: Blueprint, gate: Gate, *, https: bool) -> None:
+def _add_sign_in(blueprint: Blueprint, context: AuthContext, *, https: bool) -> None:
     def login() -> Response:
         return _show("login.html", login="", after=_after(), refusal="")
 
-    @takes(FORM)
+    @accepts(FORM)
     def sign_in() -> Response:
         visitors.check_origin()
         given = request.form.get("login", "")[:254]
         try:
             cookie = visitors.sign_in(
-                gate, given, request.form.get("password", "")[:1024]
+                context, given, request.form.get("password", "")[:1024]
             )
         except Problem as problem:
             return _show(
@@ -78,10 +78,10 @@ def _add_entrance(blueprint: Blueprint, gate: Gate, *, https: bool) -> None:
         visitors.set_cookie(answer, cookie, secure=https)
         return answer
 
-    @takes(FORM)
+    @accepts(FORM)
     def sign_out() -> Response:
-        visitors.check_form(gate)
-        visitors.sign_out(gate)
+        visitors.check_form(context)
+        visitors.sign_out(context)
         answer = _see_other(visitors.PATH + "/login")
         answer.delete_cookie(visitors.COOKIE, path=visitors.PATH)
         return answer
@@ -91,29 +91,29 @@ def _add_entrance(blueprint: Blueprint, gate: Gate, *, https: bool) -> None:
     blueprint.add_url_rule("/logout", view_func=sign_out, methods=["POST"])
 
 
-def _add_pages(blueprint: Blueprint, gate: Gate) -> None:
+def _add_pages(blueprint: Blueprint, context: AuthContext) -> None:
     def commands() -> Response:
-        found = visitors.visitor(gate)
-        page = pages.command_list(gate, request.args)
+        found = visitors.visitor(context)
+        page = pages.command_list(context, request.args)
         return _show("commands.html", found, page=page)
 
     def command(command_id: uuid.UUID) -> Response:
-        found = visitors.visitor(gate)
-        shown = pages.one_command(gate, command_id)
+        found = visitors.visitor(context)
+        shown = pages.one_command(context, command_id)
         return _show("command.html", found, command=shown)
 
     def held() -> Response:
-        found = visitors.visitor(gate)
-        page = pages.command_list(gate, {"state": State.HELD})
+        found = visitors.visitor(context)
+        page = pages.command_list(context, {"state": State.HELD})
         return _show("held.html", found, page=page)
 
     def signers() -> Response:
-        found = visitors.visitor(gate)
-        return _show("signers.html", found, signers=pages.signers(gate))
+        found = visitors.visitor(context)
+        return _show("signers.html", found, signers=pages.signers(context))
 
     def schedules() -> Response:
-        found = visitors.visitor(gate)
-        schedules, dues = states_of(gate.service)
+        found = visitors.visitor(context)
+        schedules, dues = states_of(context.service)
         return _show("schedules.html", found, schedules=schedules, dues=dues)
 
     blueprint.add_url_rule("/", view_func=commands)
@@ -123,34 +123,27 @@ def _add_pages(blueprint: Blueprint, gate: Gate) -> None:
     blueprint.add_url_rule("/signers", view_func=signers)
 
 
-def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
-    @takes(FORM)
+def _add_forms(blueprint: Blueprint, context: AuthContext) -> None:
+    @accepts(FORM)
     def resume(name: str) -> Response:
-        found = visitors.check_form(gate)
-        require_role(found.principal, Role.OPERATOR)
-        try:
-            with gate.begin() as connection:
-                actions.resume_signer(
-                    connection, gate.service.registry, name,
-                    actor=actor_of(found.principal), now=gate.now(),
-                )  # fmt: skip
-        except actions.UnknownSigner as error:
-            raise Problem("no_such_row", f"{error}.") from None
-        return _see_other(f"{visitors.PATH}/signers")
+        return _act(name, actions.resume_signer, "signers")
 
-    @takes(FORM)
+    @accepts(FORM)
     def run(name: str) -> Response:
-        found = visitors.check_form(gate)
+        return _act(name, actions.run_schedule, "schedules")
+
+    def _act(name: str, act: Callable[..., None], page: str) -> Response:
+        found = visitors.check_form(context)
         require_role(found.principal, Role.OPERATOR)
         try:
-            with gate.begin() as connection:
-                actions.run_schedule(
-                    connection, gate.service.registry, name,
-                    actor=actor_of(found.principal), now=gate.now(),
+            with context.begin() as connection:
+                act(
+                    connection, context.service.registry, name,
+                    actor=actor_of(found.principal), now=context.now(),
                 )  # fmt: skip
-        except actions.UnknownSchedule as error:
+        except (actions.UnknownSigner, actions.UnknownSchedule) as error:
             raise Problem("no_such_row", f"{error}.") from None
-        return _see_other(f"{visitors.PATH}/schedules")
+        return _see_other(f"{visitors.PATH}/{page}")
 
     for rule, view in (
         ("/signers/<name>/resume", resume),
@@ -159,23 +152,23 @@ def _add_forms(blueprint: Blueprint, gate: Gate) -> None:
         blueprint.add_url_rule(rule, view_func=view, methods=["POST"])
 
 
-def _add_command_forms(blueprint: Blueprint, gate: Gate) -> None:
-    @takes(FORM)
+def _add_command_forms(blueprint: Blueprint, context: AuthContext) -> None:
+    @accepts(FORM)
     def release_command(command_id: uuid.UUID) -> Response:
         return _act(command_id, actions.release_command)
 
-    @takes(FORM)
+    @accepts(FORM)
     def cancel_command(command_id: uuid.UUID) -> Response:
         return _act(command_id, actions.cancel_command)
 
     def _act(command_id: uuid.UUID, act: Callable[..., CommandRow]) -> Response:
-        found = visitors.check_form(gate)
+        found = visitors.check_form(context)
         require_role(found.principal, Role.OPERATOR)
-        pages.one_command(gate, command_id)
-        with as_problems(), gate.begin() as connection:
+        pages.one_command(context, command_id)
+        with as_problems(), context.begin() as connection:
             act(
-                connection, gate.service.registry, command_id,
-                actor=actor_of(found.principal), now=gate.now(),
+                connection, context.service.registry, command_id,
+                actor=actor_of(found.principal), now=context.now(),
             )  # fmt: skip
         return _see_other(f"{visitors.PATH}/commands/{command_id}")
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.errors import Problem
 from commands.errors import NodeAway
 from commands.lane import NoLane
@@ -44,7 +44,7 @@ class CommandLine:
 
 @dataclass(frozen=True, slots=True)
 class CommandPage:
-    """A page of commands, what was asked for, and where the next one begins."""
+    """A page of commands, with its filter and the cursor of the next."""
 
     rows: list[CommandLine]
     state: str
@@ -64,7 +64,7 @@ class HistoryLine:
 
 @dataclass(frozen=True, slots=True)
 class CommandView:
-    """A command with all there is to know about it."""
+    """A command with its history and transactions."""
 
     row: CommandLine
     arguments: list[tuple[str, str]]
@@ -88,20 +88,20 @@ class SignerView:
     balance: str | None  # None: the node does not answer
 
 
-def command_list(gate: Gate, asked: Mapping[str, str]) -> CommandPage:
+def command_list(context: AuthContext, asked: Mapping[str, str]) -> CommandPage:
     """Commands, newest first, of one state or of all."""
     state = asked.get("state", "")
     if state and state not in [*State]:
         raise Problem("bad_parameter", f"No state {state!r}. Choose one of the list.")
     before = _uuid(asked["after"]) if "after" in asked else None
     rows = reads.read(
-        gate.service.engine,
+        context.service.engine,
         lambda connection: list_commands(
             connection, states=[State(state)] if state else [], before=before,
             limit=PAGE + 1,
         ),
     )  # fmt: skip
-    now = gate.now()
+    now = context.now()
     return CommandPage(
         rows=[_row(each, now) for each in rows[:PAGE]],
         state=state,
@@ -110,10 +110,10 @@ def command_list(gate: Gate, asked: Mapping[str, str]) -> CommandPage:
     )
 
 
-def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
+def one_command(context: AuthContext, command_id: uuid.UUID) -> CommandView:
     """One command; raises `no_such_command`."""
     row, events, sent, why = reads.read(
-        gate.service.engine,
+        context.service.engine,
         lambda connection: (
             find(connection, command_id),
             events_after(connection, command_id),
@@ -124,7 +124,7 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
     if row is None:
         raise Problem("no_such_command", f"There is no command {command_id}.")
     return CommandView(
-        row=_row(row, gate.now()),
+        row=_row(row, context.now()),
         arguments=[(name, _text(value)) for name, value in row.arguments.items()],
         late_outcome=row.late_outcome,
         transaction=""
@@ -139,27 +139,27 @@ def one_command(gate: Gate, command_id: uuid.UUID) -> CommandView:
     )
 
 
-def signers(gate: Gate) -> list[SignerView]:
+def signers(context: AuthContext) -> list[SignerView]:
     """Return every signer, those that need attention first."""
-    now = gate.now()
+    now = context.now()
     found = reads.read(
-        gate.service.engine, lambda connection: signer_health(connection, now)
+        context.service.engine, lambda connection: signer_health(connection, now)
     )
     views = [
         SignerView(
             health=each,
             oldest=span(each.oldest_open_seconds) if each.open_slots else "",
             tone="bad" if each.paused else "open" if each.reason else "good",
-            balance=_balance(gate, each),
+            balance=_balance(context, each),
         )
         for each in found
     ]
     return sorted(views, key=lambda view: ("bad", "open", "good").index(view.tone))
 
 
-def _balance(gate: Gate, signer: SignerHealth) -> str | None:
+def _balance(context: AuthContext, signer: SignerHealth) -> str | None:
     """Return a signer's balance as a text; None while no node answers."""
-    command_service = gate.service.command_service
+    command_service = context.service.command_service
     if command_service is None:
         return None
     try:

@@ -14,7 +14,7 @@ from flask import Response, g, request
 
 from api.auth import secrets
 from api.auth.audit import audit
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.auth.principal import Principal
 from api.auth.sign_in import prove_password
 from api.errors import Problem
@@ -47,17 +47,17 @@ class NotSignedIn(Exception):
     """Nobody is signed in here: show the page that does it."""
 
 
-def visitor(gate: Gate) -> Visitor:
+def visitor(context: AuthContext) -> Visitor:
     """Return who looks at the page; raises NotSignedIn."""
     found: Visitor | None = g.get("visitor")
     if found is None:
-        found = g.visitor = _find(gate)
+        found = g.visitor = _find(context)
     return found
 
 
-def sign_in(gate: Gate, login: str, password: str) -> str:
+def sign_in(context: AuthContext, login: str, password: str) -> str:
     """Open a session for a member of staff; returns the cookie's value."""
-    account = prove_password(gate, login, password)
+    account = prove_password(context, login, password)
     if account.disabled_at is not None or account.roles.isdisjoint(STAFF):
         audit("sign_in_refused", account=account.id, method="console", reason="role")
         raise Problem(
@@ -65,8 +65,8 @@ def sign_in(gate: Gate, login: str, password: str) -> str:
             "The console is for operators, compliance officers and auditors. Ask an "
             "operator for the role.",
         )
-    cookie, session, now = secrets.new_cookie(), new_id(), gate.now()
-    with gate.begin() as connection:
+    cookie, session, now = secrets.new_cookie(), new_id(), context.now()
+    with context.begin() as connection:
         sessions.open_session(
             connection, account.id, session_id=session, method=sessions.CONSOLE,
             now=now, expires_at=now + LIFETIME,
@@ -79,13 +79,13 @@ def sign_in(gate: Gate, login: str, password: str) -> str:
     return cookie
 
 
-def sign_out(gate: Gate) -> None:
+def sign_out(context: AuthContext) -> None:
     """End the visitor's session."""
-    found = visitor(gate)
+    found = visitor(context)
     assert found.principal.session is not None
-    with gate.begin() as connection:
+    with context.begin() as connection:
         sessions.revoke_session(
-            connection, found.principal.session, now=gate.now(), reason="signed out"
+            connection, found.principal.session, now=context.now(), reason="signed out"
         )
     audit("signed_out", principal=found.principal)
 
@@ -107,9 +107,9 @@ def check_origin() -> None:
         )
 
 
-def check_form(gate: Gate) -> Visitor:
-    """Whoever sent a form of theirs; raises NotSignedIn or `not_allowed`."""
-    found = visitor(gate)
+def check_form(context: AuthContext) -> Visitor:
+    """Return the visitor who sent a form; raises NotSignedIn or `not_allowed`."""
+    found = visitor(context)
     check_origin()
     given = request.form.get("form_token", "")
     if not hmac.compare_digest(given.encode(), found.form_token.encode()):
@@ -119,12 +119,12 @@ def check_form(gate: Gate) -> Visitor:
     return found
 
 
-def _find(gate: Gate) -> Visitor:
+def _find(context: AuthContext) -> Visitor:
     cookie = request.cookies.get(COOKIE, "")
     if not secrets.is_cookie(cookie):
         raise NotSignedIn
-    with gate.begin() as connection:
-        found = cookie_identity(connection, secrets.digest(cookie), now=gate.now())
+    with context.begin() as connection:
+        found = cookie_identity(connection, secrets.digest(cookie), now=context.now())
     if found is None or found.roles.isdisjoint(STAFF):
         raise NotSignedIn
     name = f"account:{found.account}"
@@ -133,5 +133,5 @@ def _find(gate: Gate) -> Visitor:
             name, found.account, name, found.roles, found.wallets, found.session
         ),
         login=found.login,
-        form_token=secrets.form_token(cookie, gate.options.secret),
+        form_token=secrets.form_token(cookie, context.options.secret),
     )

@@ -1,4 +1,4 @@
-"""Prices to offer for gas: what the node suggests, more when it asks for more."""
+"""Gas prices to offer: the node's suggestion, raised when it asks for more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -103,7 +103,7 @@ class EvmLane:
         return self.node.head()
 
     def balance(self, address: bytes) -> int:
-        """Return what an account has, in wei; raises NodeAway."""
+        """Return an account's balance in wei; raises NodeAway."""
         return self.node.balance(address)
 
     def unsigned(self, service: CommandService, row: CommandRow) -> dict[str, Any]:

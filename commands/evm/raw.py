@@ -42,7 +42,7 @@ class RawTransaction:
 
 
 def read_raw(raw: bytes) -> RawTransaction:
-    """Read signed bytes; raises BadTransaction for what no node would take."""
+    """Decode a signed transaction; raises BadTransaction for invalid bytes."""
     if not raw or len(raw) > SIGNED_BYTES_MAX:
         raise BadTransaction(
             f"{len(raw)} bytes are not a signed transaction: send what the wallet's "

@@ -30,7 +30,7 @@ class Counting(Node, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """The nonces to begin with, and what is to be asked of a person, if anything."""
+    """The nonces to begin with, and the doubt that needs an operator, if any."""
 
     used: int
     floor: int

@@ -1,4 +1,4 @@
-"""Taking nonces for commands that wait, and setting aside what is not signed now."""
+"""Take nonces for waiting commands, and hold commands that cannot be signed now."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def take(
     holds: HoldReasons,
     carry: Callable[[int], Iterator[str]],
 ) -> Iterator[str]:
-    """Take nonces for waiting commands, and put aside what would not be signed.
+    """Take nonces for waiting commands, and hold those that the signer refuses.
 
     Each nonce is carried as far as it goes before the next is taken, and none is taken
     once something is in the way. What is left of the day's gas goes to whoever it is

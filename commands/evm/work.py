@@ -59,7 +59,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """An open nonce that is due: whose it is, and what was signed for it."""
+    """An open nonce that is due, with its command and attempts."""
 
     slot: SlotRow
     owner: CommandRow | None
@@ -257,7 +257,7 @@ def _hinders(context: SignerContext, call: CommandRow) -> bool:
 
 
 def _give_up(context: SignerContext, task: Task, reason: str) -> bool:
-    """Have a nonce used up by nothing whose call is not signed; whether it may be."""
+    """Use up a nonce whose call was never signed; whether that is allowed."""
     name, nonce = task.slot.signer, task.slot.nonce
     with context.engine.begin() as connection:
         return refuse_slot(connection, name, nonce, reason, context.clock())

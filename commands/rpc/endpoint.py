@@ -67,7 +67,7 @@ class Asked(Protocol):
         ...
 
     def hide(self, text: object) -> str:
-        """A text without what is secret about the node."""
+        """Return a text without the node's secrets."""
         ...
 
     def ask(
@@ -81,7 +81,7 @@ class Asked(Protocol):
 
 
 class NodeEndpoint:
-    """One node: what it is asked, and what it answers."""
+    """One node: requests and answers over HTTP."""
 
     def __init__(self, url: str, clock: Callable[[], float] = time.monotonic) -> None:
         parts = urlsplit(url)

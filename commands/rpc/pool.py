@@ -144,7 +144,7 @@ class Pool(ABC, Generic[A]):
         raise nobody(words)
 
     def _send(self, question: Question) -> A:
-        """Hand the same bytes to every node; what one that took them says, or another.
+        """Send bytes to every node; returns an accepting node's answer, else another's.
 
         Nodes that are away are sent to as well, and not waited for beside others.
         """
@@ -155,7 +155,7 @@ class Pool(ABC, Generic[A]):
 
     @contextmanager
     def _turn(self) -> Iterator[Asking]:
-        """A place among those who ask; raises NodeAway when there is none."""
+        """Wait for one of the slots for requests; raises NodeAway at the deadline."""
         if not self._turns.acquire(blocking=False):
             raise NodeAway(
                 "too many questions wait for the node already: ask again soon"

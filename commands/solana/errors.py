@@ -59,14 +59,14 @@ def explain_failure(
         return Failure(name, name + (f": {words}" if words else ""))
     of = failed or to_base58(program)
     if call is not None and of == to_base58(program) and code in call.idl.errors:
-        told = call.idl.errors[code]
-        message = f": {told.message}" if told.message else ""
-        return Failure(told.name, f"{told.name}{message}"[:SHOWN])
+        declared_error = call.idl.errors[code]
+        message = f": {declared_error.message}" if declared_error.message else ""
+        return Failure(declared_error.name, f"{declared_error.name}{message}"[:SHOWN])
     if "oken program" in _PROGRAMS.get(of, "") and code < len(_TOKEN):
         return Failure(_TOKEN[code], f"{_PROGRAMS[of]} says {_TOKEN[code]}")
     who = _PROGRAMS.get(of, f"the program {of}")
-    said = f": {words}" if words else ""
-    return Failure(f"Custom({code})", f"{who} fails with code {code}{said}"[:SHOWN])
+    logged = f": {words}" if words else ""
+    return Failure(f"Custom({code})", f"{who} fails with code {code}{logged}"[:SHOWN])
 
 
 def custom_code(error: Any) -> int | None:

@@ -112,12 +112,14 @@ class SolanaLane:
         request = replace(request, data=bytes(instruction))
         if request.cause:
             return request
-        told = self.node.simulate(
+        simulation = self.node.simulate(
             unsigned(draft), sender, writable_of(instruction, sender)
         )
-        if told.error is None:
-            return replace(request, gas_limit=told.units)
-        failure = explain_failure(call, request.target, told.error, told.logs)
+        if simulation.error is None:
+            return replace(request, gas_limit=simulation.units)
+        failure = explain_failure(
+            call, request.target, simulation.error, simulation.logs
+        )
         if failure.unpaid and request.signer is not None:
             return request  # the worker tells of it, and waits for lamports
         raise Refused(

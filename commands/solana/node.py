@@ -35,8 +35,8 @@ class Answer:
         return self.accepted, self.taken
 
     def _says(self, words: tuple[str, ...]) -> bool:
-        said = self.text.lower()
-        return any(each in said for each in words)
+        lowered = self.text.lower()
+        return any(each in lowered for each in words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,12 +57,12 @@ class SolanaNodes(Pool[Answer]):
     def balance(self, address: bytes) -> int:
         """Return the balance of an account in lamports."""
         question = Question("getBalance", (to_base58(address), CONFIRMED))
-        return self._ask(question, lambda told: _count(told["value"]))
+        return self._ask(question, lambda answer: _count(answer["value"]))
 
     def token_balance(self, account: bytes) -> int:
         """Return what a token account holds, in the token's smallest unit."""
         question = Question("getTokenAccountBalance", (to_base58(account), CONFIRMED))
-        return self._ask(question, lambda told: int(told["value"]["amount"]))
+        return self._ask(question, lambda answer: int(answer["value"]["amount"]))
 
     def blockhash(self) -> Blockhash:
         """Return a confirmed blockhash to sign with."""
@@ -81,7 +81,7 @@ class SolanaNodes(Pool[Answer]):
             Question(
                 "getMultipleAccounts", (keys, {**CONFIRMED, "encoding": "base64"})
             ),
-            lambda told: _accounts(told["value"], len(keys)),
+            lambda answer: _accounts(answer["value"], len(keys)),
         )
         config = {
             **CONFIRMED,
@@ -92,7 +92,8 @@ class SolanaNodes(Pool[Answer]):
         }
         question = Question("simulateTransaction", (_base64(raw), config))
         return self._ask(
-            question, lambda told: _simulated(told["value"], before, writable, payer)
+            question,
+            lambda answer: _simulated(answer["value"], before, writable, payer),
         )
 
     def priority_fee(self, accounts: Sequence[bytes]) -> int:
@@ -111,26 +112,26 @@ class SolanaNodes(Pool[Answer]):
         question = Question("getSignatureStatuses", ([to_base58(signature)], search))
         needed = min(WITNESSES, len(self._all))
         words: list[NodeAway] = []
-        said = 0
+        unaware = 0
         with self._turn() as asking:
             for state in self._in_order():
                 try:
-                    (told,) = self._checked(state, [question], asking)
+                    (answer,) = self._checked(state, [question], asking)
                     method = question.method
-                    status = self._read(state, method, told, lambda v: v["value"][0])
+                    status = self._read(state, method, answer, lambda v: v["value"][0])
                 except NodeAway as error:
                     words.append(error)
                     continue
                 if status is not None:
                     return False
-                said += 1
-                if said >= needed:
+                unaware += 1
+                if unaware >= needed:
                     return True
         raise nobody(words)
 
-    def _identify(self, state: NodeHealth, told: Sequence[Any], floor: int) -> None:
+    def _identify(self, state: NodeHealth, answer: Sequence[Any], floor: int) -> None:
         """Refuse a node of another cluster, and one that is behind the index."""
-        genesis, head = told
+        genesis, head = answer
         label = state.endpoint.label
         is_of = self._read(state, "getGenesisHash", genesis, _key)
         slot = self._read(state, "getSlot", head, _count)
@@ -173,22 +174,22 @@ def _signature(value: Any) -> str:
     return str(value)
 
 
-def _blockhash(told: Any) -> Blockhash:
-    value = told["value"]
+def _blockhash(answer: Any) -> Blockhash:
+    value = answer["value"]
     return Blockhash(
         _key(value["blockhash"]),
         _count(value["lastValidBlockHeight"]),
-        _count(told["context"]["slot"]),
+        _count(answer["context"]["slot"]),
     )
 
 
-def _finalized(told: Any) -> Finalized:
-    return Finalized(_count(told["absoluteSlot"]), _count(told["blockHeight"]))
+def _finalized(answer: Any) -> Finalized:
+    return Finalized(_count(answer["absoluteSlot"]), _count(answer["blockHeight"]))
 
 
-def _fee(told: Any) -> int:
+def _fee(answer: Any) -> int:
     """The 75th percentile of what was paid in the newest slots."""
-    newest = sorted(told, key=lambda each: _count(each["slot"]))[-FEES_READ:]
+    newest = sorted(answer, key=lambda each: _count(each["slot"]))[-FEES_READ:]
     paid = sorted(_count(each["prioritizationFee"]) for each in newest)
     return paid[len(paid) * PERCENT // 100] if paid else 0
 
@@ -198,28 +199,28 @@ class _Account:
 
     __slots__ = ("lamports", "mint", "owner", "tokens")
 
-    def __init__(self, told: Any) -> None:
-        self.lamports = 0 if told is None else _count(told["lamports"])
+    def __init__(self, answer: Any) -> None:
+        self.lamports = 0 if answer is None else _count(answer["lamports"])
         self.mint, self.owner, self.tokens = b"", b"", 0
-        if told is not None and told.get("owner") in _TOKEN_PROGRAMS:
-            data = base64.b64decode(told["data"][0])
+        if answer is not None and answer.get("owner") in _TOKEN_PROGRAMS:
+            data = base64.b64decode(answer["data"][0])
             if len(data) >= _TOKEN_ACCOUNT_BYTES:
                 self.mint, self.owner, self.tokens = _TOKEN_ACCOUNT.unpack_from(data)
 
 
-def _accounts(told: Any, count: int) -> list[_Account]:
-    if not isinstance(told, list) or len(told) != count:
+def _accounts(answer: Any, count: int) -> list[_Account]:
+    if not isinstance(answer, list) or len(answer) != count:
         raise ValueError("it told of other accounts than were asked for")
-    return [_Account(each) for each in told]
+    return [_Account(each) for each in answer]
 
 
 def _simulated(
-    told: Any, before: Sequence[_Account], writable: Sequence[bytes], payer: bytes
+    answer: Any, before: Sequence[_Account], writable: Sequence[bytes], payer: bytes
 ) -> Simulated:
-    units, logs = _count(told.get("unitsConsumed") or 0), told.get("logs") or ()
-    if told["err"] is not None:
-        return Simulated(units, told["err"], logs)
-    after = _accounts(told["accounts"], len(before))
+    units, logs = _count(answer.get("unitsConsumed") or 0), answer.get("logs") or ()
+    if answer["err"] is not None:
+        return Simulated(units, answer["err"], logs)
+    after = _accounts(answer["accounts"], len(before))
     lamports, tokens = 0, dict[bytes, int]()
     for key, was, then in zip(writable, before, after, strict=True):
         if key == payer:

@@ -186,8 +186,8 @@ def _listed(client: Client, row: SessionRow, now: datetime) -> CheckoutSession |
     while True:
         page = _asked(partial(client.v1.checkout.sessions.list, params))
         for each in page.data:
-            said = {} if each.metadata is None else each.metadata.to_dict()
-            if said.get(REQUEST) == row.key:
+            own_metadata = {} if each.metadata is None else each.metadata.to_dict()
+            if own_metadata.get(REQUEST) == row.key:
                 return _session(each)
         if not page.has_more or not page.data:
             return None

@@ -1,4 +1,4 @@
-"""Accounts and their wallets: who there is, and as what."""
+"""Accounts, their roles and their wallets."""
 
 import uuid
 from collections.abc import Collection
@@ -32,7 +32,7 @@ class NoSuchAccount(DatabaseError):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody who may sign in, and what they are to the platform."""
+    """Somebody who may sign in, with their roles."""
 
     id: uuid.UUID
     login: str

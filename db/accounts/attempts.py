@@ -74,7 +74,7 @@ def take_back(connection: Connection, *subjects: bytes) -> None:
 
 
 def forget(connection: Connection, *subjects: bytes) -> None:
-    """These subjects have shown who they are: what they failed before is over."""
+    """Reset the failure counts of subjects that signed in."""
     rows = _locked(connection, subjects)
     connection.execute(
         delete(sign_in_attempt).where(sign_in_attempt.c.subject.in_(rows))

@@ -1,4 +1,4 @@
-"""T1: a request becomes a command, exactly once for each idempotency key."""
+"""Accept commands: one for each idempotency key."""
 
 import hashlib
 import json
@@ -285,7 +285,7 @@ def record(
     details: Mapping[str, Any],
     now: datetime,
 ) -> None:
-    """Write into a command's history what moved it nowhere, and wake who waits."""
+    """Record an event in a command's history without a new state; notifies waiters."""
     notified = func.pg_notify("chainfold_command", f"{command_id}:{state}")
     connection.execute(
         insert(command_event)

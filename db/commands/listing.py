@@ -55,7 +55,7 @@ def count_commands(connection: Connection) -> list[CommandCount]:
     ]
 
 
-def count_ran(connection: Connection) -> int:
+def count_executed_late(connection: Connection) -> int:
     """Count the commands that were executed after they had ended without success."""
     query = (
         select(func.count()).select_from(command).where(command.c.late_outcome != "")

@@ -1,6 +1,5 @@
 """Personal values: encrypted under a person's key, and lost with it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,7 +9,7 @@ from sqlalchemy import Connection, select
 from db.control import journal_entry, subject_key
 from db.journal.append import Actor, Appended, append
 from db.journal.audit.entries import SubjectErased
-from db.journal.entries import entry_row, read_entry
+from db.journal.entries import read_entry
 from db.journal.head import lock_head
 from db.journal.keys import decrypt, delete_key, find_key, is_erased
 from db.registry import Registry
@@ -42,19 +41,6 @@ def read_personal(connection: Connection, seq: int) -> PersonalValues:
     if key is not None:
         values = decrypt(key, row.personal, kind=row.kind, seq=seq)
     return PersonalValues(seq, row.kind, row.at, values)
-
-
-def personal_of(connection: Connection, subject: str) -> Iterator[PersonalValues]:
-    """Everything that is kept about a person, in order; for them to take along."""
-    key = find_key(connection, subject)
-    query = select(journal_entry).where(journal_entry.c.subject == subject)
-    for found in connection.execute(query.order_by(journal_entry.c.seq)):
-        row = entry_row(found)
-        assert row.personal is not None
-        values = None
-        if key is not None:
-            values = decrypt(key, row.personal, kind=row.kind, seq=row.seq)
-        yield PersonalValues(row.seq, row.kind, row.at, values)
 
 
 def erase(

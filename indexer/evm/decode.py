@@ -55,7 +55,7 @@ class Logs:
     block_times: Int64s
 
     def take(self, indexes: Sequence[int] | Int64s) -> "Logs":
-        """Those at the given indexes."""
+        """Return the logs at the given indexes."""
         at = np.asarray(indexes, dtype=np.int64)
         return Logs(
             [self.logs[i] for i in indexes], self.positions[at], self.block_times[at]

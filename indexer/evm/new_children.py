@@ -1,4 +1,4 @@
-"""Children found while a range is read, whose logs no question could name yet."""
+"""Children that are announced in the range that is being read."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class NewChildren:
 
     @classmethod
     def under(cls, plan: ReadPlan, contracts: Collection[str]) -> "NewChildren":
-        """Those of a range that is read by this plan."""
+        """Return the collector for a range read by this plan."""
         named = plan.filter.addresses
         return cls(None if named is None else set(named), contracts)
 

@@ -104,7 +104,7 @@ class Prover:
         head: int | None,
         thorough: bool = False,
     ) -> list[EvmBlock]:
-        """The blocks with what is proved of each; `placed` are all their logs.
+        """Return the blocks with their proof levels; `placed` are all their logs.
 
         `head` None: the head is not known, so that every block counts as near it.
         `thorough`: blooms and receipts are checked of every block.

@@ -273,7 +273,7 @@ class Reader:
         return found
 
     async def _consistent(self, wanted: BlockRange, plan: ReadPlan) -> Part:
-        """A part whose headers and logs agree; each endpoint that lies is put aside."""
+        """Read a part whose headers and logs agree; pauses inconsistent endpoints."""
         for attempt in range(INCONSISTENT_ATTEMPTS):
             reply, blocks = await self._ask(wanted, plan)
             try:

@@ -52,7 +52,7 @@ class Routed:
 
 
 class Router:
-    """Routes logs by what is followed; children it meets are followed from then on."""
+    """Routes logs to decoders; announced children are followed from then on."""
 
     def __init__(self, followed: Followed) -> None:
         self._followed = followed

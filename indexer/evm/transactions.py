@@ -15,7 +15,7 @@ from indexer.source import SenderTransaction
 async def sender_transactions(
     client: RpcClient, blocks: Iterable[EvmBlock], senders: Collection[bytes]
 ) -> list[SenderTransaction]:
-    """Those of the senders in these blocks, in order, with what became of them.
+    """Return the senders' transactions in these blocks, in order, with outcomes.
 
     A receipt that is not there yet raises Retryable: the block is known, so it must
     come (Polygon Edge before 1.1 shows a block a moment before its receipts).

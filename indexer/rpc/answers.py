@@ -1,4 +1,4 @@
-"""Questions and answers: what is asked of a node, and how its answer is read.
+"""JSON-RPC calls to a node, and the reading of its answers.
 
 An answer is taken whole or refused: cut or invalid JSON, an HTML page, an id that is
 missing, doubled or unknown, and a result of the wrong type all raise `Malformed`; a
@@ -34,7 +34,7 @@ class RpcError(Retryable):
 
 
 class TooLarge(Retryable):
-    """The range asks for more than the endpoint gives: ask for a part of it.
+    """The range exceeds the endpoint's limits: split it.
 
     `guessed` when the node's words did not say so, but it failed again and again.
     """

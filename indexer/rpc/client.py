@@ -52,7 +52,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Counters:
-    """The counts of what the client has done so far."""
+    """Counters of the client's requests."""
 
     requests: int = 0
     calls: int = 0

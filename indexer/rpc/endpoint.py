@@ -179,7 +179,7 @@ class Endpoint:
             self.limits, self.limits_dirty = limits, True
 
     async def save_limits(self, store: LimitsStore) -> None:
-        """Keep what is new."""
+        """Store limits that changed."""
         if self.limits_dirty:
             self.limits_dirty = False
             await store.save(self.key, self.limits)

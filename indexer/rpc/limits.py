@@ -27,7 +27,7 @@ class LimitsStore(Protocol):
         ...
 
     async def save(self, endpoint: str, limits: EndpointLimits) -> None:
-        """Keep what was learnt."""
+        """Store learnt limits."""
         ...
 
 

@@ -40,7 +40,7 @@ SEE_NODE = "see what the node says"
 
 @dataclass(frozen=True, slots=True)
 class ErrorClass:
-    """A refusal, the limit it names, if it names one, and what to do about it."""
+    """A classified error: its kind, the limit that it names, and the remedy."""
 
     refusal: ErrorKind
     limit: int | None = None

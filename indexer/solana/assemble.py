@@ -201,8 +201,12 @@ class Assembler:
         error = msgspec.json.encode(meta.err).decode()
         decoder = self._decoders.get(program or "")
         if decoder and code is not None:
-            told = decoder.program.idl.errors.get(code)
-            error = told.name if told else _logged_name(meta.log_messages, code, error)
+            declared_error = decoder.program.idl.errors.get(code)
+            error = (
+                declared_error.name
+                if declared_error
+                else _logged_name(meta.log_messages, code, error)
+            )
         return FailedTransaction(
             position(each.transaction.slot, each.index << INDEX_BITS),
             each.block_time,

@@ -153,7 +153,7 @@ def compare_balances(
 
 
 def _amount(account: _Account | None) -> int | None:
-    """Return the balance of a token account: 0 of none, None of another account."""
+    """Return a token account's balance; 0 without an account, None for another."""
     if account is None:
         return 0
     if account.owner not in PROGRAMS:

@@ -92,7 +92,7 @@ def _by_index(
 ) -> dict[int, _Held]:
     found: dict[int, _Held] = {}
     for each in balances:
-        index, told = each.account_index, each.ui_token_amount
+        index, amounts = each.account_index, each.ui_token_amount
         if not 0 <= index < min(len(keys), KEYS_MAX) or index in found:
             raise Malformed(
                 f"a token balance in slot {slot} is of key {index}, which is not there "
@@ -100,15 +100,17 @@ def _by_index(
             )
         if each.owner is None:
             raise Malformed(_untold(slot, "the owners of token accounts"))
-        is_short = len(told.amount) <= AMOUNT_DIGITS_MAX and told.amount.isdecimal()
-        amount = int(told.amount) if is_short else -1
-        if not 0 <= amount <= AMOUNT_MAX or not 0 <= told.decimals <= 255:
+        is_short = (
+            len(amounts.amount) <= AMOUNT_DIGITS_MAX and amounts.amount.isdecimal()
+        )
+        amount = int(amounts.amount) if is_short else -1
+        if not 0 <= amount <= AMOUNT_MAX or not 0 <= amounts.decimals <= 255:
             raise Malformed(
-                f"{told.amount[:60]!r} with {told.decimals} decimals is no amount of "
-                "tokens: ask again"
+                f"{amounts.amount[:60]!r} with {amounts.decimals} decimals is no amount"
+                " of tokens: ask again"
             )
         program = each.program_id or TOKEN
-        found[index] = _Held(each.owner, each.mint, program, told.decimals, amount)
+        found[index] = _Held(each.owner, each.mint, program, amounts.decimals, amount)
     return found
 
 

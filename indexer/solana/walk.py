@@ -230,8 +230,10 @@ def _leaving(program: str) -> str:
 def _entered(line: str, end: str) -> str:
     """The program of a line with that end; empty when the runtime did not write it."""
     program = line[len("Program ") : -len(end)]
-    told = line.startswith("Program ") and ":" not in program and " " not in program
-    return program if told else ""
+    is_status = (
+        line.startswith("Program ") and ":" not in program and " " not in program
+    )
+    return program if is_status else ""
 
 
 def _ends_reading(line: str) -> bool:
@@ -240,8 +242,10 @@ def _ends_reading(line: str) -> bool:
     What fails ends its transaction, which then is not read.
     """
     parts = line.split(" ", 3)
-    told = parts[0] == "Program" and len(parts) > 2 and parts[1][-1:] != ":"
-    return line == TRUNCATED or (told and parts[2] in ("invoke", "success", "failed:"))
+    is_status = parts[0] == "Program" and len(parts) > 2 and parts[1][-1:] != ":"
+    return line == TRUNCATED or (
+        is_status and parts[2] in ("invoke", "success", "failed:")
+    )
 
 
 def _is_genuine(run: _Run, at: int) -> bool:

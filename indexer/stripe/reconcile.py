@@ -114,9 +114,9 @@ def compare(engine: Engine, looking: Looking, *, since: int, until: int) -> Comp
         ids = [text(item, "id") for item in batch]
         listed.update(ids)
         with engine.connect() as connection:
-            said = ledger.lines_of(connection, ids)
+            recorded = ledger.lines_of(connection, ids)
         for item in batch:
-            _compare_one(found, looking, item, said.get(text(item, "id")))
+            _compare_one(found, looking, item, recorded.get(text(item, "id")))
     with engine.connect() as connection:
         ours = ledger.lines_said(connection, since=since, until=until)
     for line in ours.values():

@@ -82,11 +82,11 @@ class Owner:
 def owner_of(*items: Object | None) -> Owner:
     """The owner that the first of these objects with one names in its metadata."""
     for item in items:
-        said = {} if item is None else item.get("metadata") or {}
-        if not isinstance(said, Mapping):
+        metadata = {} if item is None else item.get("metadata") or {}
+        if not isinstance(metadata, Mapping):
             raise _odd(item or {}, "metadata", "an object")
-        if said.get(DOMAIN):
-            return Owner(text(said, DOMAIN), text(said, PURCHASE))
+        if metadata.get(DOMAIN):
+            return Owner(text(metadata, DOMAIN), text(metadata, PURCHASE))
     return Owner()
 
 

@@ -16,11 +16,11 @@ class PostgresLimits:
     engine: Engine
 
     async def load(self, endpoint: str) -> EndpointLimits:
-        """Return what was learnt before."""
+        """Return stored limits."""
         return EndpointLimits(
             **await asyncio.to_thread(load_limits, self.engine, endpoint)
         )
 
     async def save(self, endpoint: str, limits: EndpointLimits) -> None:
-        """Keep what was learnt."""
+        """Store learnt limits."""
         await asyncio.to_thread(save_limits, self.engine, endpoint, asdict(limits))

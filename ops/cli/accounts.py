@@ -1,4 +1,4 @@
-"""`account`: the first operator, and what operators do without the API."""
+"""`account`: create the first operator, and administer accounts without the API."""
 
 import sys
 from collections.abc import Iterable
@@ -213,7 +213,7 @@ def _set_disabled(state: CliState, login: str, *, disabled: bool) -> None:
 def _note(
     state: CliState, connection: Connection, kind: str, account_id: UUID, **details: Any
 ) -> None:
-    """Put what was done into the journal, in the same transaction."""
+    """Record the action in the journal, in the same transaction."""
     entry = SecurityEvent(kind=kind, account=str(account_id), details=details)
     append(connection, state.registry, entry, actor=at_terminal(), now=now())
 

@@ -1,4 +1,4 @@
-"""Loads what is in a clone of the repository alone, and no part of the package."""
+"""Load modules that are in a repository clone only, not in the package."""
 
 import importlib
 import sys

@@ -1,4 +1,4 @@
-"""`work` and `command`: changing the chain, and following what was asked."""
+"""`work` and `command`: submit commands, run signers, show results."""
 
 import json
 import signal
@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -29,7 +30,7 @@ from ops.rq_notifier import run_worker
 @click.option("--queue", is_flag=True, help="Be woken through RQ too; needs [redis].")
 @pass_state
 def work(state: CliState, queue: bool) -> None:
-    """Sign, send and settle commands, and take what reactions ask for, until stopped.
+    """Sign, send and settle commands, and submit reactions' requests, until stopped.
 
     Any number of these may run: they meet in the database.
     """
@@ -51,7 +52,7 @@ def work(state: CliState, queue: bool) -> None:
 
 @click.group()
 def command() -> None:
-    """Ask for a change of the chain, and see what became of it."""
+    """Submit commands, and see their results."""
 
 
 @command.command(name="submit")
@@ -107,13 +108,7 @@ def command_show(state: CliState, command_id: uuid.UUID) -> None:
 @pass_state
 def command_cancel(state: CliState, command_id: uuid.UUID) -> None:
     """Cancel a command; it still succeeds if it is mined first."""
-    with state.database() as engine:
-        _find(engine, command_id)
-        with engine.begin() as connection:
-            row = cancel_command(
-                connection, state.registry, command_id, actor=at_terminal(), now=now()
-            )
-        click.echo(f"{row.id} {row.state}")
+    _act(state, command_id, cancel_command)
 
 
 @command.command(name="release")
@@ -121,10 +116,17 @@ def command_cancel(state: CliState, command_id: uuid.UUID) -> None:
 @pass_state
 def command_release(state: CliState, command_id: uuid.UUID) -> None:
     """Let a held command wait for its turn again, once its signer would sign it."""
+    _act(state, command_id, release_command)
+
+
+def _act(
+    state: CliState, command_id: uuid.UUID, act: Callable[..., CommandRow]
+) -> None:
+    """Do an action of an operator on a command, and show its state."""
     with state.database() as engine:
         _find(engine, command_id)
         with engine.begin() as connection:
-            row = release_command(
+            row = act(
                 connection, state.registry, command_id, actor=at_terminal(), now=now()
             )
         click.echo(f"{row.id} {row.state}")

@@ -1,4 +1,4 @@
-"""`describe`: what is declared, and what follows from it."""
+"""`describe`: the declarations and their tables."""
 
 import click
 

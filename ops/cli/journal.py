@@ -110,7 +110,7 @@ def journal_rebuild(state: CliState) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @pass_state
 def journal_erase(state: CliState, subject: str | None, again: bool, yes: bool) -> None:
-    """Delete the key of a person: what is kept about SUBJECT is lost for ever."""
+    """Erase a person: delete the key of all values about SUBJECT, for ever."""
     if (subject is None) is not again:
         raise OperationError("name a subject, or say --again")
     with state.database() as engine:

@@ -157,8 +157,8 @@ def show_payments(
     click.echo(f"  read      {_moment(row.polled_at)}, by {row.read_by or 'nobody'}")
     newest = datetime.fromtimestamp(row.cursor, UTC) if row.cursor else None
     click.echo(f"  newest    event of {_moment(newest)}")
-    told = ", ".join(f"{n:,} {name}" for name, n in sorted(found.counts.items()))
-    click.echo(f"  events    {told or 'none'}")
+    counts_text = ", ".join(f"{n:,} {name}" for name, n in sorted(found.counts.items()))
+    click.echo(f"  events    {counts_text or 'none'}")
     click.echo(f"  waiting   {found.waiting:,} objects, {found.webhooks:,} webhooks")
     click.echo(f"  swept     {_moment(row.swept_at)}, {row.swept_added:,} added ever")
     if found.reconciled is not None:
@@ -187,14 +187,14 @@ def _show(number: int, found: Comparison) -> None:
     for kind, currency in kinds:
         stripe_side = found.stripe.get((kind, currency))
         ours = found.journal.get((kind, currency))
-        told = "Stripe " + (
+        counts_text = "Stripe " + (
             f"{stripe_side.count:,}: {shown(stripe_side.net, currency)}"
             if stripe_side
             else "none"
         )
         if ours is not None:
-            told += f"; journal {ours.count:,}: {shown(ours.net, currency)}"
-        click.echo(f"  {kind:<18} {told}")
+            counts_text += f"; journal {ours.count:,}: {shown(ours.net, currency)}"
+        click.echo(f"  {kind:<18} {counts_text}")
     waiting = f", {found.payouts_waiting} not complete yet" * bool(
         found.payouts_waiting
     )

@@ -1,4 +1,4 @@
-"""`schedule`: what is done at fixed times, and doing it by hand."""
+"""`schedule`: list schedules, and run one now."""
 
 import click
 
@@ -10,7 +10,7 @@ from ops.commanding import now
 
 @click.group()
 def schedule() -> None:
-    """Show what is done at fixed times, and have it done now."""
+    """List schedules, and run one now."""
 
 
 @schedule.command(name="list")

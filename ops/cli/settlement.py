@@ -203,8 +203,8 @@ def _send(
     except Failed as error:
         if error.code is None:
             raise
-        told = client.error_text(error.code)
-        raise OperationError(f"{program} refuses, as {told}") from None
+        text = client.error_text(error.code)
+        raise OperationError(f"{program} refuses, as {text}") from None
     _show(_config(cluster, client, program))
 
 

@@ -117,7 +117,7 @@ def sign_resume(state: CliState, signer: str | None, nonce: int | None) -> None:
 
 
 def _in_the_way(connection: Connection, name: str) -> str:
-    """Return what keeps a signer from signing, and the remedy; empty: nothing."""
+    """Return what blocks a signer, with the remedy; empty: nothing."""
     everything = stopped(connection, name)
     if everything is not None:
         return (

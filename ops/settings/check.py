@@ -1,4 +1,4 @@
-"""Finds what is wrong between sections, each of them right in itself."""
+"""Find contradictions between sections of the settings."""
 
 from __future__ import annotations
 

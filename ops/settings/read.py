@@ -168,7 +168,7 @@ def read_require(table: Table) -> Proof:
 
 
 def read_proofs(table: Table, chain: ChainSettings) -> None:
-    """Note what contradicts itself among the keys on proofs."""
+    """Report contradictions among the keys on proofs."""
     if ("validators" in table) != ("validators_block" in table):
         table.problem(
             "validators" if "validators" in table else "validators_block",

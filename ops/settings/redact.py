@@ -1,4 +1,4 @@
-"""Hides what must not be seen: passwords in URLs, keys in their paths and queries."""
+"""Hide secrets in URLs: passwords, and keys in paths and queries."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class Table:
         return f"{self.path}.{key}" if self.path else key
 
     def problem(self, key: str, text: str) -> None:
-        """Note what is wrong with a key, and where it was found."""
+        """Report a problem of a key with its location."""
         found = self._tree.get(key)
         origin = f" (in {found.origin})" if isinstance(found, Found) else ""
         self._problems.append(f"{self.place(key)}{origin}: {text}")

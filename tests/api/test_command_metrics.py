@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.auth.gate import Gate
+from api.auth.context import AuthContext
 from api.console.pages import signers
 from commands.errors import NodeAway
 from db.commands.signers import pause
@@ -56,11 +56,11 @@ def test_a_node_that_is_away_leaves_out_the_balance(office):
 
 
 def test_the_console_shows_what_a_signer_can_pay(office):
-    gate = Gate(office.service, office.writer, office.options)
+    context = AuthContext(office.service, office.writer, office.options)
 
-    shown = {each.health.name: each.balance for each in signers(gate)}
+    shown = {each.health.name: each.balance for each in signers(context)}
     office.node.away = NodeAway("no answer")
-    away = {each.health.name: each.balance for each in signers(gate)}
+    away = {each.health.name: each.balance for each in signers(context)}
 
     assert "3.0000 (in units of 1e18 wei)" == shown["registrar"]
     assert {None} == set(away.values())

@@ -110,7 +110,7 @@ class Nodes(Pool[Answer]):
             self._ask_call(question, answers.content, call, at)
 
     def send(self, raw: bytes) -> Answer:
-        """Hand the same bytes to every node; what one that took them says, or another.
+        """Send bytes to every node; returns an accepting node's answer, else another's.
 
         Nodes that are away are sent to as well, and not waited for beside others.
         """

@@ -57,7 +57,7 @@ class RemoteSigner:
         return int(self._ask("chainfold_floor", asked) or 0)
 
     def sign(self, payload: Payload) -> SignedBytes:
-        """Have it signed, and see that it is what was asked for."""
+        """Have a payload signed, and check the signature."""
         answer = self._ask("eth_signTransaction", as_parameters(payload, self.address))
         if isinstance(answer, dict):  # as go-ethereum answers
             answer = answer.get("raw")

@@ -123,7 +123,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(number, self._reply(method, parameter))
 
     def _refused(self) -> int | None:
-        """The status for what no signing client sends, but a page in a browser can.
+        """Return the status that refuses requests of browsers; None: it may be served.
 
         A page of any site may have a browser on this machine post here: as text/plain
         without being asked first, and under a name of its own that it has lead here.
@@ -204,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "local"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing for each request; what was signed is logged once."""
+        """Log nothing for requests; signatures are logged where they are made."""
 
 
 def _error(code: int, message: str, **data: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""T3 and T5: signed bytes are stored before they leave."""
+"""Store signed bytes before they are sent."""
 
 from dataclasses import dataclass
 from datetime import datetime

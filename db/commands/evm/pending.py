@@ -87,7 +87,7 @@ _PENDING = text(
 
 @dataclass(frozen=True, slots=True)
 class PendingWork:
-    """A signer's nonces by what they need; `astray`: rows and chain must be compared.
+    """A signer's nonces by the action due; `astray`: compare rows with the chain.
 
     `lowest` is the first nonce that no indexed transaction consumed: only its fee is
     worth raising. Of those that are `failed` the call reverted in a final block.
@@ -110,7 +110,7 @@ class PendingWork:
 
 
 def pending_work(connection: Connection, name: str, now: datetime) -> PendingWork:
-    """Return what a signer's worker must do at a time."""
+    """Return a signer's due work."""
     row = connection.execute(
         _PENDING, {"name": name, "now": now, "far": FAR_NONCES}
     ).one()

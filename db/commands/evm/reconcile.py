@@ -1,4 +1,4 @@
-"""T8: the signer's rows brought in line with what the index shows of its account.
+"""Reconcile a signer's rows with its account's indexed transactions.
 
 Another wallet may use the key, a block with its transaction may be undone, and a
 database restored from a backup knows nothing of what was done since. What the chain

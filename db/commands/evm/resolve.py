@@ -1,4 +1,4 @@
-"""T6 and T7: what the indexed chain shows decides, and only in final blocks."""
+"""Settle slots by the indexed chain: only final blocks decide."""
 
 import logging
 from dataclasses import dataclass
@@ -160,7 +160,7 @@ def _adopt(
 
 
 def _examine(connection: Connection, signer: str, found: Consumed) -> None:
-    """Halt the signer if what used the nonce was a command, but not this one."""
+    """Halt the signer if another command's transaction used the nonce."""
     tag, known = command_id_of(found.data), command_for(connection, signer, found)
     if known is not None:
         alarm(

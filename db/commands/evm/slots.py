@@ -1,4 +1,4 @@
-"""T2: nonces as rows, each bound to a command in the transaction that takes it."""
+"""Nonces as rows, each bound to a command in the transaction that takes it."""
 
 import uuid
 from dataclasses import dataclass
@@ -194,7 +194,7 @@ def cheapest_waiting(connection: Connection, name: str) -> CommandRow | None:
 def take_slot(
     connection: Connection, name: str, now: datetime
 ) -> tuple[CommandRow, SlotRow] | None:
-    """T2: bind the next nonce to the oldest waiting command; None when it may not be.
+    """Bind the next nonce to the oldest waiting command; None when it may not be.
 
     Commands whose time is over are expired instead: they never were signed. While the
     signer is on hold one nonce at most is open, by which it learns that it may go on.
@@ -249,7 +249,7 @@ def owner_of(connection: Connection, held: SlotRow, now: datetime) -> CommandRow
 def refuse_slot(
     connection: Connection, name: str, nonce: int, reason: str, now: datetime
 ) -> bool:
-    """Have a nonce used up whose call the signer refuses; its command will be held.
+    """Use up a nonce whose call the signer refuses; its command will be held.
 
     Only while nothing was signed for it: signed bytes may be mined at any time.
     """

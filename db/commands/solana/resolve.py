@@ -171,12 +171,12 @@ def _finish(
 ) -> str:
     assert found.landed is not None
     signature = found.attempt.signature
-    told = {"transaction": signature, "height": found.landed}
+    landing = {"transaction": signature, "height": found.landed}
     if found.error is None:
         _set_state(connection, signature, "landed")
         late = owner.state is State.CLOSING
         words = "it landed before its cancel" if late else ""
-        move(connection, owner, State.SUCCEEDED, now, reason=words, **told)
+        move(connection, owner, State.SUCCEEDED, now, reason=words, **landing)
         return "succeeded"
     words = reason or found.error
     ends = found.late or owner.state is State.CLOSING
@@ -186,7 +186,7 @@ def _finish(
         move(connection, owner, State.ACCEPTED, now, reason=words)
         return "retried"
     _set_state(connection, signature, "landed")
-    move(connection, owner, State.REVERTED, now, reason=words, **told)
+    move(connection, owner, State.REVERTED, now, reason=words, **landing)
     return "reverted"
 
 

@@ -87,25 +87,25 @@ Account: TypeAlias = Known | Given | Signer | Item | Named | Ata
 
 # Any: whatever a class body says where an account should be.
 def bind_account(
-    subject: str, said: Any, names: Mapping[int, str], fields: Mapping[str, Field]
+    subject: str, written: Any, names: Mapping[int, str], fields: Mapping[str, Field]
 ) -> Account:
     """Return an account with its fields named; raises DeclarationError."""
-    if isinstance(said, Signer | Item | Named):
-        return said
-    if isinstance(said, Ata):
+    if isinstance(written, Signer | Item | Named):
+        return written
+    if isinstance(written, Ata):
         return Ata(
-            bind_account(subject, said.owner, names, fields),
-            bind_account(subject, said.mint, names, fields),
-            bind_account(subject, said.program, names, fields),
+            bind_account(subject, written.owner, names, fields),
+            bind_account(subject, written.mint, names, fields),
+            bind_account(subject, written.program, names, fields),
         )
-    if isinstance(said, str):
+    if isinstance(written, str):
         try:
-            return Known(from_base58(said, 32))
+            return Known(from_base58(written, 32))
         except ValueError as error:
             raise DeclarationError(
-                subject, f"{said!r} is no address: {error}", "write it in base58"
+                subject, f"{written!r} is no address: {error}", "write it in base58"
             ) from None
-    name = field_named(subject, said, names)
+    name = field_named(subject, written, names)
     if name is None or not isinstance(fields[name], Pubkey):
         raise DeclarationError(
             subject, f"{name} is no account", "use a Pubkey field of the command"
@@ -114,15 +114,19 @@ def bind_account(
 
 
 def bind_each(
-    subject: str, said: Any, names: Mapping[int, str], fields: Mapping[str, Field]
+    subject: str, written: Any, names: Mapping[int, str], fields: Mapping[str, Field]
 ) -> Each:
     """Return accounts for the keys in a list; raises DeclarationError."""
-    name = field_named(subject, said.field, names) if isinstance(said, Each) else None
+    name = (
+        field_named(subject, written.field, names)
+        if isinstance(written, Each)
+        else None
+    )
     if name is None or not isinstance(fields[name], Json):
         raise DeclarationError(
             subject,
             "remaining accounts are none that a field lists",
             "write Each(<a Json field with keys>, Ata(ITEM, …))",
         )
-    account = bind_account(subject, said.account, names, fields)
-    return Each(name, account, said.writable)
+    account = bind_account(subject, written.account, names, fields)
+    return Each(name, account, written.writable)

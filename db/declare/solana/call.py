@@ -127,8 +127,8 @@ def _bind_arguments(
             "give it just its arguments",
         )
     bound = {}
-    for name, said in call.arguments.items():
-        field = field_named(subject, said, names)
+    for name, written in call.arguments.items():
+        field = field_named(subject, written, names)
         assert field is not None
         if not isinstance(fields[field], Json) and not holds(
             fields[field], types[name]
@@ -169,8 +169,8 @@ def _bind_accounts(
             "write accounts={…} with each (db.declare.solana.accounts has the table)",
         )
     return {
-        name: bind_account(subject, said, names, fields)
-        for name, said in call.accounts.items()
+        name: bind_account(subject, written, names, fields)
+        for name, written in call.accounts.items()
     }
 
 

@@ -53,13 +53,13 @@ async def compare(
     wanted = token_streams(streams)
     client = solana_client(settings, chain, engine)
     try:
-        told = await held_tokens(client, [stream.filter for stream in wanted])
+        reported = await held_tokens(client, [stream.filter for stream in wanted])
     finally:
         await client.close()
     ends_at = time.monotonic() + patience_seconds
     while True:
         found = await asyncio.to_thread(
-            _look, chain.name, engine, registry, wanted, told
+            _look, chain.name, engine, registry, wanted, reported
         )
         doubtful = found.differences or found.unread
         if not doubtful or time.monotonic() >= ends_at:
@@ -72,13 +72,13 @@ def _look(
     engine: Engine,
     registry: Registry,
     streams: Sequence[Stream],
-    told: Sequence[HeldTokens],
+    reported: Sequence[HeldTokens],
 ) -> BalanceComparison:
     with unchanged(engine, registry) as connection:
         row = sources.find(connection, name)
         if row is None:
             return BalanceComparison(unread=[stream.filter for stream in streams])
-        return compare_balances(connection, row.id, streams, told)
+        return compare_balances(connection, row.id, streams, reported)
 
 
 async def keep_comparing(

@@ -58,105 +58,105 @@ def open_lane(
 
 def open_worker(
     settings: Settings,
-    said: SignerSettings,
+    config: SignerSettings,
     chain: ChainSettings,
     engine: Engine,
     registry: Registry,
     clock: Callable[[], datetime],
 ) -> Callable[[], None]:
     """Return one pass over a signer's commands; the signer is registered."""
-    context = open_signer_context(settings, said, chain, engine, registry, clock)
+    context = open_signer_context(settings, config, chain, engine, registry, clock)
     return lambda: work_once(context)
 
 
 def open_signer_context(
     settings: Settings,
-    said: SignerSettings,
+    config: SignerSettings,
     chain: ChainSettings,
     engine: Engine,
     registry: Registry,
     clock: Callable[[], datetime],
 ) -> SignerContext:
     """A signer registered and ready to work."""
-    key = open_key(said)
-    rules = _rules(settings, said, chain, registry)
+    key = open_key(config)
+    rules = _rules(settings, config, chain, registry)
     with engine.begin() as connection:
         row = sources.register(
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
         register_signer(
-            connection, name=said.name, source_id=row.id, address=key.address,
-            max_in_flight=said.max_in_flight,
+            connection, name=config.name, source_id=row.id, address=key.address,
+            max_in_flight=config.max_in_flight,
         )  # fmt: skip
     return SignerContext(
         engine=engine,
         signer=guarded(engine, key, rules, clock),
         node=_nodes(settings, chain, engine, row.id),
         policy=Policy(
-            price_max=said.priority_fee_max, max_in_flight=said.max_in_flight
+            price_max=config.priority_fee_max, max_in_flight=config.max_in_flight
         ),
         clock=clock,
         calls=_calls(registry),
     )
 
 
-def open_key(said: SignerSettings) -> LocalSigner:
+def open_key(config: SignerSettings) -> LocalSigner:
     """A key held in this process; raises OperationError or SigningRefused without."""
-    if said.kind is SignerKind.KEYSTORE and said.path is not None:
-        if said.password_env and said.secret is None:
+    if config.kind is SignerKind.KEYSTORE and config.path is not None:
+        if config.password_env and config.secret is None:
             raise OperationError(
-                f"signer {said.name} has no key without the environment variable "
-                f"{said.password_env}: set it, and start again"
+                f"signer {config.name} has no key without the environment variable "
+                f"{config.password_env}: set it, and start again"
             )
-        password = None if said.secret is None else said.secret.value
-        found = signer_from_file(said.name, said.path, password)
-    elif said.secret is not None:
-        found = signer_from_key(said.name, said.secret.value)
+        password = None if config.secret is None else config.secret.value
+        found = signer_from_file(config.name, config.path, password)
+    elif config.secret is not None:
+        found = signer_from_key(config.name, config.secret.value)
     else:
         raise OperationError(
-            f"signer {said.name} has no key without the environment variable "
-            f"{said.env or 'that its env names'}: set it, and start again"
+            f"signer {config.name} has no key without the environment variable "
+            f"{config.env or 'that its env names'}: set it, and start again"
         )
-    if said.address is not None and said.address != found.address:
+    if config.address is not None and config.address != found.address:
         raise OperationError(
-            f"the key of signer {said.name} is of {to_base58(found.address)}, not of "
-            f"{to_base58(said.address)}: correct its address, or give it the right key"
+            f"the key of signer {config.name} is of {to_base58(found.address)}, not of "
+            f"{to_base58(config.address)}: correct its address, or give its own key"
         )
     return found
 
 
-def check_signer(settings: Settings, said: SignerSettings, registry: Registry) -> str:
+def check_signer(settings: Settings, config: SignerSettings, registry: Registry) -> str:
     """Return whose key a signer has; see `ops.chains.ChainKind`."""
-    _rules(settings, said, settings.chains[said.chain], registry)
-    return f"its key is of {to_base58(open_key(said).address)}"
+    _rules(settings, config, settings.chains[config.chain], registry)
+    return f"its key is of {to_base58(open_key(config).address)}"
 
 
 def _rules(
-    settings: Settings, said: SignerSettings, chain: ChainSettings, registry: Registry
+    settings: Settings, config: SignerSettings, chain: ChainSettings, registry: Registry
 ) -> Rules:
     """Return the rules of a signer: what it may call, and spend in a day."""
-    wanted = said.allow
+    wanted = config.allow
     if wanted is None:
         wanted = tuple(
             f"{spec.call.contract}.{spec.call.layout.name}"
             for spec in (each.spec for each in registry.commands.values())
-            if spec.signer == said.name and isinstance(spec.call, SolanaCallSpec)
+            if spec.signer == config.name and isinstance(spec.call, SolanaCallSpec)
         )
-    limits = dict(said.tokens_per_day)
-    if said.lamports_per_day is not None:
-        limits[LAMPORTS] = said.lamports_per_day
+    limits = dict(config.tokens_per_day)
+    if config.lamports_per_day is not None:
+        limits[LAMPORTS] = config.lamports_per_day
     return Rules(
-        name=said.name,
+        name=config.name,
         chain=chain.id,
-        allow=tuple(_allowances(settings, said, chain, registry, wanted)),
+        allow=tuple(_allowances(settings, config, chain, registry, wanted)),
         limits=limits,
-        price_max=said.priority_fee_max,
+        price_max=config.priority_fee_max,
     )
 
 
 def _allowances(
     settings: Settings,
-    said: SignerSettings,
+    config: SignerSettings,
     chain: ChainSettings,
     registry: Registry,
     wanted: Iterable[str],
@@ -175,7 +175,7 @@ def _allowances(
         )
         if not starts or name not in places:
             raise OperationError(
-                f"[signers.{said.name}] allow: {item} is no instruction of a program "
+                f"[signers.{config.name}] allow: {item} is no instruction of a program "
                 "that has an address here: write program.instruction as its IDL has "
                 "it, or program.*"
             )

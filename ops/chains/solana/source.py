@@ -49,5 +49,5 @@ def open_source(
     return SolanaSource(chain.name, client, followed, Listing(engine, row.id))
 
 
-async def begin(chain: Chain, said: ChainSettings, row: SourceRow) -> None:
+async def begin(chain: Chain, config: ChainSettings, row: SourceRow) -> None:
     """Do nothing: a cluster's positions never need to be looked at."""

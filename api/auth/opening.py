@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from api.auth import secrets
 from api.auth.audit import audit
-from api.auth.gate import Gate, client_address
+from api.auth.context import AuthContext, client_address
 from api.auth.routes import shape
 from api.auth.tokens import new_access_token
 from api.errors import Problem
@@ -28,8 +28,8 @@ TOKENS = shape(
 )
 
 
-def let_in(
-    gate: Gate, connection: Connection, account: accounts.Account, method: str
+def open_session(
+    context: AuthContext, connection: Connection, account: accounts.Account, method: str
 ) -> dict[str, Any]:
     """Open a session; returns its first tokens."""
     if account.disabled_at is not None:
@@ -37,10 +37,10 @@ def let_in(
         raise Problem(
             "not_allowed", "The account is disabled. Ask an operator to enable it."
         )
-    now, session = gate.now(), new_id()
+    now, session = context.now(), new_id()
     token = secrets.new_refresh_token()
-    ends = now + gate.options.session_lifetime
-    until = min(now + gate.options.refresh_lifetime, ends)
+    ends = now + context.options.session_lifetime
+    until = min(now + context.options.refresh_lifetime, ends)
     sessions.open_session(
         connection, account.id,
         session_id=session, method=method, now=now, expires_at=ends,
@@ -49,40 +49,50 @@ def let_in(
         connection, session, secrets.digest(token), now=now, expires_at=until
     )
     audit("signed_in", account=account.id, method=method, session=session)
-    return tokens(gate, account.id, session, refresh_token=token, until=until)
+    return tokens(context, account.id, session, refresh_token=token, until=until)
 
 
 def tokens(
-    gate: Gate, account: UUID, session: UUID, *, refresh_token: str, until: datetime
+    context: AuthContext,
+    account: UUID,
+    session: UUID,
+    *,
+    refresh_token: str,
+    until: datetime,
 ) -> dict[str, Any]:
     """Return the tokens with which a client may act for an account."""
     return {
         "access_token": new_access_token(account, session),
         "token_type": "Bearer",
-        "expires_in": int(gate.options.access_lifetime.total_seconds()),
+        "expires_in": int(context.options.access_lifetime.total_seconds()),
         "refresh_token": refresh_token,
         "refresh_expires_at": int(until.timestamp()),
         "account": str(account),
     }
 
 
-def refuse(
-    gate: Gate, method: str, detail: str, *, account: UUID | None = None, reason: str
+def refuse_sign_in(
+    context: AuthContext,
+    method: str,
+    detail: str,
+    *,
+    account: UUID | None = None,
+    reason: str,
 ) -> NoReturn:
     """Raise `bad_sign_in` without revealing whether the login exists."""
     audit("sign_in_refused", account=account, method=method, reason=reason)
     raise Problem("bad_sign_in", detail)
 
 
-class Counted:
+class AttemptCounter:
     """An attempt to sign in, counted before it is looked at.
 
     Raises the Problem `too_many_requests` when there were too many.
     """
 
-    def __init__(self, gate: Gate, login: str | None = None) -> None:
-        options, address = gate.options, client_address()
-        self._gate = gate
+    def __init__(self, context: AuthContext, login: str | None = None) -> None:
+        options, address = context.options, client_address()
+        self._context = context
         self._address = attempts.subject("address", address)
         limits = {self._address: options.attempts_from_address}
         if login is not None:
@@ -92,10 +102,10 @@ class Counted:
         self._count(limits)
 
     def _count(self, limits: Mapping[bytes, int]) -> None:
-        now = self._gate.now()
-        with self._gate.begin() as connection:
+        now = self._context.now()
+        with self._context.begin() as connection:
             blocked = attempts.count_attempt(
-                connection, limits, now=now, window=self._gate.options.attempt_window
+                connection, limits, now=now, window=self._context.options.attempt_window
             )
         if blocked is None:
             return
@@ -114,21 +124,21 @@ class Counted:
 
 
 def account_of_wallet(
-    gate: Gate, connection: Connection, address: bytes, *, kind: str
+    context: AuthContext, connection: Connection, address: bytes, *, kind: str
 ) -> accounts.Account:
-    """The account that a wallet belongs to, or a new one that begins with it."""
+    """Return the account of a wallet; a new one for an unknown wallet."""
     owner = accounts.wallet_owner(connection, address, kind=kind)
     if owner is None:
-        return _begin_with_wallet(gate, connection, address, kind=kind)
+        return _begin_with_wallet(context, connection, address, kind=kind)
     found = accounts.find_account(connection, owner)
     assert found is not None
     return found
 
 
 def _begin_with_wallet(
-    gate: Gate, connection: Connection, address: bytes, *, kind: str
+    context: AuthContext, connection: Connection, address: bytes, *, kind: str
 ) -> accounts.Account:
-    if not gate.options.registration:
+    if not context.options.registration:
         raise Problem(
             "registration_closed",
             "No account has this wallet, and accounts are not opened here. Sign in "
@@ -136,7 +146,7 @@ def _begin_with_wallet(
         )
     account_id, login = new_id(), f"{kind}:0x{address.hex()}"
     try:
-        made = _create(gate, connection, account_id, login)
+        made = _create(context, connection, account_id, login)
     except accounts.LoginTaken:
         # Another request was first with this wallet; or the account that it began was
         # given other wallets and let this one go.
@@ -145,16 +155,16 @@ def _begin_with_wallet(
             found = accounts.find_account(connection, owner)
             assert found is not None
             return found
-        made = _create(gate, connection, account_id, f"{login}:{account_id}")
-    accounts.link_wallet(connection, made.id, address, kind=kind, now=gate.now())
+        made = _create(context, connection, account_id, f"{login}:{account_id}")
+    accounts.link_wallet(connection, made.id, address, kind=kind, now=context.now())
     audit("account_created", account=made.id, roles=made.roles)
     return made
 
 
 def _create(
-    gate: Gate, connection: Connection, account_id: UUID, login: str
+    context: AuthContext, connection: Connection, account_id: UUID, login: str
 ) -> accounts.Account:
     return accounts.create_account(
         connection, login,
-        account_id=account_id, roles=gate.newcomer_roles, now=gate.now(),
+        account_id=account_id, roles=context.newcomer_roles, now=context.now(),
     )  # fmt: skip

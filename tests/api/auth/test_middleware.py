@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from api.auth.guard import takes
+from api.auth.middleware import accepts
 from api.auth.options import WebOptions
 from db.domains.crowdfunding.roles import ISSUER
 
@@ -130,7 +130,7 @@ class TestBodies:
         door.call("POST", TOKEN, 400, data=b"x" * 99, content_type="application/json")
 
     def test_a_view_may_take_something_else(self, own_door):
-        @takes("text/plain", max_bytes=2_000_000)
+        @accepts("text/plain", max_bytes=2_000_000)
         def upload():
             from flask import request
 

@@ -36,7 +36,7 @@ KEPT = ("console.static",)
 V = TypeVar("V", bound=Callable[..., Any])
 
 
-def takes(*media_types: str, max_bytes: int | None = None) -> Callable[[V], V]:
+def accepts(*media_types: str, max_bytes: int | None = None) -> Callable[[V], V]:
     """Let a view take bodies of these kinds instead of JSON, and of this size."""
 
     def mark(view: V) -> V:
@@ -47,7 +47,7 @@ def takes(*media_types: str, max_bytes: int | None = None) -> Callable[[V], V]:
     return mark
 
 
-def guard_app(app: Flask, web: WebOptions) -> None:
+def protect_app(app: Flask, web: WebOptions) -> None:
     """Check every body of an app, and put the headers on every answer."""
     app.config["MAX_CONTENT_LENGTH"] = web.max_body_bytes
     if web.proxies:
@@ -71,7 +71,7 @@ def _check_path() -> None:
 
 
 def _check_body() -> None:
-    """Raise the Problem `not_json` or `too_large` for what the view cannot take."""
+    """Raise `not_json` or `too_large` for a body that the view does not accept."""
     if request.method not in WITH_BODY:
         return
     view = current_app.view_functions.get(request.endpoint or "")

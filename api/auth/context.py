@@ -14,7 +14,7 @@ from db.declare.roles import Role
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
+class AuthContext:
     """A service that has accounts."""
 
     service: Service
