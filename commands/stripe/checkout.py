@@ -30,6 +30,8 @@ REQUEST = "request"  # the member of the metadata with the key
 KEY_LENGTH_MAX = 200
 AMOUNT_MAX = 99_999_999  # minor units; Stripe takes no more in most currencies
 REPLAYED_FOR = timedelta(hours=23)  # Stripe promises a day
+QUIET = timedelta(minutes=3)  # before an attempt is over: nothing may be under way then
+EXPIRES_AT_LEAST = timedelta(minutes=30)  # after a session is made; less is refused
 CLOCKS_APART = timedelta(minutes=10)
 PAGE = 100
 
@@ -65,7 +67,7 @@ class SessionRequest:
     currency: str
     success_url: str
     cancel_url: str = ""
-    expires_seconds: int = 0  # after it is asked for, 1,800 to 86,400; 0: a day
+    expires_seconds: int = 0  # after it is asked for, 3,600 to 86,000; 0: a day
 
     def __post_init__(self) -> None:
         if type(self.amount) is not int or not 0 < self.amount <= AMOUNT_MAX:
@@ -78,8 +80,8 @@ class SessionRequest:
                 raise ValueError(f"{name} has 1 to 500 characters")
         if not (len(self.currency) == 3 and self.currency.islower()):
             raise ValueError(f"currency {self.currency!r}: three letters in lower case")
-        if self.expires_seconds and not 1_800 <= self.expires_seconds <= 86_400:
-            raise ValueError("expires_seconds is 0, or from 1,800 to 86,400")
+        if self.expires_seconds and not 3_600 <= self.expires_seconds <= 86_000:
+            raise ValueError("expires_seconds is 0, or from 3,600 to 86,000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def create_session(
         row = rows.begin(connection, key, digest, clock())
     if row.session:
         return find_session(client, row.session)
-    if clock() - row.asked_at >= REPLAYED_FOR:
+    if _is_over(request, clock() - row.asked_at):
         made = _listed(client, row, clock())
         if made is not None:
             return _remembered(engine, row, made)
@@ -141,6 +143,25 @@ def expire_session(client: Client, id_: str) -> CheckoutSession:
     Raises PaymentRefused for one that is not open: it may have been paid just now.
     """
     return _session(_asked(lambda: client.v1.checkout.sessions.expire(id_)))
+
+
+def _is_over(request: SessionRequest, age: timedelta) -> bool:
+    """Whether an attempt is so old that its key must not be used again.
+
+    Stripe may have forgotten it, or would refuse the time at which the session ends.
+    Raises PaymentsAway shortly before: another process may be asking just then, and its
+    session must be in the list that is looked through afterwards.
+    """
+    lasts = REPLAYED_FOR
+    if request.expires_seconds:
+        expires = timedelta(seconds=request.expires_seconds)
+        lasts = min(lasts, expires - EXPIRES_AT_LEAST - QUIET)
+    if lasts - QUIET <= age < lasts:
+        raise PaymentsAway(
+            "an answer of Stripe's was lost some time ago: ask again in three minutes, "
+            "with the same key"
+        )
+    return age >= lasts
 
 
 class _StaysAnError(Exception):

@@ -32,7 +32,7 @@ _FILTERS = {
     "balance_transaction": ("source", "type", "currency"), "payout": ("status",),
     "radar.early_fraud_warning": ("charge", "payment_intent"),
 }  # fmt: skip
-EXPIRES_SECONDS = DAY
+EXPIRES_SECONDS, EXPIRES_SECONDS_MIN = DAY, 1_800
 
 
 class Routes:
@@ -153,13 +153,21 @@ class Routes:
         data = form.get("payment_intent_data", {})
         known(data, "metadata", "capture_method", "description")
         now = self.book.clock.now()
+        expires_at = integer(form, "expires_at", now + EXPIRES_SECONDS)
+        if not now + EXPIRES_SECONDS_MIN <= expires_at <= now + EXPIRES_SECONDS:
+            raise ApiError(
+                400,
+                "The `expires_at` timestamp must be at least 30 minutes and at most 24 "
+                "hours from Checkout Session creation.",
+                param="expires_at",
+            )
         id_ = self.book.new_id("checkout.session")
         session = objects.session(
             id_, created=now, livemode=self.book.livemode, amount=amount,
             currency=currency, metadata=dict(form.get("metadata", {})),
             reference=form.get("client_reference_id"),
             success_url=form.get("success_url"),
-            expires_at=integer(form, "expires_at", now + EXPIRES_SECONDS),
+            expires_at=expires_at,
             url=f"{self._host()}/pay/{id_}",
         )  # fmt: skip
         terms = Terms(

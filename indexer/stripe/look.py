@@ -13,7 +13,7 @@ from indexer.stripe.asking import Api
 from indexer.stripe.values import Object, Owner, id_of, inner, number, owner_of, text
 
 FEE_LATE = "its fee is not known yet"
-_INTENT = "payment_intent"
+_INTENT, _CHARGE = "payment_intent", "latest_charge"
 
 # The types of events that are looked at, by the object that they are about.
 KINDS = {
@@ -79,19 +79,21 @@ class Looking:
         """Whether a charge is of a domain of this deployment, by its metadata."""
         return self._is_ours(owner_of(charge, inner(charge, _INTENT)))
 
-    def _charge(
-        self, id_: str, session: str = "", owner: Owner | None = None
-    ) -> Sighting:
+    def _charge(self, id_: str) -> Sighting:
         charge = self.api.retrieve("charges", id_, "balance_transaction", _INTENT)
-        found = owner or owner_of(charge, inner(charge, _INTENT))
-        if not self._is_ours(found):
+        return self._sight(charge, owner_of(charge, inner(charge, _INTENT)))
+
+    def _sight(self, charge: Object, owner: Owner, session: str = "") -> Sighting:
+        """See what a charge with its balance transaction shows."""
+        if not self._is_ours(owner):
             return Sighting(foreign=True)
         seen = Sighting()
         if saying.is_captured(charge):
-            self._capture(seen, charge, session, found)
+            self._capture(seen, charge, session, owner)
         if number(charge, "amount_refunded"):
+            id_ = text(charge, "id")
             for refund in self.api.each("refunds", charge=id_, expand=_REFUND_LISTED):
-                self._add_refund(seen, refund, found)
+                self._add_refund(seen, refund, owner)
         return seen
 
     def _capture(
@@ -113,20 +115,22 @@ class Looking:
         found = self.api.each("checkout.sessions", payment_intent=intent)
         return next((text(each, "id") for each in found), "")
 
-    def _intent(
-        self, id_: str, session: str = "", owner: Owner | None = None
-    ) -> Sighting:
-        intent = self.api.retrieve("payment_intents", id_)
-        found = owner or owner_of(intent)
-        charge = id_of(intent, "latest_charge")
-        if not charge:
-            return Sighting(foreign=not self._is_ours(found))
-        return self._charge(charge, session, found if self._is_ours(found) else None)
+    def _intent(self, id_: str) -> Sighting:
+        intent = self.api.retrieve(
+            "payment_intents", id_, f"{_CHARGE}.balance_transaction"
+        )
+        charge = inner(intent, _CHARGE)
+        if charge is None:
+            return Sighting(foreign=not self._is_ours(owner_of(intent)))
+        return self._sight(charge, owner_of(charge, intent))
 
     def _session(self, id_: str) -> Sighting:
-        session = self.api.retrieve("checkout.sessions", id_, _INTENT)
+        session = self.api.retrieve(
+            "checkout.sessions", id_, f"{_INTENT}.{_CHARGE}.balance_transaction"
+        )
         intent = inner(session, _INTENT)
-        owner = owner_of(session, intent)
+        charge = None if intent is None else inner(intent, _CHARGE)
+        owner = owner_of(charge, intent, session)
         if not self._is_ours(owner):
             return Sighting(foreign=True)
         status, paid = text(session, "status"), text(session, "payment_status")
@@ -135,7 +139,7 @@ class Looking:
         if status != "complete" or intent is None:
             return Sighting()
         if paid == "paid":
-            return self._intent(text(intent, "id"), id_, owner)
+            return Sighting() if charge is None else self._sight(charge, owner, id_)
         refused = text(intent, "status") in ("requires_payment_method", "canceled")
         return Sighting([saying.say_failed(session, owner)] if refused else [])
 

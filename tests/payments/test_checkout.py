@@ -96,8 +96,36 @@ def test_a_request_that_was_lost_is_made_when_it_is_asked_again(
     assert [found.id] == [each["id"] for each in made(shop)]
 
 
+@pytest.mark.parametrize("hours", [0, 0.3, 0.7, 2, 30])
+@pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.CUT_BEFORE])
+def test_a_session_that_is_to_end_soon_is_made_once_too(shop, ask, fault, hours):
+    """Its end is counted from when it was asked for, and Stripe takes none too near."""
+    wanted = request(expires_seconds=3_600)
+    shop.faults.come_next(fault, "/v1/checkout/sessions")
+    with pytest.raises(PaymentsAway):
+        ask("k-1", wanted)
+    found = ask("k-1", wanted, hours=hours)
+
+    assert [found.id] == [each["id"] for each in made(shop)]
+    [session] = made(shop)
+    assert 0 <= session["expires_at"] - session["created"] <= 3_600
+
+
+@pytest.mark.parametrize("hours", [22.96, 22.999])
+def test_nobody_asks_while_a_key_is_about_to_be_given_up(shop, ask, hours):
+    """Whoever asked just before would make a second session, unseen by the list."""
+    shop.faults.come_next(Fault.CUT_BEFORE, "/v1/checkout/sessions")
+    with pytest.raises(PaymentsAway):
+        ask("k-1")
+    with pytest.raises(PaymentsAway, match="in three minutes"):
+        ask("k-1", hours=hours)
+    assert [] == made(shop)
+    ask("k-1", hours=0.05)
+    assert len(made(shop)) == 1
+
+
 def test_answers_that_are_lost_again_and_again(shop, ask):
-    for hours in (0, 1, 22.5, 7, 40, 3):
+    for hours in (0, 1, 21.5, 7, 40, 3):
         shop.faults.come_next(Fault.CUT_AFTER, "/v1/checkout/sessions")
         with pytest.raises(PaymentsAway):
             ask("k-1", hours=hours)
