@@ -39,6 +39,9 @@ MANUAL = (
     "projections",
     "expressions",
     "errors",
+    "solana.accounts",
+    "solana.call",
+    "solana.tokens",
 )
 # Names that say what a function is given; nobody writes them in a declaration.
 TYPES = {
@@ -117,13 +120,14 @@ def known_keys(tmp_path: Path) -> set[str]:
         "chains.u": 'id = "solana:1"\nrpc = "http://a"\nfinality = "commitment"',
         "programs.v": 'idl = "v.json"\naddress = "' + "1" * 32 + '"',
         "contracts.y.commands.c": 'role = "operator"\nsigner = "caller"',
-        "signers.z": 'kind = "env"\nenv = "Z"',
+        "signers.z": 'kind = "env"\nenv = "Z"\nchain = "x"',
         "limits": "",
         "wallets": "",
         "api": "",
         "auth": "",
         "documents": "",
         "metrics": "",
+        "stripe": 'secret_key_env = "S"\naccount = "acct_1KqzW2LxY"',
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
     (tmp_path / "y.json").write_text("[]")
@@ -160,6 +164,7 @@ def known_keys(tmp_path: Path) -> set[str]:
 def test_every_setting_is_in_the_reference(tmp_path):
     named_by_the_operator = {
         "chains.<name>.contracts.<contract>", "chains.<name>.programs.<program>",
+        "chains.<name>.tokens.<name>",
         *(f"tables.<name>.{key}" for key in ("doc", "index", "<column>")),
     }  # fmt: skip
 

@@ -7,28 +7,37 @@ from sqlalchemy import BigInteger, Connection, LargeBinary, bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from db.declare import TokenMoved
-from db.position import position
+from db.position import height_of, position
 
 
 @dataclass(frozen=True, slots=True)
 class Folded:
     """The movements of an account: their sum, and what it held before the first.
 
-    Both are in the token's smallest unit.
+    Both are in the token's smallest unit. `fits_to` is the slot of the last movement up
+    to which each begins with the balance that the one before it left.
     """
 
     total: int
     opening: int
+    fits_to: int
 
 
 _FOLDED = text(
     f"""
-    SELECT a.account, sum(f.amount) AS total,
-        (array_agg(f.balance - f.amount ORDER BY f.position))[1] AS opening
-    FROM unnest(:accounts, :firsts) AS a(account, first)
-    JOIN facts.{TokenMoved.spec.table} f ON f.account = a.account
-        AND f.position >= a.first AND f.position < :end AND f.source = :source
-    GROUP BY a.account
+    WITH moved AS (
+        SELECT a.account, f.position, f.amount, f.balance - f.amount AS before,
+            lag(f.balance) OVER accounts AS left_by_last,
+            lag(f.position) OVER accounts AS last
+        FROM unnest(:accounts, :firsts) AS a(account, first)
+        JOIN facts.{TokenMoved.spec.table} f ON f.account = a.account
+            AND f.position >= a.first AND f.position < :end AND f.source = :source
+        WINDOW accounts AS (PARTITION BY a.account ORDER BY f.position)
+    )
+    SELECT account, sum(amount) AS total,
+        (min(ARRAY[position, before]))[2] AS opening,
+        coalesce(min(last) FILTER (WHERE before <> left_by_last), max(position)) AS fits
+    FROM moved GROUP BY account
     """  # noqa: S608 (the name of a table)
 ).bindparams(
     bindparam("accounts", type_=ARRAY(LargeBinary)),
@@ -51,5 +60,8 @@ def folded(
         },
     )  # fmt: skip
     return {
-        bytes(row.account): Folded(int(row.total), int(row.opening)) for row in rows
+        bytes(row.account): Folded(
+            int(row.total), int(row.opening), height_of(row.fits)
+        )
+        for row in rows
     }

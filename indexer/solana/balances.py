@@ -63,12 +63,16 @@ class HeldTokens:
 
 @dataclass(frozen=True, slots=True)
 class BalanceDifference:
-    """An account whose movements do not add up to what the chain holds."""
+    """An account whose movements do not add up to what the chain holds.
+
+    `since` is the first slot in which one may be missing or too many.
+    """
 
     account: str
     folded: int
     held: int
     slot: int
+    since: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +144,22 @@ def compare_balances(
             elif known is None and start and amount:
                 unknown.append(address)
             else:
-                total = known.total if known else 0
                 # What it held where its reading begins was not seen to arrive.
-                total += known.opening if known and start else 0
-                if total != amount:
-                    differences.append(
-                        BalanceDifference(address, total, amount, held.slot)
-                    )
-                else:
+                opening = known.opening if known and start else 0
+                total = opening + (known.total if known else 0)
+                if total == amount:
                     equal.append(address)
+                    continue
+                whole = known is not None and (start or not known.opening)
+                since = known.fits_to if known and whole else start
+                differences.append(
+                    BalanceDifference(address, total, amount, held.slot, since)
+                )
     return BalanceComparison(equal, differences, unread, unknown, others)
 
 
 def _amount(account: _Account | None) -> int | None:
-    """Return a token account's balance; 0 without an account, None for another."""
+    """Return the balance of a token account, 0 of none; None for something else."""
     if account is None:
         return 0
     if account.owner not in PROGRAMS:

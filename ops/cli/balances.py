@@ -58,10 +58,10 @@ def _tell(name: str, found: BalanceComparison) -> None:
             f"{each.held} in slot {each.slot}"
         )
     if found.differences:
+        since = min(each.since for each in found.differences)
         click.echo(
-            "  Read the movements again: `chainfold migrate --refetch "
-            "tokens.TokenMoved`, then follow the chain. If that changes nothing, an "
-            "endpoint hides transactions: add another."
+            f"  Read the chain again: `chainfold rewind {name} {since}`, then follow "
+            "it. If that changes nothing, its endpoints hide something: add another."
         )
     for accounts, why in (
         (found.unread, "the chain is not read up to the final slot: follow it on"),

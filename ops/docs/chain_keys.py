@@ -88,6 +88,10 @@ CHAIN_SECTIONS = (
             "contracts": SettingKey("section", "See below."),
             "programs": SettingKey("section", "See below."),
             "tokens": SettingKey("section", "See below."),
+            "accounts": SettingKey(
+                '`{ <name> = "address" }`',
+                'On Solana: addresses that declared calls name, as `Named("treasury")`.',
+            ),
             "compare_seconds": SettingKey(
                 "number",
                 "How often whoever follows the chain compares the balances of the "
@@ -302,6 +306,19 @@ CHAIN_SECTIONS = (
                 "integer",
                 "How many nonces are open at once; less than the node keeps for an "
                 "account (Polygon Edge: 128).",
+            ),
+            "lamports_per_day": SettingKey(
+                "integer", "On Solana: the lamports that it may spend in a day (UTC)."
+            ),
+            "tokens_per_day": SettingKey(
+                '`{ "<mint>" = integer }`',
+                "On Solana: how much of each mint's tokens may leave its accounts in a "
+                "day (UTC), in the smallest unit.",
+            ),
+            "priority_fee_max": SettingKey(
+                "integer",
+                "On Solana: the most that is paid for a compute unit, in "
+                "micro-lamports.",
             ),
         },
     ),

@@ -43,7 +43,7 @@ async def compare(
     registry: Registry,
     streams: Sequence[Stream],
     *,
-    patience_seconds: float = PATIENCE_SECONDS,
+    patience_seconds: float | None = None,
 ) -> BalanceComparison:
     """Compare the balances of a cluster's followed token accounts with the chain.
 
@@ -56,7 +56,8 @@ async def compare(
         reported = await held_tokens(client, [stream.filter for stream in wanted])
     finally:
         await client.close()
-    ends_at = time.monotonic() + patience_seconds
+    patience = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
+    ends_at = time.monotonic() + patience
     while True:
         found = await asyncio.to_thread(
             _look, chain.name, engine, registry, wanted, reported
@@ -101,6 +102,8 @@ async def keep_comparing(
         metrics.BALANCES_DIFFER.labels(chain.name).set(len(found.differences))
         for each in found.differences:
             log.error(
-                "balance_differs chain=%s account=%s folded=%d held=%d slot=%d",
+                "balance_differs chain=%s account=%s folded=%d held=%d slot=%d "
+                "since=%d",
                 chain.name, each.account, each.folded, each.held, each.slot,
+                each.since,
             )  # fmt: skip

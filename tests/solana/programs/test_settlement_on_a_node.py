@@ -49,6 +49,16 @@ earned = "Sum(settlement.PurchaseSettled.platform_fee)"
 dust = "Sum(settlement.PurchaseSettled.dust)"
 paid_out = "distributable - earned - dust"
 """
+TOKENS = """
+[chains.local.tokens]
+treasury = "{treasury}"
+
+[tables.received]
+doc = "What reached each person, by token."
+owner = "Key()"
+mint = "Key()"
+balance = "Sum(tokens.TokenMoved.amount)"
+"""
 
 
 @pytest.fixture
@@ -144,11 +154,55 @@ def test_the_tables_say_what_was_settled(market, tmp_path, db_engine):
             assert list(differences(connection, projection.spec)) == []
 
 
-def served(market, folder, engine):
+def test_payouts_are_movements_of_each_recipient_s_tokens(market, tmp_path, db_engine):
+    """The treasury's account alone is followed; what it pays is told of all."""
+    client = market.client
+    client.send(market.initialize())
+    shares = [(10_000,), (3_333, 6_667), (1_111,) + (808,) * 10 + (809,)]
+    settled = [(each, market.settle(each)) for each in
+               (market.purchase(*points) for points in shares)]  # fmt: skip
+    with refused("AlreadySettled"):
+        market.settle(settled[1][0], skipPreflight=True)
+    client.wait(client.send(ledger.mark(7, 9)), "finalized")
+
+    more = TOKENS.format(treasury=market.treasury)
+    http, registry = served(market, tmp_path, db_engine, more)
+
+    for purchase, signature in settled:
+        fee, paid, _ = reference(
+            purchase.distributable, FEE_BPS, [share for _, share in purchase.shares]
+        )
+        expected = {
+            str(owner): amount
+            for (owner, _), amount in zip(purchase.shares, paid, strict=True)
+        }
+        moved = [
+            row for row in http("events/tokens_token_moved?limit=100")
+            if row["transaction"] == signature
+        ]  # fmt: skip
+        usdc = str(market.usdc)
+        told = {r["owner"]: int(r["amount"]) for r in moved if r["mint"] == usdc}
+        assert told.pop(str(market.key)) == -sum(paid)
+        assert (told, fee > 0) == (expected, True)
+        [edition] = [row for row in moved if row["mint"] != usdc]
+        mint = settlement.mint_address(purchase.identity, market.program.pubkey())
+        minted = [edition[name] for name in ("owner", "amount", "decimals", "mint")]
+        assert minted == [str(purchase.buyer), "1", "0", str(mint)]
+    rows = {row["owner"]: row["balance"] for row in
+            http(f"received?mint={market.usdc}&limit=100")}  # fmt: skip
+    for each in market.people:
+        assert rows.get(str(each), "0") == str(market.held(each))
+    assert rows[str(market.key)] == str(market.held(market.key))
+    with db_engine.connect() as connection:
+        for projection in registry.projections.values():
+            assert list(differences(connection, projection.spec)) == []
+
+
+def served(market, folder, engine, more=""):
     """Follow the chain by settings and return what asks the API, and the registry."""
     genesis = market.client.call("getGenesisHash")
     shutil.copy(DIRECTORY / "settlement.json", folder)
-    text = SETTINGS.format(
+    text = (SETTINGS + more).format(
         genesis=genesis[:32],
         url=market.client.rpc.url,
         program=market.program.pubkey(),
