@@ -29,7 +29,7 @@ ASSIGNED = re.compile(r'\b([a-z_]{3,}) = "')
 VARIABLE = re.compile(r"\bCHAINFOLD_[A-Z_]+[A-Z]\b")
 # Words of prose that may follow the name of a section.
 PROSE = {
-    "and", "as", "gives", "holds", "in", "is", "names", "of", "or", "section", "table",
+    "a", "and", "as", "gives", "holds", "in", "is", "names", "of", "or", "section", "table",
     "that", "to", "with",
 }  # fmt: skip
 # Keys of tables in tables: how a factory is named.

@@ -88,10 +88,7 @@ CHAIN_SECTIONS = (
             "contracts": SettingKey("section", "See below."),
             "programs": SettingKey("section", "See below."),
             "tokens": SettingKey("section", "See below."),
-            "accounts": SettingKey(
-                '`{ <name> = "address" }`',
-                "On Solana: addresses that calls name, as `Named(\"treasury\")` does.",
-            ),
+            "accounts": SettingKey("section", "See below."),
             "compare_seconds": SettingKey(
                 "number",
                 "How often whoever follows the chain compares the balances of the "
@@ -99,6 +96,13 @@ CHAIN_SECTIONS = (
                 "does so once.",
             ),
         },
+    ),
+    Section(
+        "chains.<name>.accounts",
+        "Addresses on a Solana cluster that declared calls name, as "
+        '`Named("treasury")` does.',
+        None,
+        {"<account>": SettingKey("address", "An address in base58.")},
     ),
     Section(
         "chains.<name>.contracts",

@@ -89,7 +89,7 @@ def test_one_module_is_a_domain(tmp_path):
 
     registry = Registry.load(declarations=[file])
 
-    assert {*OURS, "crowdfunding", "chimes"} == domains_of(registry)
+    assert {*OURS, "crowdfunding", "settlement", "chimes"} == domains_of(registry)
     assert "chimes_ringings" in registry.projections
 
 
@@ -102,7 +102,7 @@ def test_a_distribution_brings_a_domain_by_an_entry_point(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
 
-    assert {*OURS, "crowdfunding", "bells"} == domains_of(Registry.load())
+    assert {*OURS, "crowdfunding", "settlement", "bells"} == domains_of(Registry.load())
     assert {*OURS, "crowdfunding"} == domains_of(Registry.load(["crowdfunding"]))
 
     (info / "entry_points.txt").write_text("[chainfold.domains]\nrings = bells\n")
@@ -118,7 +118,9 @@ def test_what_is_not_chosen_is_not_there():
     assert {"anchor-hash"} == set(nothing.commands)
     assert {} == nothing.reactions
     assert {"auditor", "compliance_officer", "operator"} == set(nothing.roles)
-    assert ("db.domains.crowdfunding.routes",) == everything.routes
+    assert everything.routes == (
+        "db.domains.crowdfunding.routes", "db.domains.settlement.routes",
+    )  # fmt: skip
     assert {"investor", "issuer"} < set(everything.roles)
 
 
