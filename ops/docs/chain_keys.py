@@ -90,7 +90,7 @@ CHAIN_SECTIONS = (
             "tokens": SettingKey("section", "See below."),
             "accounts": SettingKey(
                 '`{ <name> = "address" }`',
-                "On Solana: addresses that calls name, as `Named(\"treasury\")` does.",
+                'On Solana: addresses that calls name, as `Named("treasury")` does.',
             ),
             "compare_seconds": SettingKey(
                 "number",
