@@ -29,8 +29,8 @@ ASSIGNED = re.compile(r'\b([a-z_]{3,}) = "')
 VARIABLE = re.compile(r"\bCHAINFOLD_[A-Z_]+[A-Z]\b")
 # Words of prose that may follow the name of a section.
 PROSE = {
-    "a", "and", "as", "gives", "holds", "in", "is", "names", "of", "or", "section", "table",
-    "that", "to", "with",
+    "a", "and", "as", "gives", "holds", "in", "is", "names", "of", "or", "section",
+    "table", "that", "to", "with",
 }  # fmt: skip
 # Keys of tables in tables: how a factory is named.
 INNER_KEYS = {each.name for each in fields(Factory)}

@@ -89,7 +89,7 @@ def test_a_wallet_begins_an_account_and_opens_it_again(door):
 
     assert first["account"] == again["account"]
     me = door.get(ME, token=again["access_token"]).json
-    assert me["roles"] == ["investor"]
+    assert me["roles"] == ["buyer", "investor"]  # those of newcomers
     assert me["wallets"] == [ANNA.address.lower()]
     assert me["login"] == f"evm:{ANNA.address.lower()}"
     door.post("/api/v1/auth/token/refresh", {"refresh_token": again["refresh_token"]})
