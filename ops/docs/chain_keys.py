@@ -90,7 +90,8 @@ CHAIN_SECTIONS = (
             "tokens": SettingKey("section", "See below."),
             "accounts": SettingKey(
                 '`{ <name> = "address" }`',
-                'On Solana: addresses that declared calls name, as `Named("treasury")`.',
+                "On Solana: addresses that declared calls name, as "
+                '`Named("treasury")`.',
             ),
             "compare_seconds": SettingKey(
                 "number",

@@ -12,8 +12,10 @@ of Token-2022 is not in it, and what moved and came back is none. Where an accou
 another owner or another mint after a transaction, all that it held left the one and
 what it holds arrived at the other; closing an account is leaving alone.
 
-The emitter is `Tokens()`; a class body that names it as its source declares the same
-under other names, with `name = "TokenMoved"`. `[chains.<name>.tokens]` says in which transactions: those that name one of its
+The emitter is `Tokens()`; an event that names it as its source, with `name =
+"TokenMoved"`, is the same under names of its own.
+
+`[chains.<name>.tokens]` says in which transactions: those that name one of its
 addresses. In these every movement is a fact, of accounts that nobody follows too, so
 what was read does not depend on what is followed besides. The sum of an account's
 amounts is its balance if the account itself is followed from its first slot on.
