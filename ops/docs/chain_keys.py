@@ -88,11 +88,7 @@ CHAIN_SECTIONS = (
             "contracts": SettingKey("section", "See below."),
             "programs": SettingKey("section", "See below."),
             "tokens": SettingKey("section", "See below."),
-            "accounts": SettingKey(
-                '`{ <name> = "address" }`',
-                "On Solana: addresses that declared calls name, as "
-                '`Named("treasury")`.',
-            ),
+            "accounts": SettingKey("section", "See below."),
             "compare_seconds": SettingKey(
                 "number",
                 "How often whoever follows the chain compares the balances of the "
@@ -143,6 +139,12 @@ CHAIN_SECTIONS = (
                 "own where it is followed as a program too.",
             )
         },
+    ),
+    Section(
+        "chains.<name>.accounts",
+        'Addresses of a Solana chain that declared calls name, as `Named("treasury")`.',
+        None,
+        {"<name>": SettingKey("address in base58", "The address of that name.")},
     ),
     Section(
         "contracts.<name>",
