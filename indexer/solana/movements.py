@@ -128,5 +128,5 @@ def _movement(
 def _untold(slot: int, what: str) -> str:
     return (
         f"a node does not tell {what} in slot {slot}: use an endpoint that records "
-        "them, or give [chains.<name>.tokens] a start above the slot"
+        "them, or read from above the slot on: start, in [chains.<name>.tokens]"
     )

@@ -148,6 +148,12 @@ CHAIN_SECTIONS = (
         },
     ),
     Section(
+        "chains.<name>.accounts",
+        'Addresses of a Solana chain that declared calls name, as `Named("treasury")`.',
+        None,
+        {"<name>": SettingKey("address in base58", "The address of that name.")},
+    ),
+    Section(
         "contracts.<name>",
         "A contract declared by its ABI alone; its events become tables whose names "
         "begin with the name. `address` or `factory` is needed; with both, it is at "

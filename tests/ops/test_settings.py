@@ -10,7 +10,8 @@ import pytest
 from db.declare import Pubkey
 from db.declare.evm.signatures import identity
 from helpers.programs import ADDRESS, SHOP_TEXT
-from ops.indexing import declared
+from ops.errors import OperationError
+from ops.indexing import declared, wanted
 from ops.settings import (
     Deployment,
     Factory,
@@ -196,6 +197,58 @@ def test_a_program_that_cannot_be_followed_is_refused(
     (tmp_path / "old.json").write_text('{"version": "0.1.0", "name": "old"}')
 
     assert problem in problems(DEVNET + SOLANA + f"[programs.x]\n{section}\n")
+
+
+def test_tokens_are_followed_by_addresses_under_names(load, tmp_path):
+    """One may be a program's too: then from the program's first slot on."""
+    (tmp_path / "shop.json").write_text(SHOP_TEXT)
+    keys = [Pubkey().text(bytes([n]) * 31 + b"\7") for n in (3, 141, 59)]
+    settings = load(
+        SOLANA
+        + "compare_seconds = 0\nstart_block = 40\n[chains.main.tokens]\n"
+        + f'treasury = "{keys[0]}"\nothers = ["{keys[1]}", "{KEY}"]\n'
+        + f'late = {{ address = "{keys[2]}", start = 909 }}\n'
+        + f'[programs.shop]\nidl = "shop.json"\naddress = "{KEY}"\nstart = 77\n'
+    )
+
+    registry = declared(settings)
+    plan = wanted(settings, settings.chains["main"], registry)
+
+    starts = {Pubkey().text(key): n for key, n in plan.addresses["tokens"].items()}
+    assert starts == {keys[0]: 40, keys[1]: 40, keys[2]: 909, KEY: 77}
+    assert "tokens.TokenMoved" in registry.events
+    assert settings.chains["main"].compare_seconds == 0
+    assert "tokens.TokenMoved" not in declared(load(SOLANA)).events
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            SOLANA + f'[chains.main.tokens]\na = "{KEY}"\nb = "{KEY}"\n',
+            f"chains.main.tokens.b: {KEY} is already chains.main.tokens.a",
+        ),
+        (SOLANA + '[chains.main.tokens]\na = "0x11"\n', "is not a Solana address"),
+        (
+            DEVNET + f'[chains.devnet.tokens]\na = "{KEY}"\n',
+            "chains.devnet.tokens: is for Solana chains",
+        ),
+        (SOLANA + "compare_seconds = -1\n", "chains.main.compare_seconds"),
+    ],
+)
+def test_tokens_that_cannot_be_followed_are_refused(problems, text, expected):
+    assert expected in problems(text)
+
+
+def test_tokens_are_no_program(load):
+    settings = load(
+        SOLANA + f'[chains.main.tokens]\na = "{KEY}"\n'
+        f'[chains.main.programs]\ntokens = "{KEY}"\n'
+    )
+    registry = declared(settings)
+
+    with pytest.raises(OperationError, match="nothing of that name is declared"):
+        wanted(settings, settings.chains["main"], registry)
 
 
 def test_keys_of_the_other_kind_of_chain_are_refused(problems):

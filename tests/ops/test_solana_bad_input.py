@@ -160,6 +160,20 @@ def test_an_address_without_a_program_is_told_and_corrected(place, db_engine, ke
     assert recorded(db_engine) == [1, 2]
 
 
+def test_an_address_of_tokens_with_nothing_there_is_told(place):
+    nobody = Keypair().pubkey()
+    place.client.advance(40)
+    place.add(f'[chains.local.tokens]\nauthor = "{AUTHOR.pubkey()}"\n')
+    say("migrate")
+    assert "token movements of 1 addresses" in say("doctor")
+    place.add(f'typo = "{nobody}"\n')
+
+    said = say("doctor", code=1)
+
+    assert f"BAD chain local tokens: nothing is at {nobody}" in said
+    assert "Correct the address in [chains.local.tokens]" in said
+
+
 def test_what_a_program_did_before_it_was_closed_is_read(place, db_engine):
     place.act(2)
     place.client.call(

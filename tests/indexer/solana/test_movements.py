@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from db.declare import TokenMoved, Tokens
+from db.declare import DeclarationError, Event, Int, Pubkey, TokenMoved, Tokens
+from db.registry import Registry
 from helpers.solana_calls import key
 from idl.base58 import from_base58, to_base58
 from indexer.rpc.messages import Malformed
@@ -14,6 +15,7 @@ from indexer.solana.assemble import NUMBER_MAX, Assembler, FollowedProgram, Plac
 from indexer.solana.messages import (
     RpcAmount,
     RpcInstruction,
+    RpcLoaded,
     RpcMessage,
     RpcMeta,
     RpcSigned,
@@ -168,3 +170,48 @@ def test_a_transaction_that_failed_moves_nothing():
     sizes, out = assembled(made, {from_base58(key("k3"), 32): 0})
 
     assert (sizes, out.failed) == ([], [])
+
+
+def test_keys_of_lookup_tables_count_as_the_transaction_s_own():
+    """An index beyond the static keys is of a loaded one, and it may be followed."""
+    account, followed = key("loaded one"), key("loaded two")
+    made = transaction(
+        [], [balance(8, 41)], loaded_addresses=RpcLoaded([account], [followed])
+    )
+
+    sizes, out = assembled(made, {from_base58(followed, 32): 0})
+
+    assert sizes == [1]
+    [facts] = out.facts
+    assert facts.values["account"].tobytes() == from_base58(account, 32)
+    assert assembled(made, {from_base58(key("k9"), 32): 0})[0] == []
+
+
+class Arrived(Event):
+    """What a business calls a movement."""
+
+    source = Tokens()
+    name = "TokenMoved"
+    into = Pubkey(param="account")
+    units = Int(param="amount")
+    by = Pubkey(emitter=True)
+
+
+def test_a_business_may_name_movements_itself():
+    Registry.of([TokenMoved, Arrived])
+    program = FollowedProgram(
+        Tokens(), {from_base58(key("k5"), 32): 0}, [TokenMoved, Arrived]
+    )
+    made = transaction([balance(2, 2**64 - 1)], [balance(2, 6)])
+    placed = [Placed(made, 65_535, 1_700_000_123)]
+    ids = frozenset([Arrived.spec.id])
+
+    [facts] = Assembler.of([program]).assemble(placed, frozenset(), ids).facts
+
+    assert facts.event is Arrived
+    assert facts.values["into"].tobytes() == from_base58(key("k2"), 32)
+    assert facts.values["by"].tobytes() == from_base58(TOKEN, 32)
+    assert facts.positions.tolist() == [77 << 32 | 65_535 << 16 | FIRST_NUMBER + 4]
+    with pytest.raises(DeclarationError, match="no field 'memo'"):
+        type("Odd", (Event,), {"source": Tokens(), "name": "TokenMoved",
+                               "memo": Pubkey(), "__module__": "odd"})  # fmt: skip

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import json
 
 import pytest
 from sqlalchemy import text
 
+from db.declare import TokenMoved
+from db.declare.solana.bare import declare_program
+from db.registry import Registry
 from db.schema import migrate
 from devnet.solana import ledger
 from devnet.solana.client import TOKEN, Devnet, TransactionFailedError
-from helpers.solana_following import catch_up, following
+from helpers.solana_following import ADDRESS, catch_up, following
 from helpers.tables import problems
-from helpers.token_bank import REGISTRY, TOKEN_2022, Bank, followed
+from helpers.token_bank import (
+    REGISTRY,
+    TOKEN_2022,
+    Bank,
+    HeldTokens,
+    OwnedTokens,
+    followed,
+)
+from idl import parse_idl
+from indexer.solana.assemble import FollowedProgram
+from test_architecture import ROOT
 
 pytestmark = pytest.mark.chain
 
@@ -226,6 +240,44 @@ def test_a_mint_shows_what_names_it_and_no_more(engine, node, bank):
     follow(engine, node, mint.key)
 
     assert sorted(amount for _, _, amount, _ in moved(engine)) == [-9, 9, 600]
+
+
+def test_a_program_s_transactions_are_read_for_both(engine, node, bank):
+    """Reading for tokens leaves what the program's IDL does not know as it is."""
+    raw = json.loads((ROOT / "idl/ledger.json").read_text())
+    marked = declare_program("whole", parse_idl(raw))
+    mint = bank.mint()
+    one, two = bank.account(mint), bank.account(mint)
+    bank.do(bank.minting(one, 5_005), ledger.mark(1, 1))
+    bank.do(bank.moving(one, two, 17), ledger.mark(2, 3), signers=[bank.owner(one)])
+    bank.do(bank.moving(one, two, 400), signers=[bank.owner(one)])
+    bank.devnet.advance(2)
+    tokens = followed(ledger.PROGRAM)
+    odd = "SELECT event FROM control.undecodable_log ORDER BY position"
+
+    def read(events, *programs):
+        registry = Registry.of([*events, TokenMoved], [HeldTokens, OwnedTokens])
+        migrate(engine, registry)
+
+        async def run():
+            async with following(
+                engine, [node.url], registry=registry, programs=programs
+            ) as chain:
+                await catch_up(chain)
+
+        asyncio.run(run())
+        with engine.connect() as connection:
+            return list(connection.execute(text(odd)).scalars())
+
+    source = marked[0].spec.source
+    calls = declare_program("whole", parse_idl({**raw, "events": []}))
+    program = FollowedProgram(calls[0].spec.source, {ADDRESS: 0}, calls)
+    unknown = read(calls, program)
+    assert unknown
+    assert read(calls, program, *tokens) == unknown
+    assert sorted(amount for _, _, amount, _ in moved(engine)) == [-17, 17, 5_005]
+    assert read(marked, FollowedProgram(source, {ADDRESS: 0}, marked), *tokens) == []
+    assert len(moved(engine)) == 3
 
 
 def test_movements_of_a_fork_are_undone(engine, node, bank):
