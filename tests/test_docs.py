@@ -164,7 +164,7 @@ def known_keys(tmp_path: Path) -> set[str]:
 def test_every_setting_is_in_the_reference(tmp_path):
     named_by_the_operator = {
         "chains.<name>.contracts.<contract>", "chains.<name>.programs.<program>",
-        "chains.<name>.tokens.<name>", "chains.<name>.accounts.<account>",
+        "chains.<name>.tokens.<name>", "chains.<name>.accounts.<name>",
         *(f"tables.<name>.{key}" for key in ("doc", "index", "<column>")),
     }  # fmt: skip
 

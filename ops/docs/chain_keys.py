@@ -98,13 +98,6 @@ CHAIN_SECTIONS = (
         },
     ),
     Section(
-        "chains.<name>.accounts",
-        "Addresses on a Solana cluster that declared calls name, as "
-        '`Named("treasury")` does.',
-        None,
-        {"<account>": SettingKey("address", "An address in base58.")},
-    ),
-    Section(
         "chains.<name>.contracts",
         "Where the declared contracts are, by the name of their declaration; those "
         "that a factory makes are found by themselves.",
