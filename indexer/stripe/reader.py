@@ -38,7 +38,10 @@ BATCH = 500  # events whose objects are looked at once
 # What events that say nothing of ours come to, in `control.stripe_count`.
 NOTHING, FOREIGN, IGNORED = "nothing", "foreign", "ignored"
 OTHER_ACCOUNT, OTHER_MODE, GONE, ODD = "other_account", "other_mode", "gone", "odd"
-RECOVERED = ("charges", "refunds", "disputes", "payouts", "checkout.sessions")
+RECOVERED = (
+    "charges", "refunds", "disputes", "payouts", "checkout.sessions",
+    "radar.early_fraud_warnings",
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -92,10 +95,11 @@ class StripeReader:
         """Read everything that is new; raises Away, KeyRefused or LeaseLost."""
         row = self._row()
         done = Round()
+        read_until = row.cursor  # of a first round that did not end
         if row.polled_at is not None:
-            polled = int(row.polled_at.timestamp())
-            if self._seconds() - polled > LISTED_SECONDS - DAY:
-                self._recover(polled, done)
+            read_until = int(row.polled_at.timestamp())
+        if read_until and self._seconds() - read_until > LISTED_SECONDS - DAY:
+            self._recover(read_until, done)
         self._poll(row.cursor, done)
         self._fetch_announced(done)
         self._look_again(done)
@@ -246,7 +250,7 @@ class StripeReader:
             new = noted.unread(connection, ids)
         if not ids:
             return
-        for id_ in new:
+        for id_ in sorted(new):
             try:
                 self.take([self.api.event(id_)], done)
             except (Gone, OddAnswer) as error:
