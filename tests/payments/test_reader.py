@@ -458,6 +458,23 @@ def test_a_first_round_that_did_not_end_leaves_no_gap(
     assert captured == {old["id"], missed["id"]}
 
 
+def test_after_an_absence_failures_do_not_begin_it_anew(shop, reader, migrated_engine):
+    reader.round()
+    charges = {shop.paid()["id"] for _ in range(25)}
+    shop.book.clock.move(45 * DAY)
+    shop.faults.shares = {Fault.UNAVAILABLE: 0.15}
+    failures = 0
+    while failures < 60:
+        try:
+            reader.round()
+            break
+        except Away:
+            failures += 1
+
+    assert 3 < failures < 60
+    assert {x["charge"] for x in said(migrated_engine, e.PaymentCaptured)} == charges
+
+
 def _ends(reader, done):
     raise Away("the process ends here")
 
