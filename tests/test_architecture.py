@@ -81,7 +81,7 @@ PACKAGE_LINES = {
     "commands": 7_150,
     "db": 25_750,
     "idl": 1_520,
-    "indexer": 11_450,
+    "indexer": 11_500,
     "ops": 13_600,
 }
 

@@ -10,7 +10,7 @@ ends anywhere loses nothing: whatever it had not noted is listed again.
 import logging
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
@@ -24,6 +24,7 @@ from db.registry import Registry
 from indexer.stripe.asking import Api
 from indexer.stripe.errors import Gone, OddAnswer, WrongAccount
 from indexer.stripe.look import TYPES, Looking, Sighting
+from indexer.stripe.values import text
 
 DAY = 86_400
 LISTED_SECONDS = 30 * DAY  # how long Stripe lists an event
@@ -38,7 +39,10 @@ BATCH = 500  # events whose objects are looked at once
 # What events that say nothing of ours come to, in `control.stripe_count`.
 NOTHING, FOREIGN, IGNORED = "nothing", "foreign", "ignored"
 OTHER_ACCOUNT, OTHER_MODE, GONE, ODD = "other_account", "other_mode", "gone", "odd"
-RECOVERED = ("charges", "refunds", "disputes", "payouts", "checkout.sessions")
+RECOVERED = (
+    "charges", "refunds", "disputes", "payouts", "checkout.sessions",
+    "radar.early_fraud_warnings",
+)  # fmt: skip
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +78,7 @@ class StripeReader:
     lease: ReaderLease | None = None
     stopping: Callable[[], bool] = lambda: False
     known: str = ""  # the account, once it was opened
+    recovered: set[tuple[str, str]] = field(default_factory=set, repr=False)
 
     def open(self) -> AccountRow:
         """Ask whose key it is, and make the account known; raises WrongAccount."""
@@ -92,11 +97,12 @@ class StripeReader:
         """Read everything that is new; raises Away, KeyRefused or LeaseLost."""
         row = self._row()
         done = Round()
+        read_until = row.cursor  # of a first round that did not end
         if row.polled_at is not None:
-            polled = int(row.polled_at.timestamp())
-            if self._seconds() - polled > LISTED_SECONDS - DAY:
-                self._recover(polled, done)
+            read_until = int(row.polled_at.timestamp())
         self._poll(row.cursor, done)
+        if read_until and self._seconds() - read_until > LISTED_SECONDS - DAY:
+            self._recover(read_until, done)
         self._fetch_announced(done)
         self._look_again(done)
         swept = row.swept_at
@@ -246,7 +252,7 @@ class StripeReader:
             new = noted.unread(connection, ids)
         if not ids:
             return
-        for id_ in new:
+        for id_ in sorted(new):
             try:
                 self.take([self.api.event(id_)], done)
             except (Gone, OddAnswer) as error:
@@ -261,12 +267,19 @@ class StripeReader:
             self._look(each.kind, each.object, [], done)
 
     def _recover(self, since: int, done: Round) -> None:
-        """Look at everything that may have changed while nobody read the events."""
+        """Look at everything that may have changed while nobody read the events.
+
+        After a failure it goes on with the objects that were not looked at.
+        """
         log.warning("stripe_events_missed since=%d: looking at all objects", since)
         created = {"gte": max(since - RECOVER_SECONDS, 0)}
         for service in RECOVERED:
             for item in self.api.each(service, created=created):
-                self._look(str(item["object"]), str(item["id"]), [], done)
+                object_ = (text(item, "object"), text(item, "id"))
+                if object_ not in self.recovered:
+                    self._look(*object_, [], done)
+                    self.recovered.add(object_)
+        self.recovered.clear()
 
     def _was_said(self, key: str) -> bool:
         with self.engine.connect() as connection:

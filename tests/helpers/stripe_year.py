@@ -22,6 +22,8 @@ from indexer.stripe.errors import Away
 
 DAYS = 365
 PAYMENTS = 30
+# How long something may be open: authorisations, bank debits, refunds and so on.
+OPEN_DAYS = {"held": 30, "slow": 14, "refunds": 60, "disputes": 120, "payouts": 30}
 CURRENCIES = ("usd", "usd", "usd", "eur", "jpy", "kwd")
 
 
@@ -99,6 +101,7 @@ class Year:
                      "payouts": [], "held": []}  # fmt: skip
         self.paid = []
         bought = 0
+        self._read()  # an account is read from when it is first used
         for moment in moments:
             ahead = begun + moment - shop.book.clock.now()
             shop.book.clock.move(max(ahead, 0))
@@ -146,6 +149,7 @@ class Year:
     def _happen(self):
         """Something happens to what is open."""
         shop, chance = self.shop, self.chance
+        self._forget_old()
         what = chance.choice(
             "late slow held refund refund end_refund dispute close warn payout arrive "
             "bank_refuses by_hand".split()
@@ -197,6 +201,16 @@ class Year:
                 shop.paying_out.arrive(payout)
             if chance.random() < 0.2:
                 shop.paying_out.fail(payout)
+
+    def _forget_old(self):
+        """What is open for longer than it can be at Stripe does not change any more."""
+        now = self.shop.book.clock.now()
+        for name, days in OPEN_DAYS.items():
+            self.open[name] = [
+                id_
+                for id_ in self.open[name]
+                if now - self.shop.book.objects[id_]["created"] <= days * DAY
+            ]
 
     def _refund(self):
         charge = self.shop.book.objects[self.chance.choice(self.paid)]

@@ -441,6 +441,44 @@ def test_after_a_long_absence_objects_are_looked_at(shop, reader, migrated_engin
                                said(migrated_engine, e.DisputeOpened)]  # fmt: skip
 
 
+def test_a_first_round_that_did_not_end_leaves_no_gap(
+    shop, reader, migrated_engine, monkeypatch
+):
+    old = shop.paid()
+    with monkeypatch.context() as ended:
+        ended.setattr(type(reader), "_fetch_announced", _ends)
+        with pytest.raises(Away):
+            reader.round()
+    shop.book.clock.move(2 * DAY)
+    missed = shop.paid()
+    shop.book.clock.move(45 * DAY)
+    reader.round()
+
+    captured = {x["charge"] for x in said(migrated_engine, e.PaymentCaptured)}
+    assert captured == {old["id"], missed["id"]}
+
+
+def test_after_an_absence_failures_do_not_begin_it_anew(shop, reader, migrated_engine):
+    reader.round()
+    charges = {shop.paid()["id"] for _ in range(25)}
+    shop.book.clock.move(45 * DAY)
+    shop.faults.shares = {Fault.UNAVAILABLE: 0.15}
+    failures = 0
+    while failures < 60:
+        try:
+            reader.round()
+            break
+        except Away:
+            failures += 1
+
+    assert 3 < failures < 60
+    assert {x["charge"] for x in said(migrated_engine, e.PaymentCaptured)} == charges
+
+
+def _ends(reader, done):
+    raise Away("the process ends here")
+
+
 def test_what_is_old_is_forgotten_and_never_said_again(shop, reader, migrated_engine):
     shop.paid()
     reader.round()
