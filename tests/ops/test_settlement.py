@@ -10,7 +10,7 @@ from solders.keypair import Keypair
 from sqlalchemy import text
 
 from commands.requests import submit_requests
-from commands.submit import Submission
+from commands.submit import RulesBroken, Submission
 from db.declare import Asker
 from db.journal.append import Actor
 from db.schema import migrate
@@ -273,6 +273,27 @@ def test_a_purchase_that_is_paid_twice_is_settled_once_and_told(shop):
     assert len(shop.settling()) == 1
     _, parts, _ = reference(4_974_000, FEE_BPS, [10_000])
     assert market.held(market.people[6]) == parts[0]
+
+
+def test_payments_that_nobody_asked_for_block_nothing_else(shop):
+    """Metadata is whatever somebody wrote there: it is told, and the rest goes on."""
+    market, buyer = shop.market, Keypair().pubkey()
+    shop.publish("chapter-12", 700, {"ada": (market.people[8], 10_000)})
+    shop.accept("chapter-12", "ada", market.people[8])
+    session = shop.buy("chapter-12", buyer, "k-7").json["data"]
+    for purchase in ("nobody's", "0x" + "zz" * 16, "x" * 500):
+        shop.fake.panel.pay(shop.twin_of({"purchase": purchase, "total": 746}))
+    shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.rows("public.settlements"))
+
+    found = {row["purchase"]: row["stage"] for row in shop.rows("public.purchases")}
+    assert found.pop(session["purchase"]) == "paid"
+    assert list(found.values()) == ["blocked"] * 3
+    with pytest.raises(RulesBroken, match="0x and 32 hex digits"):
+        shop.ask(
+            "start-purchase", purchase="zz", content="chapter-12", account="a",
+            buyer=str(buyer), price="700", total="752",
+        )  # fmt: skip
 
 
 def test_what_a_price_means_the_document_and_the_treasury_are_served(shop):

@@ -18,7 +18,7 @@ from db.declare import (
 )
 from db.domains.settlement import entries, rules
 from db.domains.settlement import events as e
-from db.domains.settlement.roles import BUYER, CREATOR
+from db.domains.settlement.roles import CREATOR
 
 USDC = Named("usdc")
 
@@ -77,7 +77,7 @@ class ReplenishTreasury(Command):
 
 
 class StartPurchase(Command):
-    """Begin to buy; the checkout session is made for it (`routes`)."""
+    """Begin to buy, for an account; `routes` asks for it, and makes the session."""
 
     purchase = Text(max_length=34)
     content = Text(max_length=100)
@@ -86,8 +86,8 @@ class StartPurchase(Command):
     price = Uint(32)
     total = Uint(32)
 
-    role = (BUYER, Role.OPERATOR)
-    rules = (rules.content_can_be_bought,)
+    role = Role.OPERATOR
+    rules = (rules.purchase_has_an_id, rules.content_can_be_bought)
     record = entries.PurchaseStarted
 
 

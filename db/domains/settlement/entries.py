@@ -65,9 +65,12 @@ class PurchaseStarted(Entry):
 
 
 class PurchaseBlocked(Entry):
-    """A purchase that was paid cannot be settled yet, and why."""
+    """A purchase that was paid cannot be settled yet, and why.
 
-    purchase = Text(max_length=34)
+    The id is as the payment's metadata has it: somebody else may have written it.
+    """
+
+    purchase = Text(max_length=500)
     reason = Text(max_length=500)
 
 

@@ -1,6 +1,7 @@
 """Rules of settlement, judged by the journal."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,12 @@ def share_is_offered(command: Any, tables: Tables) -> Iterator[Refusal]:
     for each in rows:
         if each.wallet == command.wallet and each.collaborator != command.collaborator:
             yield Refusal("wallet_taken", "the wallet takes another share already")
+
+
+def purchase_has_an_id(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """A purchase has an id of 16 bytes, as the program keeps it."""
+    if not re.fullmatch(r"0x[0-9a-f]{32}", command.purchase):
+        yield Refusal("bad_id", "purchase is 16 bytes: 0x and 32 hex digits")
 
 
 def content_can_be_bought(command: Any, tables: Tables) -> Iterator[Refusal]:

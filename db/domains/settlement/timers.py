@@ -11,10 +11,16 @@ from db.domains.settlement.projections import SettledDay
 
 @schedule("0 9 * * MON", zone="UTC", missed="each")
 def review_treasury(at: datetime, tables: Tables) -> Iterator[Entry]:
-    """The seven days before a Monday are summed up, and what is to be replenished."""
+    """The seven days before a Monday are summed up, and what is to be replenished.
+
+    Where several chains are followed their tables are not at hand, and nothing is
+    reviewed; `GET /admin/treasury` tells.
+    """
     today = int(at.timestamp()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
     last = today - treasury.DAY_SECONDS
     rows: list[Any] = tables.rows(SettledDay)
+    if not rows:
+        return
     found = treasury.state(rows, last, None)
     yield entries.TreasuryReviewed(
         week_start=last - (treasury.WINDOW_DAYS - 1) * treasury.DAY_SECONDS,
