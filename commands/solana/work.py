@@ -53,6 +53,7 @@ from db.commands.solana.memory import GivenSignature
 from db.commands.solana.resolve import (
     Look,
     bury,
+    end_if_over,
     note_past,
     open_attempts,
     settle_attempt,
@@ -159,13 +160,17 @@ def _send_again(
 
 
 def _sign_again(context: SignerContext, holds: HoldReasons) -> Iterator[str]:
-    """Sign anew what nothing can land of any more."""
+    """Sign anew what nothing can land of any more, or end it if it was to end."""
     with context.engine.connect() as connection:
         again = to_sign_again(connection, context.signer.name)
     for command_id in again:
-        with context.engine.connect() as connection:
+        with context.engine.begin() as connection:
+            ended = end_if_over(connection, command_id, context.clock())
             row = accept.find(connection, command_id)
-        if row is not None and row.state is State.SIGNED and not holds.complaints:
+        yield "looked at"
+        if ended or row is None or row.state is not State.SIGNED:
+            continue
+        if not holds.complaints:
             yield from _sign(context, row, holds)
 
 

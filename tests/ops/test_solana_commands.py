@@ -314,6 +314,39 @@ def test_a_cancel_before_signing_ends_it_and_one_after_lets_the_chain_decide(ope
     assert book.receipts() == 0
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_what_was_to_end_after_its_attempt_died_ends(open_book, late):
+    """Between an attempt's death and the next nothing more is signed for it."""
+    book = open_book()
+    valid = datetime.now(UTC) + timedelta(seconds=200)
+    command = book.ask(1, valid_until=valid if late else None)
+    book.client.fault(kind="lose", times=0)
+    context = context_of(book)
+    for _ in range(20):
+        steps = work(context)
+        died = any(step == "dead" for step in steps)
+        steps.close()
+        if died:
+            break
+        book.later += timedelta(seconds=8)
+        book.client.advance(30)
+        book.index()
+    assert (died, book.row(command).state) == (True, State.SIGNED)
+    if late:
+        book.later += timedelta(seconds=200)
+    else:
+        with book.engine.begin() as connection:
+            actions.cancel_command(
+                connection, book.registry, command, actor=Actor("tests"),
+                now=datetime.now(UTC),
+            )  # fmt: skip
+
+    book.worker()
+
+    assert book.row(command).state is (State.EXPIRED if late else State.CANCELLED)
+    assert book.receipts() == 0
+
+
 def test_a_signer_without_lamports_waits_for_them(open_book):
     book = open_book(fund=False, word="poor")
     command = book.ask(1)

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, text, update
 
 from db.commands.accept import CommandRow, lock, move
-from db.commands.solana.attempts import AttemptRow, as_attempt
+from db.commands.solana.attempts import AttemptRow, as_attempt, attempts_of
 from db.commands.states import State
 from db.control import solana_attempt as attempt
 
@@ -153,10 +153,25 @@ def bury(connection: Connection, signature: bytes, now: datetime) -> bool:
     if row is None or row.landed is not None or not row.passed:
         return False
     _set_state(connection, signature, "dead")
+    _end_if_over(connection, owner, now)
+    return True
+
+
+def end_if_over(connection: Connection, command_id: uuid.UUID, now: datetime) -> bool:
+    """End a command that was to end, once nothing of it can land; whether it ended."""
+    return _end_if_over(connection, lock(connection, command_id), now)
+
+
+def _end_if_over(connection: Connection, owner: CommandRow, now: datetime) -> bool:
     late = owner.valid_until is not None and owner.valid_until <= now
-    if late and owner.state in (State.SIGNED, State.CLOSING):
+    is_closing = owner.state is State.CLOSING
+    if not (is_closing or (late and owner.state is State.SIGNED)):
+        return False
+    if any(each.state != "dead" for each in attempts_of(connection, owner.id)):
+        return False
+    if late:
         move(connection, owner, State.EXPIRED, now, reason="its time was over")
-    elif owner.state is State.CLOSING:
+    else:
         move(connection, owner, State.CANCELLED, now, reason="cancelled by request")
     return True
 
