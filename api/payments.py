@@ -66,7 +66,7 @@ def payments_blueprint(service: Service, options: PaymentOptions) -> Blueprint:
                 "webhook_secret_env, and put the signing secret of the endpoint there.",
             )
         if service.writer is None:
-            raise Problem("reads_only", "This API cannot write. Ask the one that can.")
+            raise Problem("read_only", "This API cannot write. Ask the one that can.")
         body = request.get_data(cache=False)
         if len(body) > BODY_BYTES_MAX:
             raise Problem("too_large", f"A webhook may have {BODY_BYTES_MAX} bytes.")
