@@ -33,7 +33,7 @@ CHAIN = "solana:4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z"
 KEY = Keypair.from_seed(sha256(b"the signer of schedules, for tests only").digest())
 PROGRAM = bytes(Pubkey.from_string("MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr"))
 START = datetime(2026, 1, 1, tzinfo=UTC)
-VALID, FINALITY = 14, 4  # blocks that a blockhash is valid for, slots until final
+VALID, FINALITY = 6, 4  # blocks that a blockhash is valid for, slots until final
 STEPS, QUIET_ROUNDS, COMMANDS = 70, 60, 3
 ENDS = {"succeeded", "reverted", "cancelled", "expired"}
 POLICY = Policy(
@@ -61,7 +61,7 @@ class Cluster:
 
     def __init__(self, rng):
         self.rng = rng
-        self.slot = 9
+        self.slot = self.top = 9  # the open slot, and the highest that ever was
         self.blocks = [Block(at, at) for at in range(10)]
         self.hashes = {each.hash: each.height for each in self.blocks}
         self.pending = {}  # by signature: the transaction, and its command's number
@@ -69,7 +69,7 @@ class Cluster:
 
     @property
     def final(self):
-        return self.slot - FINALITY
+        return self.top - FINALITY
 
     def tip(self, final=False):
         last = self.final if final else self.slot
@@ -91,6 +91,7 @@ class Cluster:
     def advance(self):
         """Open a slot; most have a block, with some of what is pending."""
         self.slot += 1
+        self.top = max(self.top, self.slot)
         if self.rng.random() < 0.15:
             return
         block = Block(self.slot, self.blocks[-1].height + 1)
@@ -109,13 +110,13 @@ class Cluster:
 
     def fork(self, depth):
         """Replace the last slots; some of what was in them is pending again."""
-        depth = min(depth, FINALITY - 1)
+        depth = max(0, min(depth, self.slot - self.final - 1))
         gone = [each for each in self.blocks if each.slot > self.slot - depth]
         self.blocks = [each for each in self.blocks if each not in gone]
         for block in gone:
             self.hashes.pop(block.hash, None)
             for signature in block.landed:
-                if signature in self.sent and self.rng.random() < 0.6:
+                if signature in self.sent and self.rng.random() < 0.2:
                     self.pending[signature] = self.sent[signature]
         self.slot -= depth
 
@@ -216,6 +217,7 @@ class World:
         self.now = START
         self.cluster = Cluster(self.rng)
         self.node = NodeDouble(self.cluster, self.rng)
+        self.is_slow = seed % 3 == 0
         self.synced, self.workers = 0, []  # up to where nothing is undone any more
         local = LocalSigner("s", bytes(KEY.pubkey()), KEY)
         rules = Rules("s", CHAIN)
@@ -280,10 +282,13 @@ class World:
         """Do one thing of all that may happen."""
         dice = self.rng.random()
         if dice < 0.30:
-            self.cluster.advance()
-        elif dice < 0.34:
+            for _ in range(self.rng.randint(1, 3)):
+                self.cluster.advance()
+        elif dice < 0.39:
             self.cluster.fork(self.rng.randint(1, FINALITY - 1))
         elif dice < 0.50:
+            if self.is_slow and self.rng.random() < 0.9:
+                return  # the index is far behind
             self.index(self.rng.randint(self.cluster.final, self.cluster.slot))
         elif dice < 0.53:
             number = self.rng.randrange(COMMANDS)

@@ -38,11 +38,6 @@ def past_at_once(original):
     return finalized
 
 
-def no_block_is_undone(original):
-    """What landed is final at once."""
-    return lambda row, now: replace(original(row, now), final=row.landed is not None)
-
-
 def failed_is_done(original):
     """A failed transaction counts as a success."""
     return lambda row, now: replace(original(row, now), error=None)
@@ -104,7 +99,6 @@ NOT_ASKED = [
 BUGS = {
     "neither the index nor a node is asked": NOT_ASKED,
     "a blockhash is past at once": [(NodeDouble, "finalized", past_at_once)],
-    "no block is undone": [(resolve, "_look", no_block_is_undone)],
     "a failed transaction is a success": [(resolve, "_look", failed_is_done)],
     "bytes leave unstored, and nobody remembers": [
         (lane, "_signed", sent_before_stored),
