@@ -95,6 +95,8 @@ def field_schema(field: Field) -> Schema:
     if field.max_length is not None and schema.get("type") == "string":
         hexed = form_of(field) is ValueForm.HEX
         schema["maxLength"] = 2 + 2 * field.max_length if hexed else field.max_length
+    if form_of(field) is ValueForm.JSON and field.max_length is not None:
+        schema["description"] = f"Any JSON, of {field.max_length} bytes at most."
     return schema
 
 

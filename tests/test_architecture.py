@@ -79,7 +79,7 @@ PACKAGE_LINES = {
     "abis": 400,
     "api": 8_150,
     "commands": 7_150,
-    "db": 25_750,
+    "db": 25_850,
     "idl": 1_520,
     "indexer": 11_500,
     "ops": 13_600,
