@@ -26,8 +26,9 @@ from ops import reacting, running
 from ops.errors import OperationError
 
 CHAIN = SimpleNamespace(
-    name="fake", poll_seconds=0.02, stall_seconds=30.0, audit_blocks=0
-)
+    name="fake", namespace="eip155", poll_seconds=0.02, stall_seconds=30.0,
+    audit_blocks=0,
+)  # fmt: skip
 
 
 @pytest.fixture
