@@ -71,6 +71,7 @@ TREASURY = shape(
         health={"enum": list(treasury.LEVELS)},
     )
 )  # fmt: skip
+DOCUMENT: Schema = {"type": "object"}
 ASKED: Schema = {
     "required": True,
     "content": {
@@ -97,37 +98,37 @@ def add_routes(api: Api, service: Service) -> None:
     blueprint = Blueprint(
         "settlement", __name__, description="Buy from creators; the treasury."
     )
-    spellings = {
-        "session": ("/checkout/session", "/checkout/create"),
-        "breakdown": ("/checkout/fee-breakdown",),
-        "treasury": ("/admin/treasury", "/staff/treasury"),
-    }
-    for name, method, described in (
-        ("session", "POST", _described(routes.session, SESSION, asked=ASKED)),
-        ("breakdown", "GET", _described(routes.breakdown, BREAKDOWN)),
-        ("treasury", "GET", _described(routes.treasury, TREASURY, signed_in=True)),
-    ):
-        view = blueprint.doc(**described)(getattr(routes, name))
-        blueprint.add_url_rule(
-            f"{PREFIX}{spellings[name][0]}", name, view, methods=[method],
-            strict_slashes=False,
-        )  # fmt: skip
+    documents = {"schema": {"type": "string"}, "in": "path", "required": True}
+    for name, method, paths, described in (
+        (
+            "session", "POST", ("/checkout/session", "/checkout/create"),
+            _described(routes.session, SESSION, asked=ASKED),
+        ),
+        (
+            "breakdown", "GET", ("/checkout/fee-breakdown",),
+            _described(routes.breakdown, BREAKDOWN),
+        ),
+        (
+            "treasury", "GET", ("/admin/treasury", "/staff/treasury"),
+            _described(routes.treasury, TREASURY, signed_in=True),
+        ),
+    ):  # fmt: skip
+        if name == "session" and (service.checkout is None or service.writer is None):
+            continue  # cards are not taken: [stripe] has no success_url
+        for number, path in enumerate(
+            (f"{PREFIX}{paths[0]}", *map("/api{}".format, paths))
+        ):
+            own = described | {"operationId": f"settlement_{name}_{number}"}
+            view = blueprint.doc(**own)(getattr(routes, name))
+            blueprint.add_url_rule(
+                path, f"{name}_{number}", view, methods=[method], strict_slashes=False
+            )
+    shown = _described(routes.metadata, DOCUMENT)
+    shown["parameters"] = [{"name": "document", **documents}]
+    blueprint.add_url_rule(
+        "/metadata/<document>", "metadata", blueprint.doc(**shown)(routes.metadata)
+    )
     api.register_blueprint(blueprint)
-    aliases = Blueprint("settlement_aliases", __name__)
-    for name, paths in spellings.items():
-        method = "POST" if name == "session" else "GET"
-        for number, path in enumerate(paths):
-            aliases.add_url_rule(
-                f"/api{path}", f"{name}{number}", getattr(routes, name),
-                methods=[method], strict_slashes=False,
-            )  # fmt: skip
-    aliases.add_url_rule("/metadata/<document>", "metadata", routes.metadata)
-    service_app(api).register_blueprint(aliases)
-
-
-def service_app(api: Api) -> Any:
-    """The Flask app that an API was made for: its aliases are not documented twice."""
-    return api._app
 
 
 class _Routes:
@@ -144,7 +145,8 @@ class _Routes:
         principal = current_principal(self._service)
         require_role(principal, BUYER, *StartPurchase.spec.roles)
         commands = require_command_service(self._service)
-        checkout = self._checkout()
+        checkout = self._service.checkout
+        assert checkout is not None  # else the route is not there
         key, body = idempotency_key(), body_of_request()
         content = self._content(str(body.get("content", "")))
         purchase = _purchase_id(principal.tenant, key)
@@ -257,15 +259,6 @@ class _Routes:
 
     def _journal(self, ask: Any) -> Any:
         return reads.read(self._service.engine, lambda c: ask(ReadTables(c, SOURCE)))
-
-    def _checkout(self) -> CheckoutOptions:
-        if self._service.checkout is None or self._service.writer is None:
-            raise Problem(
-                "not_configured",
-                "Cards are not taken here: write [stripe] with secret_key_env and "
-                "success_url.",
-            )
-        return self._service.checkout
 
 
 def _made(
