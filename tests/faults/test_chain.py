@@ -205,7 +205,7 @@ def test_18_a_command_that_nobody_knows_halts_the_signer(counter, backup, caplog
     counter.turn()
 
     assert counter.row().paused
-    assert "which this database does not know" in counter.row().reason
+    assert "which this database lacks" in counter.row().reason
     assert ["accepted"] == counter.states()
     assert [] == counter.attempts()
     with counter.engine.begin() as connection:
