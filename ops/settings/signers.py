@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -40,7 +40,7 @@ def read_signer(
     url = table.parsed("url", values.signer_url)
     _check_place_of_key(table, kind)
     secret = environ.get(env or password_env or "")
-    chain = _chain_of_signer(table, list(chains))
+    chain = _chain_of_signer(table, chains)
     solana = chain in chains and chains[chain].namespace == SOLANA
     _refuse_other_kinds(table, solana=solana)
     if solana and kind is SignerKind.REMOTE:
@@ -119,9 +119,14 @@ def _check_place_of_key(table: Table, kind: SignerKind | None) -> None:
             table.problem(other, f'does not go with kind = "{kind.value}"')
 
 
-def _chain_of_signer(table: Table, chains: Sequence[str]) -> str:
-    """Return the name of the chain that a signer signs for; empty without chains."""
-    chain = table.text("chain") or (chains[0] if len(chains) == 1 else "")
+def _chain_of_signer(table: Table, chains: Mapping[str, ChainSettings]) -> str:
+    """Return the name of the chain that a signer signs for; empty without chains.
+
+    One that does not say is for the only EVM chain, or else for the only chain.
+    """
+    evm = [name for name, each in chains.items() if each.namespace != SOLANA]
+    likely = evm or list(chains)
+    chain = table.text("chain") or (likely[0] if len(likely) == 1 else "")
     if not chain and chains:
         table.problem("chain", f"say which chain it signs for: {', '.join(chains)}")
     elif chain and chain not in chains:

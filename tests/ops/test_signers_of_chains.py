@@ -56,6 +56,20 @@ def test_a_signer_of_several_chains_must_say_which(tmp_path):
         load_settings(str(settings_of(tmp_path, signers)))
 
 
+def test_a_signer_that_names_no_chain_is_for_the_only_evm_chain(tmp_path):
+    """So it was before there were signers of Solana."""
+    path = tmp_path / "chainfold.toml"
+    path.write_text(
+        '[chains.north]\nid = "eip155:31337"\nfinality = "ibft"\n'
+        'rpc = ["http://127.0.0.1:1"]\n[chains.south]\n'
+        'id = "solana:4uhcVJyU9pJkvQyS88uRDiswHXSCkY3z"\n'
+        'finality = "commitment"\nrpc = ["http://127.0.0.1:2"]\n'
+        '[signers.registrar]\nkind = "env"\nenv = "NORTH_KEY"\n'
+    )
+
+    assert load_settings(str(path)).signers["registrar"].chain == "north"
+
+
 def test_a_signer_of_an_unknown_chain_is_refused_with_the_known_ones(tmp_path):
     signers = SIGNERS.replace('"south"', '"east"')
 
