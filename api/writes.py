@@ -78,10 +78,10 @@ def require_command_service(service: Service) -> CommandService:
     return service.command_service
 
 
-def lane_asked(service: Service) -> Lane:
-    """Return the lane of the chain that ?chain= names, or of the only one."""
+def lane_asked(service: Service, domain: str) -> Lane:
+    """Return the lane of the chain that ?chain= names, or of a domain's only one."""
     command_service = require_command_service(service)
-    names = [each.name for each in command_service.lanes]
+    names = [each.name for each in command_service.lanes_of(domain)]
     chain = service.chains.choose(request.args.get("chain"), among=names)
     with as_problems():
         return command_service.lane_of(chain.id)

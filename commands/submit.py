@@ -137,10 +137,12 @@ class CommandService:
     def lane_for(self, spec: CommandSpec, chain: str | None = None) -> Lane:
         """Return the chain that a command goes to: its signer's, or its contract's.
 
-        What only the journal takes may be judged by the tables of any chain. Raises
-        NoSigner, ChainRequired, OtherChain.
+        What only the journal takes is judged by the tables of a chain of its domain.
+        Raises NoSigner, ChainRequired, OtherChain.
         """
         found = [each for each in self.lanes if _goes_to(spec, each)]
+        if spec.call is None and chain is None:
+            found = self.lanes_of(spec.domain)
         if not found and spec.signer is not None:
             raise NoSigner(
                 f"signer {spec.signer!r} is not in the settings: write "
@@ -153,6 +155,15 @@ class CommandService:
         if len(fitting) > 1:
             raise ChainRequired(spec.slug, names)
         return fitting[0]
+
+    def lanes_of(self, domain: str) -> list[Lane]:
+        """Return the chains with events of a domain; all where none has any."""
+        found = [
+            lane
+            for lane in self.lanes
+            if any(each.event.startswith(f"{domain}.") for each in lane.plan or ())
+        ]
+        return found or list(self.lanes)
 
     def lane_of(self, source: int) -> Lane:
         """Return the lane of a chain by its number; raises NoLane without one."""

@@ -8,6 +8,7 @@ from sqlalchemy import event, text
 
 from commands.lane import ChainRequired, NoSigner, OtherChain
 from commands.submit import Submission
+from db.coverage import Stream
 from db.declare import Count, Key, Projection
 from db.domains.crowdfunding.commands import DepositEscrow, Invest, RegisterIssuer
 from db.errors import StaleDeclarations
@@ -197,6 +198,15 @@ class TestWhichChain:
         empty = replace(both.lanes[1], addresses={})
         found = replace(both, lanes=(office.lane, empty)).lane_for(DepositEscrow.spec)
         assert office.lane is found
+
+    def test_one_of_the_journal_is_judged_where_its_domain_is(self, both, office):
+        """A chain of another kind beside it, as a Solana cluster is, changes nothing."""
+        other = replace(both.lanes[1], plan=[Stream("ledger.Recorded", "x", 0)])
+        command = REGISTRY.commands["draft-campaign"]
+
+        found = replace(both, lanes=(other, office.lane)).lane_for(command.spec)
+
+        assert found is office.lane
 
     def test_one_whose_signer_nobody_is_tells_so(self, both):
         with pytest.raises(NoSigner, match=r"write \[signers.registrar\]"):

@@ -145,7 +145,7 @@ class _Routes:
 
     def certificate(self, investment: str) -> Response:
         """Redirect to the certificate that covers an investment."""
-        lane = lane_asked(self._service)
+        lane = lane_asked(self._service, "crowdfunding")
         column = reads.row_columns(Investment.spec)["investment"]
         key = value_of(column, "investment", investment)
 
@@ -170,7 +170,7 @@ class _Routes:
 
     def health(self) -> Response:
         """Whether the chain's node answers, and how far the index is behind it."""
-        lane = lane_asked(self._service)
+        lane = lane_asked(self._service, "crowdfunding")
         row = reads.read(self._service.engine, lambda c: sources.by_id(c, lane.source))
         try:
             head: int | None = lane.head()
@@ -193,7 +193,7 @@ class _Routes:
 
     def network(self) -> Response:
         """The chain, and where the contracts are."""
-        lane = lane_asked(self._service)
+        lane = lane_asked(self._service, "crowdfunding")
         row = reads.read(self._service.engine, lambda c: sources.by_id(c, lane.source))
         contracts = {
             name: "0x" + address.hex()
