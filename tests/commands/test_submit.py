@@ -200,7 +200,7 @@ class TestWhichChain:
         assert office.lane is found
 
     def test_one_of_the_journal_is_judged_where_its_domain_is(self, both, office):
-        """A chain of another kind beside it, as a Solana cluster is, changes nothing."""
+        """A chain of another kind beside it changes nothing."""
         other = replace(both.lanes[1], plan=[Stream("ledger.Recorded", "x", 0)])
         command = REGISTRY.commands["draft-campaign"]
 
