@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from commands.errors import CommandError
 from db.commands.accept import CommandRow, Request
 from db.coverage import Stream
+from db.declare.calls import CallSpec
 from db.declare.commands import CommandSpec
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class Lane(Protocol):
     @property
     def decimals(self) -> int:
         """The digits of a whole coin in smallest units."""
+        ...
+
+    def takes(self, call: CallSpec) -> bool:
+        """Whether a call is one for chains of this kind."""
         ...
 
     def prepare(

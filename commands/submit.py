@@ -148,8 +148,11 @@ class CommandService:
                 f"signer {spec.signer!r} is not in the settings: write "
                 f"[signers.{spec.signer}]"
             )
-        fitting = [each for each in found or self.lanes if chain in (None, each.name)]
-        names = [each.name for each in found or self.lanes]
+        found = found or [
+            each for each in self.lanes if spec.call is None or each.takes(spec.call)
+        ]
+        fitting = [each for each in found if chain in (None, each.name)]
+        names = [each.name for each in found]
         if not fitting:
             raise OtherChain(spec.slug, str(chain), names)
         if len(fitting) > 1:
@@ -333,6 +336,8 @@ class CommandService:
 
 def _goes_to(spec: CommandSpec, lane: Lane) -> bool:
     """Whether a command's declaration allows a chain."""
+    if spec.call is not None and not lane.takes(spec.call):
+        return False
     if spec.signer is not None:
         return spec.signer in lane.signers
     if spec.call is not None and spec.call.at is None:

@@ -18,6 +18,7 @@ from commands.submit import CommandService, Submission
 from db.commands.accept import CommandRow, Request
 from db.commands.signers import find_signer
 from db.coverage import Stream
+from db.declare.calls import CallSpec
 from db.declare.commands import CommandSpec
 from db.declare.evm.call import EvmCallSpec
 
@@ -42,6 +43,10 @@ class EvmLane:
     decimals: int = 18
     # A signer's name stands for one address for ever.
     _senders: dict[str, bytes] = field(default_factory=dict)
+
+    def takes(self, call: CallSpec) -> bool:
+        """Whether a call is one for chains of this kind."""
+        return isinstance(call, EvmCallSpec)
 
     def prepare(
         self,

@@ -29,6 +29,7 @@ from commands.submit import CommandService, Submission
 from db.commands.accept import CommandRow, Request
 from db.commands.signers import find_signer
 from db.coverage import Stream
+from db.declare.calls import CallSpec
 from db.declare.commands import CommandSpec
 from db.declare.solana.call import SolanaCallSpec
 from idl.base58 import to_base58
@@ -61,6 +62,10 @@ class SolanaLane:
     def addresses(self) -> Mapping[str, bytes]:
         """The addresses of programs by name."""
         return self.places.programs
+
+    def takes(self, call: CallSpec) -> bool:
+        """Whether a call is one for chains of this kind."""
+        return isinstance(call, SolanaCallSpec)
 
     def prepare(
         self,
