@@ -153,14 +153,20 @@ def _primitive(type_: Primitive, value: Any, at: str) -> bytes:
     if type_.name in FLOATS:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise EncodeError(f"{at}: expected a number")
-        return struct.pack("<f" if type_.name == "f32" else "<d", value)
+        try:
+            return struct.pack("<f" if type_.name == "f32" else "<d", value)
+        except OverflowError:
+            raise EncodeError(f"{at}: it is beyond {type_.name}") from None
     if type_.name == "bool":
         if not isinstance(value, bool):
             raise EncodeError(f"{at}: expected true or false")
         return bytes([value])
     if not isinstance(value, str):
         raise EncodeError(f"{at}: expected text")
-    raw = value.encode("utf-8", "surrogatepass")
+    try:
+        raw = value.encode()
+    except UnicodeEncodeError:
+        raise EncodeError(f"{at}: it has half of a surrogate pair") from None
     return struct.pack("<I", len(raw)) + raw
 
 

@@ -15,6 +15,7 @@ from helpers.idls import FIELDS, LEGACY, NEW, TYPES
 from idl import parse_idl
 from idl.base58 import to_base58
 from idl.codec import DecodeError, Decoder, Mended, is_mended
+from idl.encode import EncodeError, encode
 from idl.plain import plainer
 from idl.types import (
     FieldLayout,
@@ -268,3 +269,79 @@ def test_what_has_no_column_type_becomes_json():
     }
     assert plain("terms", (("Bps", (30,)), [], "x"))["fee"] == {"Bps": ["30"]}
     assert plain("terms", ("Free", [], "x"))["fee"] == "Free"
+
+
+def plain_of(layout, values):
+    return {
+        field.name: plainer(field.type, IDL.types)(value)
+        for field, value in zip(layout.fields, values, strict=True)
+    }
+
+
+@settings(max_examples=150, deadline=None)
+@given(EVERY_VALUE)
+def test_values_are_written_as_by_the_second_writer_in_either_form(values):
+    """What the second writer makes, anchorpy reads: see above."""
+    layout = IDL.event("Everything")
+    given_ = dict(zip(NAMES, values, strict=True))
+
+    assert encode(layout.fields, given_, IDL.types) == body_of(values)
+    assert encode(layout.fields, plain_of(layout, values), IDL.types) == body_of(values)
+
+
+ANYTHING = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.binary(max_size=9),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=9,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(IDL.event("Everything").fields), ANYTHING)
+def test_whatever_is_given_is_written_or_refused_by_name(field, value):
+    try:
+        body = encode([field], {field.name: value}, IDL.types)
+    except EncodeError as error:
+        refusal = str(error)
+        body = None
+    if body is None:
+        assert refusal.startswith(field.name)
+        return
+    found, end = Decoder([field], IDL.types).decode(body)
+    assert end == len(body)
+    assert encode([field], {field.name: found[0]}, IDL.types) == body
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("tiny", 256, "tiny: 256 is beyond u8"),
+        ("tiny", -1, "tiny: -1 is beyond u8"),
+        ("tiny", True, "tiny: expected an integer"),
+        ("amount", "1e3", "amount: expected an integer"),
+        ("amount", "9" * 90, "amount: expected an integer"),
+        ("buyer", "0x11", "buyer: '0' is not a letter of base58"),
+        ("buyer", b"\1" * 31, "buyer: expected a key"),
+        ("purchase_id", "0x11", "purchase_id: it has 1 bytes, not 32"),
+        ("pair", [1], "pair: it has 1 elements, not 2"),
+        ("kind", "Lend", "kind: 'Lend' is none of Buy, Sell"),
+        ("terms", {"fee": "Free", "splits": []}, "terms: note is missing"),
+        ("payouts", [{"recipient": "1" * 32, "amount": "x"}], r"payouts\[0\].amount"),
+        ("done", 1, "done: expected true or false"),
+        ("ratio", 10**400, "ratio: it is beyond f64"),
+        ("note", "\ud800", "note: it has half of a surrogate pair"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_place(name, value, told):
+    [field] = [each for each in IDL.event("Everything").fields if each.name == name]
+
+    with pytest.raises(EncodeError, match=told):
+        encode([field], {name: value}, IDL.types)
