@@ -40,7 +40,6 @@ from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for
 from db.commands.states import TERMINAL, State
-from db.declare import Asker
 from db.declare.roles import Role
 
 STAFF = (Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR)
@@ -197,7 +196,7 @@ class _Routes:
             sender=old.sender,
             cause=f"retry:{old.id}",
             chain=_name_of_chain(command_service, old),
-            asker=Asker(principal.roles, principal.wallets),
+            asker=principal.asker,
         )
         with alone_with(principal.tenant, asked.idempotency_key), as_problems():
             row, fresh = command_service.submit(command, asked)

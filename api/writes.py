@@ -37,7 +37,7 @@ from db import reads
 from db.bounded import Unreadable, load_strict_json
 from db.commands.accept import CommandRow
 from db.commands.states import State
-from db.declare import Asker, Command, Projection
+from db.declare import Command, Projection
 from db.declare.commands import CommandSpec, Route
 from db.journal.append import Actor
 from db.reads.tables import ReadTables
@@ -201,7 +201,7 @@ def _submission(
         arguments={**body, **filled},
         valid_until=_deadline(command_service, seconds),
         sender=_wallet(principal, wallet) if spec.by_caller else None,
-        asker=Asker(principal.roles, principal.wallets),
+        asker=principal.asker,
         chain=request.args.get("chain"),
     )
 

@@ -155,7 +155,7 @@ def _primitive(type_: Primitive, value: Any, at: str) -> bytes:
             raise EncodeError(f"{at}: expected a number")
         try:
             return struct.pack("<f" if type_.name == "f32" else "<d", value)
-        except OverflowError:
+        except (OverflowError, struct.error):
             raise EncodeError(f"{at}: it is beyond {type_.name}") from None
     if type_.name == "bool":
         if not isinstance(value, bool):

@@ -20,6 +20,7 @@ from api.service import Service
 from db import reads
 from db.accounts.identities import KeyIdentity, key_identity, session_identity
 from db.accounts.keys import key_used
+from db.declare import Asker
 from db.declare.roles import Role
 
 READ_SCOPE = "read"
@@ -43,6 +44,12 @@ class Principal:
     roles: frozenset[Role]
     wallets: frozenset[bytes]
     session: uuid.UUID | None = None  # None: it asks with a key
+
+    @property
+    def asker(self) -> Asker:
+        """The principal as rules see it."""
+        account = "" if self.account is None else str(self.account)
+        return Asker(self.roles, self.wallets, account)
 
 
 def current_principal(service: Service) -> Principal:

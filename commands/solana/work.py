@@ -200,20 +200,19 @@ def _take(context: SignerContext, room: int, holds: HoldReasons) -> Iterator[str
         if not mine:
             continue
         if command.valid_until is not None and command.valid_until <= context.clock():
-            with context.engine.begin() as connection:
-                locked = accept.lock(connection, command.id)
-                if locked.state is State.ACCEPTED:
-                    reason = "its time was over"
-                    move(
-                        connection,
-                        locked,
-                        State.EXPIRED,
-                        context.clock(),
-                        reason=reason,
-                    )
+            _expire(context, command)
             yield "expired"
             continue
         yield from _sign(context, command, holds)
+
+
+def _expire(context: SignerContext, command: CommandRow) -> None:
+    """End a command that was never signed and whose time is over."""
+    with context.engine.begin() as connection:
+        locked = accept.lock(connection, command.id)
+        if locked.state is State.ACCEPTED:
+            now, reason = context.clock(), "its time was over"
+            move(connection, locked, State.EXPIRED, now, reason=reason)
 
 
 def _sign(

@@ -50,10 +50,11 @@ class RowOf:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Whoever asks for a command; a reaction has neither roles nor wallets."""
+    """Whoever asks for a command; a reaction has no roles, wallets or account."""
 
     roles: frozenset[Role] = frozenset()
     wallets: frozenset[bytes] = frozenset()
+    account: str = ""
 
 
 class Tables(Protocol):

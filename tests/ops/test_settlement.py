@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from commands.requests import submit_requests
 from commands.submit import RulesBroken, Submission
-from db.declare import Asker
+from db.declare import Asker, Role
 from db.journal.append import Actor
 from db.schema import migrate
 from db.sql.verify import differences
@@ -76,29 +76,32 @@ class Shop:
         chain = self.settings.chains["local"]
         asyncio.run(catch_up(self.settings, chain, self.engine, self.registry))
 
-    def ask(self, slug, **arguments):
+    def ask(self, slug, asker=None, **arguments):
         command = self.registry.commands[slug]
-        roles = frozenset(command.spec.roles)
-        asked = Submission(
-            Actor("tests", tenant="tests"), f"{slug} {json.dumps(arguments)}",
-            arguments, asker=Asker(roles),
-        )  # fmt: skip
+        asker = asker or Asker(frozenset({Role.OPERATOR}))
+        key = f"{slug} {asker.account} {json.dumps(arguments)}"
+        asked = Submission(Actor("tests", tenant="tests"), key, arguments, asker=asker)
         return self.service.submit(command, asked)[0]
 
-    def publish(self, content, price, shares):
+    def publish(self, content, price, shares, *, asker=None, document=DOCUMENT):
         """Put a content up for sale, with people and their basis points."""
+        account = asker.account if asker else "studio-9"
         self.ask(
-            "publish-content", content=content, kind="chapter", title="Chapter 7",
-            price=str(price), stock="0", metadata=DOCUMENT,
-            metadata_hash="0x" + hashlib.sha256(DOCUMENT.encode()).hexdigest(),
+            "publish-content", asker, content=content, account=account, kind="chapter",
+            title="Chapter 7", price=str(price), stock="0", metadata=document,
+            metadata_hash="0x" + hashlib.sha256(document.encode()).hexdigest(),
         )  # fmt: skip
         for name, (_, share) in shares.items():
             self.ask(
-                "offer-share", content=content, collaborator=name, share=str(share)
-            )
+                "offer-share", asker, content=content, collaborator=name,
+                share=str(share),
+            )  # fmt: skip
 
-    def accept(self, content, name, wallet):
-        self.ask("accept-share", content=content, collaborator=name, wallet=str(wallet))
+    def accept(self, content, name, wallet, *, asker=None):
+        self.ask(
+            "accept-share", asker, content=content, collaborator=name,
+            wallet=str(wallet),
+        )  # fmt: skip
 
     def buy(self, content, wallet, key):
         body = {"content": content, "wallet": str(wallet)}
@@ -116,12 +119,16 @@ class Shop:
         while not until():
             if time.monotonic() > deadline:
                 pytest.fail("\n".join(map(str, self.told())))
-            self.reader.round()
-            run_reactions(JournalSource(self.engine, self.registry))
-            for _ in submit_requests(self.service):
-                pass
-            self.worker()
-            self.index()
+            self.turn()
+
+    def turn(self):
+        """Let everything that runs beside another run once."""
+        self.reader.round()
+        run_reactions(JournalSource(self.engine, self.registry))
+        for _ in submit_requests(self.service):
+            pass
+        self.worker()
+        self.index()
 
     def purchase(self, session):
         found = {row["purchase"]: row for row in self.rows("public.purchases")}
@@ -322,3 +329,58 @@ def test_what_a_price_means_the_document_and_the_treasury_are_served(shop):
         assert treasury["balance"] == str(market.held(market.key))
         assert treasury["outflow"] == str(row["outflow"])
         assert treasury["health"] == "healthy"
+
+
+def test_creators_change_what_is_theirs_alone(shop):
+    """Whoever takes the role of a creator could else have others' payouts."""
+    people = shop.market.people
+    ada, eve = (
+        Asker(frozenset({shop.registry.roles["creator"]}), account=name)
+        for name in ("ada", "eve")
+    )
+    shares = {"ada": (people[9], 6_000), "béa": (people[10], 4_000)}
+    shop.publish("chapter-13", 300, shares, asker=ada)
+
+    with pytest.raises(RulesBroken, match="of another account"):
+        shop.publish("chapter-13", 50, {}, asker=eve)
+    with pytest.raises(RulesBroken, match="of another account"):
+        shop.ask(
+            "offer-share", eve, content="chapter-13", collaborator="eve", share="1"
+        )
+    with pytest.raises(RulesBroken, match="offered to another account"):
+        shop.accept("chapter-13", "béa", people[11], asker=eve)
+    with pytest.raises(RulesBroken, match="of another account"):
+        shop.ask(
+            "publish-content", eve, content="x", account="ada", kind="chapter",
+            title="t", price="300", stock="0", metadata=DOCUMENT,
+            metadata_hash="0x" + hashlib.sha256(DOCUMENT.encode()).hexdigest(),
+        )  # fmt: skip
+    shop.accept("chapter-13", "ada", people[9], asker=ada)
+    shop.publish("chapter-13", 400, {}, asker=ada)
+
+
+def test_a_document_is_served_as_it_was_when_its_nft_was_minted(shop):
+    shop.publish("chapter-14", 300, {})
+    later = json.dumps({"name": "Chapter 14, corrected"})
+    shop.publish("chapter-14", 300, {}, document=later)
+
+    for document in (DOCUMENT, later):
+        digest = hashlib.sha256(document.encode()).hexdigest()
+        assert shop.door.get(f"/metadata/{digest}.json").data == document.encode()
+
+
+def test_what_was_refunded_is_not_settled_when_its_wallet_comes(shop):
+    market, buyer = shop.market, Keypair().pubkey()
+    shop.publish("chapter-15", 900, {"cy": (market.people[1], 10_000)})
+    session = shop.buy("chapter-15", buyer, "k-8").json["data"]
+    charge = shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.purchase(session)["stage"] == "blocked")
+    shop.fake.routes.refunding.create(charge, None, "requested_by_customer", {})
+    shop.work(lambda: shop.purchase(session)["refunded"] == session["total"])
+
+    shop.accept("chapter-15", "cy", market.people[1])
+    for _ in range(3):
+        shop.turn()
+
+    assert shop.settling() == []
+    assert shop.purchase(session)["stage"] == "blocked"

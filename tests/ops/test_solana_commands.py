@@ -347,6 +347,22 @@ def test_what_was_to_end_after_its_attempt_died_ends(open_book, late):
     assert book.receipts() == 0
 
 
+def test_two_workers_that_sign_at_once_send_what_one_of_them_signed(open_book):
+    """The second finds the signature in the signer's memory before it is stored."""
+    book = open_book()
+    command = book.ask(1)
+    first = work(context_of(book))
+    while next(first) != "signed":
+        pass
+    book.later += timedelta(seconds=20)  # the claim of the first is over
+    assert "recalled" in list(work(context_of(book)))
+    assert "sent" in list(first)
+    book.pass_time(3, passes=4)
+
+    assert book.row(command).state is State.SUCCEEDED
+    assert book.receipts() == 1
+
+
 def test_a_signer_without_lamports_waits_for_them(open_book):
     book = open_book(fund=False, word="poor")
     command = book.ask(1)

@@ -123,15 +123,17 @@ def record_attempt(
 ) -> AttemptRow | None:
     """Store signed bytes, if the command waits for them; None: it does not.
 
-    They must not be sent then. It does not wait when it has an attempt that is open.
+    They must not be sent then. It does not wait when it has an attempt that is open,
+    unless that is of this very signature: another worker recalled it meanwhile.
     """
     owner = lock(connection, command_id)
     if owner.state not in (State.ACCEPTED, State.SIGNED):
         return None
     before = attempts_of(connection, command_id)
-    if any(each.state == "open" for each in before):
-        return None
-    if any(each.state == "landed" for each in before):
+    standing = [each for each in before if each.state != "dead"]
+    if [bytes(each.signature) for each in standing] == [made.signature.signature]:
+        return _complete(connection, made)
+    if standing:
         return None
     row = _insert(connection, owner, len(before) + 1, made, now)
     if owner.state is State.ACCEPTED:
@@ -144,6 +146,21 @@ def record_attempt(
             .values(transaction=made.signature.signature, next_action_at=now)
         )
     return row
+
+
+def _complete(connection: Connection, made: SignedTransaction) -> AttemptRow | None:
+    """Give an open attempt that was recalled its bytes."""
+    row = connection.execute(
+        update(attempt)
+        .where(
+            attempt.c.signature == made.signature.signature,
+            attempt.c.state == "open",
+            attempt.c.raw == b"",
+        )
+        .values(raw=made.raw, fee=made.fee)
+        .returning(*attempt.columns)
+    ).first()
+    return None if row is None else as_attempt(row)
 
 
 def recall_attempts(

@@ -21,7 +21,7 @@ from db.control import solana_attempt as attempt
 
 _LOOK = """
     SELECT a.*, c.state AS command_state, c.valid_until, l.slot AS landed,
-        l.final AND l.written AND l.slot <= src.final AS final, f.code, f.error,
+        l.final AND l.written AND l.slot <= src.final AS final, f.error,
         a.past_slot <= src.final AND EXISTS (
             SELECT FROM control.listing g
             WHERE g.source = c.source AND g.address = c.target
@@ -38,7 +38,7 @@ _LOOK = """
         LIMIT 1
     ) l ON true
     LEFT JOIN LATERAL (
-        SELECT f.code, f.error FROM control.failed_transaction f
+        SELECT f.error FROM control.failed_transaction f
         WHERE f.source = c.source AND f.transaction = a.signature
             AND f.position BETWEEN l.slot << 32 AND ((l.slot + 1) << 32) - 1
         LIMIT 1
@@ -80,7 +80,6 @@ class Look:
     landed: int | None
     final: bool
     passed: bool
-    code: int | None
     error: str | None
 
 
@@ -218,6 +217,5 @@ def _look(row: Any, now: datetime) -> Look:
         row.landed,
         bool(row.final),
         bool(row.passed),
-        row.code,
         row.error,
     )

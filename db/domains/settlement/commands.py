@@ -27,6 +27,7 @@ class PublishContent(Command):
     """Put a chapter or another content up for sale, or change its terms."""
 
     content = Text(max_length=100)
+    account = Text(max_length=100)
     kind = Text(max_length=20)
     title = Text(max_length=200)
     price = Uint(32)
@@ -36,7 +37,7 @@ class PublishContent(Command):
 
     route = "contents"
     role = (CREATOR, Role.OPERATOR)
-    rules = (rules.content_is_whole,)
+    rules = (rules.content_is_yours, rules.content_is_whole)
     record = entries.ContentPublished
 
 
@@ -48,7 +49,7 @@ class OfferShare(Command):
     share = Uint(16)
 
     role = (CREATOR, Role.OPERATOR)
-    rules = (rules.share_is_left,)
+    rules = (rules.content_is_yours, rules.share_is_left)
     record = entries.ShareOffered
 
 
@@ -60,7 +61,7 @@ class AcceptShare(Command):
     wallet = Pubkey()
 
     role = (CREATOR, Role.OPERATOR)
-    rules = (rules.share_is_offered,)
+    rules = (rules.share_is_yours, rules.share_is_offered)
     record = entries.ShareAccepted
 
 

@@ -19,12 +19,13 @@ from db.declare import (
 class ContentPublished(Entry):
     """A chapter or another content is for sale, or its terms are others from now on.
 
-    `price` is in cents of US dollars, `stock` how often it may be sold; 0: without end.
-    `metadata` is the document of its NFTs, byte by byte, and `metadata_hash` its
-    SHA-256.
+    `account` is whose it is; only the first entry of a content says so. `price` is in
+    cents of US dollars, `stock` how often it may be sold; 0: without end. `metadata` is
+    the document of its NFTs, byte by byte, and `metadata_hash` its SHA-256.
     """
 
     content = Text(max_length=100)
+    account = Text(max_length=100)
     kind = Text(max_length=20)
     title = Text(max_length=200)
     price = Uint(32)
@@ -36,7 +37,10 @@ class ContentPublished(Entry):
 
 
 class ShareOffered(Entry):
-    """Somebody may take part in what a content earns, in basis points of the pool."""
+    """Somebody may take part in what a content earns, in basis points of the pool.
+
+    `collaborator` is the id of an account.
+    """
 
     content = Text(max_length=100)
     collaborator = Text(max_length=100)

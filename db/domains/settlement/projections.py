@@ -36,6 +36,7 @@ class Content(Projection):
 
     content = Key()
 
+    account = First(entries.ContentPublished.account)
     kind = Latest(entries.ContentPublished.kind)
     title = Latest(entries.ContentPublished.title)
     price = Latest(entries.ContentPublished.price)
@@ -43,7 +44,20 @@ class Content(Projection):
     metadata = Latest(entries.ContentPublished.metadata)
     metadata_hash = Latest(entries.ContentPublished.metadata_hash)
     published_at = First(entries.ContentPublished.block_time)
-    index = ("metadata_hash", "kind")
+    index = ("account", "kind")
+    readable_by = EVERYONE
+
+
+class ContentDocument(Projection):
+    """One row per document of NFTs that a content ever had, by its hash.
+
+    NFTs keep the hash of the document that was theirs when they were minted.
+    """
+
+    metadata_hash = Key()
+
+    content = First(entries.ContentPublished.content)
+    metadata = First(entries.ContentPublished.metadata)
     readable_by = EVERYONE
 
 

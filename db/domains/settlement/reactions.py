@@ -30,7 +30,7 @@ def settle(event: Any, tables: Tables) -> Asked:
     if purchase is None or not purchase.content:
         yield _blocked(event.purchase, f"no such purchase: refund {event.charge}")
         return
-    if purchase.payments > 1:
+    if purchase.paid - purchase.refunded > purchase.total:
         yield _blocked(
             event.purchase, f"it was paid before: refund {event.charge} once"
         )
@@ -39,7 +39,7 @@ def settle(event: Any, tables: Tables) -> Asked:
         yield _blocked(
             event.purchase,
             f"{event.amount} {event.currency} were paid, and {purchase.total} "
-            f"{CURRENCY} are due: refund {event.charge}, or release the purchase",
+            f"{CURRENCY} are due: refund {event.charge}",
         )
         return
     yield _settlement(purchase, tables)
@@ -47,14 +47,18 @@ def settle(event: Any, tables: Tables) -> Asked:
 
 @reaction(to=entries.ShareAccepted)
 def settle_what_waited(event: Any, tables: Tables) -> Asked:
-    """A collaborator has a wallet: what was blocked for want of it is settled."""
+    """A collaborator has a wallet: what was blocked for want of it is settled.
+
+    Not so what was refunded or is disputed meanwhile, or not paid in full.
+    """
     for sale in tables.rows(Sale, content=event.content):
         purchase = tables.row(Purchase, purchase=sale.purchase)
         if purchase is None or purchase.stage != "blocked":
             continue
         asked = _settlement(purchase, tables)
-        right = (purchase.payments, purchase.paid) == (1, purchase.total)
-        if isinstance(asked, Command) and right:
+        kept = purchase.paid - purchase.refunded
+        is_paid = kept == purchase.total and not purchase.disputes
+        if isinstance(asked, Command) and is_paid:
             yield entries.PurchaseReleased(purchase=purchase.purchase)
             yield asked
 

@@ -40,10 +40,15 @@ from commands.stripe.checkout import (
 )
 from commands.submit import Submission
 from db import reads
-from db.declare import STAFF, Asker, RowOf
+from db.declare import STAFF, RowOf
 from db.domains.settlement import money, treasury
 from db.domains.settlement.commands import SettlePurchase, StartPurchase
-from db.domains.settlement.projections import NAME, Content, SettledDay
+from db.domains.settlement.projections import (
+    NAME,
+    Content,
+    ContentDocument,
+    SettledDay,
+)
 from db.domains.settlement.roles import BUYER
 from db.journal.head import SOURCE
 from db.reads.tables import ReadTables
@@ -162,7 +167,7 @@ class _Routes:
                 "price": content.price,
                 "total": total,
             },
-            asker=Asker(principal.roles, principal.wallets),
+            asker=principal.asker,
         )
         with alone_with(principal.tenant, key), as_problems():
             commands.submit(StartPurchase, asked)
@@ -214,20 +219,20 @@ class _Routes:
         )
 
     def metadata(self, document: str) -> Response:
-        """The metadata of an NFT, byte by byte; its hash is its name."""
+        """Return the metadata of an NFT, byte by byte; its hash is its name."""
         digest = document.removesuffix(".json").lower()
         try:
             wanted = bytes.fromhex(digest)
         except ValueError:
             wanted = b""
         found = (
-            self._journal(lambda t: t.rows(Content, metadata_hash=wanted))
+            self._journal(lambda t: t.row(ContentDocument, metadata_hash=wanted))
             if len(wanted) == 32
-            else []
+            else None
         )
-        if not found:
+        if found is None:
             raise Problem("no_such_row", "No content has metadata of this hash.")
-        answer = Response(found[0].metadata, mimetype="application/json")
+        answer = Response(found.metadata, mimetype="application/json")
         answer.headers["Cache-Control"] = "public, max-age=31536000, immutable"
         answer.headers["ETag"] = f'"{digest}"'
         return answer

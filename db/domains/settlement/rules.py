@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from db.declare import Refusal, Tables
+from db.declare import Refusal, Role, Tables
 from db.domains.settlement import money
 from db.domains.settlement.projections import (
     Collaborator,
@@ -19,6 +19,30 @@ LEAST_PRICE = 50  # cents: Stripe takes no less
 STATUSES = ("pending", "in_progress", "completed")
 WAITING = ("open", "paid", "blocked")
 RECIPIENTS_MOST = 12
+
+
+def content_is_yours(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """Creators publish under their own account, and change what is theirs alone."""
+    if Role.OPERATOR in tables.asker.roles:
+        return
+    mine = tables.asker.account
+    content = tables.row(Content, content=command.content)
+    owner = getattr(command, "account", mine) if content is None else content.account
+    if not mine or owner != mine:
+        yield Refusal(
+            "not_your_content",
+            "the content is of another account: publish under your own, with another "
+            "name, or ask an operator",
+        )
+
+
+def share_is_yours(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """A share is accepted by the account that it was offered to."""
+    asker = tables.asker
+    if Role.OPERATOR not in asker.roles and command.collaborator != asker.account:
+        yield Refusal(
+            "not_your_share", "the share was offered to another account than yours"
+        )
 
 
 def content_is_whole(command: Any, tables: Tables) -> Iterator[Refusal]:
