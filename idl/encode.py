@@ -32,6 +32,7 @@ from idl.types import (
 )
 
 DEPTH_MAX = 32  # of values in values
+NOT_FINITE = ("inf", "-inf", "nan")  # JSON has no numbers for them
 ELEMENTS_MAX = 10_000  # of a list: no transaction holds so many
 
 
@@ -151,6 +152,8 @@ def _primitive(type_: Primitive, value: Any, at: str) -> bytes:
         except OverflowError:
             raise EncodeError(f"{at}: {number} is beyond {type_.name}") from None
     if type_.name in FLOATS:
+        if isinstance(value, str) and value in NOT_FINITE:
+            value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise EncodeError(f"{at}: expected a number")
         try:

@@ -109,13 +109,16 @@ def transaction_call(signature: str) -> RpcCall:
     return RpcCall("getTransaction", (signature, config), RpcTransaction)
 
 
-def page_call(address: str, before: str | None, limit: int, least: int) -> RpcCall:
-    """Ask for a page of a listing, of a node that has reached slot `least`."""
-    config: dict[str, Any] = {
-        "commitment": "confirmed",
-        "limit": limit,
-        "minContextSlot": least,
-    }
+def page_call(
+    address: str, before: str | None, limit: int, least: int | None = None
+) -> RpcCall:
+    """Ask for a page of a listing; with `least`, of a node that has reached that slot.
+
+    Surfpool 1.5 leaves out what is below `least`.
+    """
+    config: dict[str, Any] = {"commitment": "confirmed", "limit": limit}
+    if least is not None:
+        config["minContextSlot"] = least
     if before is not None:
         config["before"] = before
     return RpcCall("getSignaturesForAddress", (address, config), list[RpcSignature])

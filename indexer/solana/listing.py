@@ -28,6 +28,7 @@ from indexer.rpc.endpoint import Endpoint, Health
 from indexer.rpc.messages import Malformed
 from indexer.rpc.refusals import ErrorKind
 from indexer.solana.client import (
+    CONFIRMED,
     FIRST_BLOCK,
     PAGE_MAX,
     SolanaClient,
@@ -140,7 +141,7 @@ class Walker:
                 done = True
             elif ended:
                 done = True
-                asked = page_call(name, before, limit, head)
+                asked = page_call(name, before, limit)
                 await self._check_end(start, page, known, asked, endpoint)
             else:
                 done = False
@@ -203,6 +204,8 @@ class Walker:
         call = page_call(name, before, limit, head)
         reply = await self._client.batch([call], height=head)
         page: list[RpcSignature] = reply.results[0]
+        if len(page) < limit and all(each.slot >= head for each in page):
+            page = await self._unfiltered(reply.endpoint, name, before, limit, head)
         slots = [each.slot for each in page]
         if len(page) > limit or slots != sorted(slots, reverse=True):
             raise Malformed(f"a page of the listing of {name} is not in order: again")
@@ -215,6 +218,20 @@ class Walker:
             reply.endpoint.failed(Health.LAGGING, error)
             raise error
         return page, reply.endpoint
+
+    async def _unfiltered(
+        self, endpoint: Endpoint, name: str, before: str | None, limit: int, head: int
+    ) -> list[RpcSignature]:
+        """Ask for a page again of an endpoint that shows no line below the head.
+
+        There may be none. Or the endpoint takes `minContextSlot` for a filter, as
+        Surfpool 1.5 does: hence without it, of an endpoint that has reached the head.
+        """
+        reached = await self._client.ask(endpoint, CONFIRMED)
+        if reached < head:
+            raise Late(f"{endpoint.label} is at slot {reached}, below {head}: waiting")
+        page = await self._client.ask(endpoint, page_call(name, before, limit))
+        return list(page)
 
     async def _check_end(
         self,

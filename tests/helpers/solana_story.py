@@ -338,6 +338,8 @@ def refusals(story: Story) -> None:
             {**CONFIRMED, cursor: STRANGER, "limit": 1})  # fmt: skip
     ask("context ahead", "getSignaturesForAddress", program,
         {**CONFIRMED, "minContextSlot": 10**9})  # fmt: skip
+    reached = {**CONFIRMED, "minContextSlot": client.call("getSlot", CONFIRMED)}
+    ask("context reached", "getSignaturesForAddress", program, {**reached, "limit": 3})
     ask("slot ahead", "getSlot", {**CONFIRMED, "minContextSlot": 10**9})
     ask("block ahead", "getBlock", 10**9, READ)
     ask("no token", "getTokenAccountBalance", str(key("nobody").pubkey()), CONFIRMED)

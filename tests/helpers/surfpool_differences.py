@@ -82,6 +82,11 @@ DIFFERENCES = [
         "agave rpc/src/rpc.rs get_signatures_for_address",
     ),
     Difference(
+        ("/context reached/*",),
+        "minContextSlot is a condition; Surfpool leaves out what is below it",
+        "agave rpc/src/rpc.rs get_signatures_for_address: bank.slot() is compared",
+    ),
+    Difference(
         ("/limit 0/*", "/limit 1001/*"),
         "-32602 `Invalid limit; max 1000`",
         "agave rpc/src/rpc.rs verify_and_parse_signatures_for_address_params",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 
 import pytest
 from anchorpy.coder.coder import Coder
@@ -287,6 +288,14 @@ def test_values_are_written_as_by_the_second_writer_in_either_form(values):
 
     assert encode(layout.fields, given_, IDL.types) == body_of(values)
     assert encode(layout.fields, plain_of(layout, values), IDL.types) == body_of(values)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_float_that_json_has_no_number_for_is_written_from_its_text(value):
+    layout = [FieldLayout("ratio", Primitive("f64"))]
+    text = plainer(Primitive("f64"), {})(value)
+
+    assert encode(layout, {"ratio": text}, {}) == struct.pack("<d", value)
 
 
 ANYTHING = st.recursive(

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +28,7 @@ from db.schema import migrate
 from devnet.solana import ledger
 from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
+from helpers.surfpool import SurfpoolUnavailable, surfpool
 from idl.base58 import to_base58
 from ops import commanding
 from ops.chains.solana.commanding import open_signer_context
@@ -90,7 +92,7 @@ declarations = ["{declarations}"]
 id = "solana:{genesis}"
 rpc = "{url}"
 finality = "commitment"
-programs.ledger = "{program}"
+programs.ledger = {{ address = "{program}", start = {start} }}
 
 [signers.author]
 kind = "env"
@@ -192,19 +194,20 @@ def declarations(tmp_path_factory):
 
 @pytest.fixture
 def open_book(node, tmp_path, db_engine, monkeypatch, declarations):
-    def opened(rules="", *, fund=True, word="author"):
+    def opened(rules="", *, fund=True, word="author", url=node.url):
         key = key_of(word)
-        client = Devnet(node.url)
+        client = Devnet(url)
         if fund:
             client.fund(key.pubkey(), 3_456_789_012)
         monkeypatch.setenv("AUTHOR_KEY", str(key))
         genesis = client.call("getGenesisHash")
         text = SETTINGS.format(
             genesis=genesis[:32],
-            url=node.url,
+            url=url,
             program=ledger.PROGRAM,
             rules=rules,
             declarations=declarations,
+            start=client.call("getFirstAvailableBlock"),
         )
         monkeypatch.setattr(
             commanding,
@@ -242,6 +245,29 @@ def test_a_command_is_proved_by_the_index(open_book):
         steps = accept.history(connection, command)
     assert health.address == str(book.key.pubkey())
     assert steps[-1]["details"]["transaction"] == told["transaction"]["signatures"][0]
+
+
+@pytest.mark.slow
+def test_a_command_is_proved_on_a_node_that_is_not_ours(open_book):
+    """Surfpool runs the program: it is sent, followed and settled as on our node."""
+    try:
+        with surfpool() as url:
+            book = open_book(url=url)
+            first = book.ask(1)
+            deadline = time.monotonic() + 90
+            while book.row(first).state is not State.SUCCEEDED:
+                assert time.monotonic() < deadline, book.row(first)
+                book.index()
+                book.worker()
+                time.sleep(0.2)
+            done = book.row(first)
+            found = book.client.transaction(to_base58(done.transaction), "finalized")
+            with pytest.raises(Refused, match="Recorded: The id has a receipt"):
+                book.ask(1)
+    except SurfpoolUnavailable as error:
+        pytest.skip(str(error))
+
+    assert (found["slot"], found["meta"]["err"]) == (done.height, None)
 
 
 def test_a_failing_call_is_refused_by_its_error_and_nothing_is_sent(open_book):

@@ -28,7 +28,7 @@ from api.schemas import Schema
 from api.service import PREFIX, Service
 from api.writes import KEY_HEADER, actor_of, body_of_request, require_command_service
 from commands.errors import NodeAway
-from commands.lane import Lane, NoContract
+from commands.lane import Lane, NoContract, NoSigner
 from commands.solana.lane import SolanaLane
 from commands.stripe.checkout import (
     CheckoutOptions,
@@ -247,7 +247,12 @@ class _Routes:
         require_role(principal, *STAFF)
         commands = require_command_service(self._service)
         with as_problems():
-            lane = commands.lane_for(SettlePurchase.spec, request.args.get("chain"))
+            try:
+                lane = commands.lane_for(SettlePurchase.spec, request.args.get("chain"))
+            except NoSigner as error:
+                raise Problem(
+                    "no_such_row", f"There is no treasury: {error}."
+                ) from None
         days = reads.read(
             self._service.engine,
             lambda c: ReadTables(c, lane.source, plan=lane.plan).rows(SettledDay),

@@ -35,6 +35,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "shuffle": ("getSignaturesForAddress",),
     "truncate": TRANSACTIONS,
     "empty": LISTS,
+    "filter": ("getSignaturesForAddress",),
     "stale": (),
     "limit": (),
     "cut": (),
@@ -174,6 +175,8 @@ class Faults:
         result = self.backend.answer(method, params, lag)
         for fault in faults:
             result = _AFTER.get(fault.kind, _unchanged)(method, result, fault.values)
+            if fault.kind == "filter":
+                result = _filtered(result, params)
         return result
 
     def silent(self, method: str) -> bool:
@@ -294,6 +297,13 @@ def _hide(method: str, result: Any, values: dict[str, Any]) -> Any:
     if method not in LISTS:
         return result
     return [row for row in result if _slot(row) != values["slot"]]
+
+
+def _filtered(result: Any, params: list[Any]) -> Any:
+    """Leave out rows below `minContextSlot`, which Surfpool 1.5 takes for a filter."""
+    config = params[1] if len(params) > 1 and isinstance(params[1], dict) else {}
+    least = unsigned_or(config.get("minContextSlot"), 0)
+    return [row for row in result if row["slot"] >= least]
 
 
 def _shuffle(method: str, result: Any, values: dict[str, Any]) -> Any:

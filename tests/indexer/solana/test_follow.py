@@ -172,6 +172,17 @@ def test_an_empty_page_is_no_beginning(engine, node, town):
     check(engine, town)
 
 
+def test_a_node_that_lists_nothing_below_the_least_slot_is_followed(engine, node, town):
+    """Surfpool takes `minContextSlot` for a filter: it is met before the first line."""
+    town.devnet.fault(kind="filter", times=0)
+    for _ in range(4):
+        town.act(times=4)
+        town.pass_slots(town.chance.randint(1, 40))
+        follow(engine, node)
+
+        check(engine, town)
+
+
 def test_a_slot_hidden_from_the_index_is_found_by_looking_again(engine, node, town):
     town.act(times=2)
     town.pass_slots(3)
