@@ -28,7 +28,10 @@ from db.commands.states import Hold
 from idl.base58 import to_base58
 
 COMPUTE_BUDGET = "ComputeBudget111111111111111111111111111111"
-_PRICE_TAG, _PRICE = 3, struct.Struct("<Q")  # SetComputeUnitPrice, in micro-lamports
+# Its instructions by their first byte, and their lengths (solana.com/docs, "Fees"):
+# heap, limit of compute units, price of one in micro-lamports, limit of loaded bytes.
+_BUDGET_BYTES = {1: 5, 2: 5, 3: 9, 4: 5}
+_PRICE_TAG, _PRICE = 3, struct.Struct("<Q")
 
 
 class UnknownSignatures(SigningHeld):
@@ -124,27 +127,38 @@ class GuardedSigner:
                 f"signer {self.name} signs messages of version 0 without lookup tables"
             )
         header, keys = message.header, [bytes(key) for key in message.account_keys]
-        if header.num_required_signatures != 1 or keys[0] != self.address:
+        if header.num_required_signatures != 1 or keys[:1] != [self.address]:
             raise SigningRefused(
                 f"signer {self.name} signs what it alone signs and pays for"
             )
         digest = hashlib.sha256()
         for each in message.instructions:
-            program = keys[each.program_id_index]
+            places = bytes(each.accounts)
+            if max(each.program_id_index, *places, 0) >= len(keys):
+                raise SigningRefused(
+                    f"signer {self.name} signs no message that names accounts which it "
+                    "does not have"
+                )
+            program, data = keys[each.program_id_index], bytes(each.data)
             if to_base58(program) == COMPUTE_BUDGET:
-                self._check_price(bytes(each.data))
+                self._check_budget(data)
                 continue
-            self._check_call(program, bytes(each.data))
-            accounts = [keys[at] for at in bytes(each.accounts)]
-            for part in (program, bytes(each.data), *accounts):
+            self._check_call(program, data)
+            for part in (program, data, *(keys[at] for at in places)):
                 digest.update(len(part).to_bytes(4, "big") + part)
+            digest.update(b"\xff" * 4)  # no part has this length: the instruction ends
         return digest.digest()
 
-    def _check_price(self, data: bytes) -> None:
+    def _check_budget(self, data: bytes) -> None:
+        """Take known instructions of the compute budget, and no higher price."""
+        if len(data) != _BUDGET_BYTES.get(data[0] if data else 0):
+            raise SigningRefused(
+                f"signer {self.name} signs no 0x{data[:9].hex()} of the compute budget"
+            )
         most = self.rules.price_max
-        if most is None or data[:1] != bytes([_PRICE_TAG]):
+        if most is None or data[0] != _PRICE_TAG:
             return
-        (price,) = _PRICE.unpack(data[1:9])
+        (price,) = _PRICE.unpack(data[1:])
         if price > most:
             raise SigningHeld(
                 Hold.CEILING,

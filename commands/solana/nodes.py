@@ -217,7 +217,9 @@ def _accounts(answer: Any, count: int) -> list[_Account]:
 def _simulated(
     answer: Any, before: Sequence[_Account], writable: Sequence[bytes], payer: bytes
 ) -> Simulated:
-    units, logs = _count(answer.get("unitsConsumed") or 0), answer.get("logs") or ()
+    units, logs = _count(answer.get("unitsConsumed") or 0), answer.get("logs") or []
+    if not isinstance(logs, list) or not all(isinstance(line, str) for line in logs):
+        raise ValueError("its logs are no lines of text")
     if answer["err"] is not None:
         return Simulated(units, answer["err"], logs)
     after = _accounts(answer["accounts"], len(before))

@@ -89,8 +89,11 @@ def examine(
 def remember(
     connection: Connection, request: SigningRequest, made: GivenSignature, now: datetime
 ) -> None:
-    """Keep a signature of a request that was examined in this transaction."""
-    is_first = not request.settled
+    """Keep a signature of a request that was examined in this transaction.
+
+    What the intent spends counts with the first one that is kept.
+    """
+    is_first = not _rows(connection, request.chain, request.address, request.intent)
     connection.execute(
         insert(signed_intent).values(
             chain=request.chain, address=request.address, intent=request.intent,
