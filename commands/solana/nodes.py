@@ -118,11 +118,11 @@ class SolanaNodes(Pool[Answer]):
                 try:
                     (answer,) = self._checked(state, [question], asking)
                     method = question.method
-                    status = self._read(state, method, answer, lambda v: v["value"][0])
+                    known = self._read(state, method, answer, _is_known)
                 except NodeAway as error:
                     words.append(error)
                     continue
-                if status is not None:
+                if known:
                     return False
                 unaware += 1
                 if unaware >= needed:
@@ -187,8 +187,18 @@ def _finalized(answer: Any) -> Finalized:
     return Finalized(_count(answer["absoluteSlot"]), _count(answer["blockHeight"]))
 
 
+def _is_known(answer: Any) -> bool:
+    """Whether the status of a single signature is told."""
+    [status] = answer["value"]
+    if status is not None and not isinstance(status, Mapping):
+        raise ValueError(f"{str(status)[:40]!r} is no status")
+    return status is not None
+
+
 def _fee(answer: Any) -> int:
     """The 75th percentile of what was paid in the newest slots."""
+    if not isinstance(answer, list):
+        raise ValueError("its fees are no list")
     newest = sorted(answer, key=lambda each: _count(each["slot"]))[-FEES_READ:]
     paid = sorted(_count(each["prioritizationFee"]) for each in newest)
     return paid[len(paid) * PERCENT // 100] if paid else 0
