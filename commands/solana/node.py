@@ -116,9 +116,10 @@ class Node(Protocol):
         """Hand signed bytes over; returns what the node said, which decides nothing."""
         ...
 
-    def unknown(self, signature: bytes) -> bool:
-        """Whether every node that should know says that nothing landed.
+    def cannot_land(self, signature: bytes, blockhash: bytes | None) -> bool:
+        """Whether nodes say that a transaction did not land, and can land no more.
 
+        They know no such signature, and its blockhash, if it is given, is not valid.
         Two nodes must say so where there are several. Raises NodeAway when too few
         answer.
         """

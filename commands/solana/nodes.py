@@ -27,7 +27,7 @@ _TOKEN_ACCOUNT = struct.Struct("<32s32sQ")  # mint, owner, amount (SPL Token)
 _TOKEN_ACCOUNT_BYTES = 165
 FEES_READ = 150  # slots whose fees count, the newest ones
 PERCENT = 75  # of the fees that were paid, ours is above so many
-WITNESSES = 2  # nodes that must say that a signature is unknown, if there are as many
+WITNESSES = 2  # nodes that must say that nothing can land, if there are as many
 
 
 class SolanaNodes(Pool[Answer]):
@@ -106,26 +106,33 @@ class SolanaNodes(Pool[Answer]):
         config = {"encoding": "base64", "skipPreflight": True, "maxRetries": 0}
         return self._send(Question("sendTransaction", (_base64(raw), config)))
 
-    def unknown(self, signature: bytes) -> bool:
-        """Whether two nodes, or the only one, never saw a signature; see `Node`."""
+    def cannot_land(self, signature: bytes, blockhash: bytes | None) -> bool:
+        """Whether two nodes, or the only one, say that it is too late; see `Node`."""
         search = {"searchTransactionHistory": True}
-        question = Question("getSignatureStatuses", ([to_base58(signature)], search))
+        questions = [Question("getSignatureStatuses", ([to_base58(signature)], search))]
+        if blockhash is not None:
+            asked = (to_base58(blockhash), CONFIRMED)
+            questions.append(Question("isBlockhashValid", asked))
         needed = min(WITNESSES, len(self._all))
         words: list[NodeAway] = []
-        unaware = 0
+        witnesses = 0
         with self._turn() as asking:
             for state in self._in_order():
                 try:
-                    (answer,) = self._checked(state, [question], asking)
-                    method = question.method
-                    known = self._read(state, method, answer, _is_known)
+                    answers = self._checked(state, questions, asking)
+                    alive = [
+                        self._read(state, question.method, answer, read)
+                        for question, answer, read in zip(
+                            questions, answers, (_is_known, _is_valid), strict=False
+                        )
+                    ]
                 except NodeAway as error:
                     words.append(error)
                     continue
-                if known:
+                if any(alive):
                     return False
-                unaware += 1
-                if unaware >= needed:
+                witnesses += 1
+                if witnesses >= needed:
                     return True
         raise nobody(words)
 
@@ -193,6 +200,13 @@ def _is_known(answer: Any) -> bool:
     if status is not None and not isinstance(status, Mapping):
         raise ValueError(f"{str(status)[:40]!r} is no status")
     return status is not None
+
+
+def _is_valid(answer: Any) -> bool:
+    """Whether a blockhash is valid."""
+    if not isinstance(answer["value"], bool):
+        raise ValueError(f"{str(answer['value'])[:40]!r} is neither true nor false")
+    return answer["value"]
 
 
 def _fee(answer: Any) -> int:

@@ -38,6 +38,7 @@ from db.commands.accept import CommandRow, move
 from db.commands.held import due_held, hold_command, release
 from db.commands.signers import find_signer, set_hold
 from db.commands.solana.attempts import (
+    AttemptRow,
     SignedTransaction,
     any_waits,
     claim,
@@ -54,6 +55,7 @@ from db.commands.solana.resolve import (
     Look,
     bury,
     end_if_over,
+    forget_past,
     note_past,
     open_attempts,
     settle_attempt,
@@ -130,13 +132,15 @@ def _look_at_past(context: SignerContext, found: list[Look]) -> Iterator[str]:
             if look.attempt.past_slot is None:
                 finalized = finalized or context.node.finalized()
                 yield "asked"
-                if finalized.height > look.attempt.last_valid:
+                if _is_past(look.attempt, finalized):
                     with context.engine.begin() as connection:
                         note_past(connection, signature, finalized.slot)
                     yield "past"
                 continue
-            if not look.passed or not context.node.unknown(signature):
+            if not look.passed:
                 continue
+            blockhash = _blockhash(look.attempt.raw)
+            dead = context.node.cannot_land(signature, blockhash)
         except NodeAway as error:
             log.warning(
                 "attempt_unclear signer=%s cause=%s", context.signer.name, error
@@ -144,8 +148,23 @@ def _look_at_past(context: SignerContext, found: list[Look]) -> Iterator[str]:
             return
         yield "asked"
         with context.engine.begin() as connection:
-            bury(connection, signature, context.clock())
-        yield "dead"
+            if dead:
+                bury(connection, signature, context.clock())
+            else:
+                forget_past(connection, signature)
+        yield "dead" if dead else "not past"
+
+
+def _is_past(attempt: AttemptRow, finalized: Finalized) -> bool:
+    """Whether a block beyond the last in which an attempt is valid is final."""
+    return finalized.height > attempt.last_valid and finalized.slot >= attempt.slot
+
+
+def _blockhash(raw: bytes) -> bytes | None:
+    """Return the blockhash of a transaction; None where only its signature is known."""
+    if not raw:
+        return None
+    return bytes(VersionedTransaction.from_bytes(raw).message.recent_blockhash)
 
 
 def _send_again(

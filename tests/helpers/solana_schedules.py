@@ -130,10 +130,11 @@ class Cluster:
 
 
 class NodeDouble:
-    """The nodes of the cluster: slow to know, away at times, and losing bytes."""
+    """The nodes of the cluster: away at times, losing bytes, wrong of heights."""
 
     def __init__(self, cluster, rng):
         self.cluster, self.rng, self.quiet, self.poor = cluster, rng, False, False
+        self.lies = rng.choice([0, 0, 0.5])  # how often it is wrong of the height
 
     def _maybe_away(self, share=0.06):
         if not self.quiet and self.rng.random() < share:
@@ -147,7 +148,8 @@ class NodeDouble:
     def finalized(self):
         self._maybe_away()
         tip = self.cluster.tip(final=True)
-        return Finalized(self.cluster.final, tip.height)
+        lies = not self.quiet and self.rng.random() < self.lies
+        return Finalized(self.cluster.final, tip.height + lies * 40)
 
     def simulate(self, raw, payer, writable):
         self._maybe_away()
@@ -167,9 +169,16 @@ class NodeDouble:
         self._maybe_away(0.2)
         return Answer("the node answered", taken=True)
 
-    def unknown(self, signature):
+    def cannot_land(self, signature, blockhash):
         self._maybe_away()
-        return self.cluster.found(signature) is None
+        landed = self.cluster.found(signature) is not None
+        return not landed and not (blockhash and self.valid(blockhash))
+
+    def valid(self, blockhash):
+        """Whether the next block may hold a transaction with it."""
+        return (
+            self.cluster.tip().height < self.cluster.hashes.get(blockhash, -99) + VALID
+        )
 
 
 def request(number, source):

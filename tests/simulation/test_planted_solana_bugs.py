@@ -14,7 +14,7 @@ from helpers.solana_schedules import NodeDouble
 
 from .test_solana_commands import engine, stage  # noqa: F401 (fixtures)
 
-SEEDS = 60
+SEEDS = 400
 
 
 def passed_at_once(original):
@@ -25,7 +25,12 @@ def passed_at_once(original):
 
 def nodes_know_nothing(original):
     """What nodes are asked for is never known to them."""
-    return lambda self, signature: True
+    return lambda self, signature, blockhash: True
+
+
+def never_valid(original):
+    """Whether a blockhash is valid is not asked for."""
+    return lambda self, blockhash: False
 
 
 def past_at_once(original):
@@ -87,6 +92,11 @@ def never_past(original):
     return lambda connection, signature, slot: None
 
 
+def never_undone(original):
+    """What was called past is sent and looked for no more."""
+    return lambda connection, signature: None
+
+
 def not_again(original):
     """Nothing is signed anew."""
     return lambda connection, name: []
@@ -94,11 +104,14 @@ def not_again(original):
 
 NOT_ASKED = [
     (resolve, "_OF_ATTEMPT", passed_at_once), (resolve, "_OF_SIGNER", passed_at_once),
-    (NodeDouble, "unknown", nodes_know_nothing),
+    (NodeDouble, "cannot_land", nodes_know_nothing),
 ]  # fmt: skip
 BUGS = {
     "neither the index nor a node is asked": NOT_ASKED,
-    "a blockhash is past at once": [(NodeDouble, "finalized", past_at_once)],
+    "a blockhash is past at once, and may be valid": [
+        (NodeDouble, "finalized", past_at_once), (NodeDouble, "valid", never_valid),
+    ],
+    "what was called past too early stays so": [(lane, "forget_past", never_undone)],
     "a failed transaction is a success": [(resolve, "_look", failed_is_done)],
     "bytes leave unstored, and nobody remembers": [
         (lane, "_signed", sent_before_stored),
@@ -134,3 +147,4 @@ def test_schedules_find_it(stage, monkeypatch, bug):  # noqa: F811
 def test_the_planted_places_are_where_the_lane_looks():
     assert lane.record_attempt is attempts.record_attempt
     assert lane.note_past is resolve.note_past
+    assert lane.forget_past is resolve.forget_past

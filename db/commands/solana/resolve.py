@@ -95,11 +95,27 @@ def to_sign_again(connection: Connection, name: str) -> list[uuid.UUID]:
 
 
 def note_past(connection: Connection, signature: bytes, slot: int) -> None:
-    """Remember a finalized slot beyond the last in which an attempt can land."""
+    """Remember a finalized slot beyond the last in which an attempt can land.
+
+    One below the slot of the attempt is not remembered.
+    """
     connection.execute(
         update(attempt)
-        .where(attempt.c.signature == signature, attempt.c.past_slot.is_(None))
+        .where(
+            attempt.c.signature == signature,
+            attempt.c.past_slot.is_(None),
+            attempt.c.slot <= slot,
+        )
         .values(past_slot=slot)
+    )
+
+
+def forget_past(connection: Connection, signature: bytes) -> None:
+    """Let an attempt be sent and looked for again: it was called past too early."""
+    connection.execute(
+        update(attempt)
+        .where(attempt.c.signature == signature, attempt.c.state == "open")
+        .values(past_slot=None)
     )
 
 

@@ -20,7 +20,7 @@ CHAIN = f"solana:{GENESIS[:32]}"
 DEVNET = "EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"
 PAYER, MINT = bytes(range(1, 33)), bytes(range(60, 92))
 ACCOUNTS = [PAYER, bytes(range(100, 132)), bytes(range(33, 65))]
-SIGNATURE = bytes(range(64))
+SIGNATURE, HASH = bytes(range(64)), bytes(range(9, 41))
 TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
 ODD = [None, "x", -1, True, 2**64, 1.5, [], {}, {"value": None}, [[]], {"value": [7]}]
 
@@ -31,6 +31,7 @@ def solana_node(slot=4_567, genesis=GENESIS):
         "getGenesisHash": genesis,
         "getSlot": slot,
         "getSignatureStatuses": {"context": {"slot": slot}, "value": [None]},
+        "isBlockhashValid": {"context": {"slot": slot}, "value": False},
         "sendTransaction": to_base58(SIGNATURE),
     }
     return node
@@ -62,7 +63,8 @@ ASKED = {
     "getMultipleAccounts": lambda asked: asked.simulate(b"\1", PAYER, ACCOUNTS),
     "getRecentPrioritizationFees": lambda asked: asked.priority_fee(ACCOUNTS),
     "sendTransaction": lambda asked: asked.send(b"\1"),
-    "getSignatureStatuses": lambda asked: asked.unknown(SIGNATURE),
+    "getSignatureStatuses": lambda asked: asked.cannot_land(SIGNATURE, None),
+    "isBlockhashValid": lambda asked: asked.cannot_land(SIGNATURE, HASH),
 }
 
 
@@ -257,32 +259,38 @@ class TestSending:
 
 class TestWitnesses:
     def test_the_only_node_is_enough(self, one):
-        assert nodes(one).unknown(SIGNATURE)
+        assert nodes(one).cannot_land(SIGNATURE, HASH)
 
     def test_a_second_one_must_say_so_where_there_are_two(self, one, two):
-        assert nodes(one, two).unknown(SIGNATURE)
+        assert nodes(one, two).cannot_land(SIGNATURE, HASH)
 
         two.answers["getSignatureStatuses"] = Fault(-32011, "no history here")
         with pytest.raises(NodeAway, match="no history here"):
-            nodes(one, two).unknown(SIGNATURE)
+            nodes(one, two).cannot_land(SIGNATURE, HASH)
 
     def test_one_that_knows_it_is_believed(self, one, two):
         status = {"slot": 77, "confirmations": None, "confirmationStatus": "finalized"}
         two.answers["getSignatureStatuses"] = {"value": [status]}
 
-        assert not nodes(one, two).unknown(SIGNATURE)
+        assert not nodes(one, two).cannot_land(SIGNATURE, HASH)
+
+    def test_one_that_takes_its_blockhash_for_valid_is_believed(self, one, two):
+        two.answers["isBlockhashValid"] = {"value": True}
+
+        assert not nodes(one, two).cannot_land(SIGNATURE, HASH)
+        assert nodes(one, two).cannot_land(SIGNATURE, None)
 
     def test_one_behind_the_index_is_no_witness(self, one, two):
         two.answers["getSlot"] = 99
 
         with pytest.raises(NodeAway, match="at slot 99"):
-            nodes(one, two, indexed=lambda: 100).unknown(SIGNATURE)
+            nodes(one, two, indexed=lambda: 100).cannot_land(SIGNATURE, HASH)
 
     def test_history_is_searched(self, one):
         asked = []
         one.answers["getSignatureStatuses"] = lambda *given_: (
             asked.append(given_) or {"value": [None]}
         )
-        nodes(one).unknown(SIGNATURE)
+        nodes(one).cannot_land(SIGNATURE, HASH)
 
         assert asked == [([to_base58(SIGNATURE)], {"searchTransactionHistory": True})]
