@@ -53,6 +53,11 @@ def empty_is_the_beginning(monkeypatch):
 
     monkeypatch.setattr(Walker, "_page", page)
 
+    async def nothing(self, *arguments):
+        return []
+
+    monkeypatch.setattr(Walker, "_unfiltered", nothing)
+
 
 def nothing_is_listed_again(monkeypatch):
     monkeypatch.setattr(listing_module, "OVERLAP", 0)
