@@ -4,8 +4,8 @@ An attempt landed when a walk listed its signature for the program that it calls
 succeeded or failed when its slot was read at finality. It is dead when the cluster has
 finalized a block beyond the last at which its blockhash was valid, the index has gone
 through every slot up to there, and no walk listed it. Nodes are asked besides, before
-`bury` is called; what they say alone decides nothing. When they say that it may land, it
-was called past too early (`forget_past`).
+`bury` is called; what they say alone decides nothing. When they say that it may land,
+it was called past too early (`forget_past`).
 """
 
 import uuid
