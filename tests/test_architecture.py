@@ -78,8 +78,8 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 PACKAGE_LINES = {
     "abis": 400,
     "api": 8_150,
-    "commands": 7_150,
-    "db": 25_850,
+    "commands": 7_210,
+    "db": 25_870,
     "idl": 1_520,
     "indexer": 11_500,
     "ops": 13_600,
