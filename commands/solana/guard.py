@@ -136,8 +136,8 @@ class GuardedSigner:
             places = bytes(each.accounts)
             if max(each.program_id_index, *places, 0) >= len(keys):
                 raise SigningRefused(
-                    f"signer {self.name} signs no message that names accounts which it "
-                    "does not have"
+                    f"signer {self.name} signs no message whose instruction names an "
+                    "account that the message does not have: compile it again"
                 )
             program, data = keys[each.program_id_index], bytes(each.data)
             if to_base58(program) == COMPUTE_BUDGET:
@@ -153,7 +153,8 @@ class GuardedSigner:
         """Take known instructions of the compute budget, and no higher price."""
         if len(data) != _BUDGET_BYTES.get(data[0] if data else 0):
             raise SigningRefused(
-                f"signer {self.name} signs no 0x{data[:9].hex()} of the compute budget"
+                f"signer {self.name} does not know the instruction "
+                f"0x{data[:9].hex()} of the compute budget: leave it out"
             )
         most = self.rules.price_max
         if most is None or data[0] != _PRICE_TAG:

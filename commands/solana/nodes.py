@@ -121,10 +121,8 @@ class SolanaNodes(Pool[Answer]):
                 try:
                     answers = self._checked(state, questions, asking)
                     alive = [
-                        self._read(state, question.method, answer, read)
-                        for question, answer, read in zip(
-                            questions, answers, (_is_known, _is_valid), strict=False
-                        )
+                        self._read(state, each.method, answer, _ALIVE[each.method])
+                        for each, answer in zip(questions, answers, strict=True)
                     ]
                 except NodeAway as error:
                     words.append(error)
@@ -207,6 +205,9 @@ def _is_valid(answer: Any) -> bool:
     if not isinstance(answer["value"], bool):
         raise ValueError(f"{str(answer['value'])[:40]!r} is neither true nor false")
     return answer["value"]
+
+
+_ALIVE = {"getSignatureStatuses": _is_known, "isBlockhashValid": _is_valid}
 
 
 def _fee(answer: Any) -> int:

@@ -139,8 +139,7 @@ def _look_at_past(context: SignerContext, found: list[Look]) -> Iterator[str]:
                 continue
             if not look.passed:
                 continue
-            blockhash = _blockhash(look.attempt.raw)
-            dead = context.node.cannot_land(signature, blockhash)
+            dead = context.node.cannot_land(signature, _blockhash(look.attempt.raw))
         except NodeAway as error:
             log.warning(
                 "attempt_unclear signer=%s cause=%s", context.signer.name, error

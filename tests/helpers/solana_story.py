@@ -109,7 +109,8 @@ def play(client: Client) -> Story:
     history(story)
     state(story)
     simulations(story)
-    refusals(story)
+    refused_transactions(story)
+    refused_questions(story)
     return story
 
 
@@ -289,10 +290,9 @@ def simulations(story: Story) -> None:
     )  # fmt: skip
 
 
-def refusals(story: Story) -> None:
-    """Questions that a node refuses, and transactions that it does not take."""
-    ask, client, sent = story.ask, story.client, story.sent
-    program = str(ledger.PROGRAM)
+def refused_transactions(story: Story) -> None:
+    """Send transactions that a node does not take."""
+    ask, client = story.ask, story.client
     config = {**CONFIRMED, "preflightCommitment": "confirmed", "encoding": "base64"}
 
     def send(label: str, transaction: VersionedTransaction) -> None:
@@ -315,6 +315,12 @@ def refusals(story: Story) -> None:
     send("refused signature", forged)
     ask("not base64", "sendTransaction", "!!!", config)
     ask("no transaction", "sendTransaction", base64.b64encode(b"abc").decode(), config)
+
+
+def refused_questions(story: Story) -> None:
+    """Ask questions that a node refuses."""
+    ask, client, sent = story.ask, story.client, story.sent
+    program, whole = str(ledger.PROGRAM), client.payer.pubkey()
     ask("no such method", "getNothing")
     ask("no parameter", "getAccountInfo")
     ask("bad address", "getAccountInfo", "xyz")
