@@ -233,13 +233,25 @@ def reads_slowly(plant):
 
 
 def was_killed(plant):
-    plant.task.cancel()
+    _halt(plant)
     _age(plant, "UPDATE control.follower SET seen_at = seen_at - interval '35 s'")
 
 
 def hangs_in_a_step(plant):
-    plant.task.cancel()  # its place is kept, as `ops.running` does for ten minutes
+    _halt(plant)  # its place is kept, as `ops.running` does for ten minutes
     _age(plant, "UPDATE control.source SET told_at = told_at - interval '6 min'")
+
+
+def _halt(plant):
+    """End the follower and the step that a thread of it still writes.
+
+    A step that committed later would say that the follower is alive.
+    """
+    plant.task.get_loop().call_soon_threadsafe(plant.task.cancel)
+    deadline = time.monotonic() + 10.0
+    while not plant.task.done() or plant.engine.pool.checkedout():
+        assert time.monotonic() < deadline, "the follower does not end"
+        time.sleep(0.01)
 
 
 def _age(plant, statement):
