@@ -17,7 +17,9 @@ from typing import Any, TypeAlias
 
 from idl.types import (
     INTEGERS,
+    U8,
     Array,
+    Counted,
     Enum,
     FieldLayout,
     Map,
@@ -39,7 +41,7 @@ _CODES = {
     "u8": "B", "i8": "b", "u16": "H", "i16": "h", "u32": "I", "i32": "i",
     "u64": "Q", "i64": "q", "f32": "f", "f64": "d", "bool": "?", "pubkey": "32s",
 }  # fmt: skip
-_LENGTH = struct.Struct("<I").unpack_from
+_LENGTH = struct.Struct("<I")
 
 
 class DecodeError(ValueError):
@@ -101,7 +103,7 @@ def has_text(type_: Type) -> bool:
     if isinstance(type_, Enum):
         bodies = [each.type for each in type_.variants if each.type is not None]
         return any(has_text(each) for each in bodies)
-    if isinstance(type_, (Option, Vec, Array)):
+    if isinstance(type_, (Option, Vec, Counted, Array)):
         return has_text(type_.item)
     return True
 
@@ -151,6 +153,8 @@ class _Readers:
             return _read_bytes
         if isinstance(type_, Option):
             return self._option(type_)
+        if isinstance(type_, Counted):
+            return self._counted(type_)
         if isinstance(type_, Vec):
             return self._list(type_.item, None)
         if isinstance(type_, Array):
@@ -194,6 +198,27 @@ class _Readers:
             else:
                 out.append(None)
             return at
+
+        return read
+
+    def _counted(self, type_: Counted) -> Read:
+        """Read what has another length before it, through the one that Borsh has."""
+        inner, size = self._of(type_.item), type_.size
+        item = type_.item.item if isinstance(type_.item, Vec) else U8
+        width = struct.calcsize(f"<{fixed_code(item) or 'B'}")
+
+        def read(data: bytes, at: int, out: list[Any]) -> int:
+            left = len(data) - at - size
+            if size:
+                count = _number(data, at, size)
+            else:
+                count, torn = divmod(left, width)
+                if torn:
+                    raise DecodeError(f"{left} bytes are no list of {width} bytes each")
+            if count > left:
+                raise DecodeError(f"a length of {count} in {left} bytes")
+            at += size
+            return at + inner(_LENGTH.pack(count) + data[at:], 0, out) - _LENGTH.size
 
         return read
 
@@ -340,7 +365,7 @@ def _read_text(data: bytes, at: int, out: list[Any]) -> int:
 
 def _count(data: bytes, at: int) -> tuple[int, int]:
     """A length and the place after it; what it counts has a byte each, or none."""
-    (count,) = _LENGTH(data, at)
+    (count,) = _LENGTH.unpack_from(data, at)
     at += 4
     if count > len(data) - at and count > EMPTY_MAX:
         raise DecodeError(f"a length of {count} in {len(data) - at} bytes")

@@ -18,6 +18,7 @@ from idl.types import (
     INTEGERS,
     PUBKEY,
     Array,
+    Counted,
     Enum,
     FieldLayout,
     Map,
@@ -71,6 +72,9 @@ class _Writer:
             return self.option(type_, value, at, below)
         if isinstance(type_, Vec | Array):
             return self.list(type_, value, at, below)
+        if isinstance(type_, Counted):
+            raw = self.write(type_.item, value, at, below)
+            return raw[:4].ljust(type_.size, b"\0")[: type_.size] + raw[4:]
         if isinstance(type_, Map):
             pair = Tuple((type_.key, type_.value))
             return self.list(Vec(pair), _pairs(value), at, below)

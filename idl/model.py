@@ -56,13 +56,14 @@ class AccountRef:
     """An account that an instruction names; of a group, `group_account`.
 
     `address` is given where it is the same in every call, `derived` where it follows
-    from others.
+    from others. With `remaining` it stands for all accounts from its place on.
     """
 
     name: str
     writable: bool = False
     signer: bool = False
     optional: bool = False
+    remaining: bool = False
     address: bytes | None = None
     derived: Derived | None = None
 
@@ -75,6 +76,7 @@ class InstructionLayout:
     discriminator: bytes
     accounts: tuple[AccountRef, ...]
     fields: tuple[FieldLayout, ...]
+    bare: bool = False  # whether no data at all is this instruction, too
 
     @property
     def account_fields(self) -> tuple[str, ...]:

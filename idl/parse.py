@@ -1,7 +1,10 @@
 """Reading IDLs: of Anchor before 0.30, and of spec 0.1.0, into one model.
 
 What programs of other frameworks publish in these forms is read too: discriminators may
-have any length, and an instruction may be named by one byte (`discriminant`).
+have any length, and an instruction may be named by one byte (`discriminant`). For
+programs without a framework there is a little that Anchor does not have: lengths that
+Borsh does not write (`idl.types.Counted`), instructions that need no data (`"bare"`),
+and all accounts behind those that have a name (`"remaining"`).
 Names of fields, arguments, accounts and instructions come out in snake_case, as they
 are in the program; those of events, types and variants stay as they are.
 """
@@ -29,6 +32,7 @@ from idl.model import (
 from idl.resolve import Types, named_fields
 
 DIRECTORY = Path(__file__).resolve().parent
+BUILTIN = "builtin:"  # in front of the name of a program that everybody uses
 BYTES_MAX = 4 << 20
 DEPTH_MAX = 64
 ANONYMOUS = "the IDL"
@@ -53,6 +57,20 @@ def load_idl(name: str, beside: Path | None = None) -> Idl:
     return parse_idl(
         (DIRECTORY / f"{name}.json").read_bytes(), place=f"idl/{name}.json"
     )
+
+
+def builtins() -> list[str]:
+    """Return the names of the IDLs that `load_builtin` has."""
+    return sorted(path.stem for path in (DIRECTORY / "builtin").glob("*.json"))
+
+
+def load_builtin(name: str) -> Idl:
+    """Return the IDL, in `idl/builtin`, of a program that everybody uses."""
+    if name not in builtins():
+        known = ", ".join(builtins())
+        raise IdlError(BUILTIN + name, "there is no such IDL", f"write one of {known}")
+    content = (DIRECTORY / "builtin" / f"{name}.json").read_bytes()
+    return parse_idl(content, place=BUILTIN + name)
 
 
 def parse_idl(data: bytes | Mapping[str, Any], *, place: str = ANONYMOUS) -> Idl:
@@ -158,8 +176,14 @@ def _instruction(raw: Mapping[str, Any], types: Types, place: str) -> Instructio
     accounts = tuple(_accounts(raw.get("accounts") or [], inside))
     fields = named_fields(types.of_fields(raw.get("args") or [], inside), inside)
     layout = InstructionLayout(
-        name, _discriminator(raw, f"global:{name}", inside), accounts, fields
+        name,
+        _discriminator(raw, f"global:{name}", inside),
+        accounts,
+        fields,
+        bool(raw.get("bare")),
     )
+    if any(ref.remaining for ref in accounts[:-1]):
+        raise IdlError(inside, "accounts are behind the remaining", "put those last")
     names = [*layout.account_fields, *(each.name for each in fields)]
     _check_once(names, inside, "is there twice")
     return layout
@@ -180,6 +204,7 @@ def _accounts(
             bool(each.get("writable", each.get("isMut"))),
             bool(each.get("signer", each.get("isSigner"))),
             bool(each.get("optional", each.get("isOptional"))),
+            bool(each.get("remaining")),
             _key(each["address"], inside) if each.get("address") else None,
             _derived(each.get("pda"), inside),
         )

@@ -16,6 +16,7 @@ from idl.types import (
     INTEGERS,
     PUBKEY,
     Array,
+    Counted,
     Enum,
     Map,
     Option,
@@ -33,6 +34,8 @@ _key_text = lru_cache(maxsize=1 << 16)(to_base58)  # keys come again and again
 
 def plainer(type_: Type, types: Mapping[str, Type]) -> Plain:
     """Return the function that makes JSON of the values of a type."""
+    if isinstance(type_, Counted):
+        return plainer(type_.item, types)
     if is_bytes(type_):
         return _hex
     if isinstance(type_, Primitive):

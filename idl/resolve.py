@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from idl.codec import fixed_code
 from idl.model import IdlError
 from idl.types import (
     FLOATS,
     INTEGERS,
     Array,
+    Counted,
     Enum,
     FieldLayout,
     Map,
@@ -32,6 +34,8 @@ _OTHER_NAMES = {"publicKey": "pubkey", "usize": "u64", "isize": "i64"}
 # Members that make a list or a map of what stands under them.
 _LISTS = ("vec", "hashSet", "bTreeSet")
 _MAPS = ("hashMap", "bTreeMap")
+# Members of our own, for programs without Anchor: the bytes of a length.
+_COUNTED = {"bincode": 8, "remainder": 0}
 
 Generics = Mapping[str, Any]  # a Type, or a number in text, for each name
 _NO_GENERICS: Generics = MappingProxyType({})
@@ -154,6 +158,8 @@ class Types:
             return Option(item, key == "coption")
         if key in _LISTS:
             return Vec(self.of(value, inside, generics, inner))
+        if key in _COUNTED:
+            return _counted(self.of(value, inside, generics, inner), key, inside)
         if key in _MAPS:
             first, second = (self.of(t, inside, generics, inner) for t in value)
             return Map(first, second)
@@ -214,6 +220,17 @@ class Types:
                 )
             )
         return Enum(tuple(variants))
+
+
+def _counted(item: Type, key: str, inside: str) -> Counted:
+    """A type whose length is written otherwise; only some have one."""
+    is_text = item in (Primitive("string"), Primitive("bytes"))
+    fixed = isinstance(item, Vec) and fixed_code(item.item) is not None
+    if not is_text and not fixed:
+        raise IdlError(
+            inside, f"{key} of what has no length", "string, bytes, or vec of a number"
+        )
+    return Counted(item, _COUNTED[key])
 
 
 def named_fields(layout: Type, inside: str) -> tuple[FieldLayout, ...]:

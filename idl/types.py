@@ -37,6 +37,18 @@ class Vec:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """A text, bytes or list whose length is not written as Borsh writes it.
+
+    It has `size` bytes: 8 as bincode writes it, or 0 where the value is all that is
+    left. A list of what is left holds values of one fixed size.
+    """
+
+    item: "Type"
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Array:
     """A list of a fixed length."""
 
@@ -101,10 +113,17 @@ class NamedType:
     name: str
 
 
-Type = Primitive | Option | Vec | Array | Map | Struct | Tuple | Enum | NamedType
+Type = (
+    Primitive | Option | Vec | Counted | Array | Map | Struct | Tuple | Enum | NamedType
+)
 
 U8 = Primitive("u8")
 PUBKEY = Primitive("pubkey")
+
+
+def uncounted(type_: Type) -> Type:
+    """Return the type of the values, however their length is written."""
+    return type_.item if isinstance(type_, Counted) else type_
 
 
 def is_bytes(type_: Type) -> bool:

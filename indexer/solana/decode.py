@@ -21,7 +21,16 @@ from idl.base58 import to_base58
 from idl.codec import DecodeError, Decoder, has_text, is_mended
 from idl.model import InstructionLayout
 from idl.plain import plainer
-from idl.types import INTEGERS, PUBKEY, Array, Enum, Primitive, Type, is_bytes
+from idl.types import (
+    INTEGERS,
+    PUBKEY,
+    Array,
+    Enum,
+    Primitive,
+    Type,
+    is_bytes,
+    uncounted,
+)
 from indexer.source import UndecodableLog
 
 _JSON = b"\x01"  # the version of jsonb's binary form
@@ -57,7 +66,7 @@ class LayoutDecoder:
         self.name = f"{program.name}.{layout.name}"
         self._types = program.idl.types
         self._names = [each.name for each in layout.fields]
-        self._of = {each.name: each.type for each in layout.fields}
+        self._of = {each.name: uncounted(each.type) for each in layout.fields}
         self._decoder = Decoder(layout.fields, program.idl.types)
         sizes = [_fixed_size(each.type) for each in layout.fields]
         self._sizes = None if None in sizes else [size or 0 for size in sizes]
@@ -65,8 +74,8 @@ class LayoutDecoder:
         self._plain: dict[str, Any] = {}
         refs = layout.accounts if isinstance(layout, InstructionLayout) else ()
         self._refs = {ACCOUNT + ref.name: (at, ref) for at, ref in enumerate(refs)}
-        self._least = max((at + 1 for at, r in self._refs.values() if not r.optional),
-                          default=0)  # fmt: skip
+        needed = [not ref.optional and not ref.remaining for ref in refs]
+        self._least = max((at + 1 for at, need in enumerate(needed) if need), default=0)
 
     def declare(self, event: type[Event]) -> None:
         """Make facts of an event of it, too."""
@@ -186,6 +195,9 @@ class LayoutDecoder:
 
     def _accounts(self, item: Field, param: str, found: Sequence[Occurrence]) -> Column:
         at, ref = self._refs[param]
+        if ref.remaining:
+            lists = [list(map(to_base58, each.accounts[at:])) for each in found]
+            return [_JSON + msgspec.json.encode(texts) for texts in lists]
         if not ref.optional:
             return _matrix([each.accounts[at] for each in found], 32)
         # One that is left out is the program itself, or the list ends before it.
@@ -212,6 +224,8 @@ class ProgramDecoder:
             table[layout.discriminator].declare(event)
         lengths = {len(start) for start in (*self._events, *self._instructions)}
         self._lengths = sorted(lengths, reverse=True)
+        bare = [each.discriminator for each in idl.instructions if each.bare]
+        self.bare = bare[0] if bare else b""  # what an instruction without data says
 
     def find(self, body: bytes, *, instruction: bool) -> LayoutDecoder | None:
         """The decoder for a body; the longest discriminator that fits wins."""

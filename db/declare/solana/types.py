@@ -11,8 +11,9 @@
 | options, lists, structs, tuples, maps,     | Json                          |
 | enums with data, floats                    |                               |
 
+However the length of a text, of bytes or of a list is written, its field is the same.
 An account that an instruction names is a Pubkey; one that may be left out is Json, with
-null when it is.
+null when it is, and so are the remaining accounts: a list.
 """
 
 from db.declare.fields import (
@@ -31,6 +32,7 @@ from idl.model import AccountRef
 from idl.types import (
     INTEGERS,
     Array,
+    Counted,
     Enum,
     Map,
     NamedType,
@@ -39,6 +41,7 @@ from idl.types import (
     Tuple,
     Type,
     is_bytes,
+    uncounted,
 )
 
 Part = Type | AccountRef
@@ -47,7 +50,9 @@ Part = Type | AccountRef
 def field_for_idl(part: Part, *, param: str) -> Field:
     """The field that holds any value of a type, or any account of an instruction."""
     if isinstance(part, AccountRef):
-        return Json(param=param) if part.optional else Pubkey(param=param)
+        is_plain = not part.optional and not part.remaining
+        return Pubkey(param=param) if is_plain else Json(param=param)
+    part = uncounted(part)
     if isinstance(part, Primitive) and part.name in INTEGERS:
         signed, size = INTEGERS[part.name]
         return (Int if signed else Uint)(8 * size, param=param)
@@ -82,11 +87,16 @@ def spelled(part: Part) -> str:
     `u64`, `[u8; 32]`, `vec<u8>`, `{fee: u64, to: pubkey}`, `Free | Paid(u64)`.
     """
     if isinstance(part, AccountRef):
+        if part.remaining:
+            return "remaining accounts"
         return "optional account" if part.optional else "account"
     if isinstance(part, Primitive):
         return part.name
     if isinstance(part, Array):
         return f"[{spelled(part.item)}; {part.size}]"
+    if isinstance(part, Counted):
+        length = f"u{8 * part.size}" if part.size else "no"
+        return f"{spelled(part.item)} of {length} length"
     if isinstance(part, Struct):
         fields = ", ".join(f"{each.name}: {spelled(each.type)}" for each in part.fields)
         return f"{{{fields}}}"
