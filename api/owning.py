@@ -8,7 +8,9 @@ from typing import Any
 from api.auth.principal import Principal, current_principal, require_role
 from api.errors import Problem
 from api.service import Service
-from db.declare import Address, Field
+from db.accounts.accounts import EVM, SOLANA
+from db.commands.spelling import address_text
+from db.declare import Address, Field, Pubkey
 from db.declare.readers import Readers
 from db.reads import OWN
 
@@ -36,8 +38,8 @@ class Share:
         """Whether a row, as it is answered, is in it."""
         if self.field is None:
             return True
-        shown = ("0x" + v.hex() if isinstance(v, bytes) else v for v in self.values)
-        return row.get(self.field) in set(shown)
+        shown = {address_text(v) if isinstance(v, bytes) else v for v in self.values}
+        return row.get(self.field) in shown
 
     def version(self, version: str) -> str:
         """The version of an answer that others are given otherwise."""
@@ -65,6 +67,7 @@ def share_of(
 
 def _names(principal: Principal, field: Field) -> tuple[Any, ...]:
     """Return the values by which such a field names a principal."""
-    if isinstance(field, Address):
-        return tuple(sorted(principal.wallets))
+    if isinstance(field, Address | Pubkey):
+        kind = EVM if isinstance(field, Address) else SOLANA
+        return tuple(principal.wallets_of(kind))
     return () if principal.account is None else (str(principal.account),)

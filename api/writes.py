@@ -34,6 +34,7 @@ from commands.errors import NodeAway
 from commands.lane import Lane, NoLane
 from commands.submit import CommandService, Submission
 from db import reads
+from db.accounts.accounts import EVM
 from db.bounded import Unreadable, load_strict_json
 from db.commands.accept import CommandRow
 from db.commands.states import State
@@ -242,7 +243,7 @@ def _deadline(command_service: CommandService, seconds: Any) -> Any:
 
 def _wallet(principal: Principal, given: Any) -> bytes:
     """Return the wallet that signs: the one given, or the account's only one."""
-    linked = sorted("0x" + wallet.hex() for wallet in principal.wallets)
+    linked = ["0x" + wallet.hex() for wallet in principal.wallets_of(EVM)]
     if given is None and len(linked) == 1:
         given = linked[0]
     if not isinstance(given, str) or given.lower() not in linked:

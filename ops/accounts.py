@@ -32,6 +32,11 @@ def auth_options(settings: Settings) -> AuthOptions:
         origins=auth.origins
         or tuple(f"http://{host}:{api.port}" for host in (api.host, "localhost")),
         chain_ids=frozenset(nodes),
+        clusters=frozenset(
+            chain.id
+            for chain in settings.chains.values()
+            if chain.id.startswith("solana:")
+        ),
         external=tuple(
             ExternalIssuer(
                 each.name, each.issuer, each.jwks_url, each.audience, each.algorithms

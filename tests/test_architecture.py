@@ -59,7 +59,7 @@ HOMES = {
     "rich": ("ops",),
     "rq": ("commands", "indexer.jobs", "ops"),
     "solana": ("indexer.solana", "commands", "ops"),
-    "solders": ("indexer.solana", "commands", "ops"),
+    "solders": ("api.auth", "indexer.solana", "commands", "ops"),
     "sqlalchemy": ("db", "ops"),
     "stripe": ("api", "commands", "indexer.stripe"),
     "trie": ("indexer.evm",),

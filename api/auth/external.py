@@ -29,9 +29,9 @@ from api.auth.opening import (
 )
 from api.auth.options import CLOCKS_APART, ExternalIssuer
 from api.auth.routes import Body, add_route, read_body
-from api.auth.wallets import EVM
 from api.errors import Problem
 from api.json_answers import json_answer
+from db.accounts.accounts import EVM
 
 TOKEN_LENGTH = 8192
 CLAIMS = ("iss", "aud", "exp", "iat", "wallets")

@@ -16,6 +16,7 @@ from api.auth.tokens import new_access_token
 from api.errors import Problem
 from commands.submit import new_id
 from db.accounts import accounts, attempts, sessions
+from db.commands.spelling import address_text
 
 _TEXT = {"type": "string"}
 TOKENS = shape(
@@ -144,7 +145,7 @@ def _begin_with_wallet(
             "No account has this wallet, and accounts are not opened here. Sign in "
             "another way and link it, or ask an operator.",
         )
-    account_id, login = new_id(), f"{kind}:0x{address.hex()}"
+    account_id, login = new_id(), f"{kind}:{address_text(address)}"
     try:
         made = _create(context, connection, account_id, login)
     except accounts.LoginTaken:

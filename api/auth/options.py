@@ -43,8 +43,9 @@ class AuthOptions:
     """The signing of tokens and their lifetimes; every worker has the same.
 
     `origins` are the sites that may ask a wallet to sign, `chain_ids` the EVM chains
-    that its message may name. Failed sign-ins are counted for `attempt_window`: for one
-    login from one address, for one login from anywhere, for one address.
+    that its message may name, `clusters` those of Solana, by CAIP-2 id. Failed sign-ins
+    are counted for `attempt_window`: for one login from one address, for one login from
+    anywhere, for one address.
     """
 
     secret: bytes = field(repr=False)
@@ -54,6 +55,7 @@ class AuthOptions:
     session_lifetime: timedelta = timedelta(days=30)
     origins: tuple[str, ...] = ()
     chain_ids: frozenset[int] = frozenset()
+    clusters: frozenset[str] = frozenset()
     external: tuple[ExternalIssuer, ...] = ()
     attempts: int = 10
     attempts_of_login: int = 100

@@ -18,6 +18,7 @@ from api.auth.tokens import read_access_token
 from api.errors import Problem
 from api.service import Service
 from db import reads
+from db.accounts.accounts import ADDRESS_BYTES
 from db.accounts.identities import KeyIdentity, key_identity, session_identity
 from db.accounts.keys import key_used
 from db.declare import Asker
@@ -44,6 +45,11 @@ class Principal:
     roles: frozenset[Role]
     wallets: frozenset[bytes]
     session: uuid.UUID | None = None  # None: it asks with a key
+
+    def wallets_of(self, kind: str) -> list[bytes]:
+        """Return the wallets of a kind, in order; their length tells it."""
+        size = ADDRESS_BYTES[kind]
+        return sorted(each for each in self.wallets if len(each) == size)
 
     @property
     def asker(self) -> Asker:

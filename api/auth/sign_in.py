@@ -37,6 +37,7 @@ from api.errors import Problem
 from api.json_answers import json_answer
 from commands.submit import new_id
 from db.accounts import accounts, sessions
+from db.commands.spelling import address_text
 
 _LOGIN = re.compile(r"(?=.{3})[a-zA-Z0-9._%+-]{1,64}(@[a-zA-Z0-9.-]{1,189})?")
 
@@ -289,5 +290,5 @@ def _me(context: AuthContext) -> dict[str, object]:
         "account": str(found.id),
         "login": found.login,
         "roles": sorted(principal.roles),
-        "wallets": sorted(f"0x{address.hex()}" for address in principal.wallets),
+        "wallets": sorted(map(address_text, principal.wallets)),
     }

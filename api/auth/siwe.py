@@ -18,21 +18,26 @@ the server (the domain, the URI's origin, the chain, the age) is decided here.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from urllib.parse import urlsplit
+from datetime import datetime
 
 from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from api.auth.options import CLOCKS_APART, AuthOptions, ContractCall
+from api.auth.messages import (
+    MESSAGE_LENGTH,
+    TIME,
+    BadMessage,
+    check_origin,
+    check_times,
+    read_time,
+    read_time_or_none,
+)
+from api.auth.options import AuthOptions, ContractCall
 
-MESSAGE_LENGTH = 4096
-AGE = timedelta(minutes=5)
 # isValidSignature(bytes32,bytes), and what it returns when it is (EIP-1271).
 _IS_VALID = bytes.fromhex("1626ba7e")
-_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
 _MESSAGE = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9+.-]*)://)?(?P<domain>[^\s/?#@]+)"
     r" wants you to sign in with your Ethereum account:\n"
@@ -44,17 +49,13 @@ _MESSAGE = re.compile(
     r"Version: (?P<version>\d+)\n"
     r"Chain ID: (?P<chain_id>\d{1,18})\n"
     r"Nonce: (?P<nonce>[a-zA-Z0-9]{8,64})\n"
-    rf"Issued At: (?P<issued_at>{_TIME})"
-    rf"(?:\nExpiration Time: (?P<expiration_time>{_TIME}))?"
-    rf"(?:\nNot Before: (?P<not_before>{_TIME}))?"
+    rf"Issued At: (?P<issued_at>{TIME})"
+    rf"(?:\nExpiration Time: (?P<expiration_time>{TIME}))?"
+    rf"(?:\nNot Before: (?P<not_before>{TIME}))?"
     r"(?:\nRequest ID: (?P<request_id>[!-~]*))?"
     r"(?:\nResources:(?P<resources>(?:\n- [!-~]+)*))?",
     re.ASCII,
 )
-
-
-class BadMessage(ValueError):
-    """The message is invalid; the error names the field and the value expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +94,17 @@ def read_message(text: str) -> Message:
         version=int(found["version"]),
         chain_id=int(found["chain_id"]),
         nonce=found["nonce"],
-        issued_at=_time(found["issued_at"]),
-        expiration_time=_time_or_none(found["expiration_time"]),
-        not_before=_time_or_none(found["not_before"]),
+        issued_at=read_time(found["issued_at"]),
+        expiration_time=read_time_or_none(found["expiration_time"]),
+        not_before=read_time_or_none(found["not_before"]),
     )
 
 
 def check_message(message: Message, options: AuthOptions, now: datetime) -> None:
     """Raise BadMessage unless it was made for us, and now."""
-    _check_origin(message, options)
+    check_origin(
+        options.origins, domain=message.domain, scheme=message.scheme, uri=message.uri
+    )
     if message.version != 1:
         raise BadMessage("Version: only 1 is known.")
     if message.chain_id not in options.chain_ids:
@@ -109,16 +112,9 @@ def check_message(message: Message, options: AuthOptions, now: datetime) -> None
         raise BadMessage(f"Chain ID: use one of these: {known}.")
     if message.address != to_checksum_address(message.address):
         raise BadMessage("Address: its checksum is wrong. Write it as EIP-55 has it.")
-    if message.issued_at > now + CLOCKS_APART:
-        raise BadMessage("Issued At: it is in the future. Set the clock, sign again.")
-    if now - message.issued_at > AGE:
-        raise BadMessage("Issued At: it is older than five minutes. Sign a new one.")
     if message.expiration_time is None:
         raise BadMessage("Expiration Time: there is none. Sign a message with one.")
-    if message.expiration_time <= now - CLOCKS_APART:
-        raise BadMessage("Expiration Time: it is over. Sign a new message.")
-    if message.not_before is not None and message.not_before > now + CLOCKS_APART:
-        raise BadMessage("Not Before: it has not come yet. Wait for it.")
+    check_times(message, now)
 
 
 def signed_by(text: str, signature: bytes, wallet: bytes) -> bool:
@@ -148,34 +144,3 @@ def accepted_by_contract(
         + signature.ljust(words, b"\0")
     )
     return call(chain_id, wallet, data) == _IS_VALID.ljust(32, b"\0")
-
-
-def _check_origin(message: Message, options: AuthOptions) -> None:
-    """The site that asked must be one of ours, and the URI must be on the same site."""
-    for origin in options.origins:
-        scheme, _, authority = origin.partition("://")
-        if message.domain != authority or message.scheme not in (None, scheme):
-            continue
-        if _origin_of(message.uri) == origin:
-            return
-        raise BadMessage(f"URI: it is not on {origin}.")
-    raise BadMessage(f"Domain: use one of these: {', '.join(options.origins)}.")
-
-
-def _origin_of(uri: str) -> str:
-    try:
-        parts = urlsplit(uri)
-    except ValueError:  # brackets that hold no address
-        return ""
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _time(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise BadMessage(f"{text} is no time. Write one that exists.") from None
-
-
-def _time_or_none(text: str | None) -> datetime | None:
-    return None if text is None else _time(text)

@@ -16,6 +16,8 @@ from db.errors import DatabaseError
 from db.records import from_row
 
 PAGE = 200
+EVM, SOLANA = "evm", "solana"  # kinds of wallets
+ADDRESS_BYTES = {EVM: 20, SOLANA: 32}
 
 
 class LoginTaken(DatabaseError):

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.declare.errors import DeclarationError
-from db.declare.fields import Address, Field, Text
+from db.declare.fields import Address, Field, Pubkey, Text
 from db.declare.roles import Role
 
 Readers = tuple[Role, ...] | None  # None: everyone
 EVERYONE = "everyone"
+OWNING = (Address, Pubkey, Text)  # fields that may name an owner
 # Who may read what no declaration speaks of: those who look after the platform.
 STAFF = (Role.COMPLIANCE, Role.OPERATOR, Role.AUDITOR)
 
@@ -33,8 +34,8 @@ def owner_of(subject: str, given: Any, fields: Mapping[str, Field]) -> str | Non
     if not found:
         return None
     name = found[0].field
-    if len(found) > 1 or not isinstance(fields.get(name), (Address, Text)):
-        choices = [k for k, f in fields.items() if isinstance(f, (Address, Text))]
+    if len(found) > 1 or not isinstance(fields.get(name), OWNING):
+        choices = [k for k, f in fields.items() if isinstance(f, OWNING)]
         raise DeclarationError(
             f"{subject}.readable_by",
             f"{name!r} names neither a wallet nor an account",

@@ -132,7 +132,7 @@ class _Routes:
     def own_investments(self) -> Response:
         """Redirect to the investments of the caller's own wallet."""
         principal = current_principal(self._service)
-        wallets = sorted("0x" + wallet.hex() for wallet in principal.wallets)
+        wallets = ["0x" + each.hex() for each in principal.wallets_of("evm")]
         wanted = request.args.get("wallet", wallets[0] if len(wallets) == 1 else "")
         if wanted.lower() not in wallets:
             raise Problem(

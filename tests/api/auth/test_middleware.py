@@ -172,7 +172,7 @@ def test_every_route_of_accounts_is_described(door):
     }  # fmt: skip
 
     assert routes == described
-    assert len(routes) == 19
+    assert len(routes) == 21
     assert set(document["components"]["securitySchemes"]) == {"bearer", "key"}
     for method, path in described:
         operation = document["paths"][path][method.lower()]
