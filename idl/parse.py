@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -64,6 +65,7 @@ def builtins() -> list[str]:
     return sorted(path.stem for path in (DIRECTORY / "builtin").glob("*.json"))
 
 
+@cache
 def load_builtin(name: str) -> Idl:
     """Return the IDL, in `idl/builtin`, of a program that everybody uses."""
     if name not in builtins():

@@ -118,33 +118,49 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
     absent = set()
     for _, emitter in _own(settings):
         if chain.name in emitter.chains:
-            start = max(emitter.starts.get(chain.name, 0), chain.start_block)
             found = emitter.addresses.get(chain.name, ())
-            addresses[emitter.name] = dict.fromkeys(found, start)
+            addresses[emitter.name] = dict.fromkeys(found, _start(emitter, chain))
         else:
             absent.add(emitter.name)
-    if chain.tokens:
-        addresses[TOKENS] = _token_starts(chain, addresses)
+    addresses |= _looked_at(settings, chain, addresses)
     watched = frozenset(chain.watch_senders)
     if chain.namespace != SOLANA:
         watched |= _signer_addresses(settings)
     return Wanted(chain.start_block, addresses, watched, frozenset(absent))
 
 
-def _token_starts(
-    chain: ChainSettings, programs: Mapping[str, Mapping[bytes, int]]
-) -> dict[bytes, int]:
-    """The addresses whose transactions are looked at for token movements.
+def _start(emitter: ContractSettings | ProgramSettings, chain: ChainSettings) -> int:
+    return max(emitter.starts.get(chain.name, 0), chain.start_block)
 
-    One that is a program's, too, is looked at from the program's first slot on.
+
+def _looked_at(
+    settings: Settings,
+    chain: ChainSettings,
+    programs: Mapping[str, Mapping[bytes, int]],
+) -> dict[str, dict[bytes, int]]:
+    """The addresses whose transactions are looked at, by what is looked for in them.
+
+    That is token movements, and programs that are followed by accounts. An address
+    that is a program's, too, is looked at from the program's first slot on.
     """
-    known = {key: start for found in programs.values() for key, start in found.items()}
-    starts = {}
+    found: dict[str, dict[bytes, int]] = {}
+    for name, program in settings.programs.items():
+        if accounts := program.accounts.get(chain.name):
+            found[name] = dict.fromkeys(accounts, _start(program, chain))
     for deployments in chain.tokens.values():
         for each in deployments:
             start = chain.start_block if each.start is None else each.start
-            starts[each.address] = max(start, known.get(each.address, start))
-    return starts
+            found.setdefault(TOKENS, {})[each.address] = start
+    known = {
+        key: start
+        for name, starts in programs.items()
+        if name not in found
+        for key, start in starts.items()
+    }
+    return {
+        name: {key: max(at, known.get(key, at)) for key, at in starts.items()}
+        for name, starts in found.items()
+    }
 
 
 def _deployed(

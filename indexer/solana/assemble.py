@@ -10,13 +10,17 @@ token movements (`indexer.solana.movements`), which are behind all that ran.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from types import MappingProxyType
 from typing import Any, Self
 
 import msgspec
 
 from db.declare import Event, Program, Tokens
 from db.position import position
+from idl import Idl, load_builtin
 from idl.base58 import to_base58
+from idl.parse import builtins
 from indexer.rpc.messages import Malformed
 from indexer.solana.decode import (
     Decoded,
@@ -27,7 +31,7 @@ from indexer.solana.decode import (
 )
 from indexer.solana.messages import RpcTransaction, key_bytes, signature_bytes
 from indexer.solana.movements import FIRST_NUMBER, FollowedTokens, movements
-from indexer.solana.walk import Walked, keys_of, walk
+from indexer.solana.walk import Walked, keys_of, names_one, walk
 from indexer.source import FailedTransaction
 
 INDEX_BITS = 16
@@ -38,18 +42,22 @@ _FAILED = re.compile(r"Program (\w{32,44}) failed: (.*)")
 # Anchor writes its own errors, and the program's, into the logs by name.
 _NAMED = re.compile(r"Program log: AnchorError .*Code: (\w+)\. Error Number: (\d+)\..*")
 _ERROR_SHOWN = 500
+_NONE: Mapping[str, Mapping[str, int]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class FollowedProgram:
     """A program with its addresses, each with its first slot, and declared events.
 
-    The addresses of `Tokens` are those whose transactions are looked at.
+    With `places` these are where the program is, and the addresses are those of which
+    a transaction must name one for what the program did in it to be facts. So are
+    those of `Tokens`.
     """
 
     program: Program
     addresses: Mapping[bytes, int]
     events: Sequence[type[Event]]
+    places: Sequence[bytes] = ()
 
 
 @dataclass(slots=True)
@@ -77,23 +85,29 @@ class Assembler:
         self,
         decoders: Mapping[str, ProgramDecoder],
         tokens: FollowedTokens | None = None,
+        narrowed: Mapping[str, Mapping[str, int]] = _NONE,
     ) -> None:
         self._decoders = decoders  # by the program's address in base58
         self._tokens = tokens
+        # By the program's address, those of which a transaction must name one.
+        self._narrowed = narrowed
 
     @classmethod
     def of(cls, programs: Iterable[FollowedProgram]) -> Self:
         """Return one for these programs and, if it is among them, for `Tokens`."""
         decoders: dict[str, ProgramDecoder] = {}
         tokens: FollowedTokens | None = None
+        narrowed: dict[str, Mapping[str, int]] = {}
         for each in programs:
             decoder = ProgramDecoder(each.program, each.events)
             starts = {to_base58(key): start for key, start in each.addresses.items()}
             if isinstance(each.program, Tokens):
                 tokens = FollowedTokens(decoder, starts)
-            else:
-                decoders |= dict.fromkeys(starts, decoder)
-        return cls(decoders, tokens)
+                continue
+            places = [to_base58(key) for key in each.places]
+            decoders |= dict.fromkeys(places or starts, decoder)
+            narrowed |= dict.fromkeys(places, starts)
+        return cls(decoders, tokens, narrowed)
 
     def assemble(
         self,
@@ -106,7 +120,7 @@ class Assembler:
         `placed` is in order, `followed` are the addresses to look at. Raises Malformed
         when an answer contradicts itself.
         """
-        followed = followed.intersection(self._decoders)
+        programs = self._programs(followed)
         out = Assembled()
         groups: dict[int, tuple[LayoutDecoder, list[Occurrence]]] = {}
         ran: list[Placed] = []
@@ -117,18 +131,41 @@ class Assembler:
             if each.index > INDEX_MAX:
                 raise Malformed(f"a transaction has index {each.index}: ask again")
             if meta.err is not None:
-                if not followed.isdisjoint(keys_of(each.transaction)):
+                keys = keys_of(each.transaction)
+                if not self._concerning(programs, each, keys).isdisjoint(keys):
                     out.failed.append(self._failed(each))
                 continue
             ran.append(each)
-        walked = walk([each.transaction for each in ran], followed)
+        walked = walk([each.transaction for each in ran], programs)
         for each, found in zip(ran, walked, strict=True):
+            heard = self._concerning(programs, each, found.keys)
+            found = found if heard == programs else found.of(heard)
             self._add(each, found, wanted, groups, out)
             for decoder, moved in self._moved(each, found.keys, wanted):
                 groups.setdefault(id(decoder), (decoder, []))[1].append(moved)
         for decoder, occurrences in groups.values():
             decoder.decode(occurrences, wanted, out)
         return out
+
+    def _programs(self, followed: frozenset[str]) -> frozenset[str]:
+        """The programs to look at when these addresses are followed."""
+        found = followed.intersection(self._decoders).difference(self._narrowed)
+        return found.union(
+            program
+            for program, starts in self._narrowed.items()
+            if not followed.isdisjoint(starts)
+        )
+
+    def _concerning(
+        self, programs: frozenset[str], each: Placed, keys: Sequence[str]
+    ) -> frozenset[str]:
+        """Those of some programs whose doings in a transaction are facts."""
+        slot = each.transaction.slot
+        return programs.difference(
+            program
+            for program, starts in self._narrowed.items()
+            if not names_one(keys, slot, starts)
+        )
 
     def _add(
         self,
@@ -158,6 +195,7 @@ class Assembler:
         calls = [(c.number, c.program, c.data, c.accounts) for c in walked.calls]
         for number, program, body, accounts in [*bodies, *calls]:
             decoders = self._decoders[program]
+            body = body if accounts is None else body or decoders.bare
             decoder = decoders.find(body, instruction=accounts is not None)
             found = occurrence(number, program, body)
             if decoder is None:
@@ -200,8 +238,9 @@ class Assembler:
         code = _custom_code(meta.err)
         error = msgspec.json.encode(meta.err).decode()
         decoder = self._decoders.get(program or "")
-        if decoder and code is not None:
-            declared_error = decoder.program.idl.errors.get(code)
+        idl = decoder.program.idl if decoder else _everybodys().get(program or "")
+        if idl and code is not None:
+            declared_error = idl.errors.get(code)
             error = (
                 declared_error.name
                 if declared_error
@@ -228,6 +267,13 @@ def _with_accounts(
         found.position, found.block_time, found.signature, found.program, found.body,
         named,
     )  # fmt: skip
+
+
+@cache
+def _everybodys() -> dict[str, Idl]:
+    """The IDLs of programs that any other may call, by address."""
+    idls = map(load_builtin, builtins())
+    return {to_base58(idl.address): idl for idl in idls if idl.address is not None}
 
 
 def _logged_name(lines: Sequence[str] | None, code: int, unnamed: str) -> str:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from indexer.rpc.messages import Malformed
 from indexer.solana.decode import ProgramDecoder
 from indexer.solana.messages import RpcTokenBalance, RpcTransaction, key_bytes
+from indexer.solana.walk import names_one
 
 KEYS_MAX = 256  # an index of a key has eight bits
 FIRST_NUMBER = (1 << 16) - 2 * KEYS_MAX
@@ -38,7 +39,7 @@ class FollowedTokens:
 
     def concern(self, slot: int, keys: Sequence[str]) -> bool:
         """Whether a transaction with these keys names one of the addresses."""
-        return any(self.starts.get(key, slot + 1) <= slot for key in keys)
+        return names_one(keys, slot, self.starts)
 
 
 class Movement(NamedTuple):

@@ -16,10 +16,10 @@ Three kinds of things are attributed to a program:
 """
 
 import binascii
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from solders.pubkey import Pubkey
 
@@ -85,6 +85,15 @@ class Walked:
     strange: list[Strange] = field(default_factory=list)
     truncated: bool = False
 
+    def of(self, programs: Collection[str]) -> Self:
+        """Return what some of the followed programs did, and nothing of the others."""
+        return replace(
+            self,
+            calls=[each for each in self.calls if each.program in programs],
+            emitted=[each for each in self.emitted if each.program in programs],
+            strange=[each for each in self.strange if each.program in programs],
+        )
+
 
 def walk(
     transactions: Sequence[RpcTransaction], followed: Collection[str]
@@ -124,6 +133,11 @@ def keys_of(transaction: RpcTransaction) -> list[str]:
     if meta is None or meta.loaded_addresses is None:
         return keys
     return [*keys, *meta.loaded_addresses.writable, *meta.loaded_addresses.readonly]
+
+
+def names_one(keys: Sequence[str], slot: int, starts: Mapping[str, int]) -> bool:
+    """Whether keys of a transaction are among those that count from a slot on."""
+    return any(starts.get(key, slot + 1) <= slot for key in keys)
 
 
 @lru_cache(maxsize=1024)

@@ -1,6 +1,7 @@
 """The settings of chains, contracts and signers, as their page has them."""
 
 from db.proofs import Verify
+from idl.parse import BUILTIN, builtins
 from ops.docs.section import ADDRESSES, AMOUNT, Section, SettingKey, choices
 from ops.settings import (
     ChainSettings,
@@ -15,6 +16,7 @@ from ops.settings import (
     TableSettings,
 )
 
+BUILTINS = ", ".join(f"`{BUILTIN}{name}`" for name in builtins())
 CHAIN_SECTIONS = (
     Section(
         "chains.<name>",
@@ -200,13 +202,21 @@ CHAIN_SECTIONS = (
         ProgramSettings,
         {
             "idl": SettingKey(
-                "path",
+                "path, or `builtin:<name>`",
                 "The IDL, as Anchor writes it (`target/idl/<program>.json`), of any "
-                "version; relative to the file.",
+                "version; relative to the file. Of programs that publish none there "
+                f"is one here: {BUILTINS}.",
             ),
             "address": SettingKey(
                 "address in base58, or a list; or a table by chain",
                 "Where it is; not needed when the IDL says.",
+            ),
+            "accounts": SettingKey(
+                "address in base58, or a list; or a table by chain",
+                "Only transactions that name one of these are read, and what the "
+                "program did in them: token accounts, mints, wallets, other programs. "
+                "Needed with `builtin:`, as nearly every transaction runs such a "
+                "program.",
             ),
             "chain": SettingKey(
                 "text, or a list",

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
-from idl import Idl, parse_idl
+from idl import BUILTIN, Idl, load_builtin, parse_idl
 from ops.settings import abi_files, values
 from ops.settings.model import (
     ContractCommand,
@@ -19,6 +19,11 @@ from ops.settings.model import (
 from ops.settings.table import Table
 
 T = TypeVar("T")
+EVERYBODYS = (
+    "whose transactions are read: token accounts, mints, wallets, or a program of "
+    "yours. Most transactions of a cluster run this program, so all of them cannot be "
+    "read; on a cluster of your own, write the program's own address"
+)
 
 
 def read_deployments(
@@ -98,7 +103,7 @@ def read_program(
 ) -> ProgramSettings:
     """Read `[programs.<name>]`."""
     path = table.text("idl")
-    table.missing("idl", "a JSON file, relative to this one")
+    table.missing("idl", 'a JSON file, relative to this one, or "builtin:token"')
     idl: Idl | None = None
     if path is not None:
         idl = table.attempt("idl", lambda text: read_idl(base, text), path)
@@ -111,12 +116,19 @@ def read_program(
     elif idl is not None:
         table.missing("address", "where the program is: the IDL does not say")
     starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
+    accounts = _by_chain(
+        table, "accounts", on, lambda t, key: t.parsed_list(key, values.pubkey)
+    )
+    if path is not None and path.startswith(BUILTIN):
+        table.missing("accounts", EVERYBODYS)
     table.finish()
-    return ProgramSettings(name, on, idl, addresses, starts)
+    return ProgramSettings(name, on, idl, addresses, starts, accounts)
 
 
 def read_idl(base: Path, path: str) -> Idl:
-    """Read an IDL's file; raises ValueError when it is none."""
+    """Read an IDL's file, or one of ours; raises ValueError when it is none."""
+    if path.startswith(BUILTIN):
+        return load_builtin(path.removeprefix(BUILTIN))
     try:
         content = (base / Path(path).expanduser()).read_bytes()
     except OSError as error:

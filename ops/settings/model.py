@@ -203,13 +203,17 @@ class ContractSettings:
 
 @dataclass(frozen=True, slots=True)
 class ProgramSettings:
-    """A Solana program declared by its IDL alone; addresses and slots are by chain."""
+    """A Solana program declared by its IDL alone; addresses and slots are by chain.
+
+    With `accounts`, only transactions that name one of these are read.
+    """
 
     name: str
     chains: tuple[str, ...]
     idl: Idl | None = field(repr=False)  # None: it could not be read
     addresses: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
     starts: Mapping[str, int] = field(default_factory=_nothing)
+    accounts: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +322,7 @@ class ExternalSettings:
     jwks_url: str
     audience: str
     algorithms: tuple[str, ...] = ("ES256",)
+    solana_wallets: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,9 +48,8 @@ def called(program: str, instruction: Instruction) -> Called | None:
         if at >= len(keys) and not ref.optional and not ref.remaining:
             return None
         name = layout.account_fields[at]
-        accounts[name] = (
-            keys[at:] if ref.remaining else (keys[at : at + 1] or [None])[0]
-        )
+        one = keys[at] if at < len(keys) else None
+        accounts[name] = keys[at:] if ref.remaining else one
     arguments = {
         field.name: value
         if isinstance(field.type, Primitive) and field.type.name in INTEGERS

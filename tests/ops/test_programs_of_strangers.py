@@ -205,11 +205,10 @@ def test_two_programs_nobody_here_wrote(client, folder, db_engine):
 
     rows = get("failed-transactions")
     failed = {row["transaction"]: tuple(row.values())[-3:] for row in rows}
-    unnamed = '{"InstructionError":[0,{"Custom":0}]}'  # of the System Program
     assert failed == {
         gateway["no receiver"]: (str(GATEWAY.address), 6008, "EmptyReceiver"),
-        gateway["again"]: ("1" * 32, 0, unnamed),
-        vrf["twice"]: ("1" * 32, 0, unnamed),
+        gateway["again"]: ("1" * 32, 0, "AccountAlreadyInUse"),
+        vrf["twice"]: ("1" * 32, 0, "AccountAlreadyInUse"),
         vrf["newer"]: (str(VRF.address), 101, "InstructionFallbackNotFound"),
     }
     newer = get(f"failed-transactions?program={VRF.address}&limit=1")

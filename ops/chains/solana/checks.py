@@ -1,7 +1,7 @@
 """Checks of Solana clusters for `doctor`: heads, and programs at addresses."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -21,6 +21,7 @@ from indexer.rpc.answers import RpcCall, RpcError
 from indexer.rpc.refusals import ErrorKind
 from indexer.solana.client import CONFIRMED, FIRST_BLOCK
 from ops.chains.solana.client import solana_client
+from ops.chains.solana.source import narrowed_to
 from ops.errors import OperationError
 from ops.settings import ChainSettings, Settings
 
@@ -57,7 +58,11 @@ def address_checks(
     registry: Registry,
 ) -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield the checks of what is followed, and of its history."""
-    programs = {name: at for name, at in addresses.items() if name != TOKENS}
+    programs = {
+        name: narrowed_to(settings, chain, name) or tuple(at)
+        for name, at in addresses.items()
+        if name != TOKENS
+    }
     yield "programs", partial(_programs, settings, chain, programs)
     if tokens := addresses.get(TOKENS):
         yield "tokens", partial(_tokens, settings, chain, list(tokens))
@@ -68,7 +73,7 @@ def address_checks(
 def _programs(
     settings: Settings,
     chain: ChainSettings,
-    addresses: Mapping[str, Mapping[bytes, int]],
+    addresses: Mapping[str, Collection[bytes]],
 ) -> str:
     """Every configured address is a program: another is followed in vain."""
     named = [(name, to_base58(key)) for name, at in addresses.items() for key in at]

@@ -25,6 +25,16 @@ def ordinals(chain: ChainSettings) -> str:
     return "transaction"
 
 
+def narrowed_to(
+    settings: Settings, chain: ChainSettings, name: str
+) -> tuple[bytes, ...]:
+    """Return where a program is that is followed by accounts; nothing for another."""
+    program = settings.programs.get(name)
+    if program is None or not program.accounts.get(chain.name):
+        return ()
+    return program.addresses.get(chain.name, ())
+
+
 def range_blocks(settings: Settings) -> int:
     """The most slots that are read in one range: most have nothing that is followed."""
     return SLOTS_A_BLOCK * settings.limits.range_blocks
@@ -41,7 +51,12 @@ def open_source(
 ) -> SolanaSource:
     """The source of a cluster that is registered as `row`."""
     followed = [
-        FollowedProgram(emitter, plan.addresses.get(name, {}), registry.events_of(name))
+        FollowedProgram(
+            emitter,
+            plan.addresses.get(name, {}),
+            registry.events_of(name),
+            narrowed_to(settings, chain, name),
+        )
         for name, emitter in registry.emitters.items()
         if isinstance(emitter, Program) and name not in plan.absent
     ]
