@@ -39,7 +39,12 @@ def auth_options(settings: Settings) -> AuthOptions:
         ),
         external=tuple(
             ExternalIssuer(
-                each.name, each.issuer, each.jwks_url, each.audience, each.algorithms
+                each.name,
+                each.issuer,
+                each.jwks_url,
+                each.audience,
+                each.algorithms,
+                each.solana_wallets,
             )
             for each in auth.external.values()
         ),

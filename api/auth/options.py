@@ -21,13 +21,18 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class ExternalIssuer:
-    """An external identity provider, whose tokens we accept."""
+    """An external identity provider, whose tokens we accept.
+
+    With `solana_wallets` an ed25519 key in the `wallets` of its tokens is believed to
+    be the person's wallet of Solana; without, only those of Ethereum are.
+    """
 
     name: str
     issuer: str
     jwks_url: str
     audience: str
     algorithms: tuple[str, ...] = ("ES256",)
+    solana_wallets: bool = False
 
     def __post_init__(self) -> None:
         for algorithm in self.algorithms:

@@ -140,6 +140,11 @@ API_SECTIONS = (
                 "text", "The `aud` of those for us: our client id there."
             ),
             "algorithms": SettingKey("text, or a list", "`ES256`, `RS256`, `EdDSA`."),
+            "solana_wallets": SettingKey(
+                "true or false",
+                "Whether an ed25519 key in the `wallets` of its tokens is believed to "
+                "be the person's wallet of Solana.",
+            ),
         },
     ),
     Section(

@@ -82,6 +82,7 @@ def read_external(name: str, table: Table) -> ExternalSettings:
     ):
         table.missing(key, hint)
     algorithms = table.parsed_list("algorithms", _algorithm)
+    solana_wallets = table.flag("solana_wallets", default=False)
     table.finish()
     return ExternalSettings(
         name=name,
@@ -89,6 +90,7 @@ def read_external(name: str, table: Table) -> ExternalSettings:
         jwks_url=str(jwks_url or ""),
         audience=audience or "",
         algorithms=algorithms or ("ES256",),
+        solana_wallets=solana_wallets,
     )
 
 

@@ -262,6 +262,10 @@ url = "redis://r/0"
 id = "eip155:100"
 rpc = "http://127.0.0.1:9"
 finality = "ibft"
+[chains.solana]
+id = "solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"
+rpc = "http://127.0.0.1:9"
+finality = "commitment"
 [auth]
 registration = false
 access_minutes = 5
@@ -270,6 +274,11 @@ origins = ["https://a.example"]
 issuer = "https://api-auth.web3auth.io"
 jwks_url = "https://api-auth.web3auth.io/jwks"
 audience = "us"
+solana_wallets = true
+[auth.external.another]
+issuer = "https://another.example"
+jwks_url = "https://another.example/jwks"
+audience = "us too"
 """)
     settings = load_settings(path, {"CHAINFOLD_API__HTTPS": "false"})
 
@@ -278,7 +287,10 @@ audience = "us"
     assert (auth.registration, auth.origins) == (False, ("https://a.example",))
     assert auth.access_lifetime == timedelta(minutes=5)
     assert auth.chain_ids == {100}
-    assert [each.audience for each in auth.external] == ["us"]
+    assert auth.clusters == {"solana:EtWTRABZaYq6iMfeYKouRu166VU2xqa1"}
+    assert [(each.audience, each.solana_wallets) for each in auth.external] == [
+        ("us", True), ("us too", False),
+    ]  # fmt: skip
     assert (web.limit, web.sign_in_limit, web.https) == ("", "5/hour", False)
     assert web.cors == ("https://a.example", "http://localhost:5173")
     assert (web.proxies, web.max_body_bytes, web.redis_url) == (2, 1000, "redis://r/0")
@@ -296,6 +308,7 @@ audience = "us"
         ("[auth]\naccess_minutes = 0", "at least 1"),
         ('[auth]\norigin = "https://a.example"', "did you mean origins?"),
         ('[auth.external.x]\nissuer = "i"', "jwks_url: is required"),
+        ('[auth.external.x]\nsolana_wallets = "yes"', "true or false"),
         ('[auth.external.x]\nalgorithms = "HS256"', "HS256 is not taken"),
         ('[auth.external.x]\njwks_url = "http://k.example"', "use https"),
     ],

@@ -1,4 +1,4 @@
-"""Sign-In with Solana: every line of the message wrong, and every byte, one at a time."""
+"""Sign-In with Solana: every line of the message wrong, every byte, one at a time."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -404,7 +404,7 @@ def test_where_no_origin_is_known_nobody_signs_in(own_door):
 
 
 class TestTheStandardsOwnFunctions:
-    """`@solana/wallet-standard-util` writes and checks messages, `@noble/curves` signs."""
+    """`@solana/wallet-standard-util` writes and checks, `@noble/curves` signs."""
 
     @pytest.fixture
     def standard(self):
