@@ -33,6 +33,7 @@ POLL_SECONDS = 0.2
 RESEND_SECONDS = 2.0
 STATUSES_MAX = 256
 DECIDED = ("confirmed", "finalized")  # below, another fork may decide otherwise
+ACCOUNT_BYTES_MAX = 10 << 20  # MAX_PERMITTED_DATA_LENGTH
 PART_BYTES = 500_000  # of an account's data in one answer
 LAMPORTS_PER_SIGNATURE = 5_000
 LOADER_UNITS = 50_000
@@ -108,12 +109,22 @@ class Cluster:
         """The payer's address."""
         return self.payer.pubkey()
 
-    def account(self, key: Pubkey) -> ClusterAccount | None:
-        """Return an account, None where there is none."""
+    def account(
+        self, key: Pubkey, bytes_max: int = ACCOUNT_BYTES_MAX
+    ) -> ClusterAccount | None:
+        """Return an account, None where there is none.
+
+        Raises ClusterError for one that has more bytes than that.
+        """
         found = self._ask(partial(self._nodes.part, key, 0))
         if found is None:
             return None
         account, size = found
+        if size > bytes_max:
+            raise ClusterError(
+                f"account {key} has {size} bytes, more than {bytes_max}: check the "
+                "address"
+            )
         data = account.data
         while len(data) < size:
             more = self._ask(partial(self._nodes.part, key, len(data)))

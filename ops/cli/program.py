@@ -1,5 +1,6 @@
 """`program`: keys, deployments and checks of Solana programs."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import click
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
+from idl.parse import snake_case
 from ops.buffers import close_buffers, find_buffers
 from ops.cli.context import CliState, pass_state
 from ops.cluster import LOADER_UNITS, Cluster
@@ -19,6 +21,7 @@ from ops.deploying import (
     read_program,
 )
 from ops.errors import OperationError
+from ops.idls import fetch_idl
 from ops.keypairs import read_keypair, write_keypair
 from ops.settings import SOLANA
 
@@ -151,6 +154,41 @@ def program_show(
         same = found.holds(read_program(file.read_bytes(), str(file)))
         click.echo(f"  {'is' if same else 'is not'} what {file} holds")
         sys.exit(0 if same else 1)
+
+
+@program.command(name="fetch-idl")
+@click.argument("address", callback=to_address)
+@click.option("--file", type=FILE, help="Where to.  [default: idl/<its name>.json]")
+@CHAIN
+@click.option("--yes", is_flag=True, help="Do not ask before a file is replaced.")
+@pass_state
+def program_fetch_idl(
+    state: CliState, address: Pubkey, file: Path | None, name: str | None, yes: bool
+) -> None:
+    """Write the IDL that a program keeps on its chain, as Anchor puts it there.
+
+    It is checked as any IDL is. What is shown belongs into the settings.
+    """
+    found = fetch_idl(reading_cluster(state, name), address)
+    own = snake_case(found.idl.name)
+    folder = (state.settings.path or Path()).parent
+    target = file or folder / "idl" / f"{own}.json"
+    if target.exists() and target.read_bytes() != found.content and not yes:
+        click.confirm(f"{target} is there and is another. Replace it?", abort=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(found.content)
+    except OSError as error:
+        raise OperationError(
+            f"{target} cannot be written ({error.strerror}): say another --file"
+        ) from None
+    click.echo(
+        f"{target}: {len(found.idl.instructions)} instructions, "
+        f"{len(found.idl.events)} events. To follow it:\n\n[programs.{own}]\n"
+        f'idl = "{os.path.relpath(target, folder)}"\naddress = "{address}"'
+    )
+    if found.idl.address not in (None, bytes(address)):
+        click.echo("The IDL itself names another address.", err=True)
 
 
 @program.command(name="set-authority")

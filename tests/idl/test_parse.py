@@ -228,6 +228,11 @@ def field_of(kind):
         (changed(events=[NEW["events"][0], {"name": "Plain",
             "discriminator": [7, 0, 0, 0, 0, 0, 0, 1]}]), "discriminator of two"),
         (changed(errors=[{"code": "x", "name": "y"}]), "is no code"),
+        (field_of({"bincode": "u64"}), "bincode of what has no length"),
+        (field_of({"remainder": {"vec": "string"}}), "remainder of what has no length"),
+        (changed(instructions=[{"name": "i", "discriminator": [1], "accounts": [
+            {"name": "rest", "remaining": True}, {"name": "one"}]}]),
+         "behind the remaining"),
     ],
 )  # fmt: skip
 def test_what_is_no_idl_is_refused_with_a_remedy(raw, words):
