@@ -213,7 +213,7 @@ def test_every_key_that_a_message_sets_is_one():
         for where, text in strings()
         if not where.startswith(("ops/settings/", "ops/docs/", "db/", "api/"))
         and not where.startswith(
-            "examples/crowdfunding/ledger_chain.py"
+            "examples/solana_chain.py"
         )  # columns of its table
         for key in ASSIGNED.findall(text)
         if key not in keys() | INNER_KEYS

@@ -14,7 +14,8 @@ from api.auth.context import AuthContext
 from api.auth.middleware import accepts
 from api.auth.principal import require_role
 from api.command_problems import as_problems
-from api.console import pages, visitors
+from api.console import charts, pages, visitors
+from api.console.reports import ConsolePage, domain_pages
 from api.errors import PROBLEMS, Problem
 from api.schedules import states_of
 from api.writes import actor_of
@@ -43,6 +44,7 @@ def console_blueprint(context: AuthContext, *, https: bool) -> Blueprint:
     _add_pages(blueprint, context)
     _add_forms(blueprint, context)
     _add_command_forms(blueprint, context)
+    _add_reports(blueprint, context, tuple(domain_pages(context.service)))
     blueprint.record(_refuse_unknown_names)
     blueprint.after_request(_headers)
     blueprint.register_error_handler(visitors.NotSignedIn, _to_sign_in)
@@ -121,6 +123,27 @@ def _add_pages(blueprint: Blueprint, context: AuthContext) -> None:
     blueprint.add_url_rule("/commands/<uuid:command_id>", view_func=command)
     blueprint.add_url_rule("/held", view_func=held)
     blueprint.add_url_rule("/signers", view_func=signers)
+
+
+def _add_reports(
+    blueprint: Blueprint, context: AuthContext, added: tuple[ConsolePage, ...]
+) -> None:
+    """Add the pages of domains, and their places to the navigation."""
+    places = tuple((f"{visitors.PATH}/{each.name}", each.title) for each in added)
+    blueprint.context_processor(lambda: {"report_places": places})
+
+    def view_of(page: ConsolePage) -> View:
+        def report() -> Response:
+            found = visitors.visitor(context)
+            shown = page.report()
+            return _show(
+                "report.html", found, report=shown, svg=charts.svg, shown=charts.shown
+            )
+
+        return report
+
+    for each in added:
+        blueprint.add_url_rule(f"/{each.name}", each.name, view_of(each))
 
 
 def _add_forms(blueprint: Blueprint, context: AuthContext) -> None:

@@ -4,7 +4,10 @@ import re
 from functools import cache
 
 # The modules of a domain that declare.
-PARTS = ("roles", "events", "entries", "projections", "commands", "reactions", "timers")
+PARTS = (
+    "roles", "events", "entries", "projections", "commands", "reactions", "timers",
+    "reports",
+)  # fmt: skip
 
 
 @cache

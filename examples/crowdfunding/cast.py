@@ -15,7 +15,8 @@ from db.declare import Role
 from devnet.client import Chain
 from devnet.deploy import Deployment
 from devnet.rpc import Rpc
-from examples.crowdfunding.tour import Person, Tour, Wallet
+from examples.crowdfunding.tour import Tour, Wallet
+from examples.person import Person
 from ops.commanding import now
 
 BALANCE = 10**6 * 10**18
@@ -104,10 +105,5 @@ def take_tour(
     investor = Person(base, f"investor-{secrets.token_hex(4)}@example.org")
     for each in (operator, compliance):
         each.sign_in(staff.password)
-    password = secrets.token_urlsafe(12)
-    investor.post(
-        "/auth/register",
-        {"login": investor.name, "password": password, "role": "investor"},
-    )
-    investor.sign_in(password)
+    investor.register("investor", secrets.token_urlsafe(12))
     Tour(operator, compliance, investor, wallet, rpc, deployment.chain_id, say).run()

@@ -26,6 +26,6 @@ def demo(
     state: CliState, folder: Path, port: int, seconds: float | None, seed: int
 ) -> None:
     """Run a chain with made-up crowdfunding on it, index it live, serve it as JSON."""
-    run_demo = from_clone("examples.crowdfunding.demo").run_demo
+    run_demo = from_clone("examples.demo").run_demo
     wrong = run_demo(folder, port=port, seconds=seconds, seed=seed, say=click.echo)
     sys.exit(1 if wrong else 0)

@@ -27,7 +27,7 @@ from examples.crowdfunding.cast import (
     signer_section,
     variable_of,
 )
-from examples.crowdfunding.tour import Person
+from examples.person import Person
 from helpers import servers
 from ops.embedded.postgres import EmbeddedPostgres
 from ops.ports import free_port

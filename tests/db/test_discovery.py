@@ -89,7 +89,9 @@ def test_one_module_is_a_domain(tmp_path):
 
     registry = Registry.load(declarations=[file])
 
-    assert {*OURS, "crowdfunding", "settlement", "chimes"} == domains_of(registry)
+    assert {*OURS, "crowdfunding", "settlement", "tokens", "chimes"} == domains_of(
+        registry
+    )
     assert "chimes_ringings" in registry.projections
 
 
@@ -102,7 +104,9 @@ def test_a_distribution_brings_a_domain_by_an_entry_point(tmp_path, monkeypatch)
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
 
-    assert {*OURS, "crowdfunding", "settlement", "bells"} == domains_of(Registry.load())
+    assert {*OURS, "crowdfunding", "settlement", "tokens", "bells"} == domains_of(
+        Registry.load()
+    )
     assert {*OURS, "crowdfunding"} == domains_of(Registry.load(["crowdfunding"]))
 
     (info / "entry_points.txt").write_text("[chainfold.domains]\nrings = bells\n")

@@ -28,7 +28,8 @@ from db.schema import migrate
 from devnet.client import GAS_PRICE
 from devnet.deploy import dev_key
 from examples.crowdfunding.cast import ROLES
-from examples.crowdfunding.tour import ETB, Person, Tour, Wallet
+from examples.crowdfunding.tour import ETB, Tour, Wallet
+from examples.person import Person
 from helpers.edge import CHAIN_ID, Sender, receipts_of, send_all, wait_until
 from helpers.processes import Group
 from helpers.servers import engine_on, fresh_database

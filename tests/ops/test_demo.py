@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from devnet.run import up
-from examples.crowdfunding.demo import do_business
+from examples.demo import do_business
 from examples.crowdfunding.traffic import Traffic
 from helpers.processes import Group, listens, live, wait_until
 from ops.cli.main import main

@@ -9,8 +9,10 @@ import pytest
 from solders.keypair import Keypair
 from sqlalchemy import text
 
+from api.auth.passwords import hash_password
 from commands.requests import submit_requests
-from commands.submit import RulesBroken, Submission
+from commands.submit import RulesBroken, Submission, new_id
+from db.accounts import accounts
 from db.declare import Asker, Role
 from db.journal.append import Actor
 from db.schema import migrate
@@ -18,7 +20,7 @@ from db.sql.verify import differences
 from devnet.solana import settlement
 from devnet.solana.run import NodeOptions, SolanaNode
 from devnet.stripe.run import FakeStripe
-from helpers.door import Door
+from helpers.door import PASSWORD, Door
 from helpers.market import FEE_BPS, Market
 from helpers.settling import reference
 from indexer.react import JournalSource, run_reactions
@@ -41,6 +43,7 @@ finality = "commitment"
 programs.settlement = "{program}"
 accounts.usdc = "{usdc}"
 accounts.treasury = "{treasury}"
+tokens.treasury = "{treasury}"
 
 [signers.treasury]
 kind = "env"
@@ -222,6 +225,40 @@ def test_a_card_payment_mints_and_splits_once(shop):
     with shop.engine.connect() as connection:
         for projection in shop.registry.projections.values():
             assert list(differences(connection, projection.spec)) == []
+
+
+def test_the_console_shows_the_treasury(shop):
+    market = shop.market
+    shop.publish("chapter-3", 1_000, {"ada": (market.people[0], 10_000)})
+    shop.accept("chapter-3", "ada", market.people[0])
+    session = shop.buy("chapter-3", Keypair().pubkey(), "k-9").json["data"]
+    shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.rows("public.settlements"))
+    _, parts, _ = reference(9_974_000, FEE_BPS, [10_000])
+    left = 10**12 - sum(parts)
+    client = shop.door.app.test_client()
+    assert client.get("/console/treasury").headers["Location"] == (
+        "/console/login?after=/console/treasury"
+    )
+
+    with shop.engine.begin() as connection:
+        accounts.create_account(
+            connection, "aud@example.org", account_id=new_id(), now=shop.door.clock(),
+            roles=[Role.AUDITOR], password_hash=hash_password(PASSWORD),
+        )  # fmt: skip
+    form = {"login": "aud@example.org", "password": PASSWORD}
+    client.post("/console/login", data=form, headers={"Origin": "http://localhost"})
+    page = client.get("/console/treasury")
+
+    assert page.status_code == 200, page.text
+    assert f"{left // 10**6:,}.{left % 10**6:06d} USDC" in page.text
+    assert page.text.count("<svg") == 3  # balance, runway, weeks
+    held = [each["balance"] for each in shop.rows("public.account_days")
+            if each["account"] == str(market.treasury)]  # fmt: skip
+    assert held == [left]
+    told = shop.door.get("/api/v1/admin/treasury", token=shop.token).json["data"]
+    assert told["balance"] == str(left)
+    assert client.get("/console/").text.count("/console/treasury") == 1
 
 
 def test_a_purchase_waits_for_a_collaborators_wallet_and_goes_on(shop):

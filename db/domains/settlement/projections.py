@@ -16,6 +16,7 @@ from db.declare import (
     Projection,
     Stage,
     Sum,
+    TokenMoved,
 )
 from db.domains.settlement import entries
 from db.domains.settlement import events as e
@@ -171,3 +172,25 @@ class SettledDay(Projection):
     dust = Sum(e.PurchaseSettled.dust)
 
     outflow = fronted - earned - dust
+
+
+class PaidDay(Projection):
+    """One row per day (UTC): what was paid by card on it, in cents."""
+
+    day = Bucket("1 day")
+
+    payments = Count(captured)
+    paid = Sum(captured.amount)
+    blocked = Count(entries.PurchaseBlocked)
+
+
+class AccountDay(Projection):
+    """One row per token account and day (UTC) on which it moved: what it then held.
+
+    `balance` is in the token's smallest unit, at the end of the day.
+    """
+
+    account = Key()
+    day = Bucket("1 day")
+
+    balance = Latest(TokenMoved.balance)

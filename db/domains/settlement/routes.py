@@ -21,6 +21,7 @@ from flask_smorest import Api, Blueprint  # type: ignore[import-untyped]
 from api.auth.principal import current_principal, require_role
 from api.auth.routes import SIGNED_IN, shape
 from api.command_problems import as_problems
+from api.console.reports import ConsolePage
 from api.errors import Problem
 from api.idempotency import alone_with, idempotency_key
 from api.json_answers import json_answer
@@ -30,26 +31,31 @@ from api.writes import KEY_HEADER, actor_of, body_of_request, require_command_se
 from commands.errors import NodeAway
 from commands.lane import Lane, NoContract, NoSigner
 from commands.solana.lane import SolanaLane
+from commands.stripe.asking import PaymentRefused, PaymentsAway
 from commands.stripe.checkout import (
     CheckoutOptions,
     CheckoutSession,
-    PaymentRefused,
-    PaymentsAway,
     SessionRequest,
     create_session,
 )
 from commands.submit import Submission
 from db import reads
 from db.declare import STAFF, RowOf
+from db.declare.reports import Report
 from db.domains.settlement import money, treasury
 from db.domains.settlement.commands import SettlePurchase, StartPurchase
 from db.domains.settlement.projections import (
     NAME,
+    AccountDay,
     Content,
     ContentDocument,
+    PaidDay,
     SettledDay,
+    TreasuryWeek,
 )
+from db.domains.settlement.reports import TreasuryRows, treasury_report
 from db.domains.settlement.roles import BUYER
+from db.domains.settlement.treasury import TreasuryState
 from db.journal.head import SOURCE
 from db.reads.tables import ReadTables
 
@@ -134,6 +140,13 @@ def add_routes(api: Api, service: Service) -> None:
         "/metadata/<document>", "metadata", blueprint.doc(**shown)(routes.metadata)
     )
     api.register_blueprint(blueprint)
+
+
+def console_pages(service: Service) -> tuple[ConsolePage, ...]:
+    """The pages of the domain in the console: the treasury, where there is one."""
+    if service.command_service is None:
+        return ()
+    return (ConsolePage("treasury", "Treasury", _Routes(service).report),)
 
 
 class _Routes:
@@ -245,21 +258,58 @@ class _Routes:
         """
         principal = current_principal(self._service)
         require_role(principal, *STAFF)
+        lane = self._treasury_lane(request.args.get("chain"))
+        found = self._treasury_state(lane, self._settled(lane))
+        return json_answer({"data": {"chain": lane.name, **found.as_json()}})
+
+    def report(self) -> Report:
+        """Return the page of the treasury in the console."""
+        lane = self._treasury_lane(None)
+        settled = self._settled(lane)
+        account = (
+            lane.places.accounts.get("treasury")
+            if isinstance(lane, SolanaLane)
+            else None
+        )
+        balances = (
+            []
+            if account is None
+            else self._of_chain(lane, lambda t: t.rows(AccountDay, account=account))
+        )
+        return treasury_report(
+            TreasuryRows(
+                state=self._treasury_state(lane, settled),
+                settled=settled,
+                paid=self._journal(lambda t: t.rows(PaidDay)),
+                balances=balances,
+                weeks=self._journal(lambda t: t.rows(TreasuryWeek)),
+                today=_today(),
+            )
+        )
+
+    def _treasury_lane(self, chain: str | None) -> Lane:
+        """Return the lane of the treasury's signer."""
         commands = require_command_service(self._service)
         with as_problems():
             try:
-                lane = commands.lane_for(SettlePurchase.spec, request.args.get("chain"))
+                return commands.lane_for(SettlePurchase.spec, chain)
             except NoSigner as error:
                 raise Problem(
                     "no_such_row", f"There is no treasury: {error}."
                 ) from None
-        days = reads.read(
+
+    def _treasury_state(self, lane: Lane, settled: list[RowOf]) -> TreasuryState:
+        return treasury.state(settled, _today(), _balance(lane))
+
+    def _settled(self, lane: Lane) -> list[RowOf]:
+        found: list[RowOf] = self._of_chain(lane, lambda t: t.rows(SettledDay))
+        return found
+
+    def _of_chain(self, lane: Lane, ask: Any) -> Any:
+        return reads.read(
             self._service.engine,
-            lambda c: ReadTables(c, lane.source, plan=lane.plan).rows(SettledDay),
+            lambda c: ask(ReadTables(c, lane.source, plan=lane.plan)),
         )
-        today = int(time.time()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
-        found = treasury.state(days, today, _balance(lane))
-        return json_answer({"data": {"chain": lane.name, **found.as_json()}})
 
     def _content(self, name: str) -> RowOf:
         found = self._journal(lambda t: t.row(Content, content=name))
@@ -282,6 +332,11 @@ def _made(
         raise Problem("node_unavailable", str(error)) from None
     except PaymentRefused as error:
         raise Problem("bad_arguments", str(error), problems=[str(error)]) from None
+
+
+def _today() -> int:
+    """Return the beginning of the current day (UTC), in seconds since 1970."""
+    return int(time.time()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
 
 
 def _balance(lane: Lane) -> int | None:

@@ -26,7 +26,7 @@ _SECTIONS = """
 id = "solana:{genesis}"
 rpc = "{url}"
 finality = "commitment"
-
+{more}
 [programs.ledger]
 idl = "idl/ledger.json"
 chain = "{name}"
@@ -47,12 +47,17 @@ class SolanaChain:
 
     url: str
 
-    def settings(self, folder: Path) -> str:
-        """The sections that follow it; its IDL is put into the folder."""
+    def settings(self, folder: Path, more: str) -> str:
+        """The sections that follow it; the ledger's IDL is put into the folder.
+
+        `more` are further lines of the chain's own section.
+        """
         (folder / "idl").mkdir()
         shutil.copy(DIRECTORY / "ledger.json", folder / "idl")
         genesis = str(Client(self.url).call("getGenesisHash"))
-        return _SECTIONS.format(name=NAME, genesis=genesis[:32], url=self.url)
+        return _SECTIONS.format(
+            name=NAME, genesis=genesis[:32], url=self.url, more=more
+        )
 
     def write(self, seed: int, stop: threading.Event) -> None:
         """Write entries by one author or another, one a second, until told to stop."""

@@ -6,16 +6,13 @@ one folder, which each run begins anew.
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import logging
-import os
 import shutil
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -28,7 +25,7 @@ from db.sources import find
 from db.status import chain_status
 from devnet.deploy import Deployment
 from devnet.rpc import RpcError, UnreachableError
-from devnet.run import DOMAINS, up
+from devnet.run import up
 from devnet.toolchain import ensure_toolchain
 from examples.crowdfunding.cast import (
     Staff,
@@ -38,25 +35,27 @@ from examples.crowdfunding.cast import (
     take_tour,
     variable_of,
 )
-from examples.crowdfunding.ledger_chain import solana_chain
 from examples.crowdfunding.traffic import Traffic
+from examples.folder import begun_anew
+from examples.person import Person
+from examples.settlement.shop import Shop, open_shop
+from examples.settlement.tour import Sale
+from examples.solana_chain import solana_chain
 from indexer.verify import run_verification
 from ops.api_process import start_api
 from ops.command_service import working
-from ops.embedded.supervisor import Home
 from ops.errors import OperationError
 from ops.indexing import declared, streams
-from ops.ports import free_port, port_is_free
+from ops.ports import HOST, free_port, port_is_free
 from ops.running import follow_chains, stop_on_signals
 from ops.services import engine as open_engine
 from ops.settings import Settings, load_settings
 
+DOMAINS = 'domains = ["crowdfunding", "settlement"]'
 CHAIN = "devnet"
 HISTORY_STEPS = 150
 STEP_SECONDS = 1.0
 REPORT_SECONDS = 3.0
-DATABASE_SECONDS = 15.0
-LOCK = "demo.lock"
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +86,7 @@ def run_demo(
     """Run until Ctrl-C, or for some seconds; returns how many rows `verify` refutes."""
     logging.getLogger().setLevel(logging.WARNING)  # the show is what is said here
     with ExitStack() as stack:
-        stack.enter_context(_begun_anew(folder))
+        stack.enter_context(begun_anew(folder))
         say("preparing the development chain (the first time it fetches npm packages)")
         ensure_toolchain()
         anvil, deployment = up(out_dir=folder)
@@ -97,9 +96,16 @@ def run_demo(
         say(f"{played.transactions} transactions, {played.logs} logs of business")
         solana = stack.enter_context(solana_chain(seed))
         say(f"a Solana chain is up at {solana.url} with a program that keeps a ledger")
+        port = _free(port, say)
+        base = f"http://{HOST}:{port}"
+        shop = stack.enter_context(open_shop(solana.url, base, seed=seed))
+        say(f"a shop is open: its cards are charged at a fakestripe, {shop.stripe_url}")
         keys = hire_signers(deployment)
-        more = solana.settings(folder)
-        settings = _settle(folder, deployment, keys, _free(port, say), more)
+        more = [
+            solana.settings(folder, shop.chain_settings()),
+            shop.settings(folder, base),
+        ]
+        settings = _settle(folder, deployment, keys, port, more, shop.secrets())
         engine = stack.enter_context(open_engine(settings))
         registry = declared(settings)
         migrate(engine, registry)
@@ -108,7 +114,7 @@ def run_demo(
         url = engine.url.render_as_string(hide_password=False)
         stack.enter_context(start_api(settings, url))
         stack.enter_context(working(settings, engine))
-        show = _Show(settings, folder, deployment, staff, seed, stop, say)
+        show = _Show(settings, folder, deployment, staff, shop, seed, stop, say)
         writing = partial(solana.write, seed, stop)
         stack.enter_context(_Beside(writing, stop))
         asyncio.run(_follow(settings, engine, seconds, show))
@@ -173,43 +179,52 @@ def _line(settings: Settings, engine: Engine) -> str:
             "SELECT (SELECT count(*) FROM campaigns),"
             " (SELECT count(*) FROM investments), (SELECT count(*) FROM certificates),"
             " (SELECT count(*) FROM token_transfer),"
-            " (SELECT count(*) FROM ledger_recorded)"
+            " (SELECT count(*) FROM ledger_recorded),"
+            " (SELECT count(*) FROM settlements)"
         ).one()
     return (
         f"head {now.head}, indexed {now.checkpoint}: {counts[0]} campaigns, "
         f"{counts[1]} investments, {counts[2]} certificates, {counts[3]} transfers; "
-        f"{counts[4]} ledger entries on Solana"
+        f"{counts[4]} ledger entries and {counts[5]} settled purchases on Solana"
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Show:
-    """The demonstration: the tour, then business as usual until the end."""
+    """The demonstration: the tours, then business as usual until the end."""
 
     settings: Settings
     folder: Path
     deployment: Deployment
     staff: Staff
+    shop: Shop
     seed: int
     stop: threading.Event
     say: Say
     over: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        """Play the tour by the API alone, then one step of business a second."""
+        """Play both tours by the API alone, then one step of business a second."""
         base = f"http://{self.settings.api.host}:{self.settings.api.port}"
+        operator = Person(base, self.staff.operator)
+        sale = Sale(base, self.shop, operator, self.say)
         self.say("")
         self.say("one campaign by the API alone, seconds after it was asked:")
         try:
             take_tour(base, self.deployment, self.staff, self.say)
+            operator.sign_in(self.staff.password)
+            self.say("")
+            self.say("one card payment, settled on Solana:")
+            sale.run()
         except (OperationError, OSError) as error:
             if not self.stop.is_set():
                 self.say(f"the tour ended early: {error}")
         if self.stop.is_set():
             return
-        _explain(self.settings, self.folder, self.staff, self.say)
+        _explain(self.settings, self.folder, self.staff, sale.metadata_hash, self.say)
         self.over.set()
-        do_business(self.deployment, self.seed + 1, self.stop)
+        with _Beside(partial(sale.go_on, self.stop), self.stop):
+            do_business(self.deployment, self.seed + 1, self.stop)
 
 
 def do_business(
@@ -263,56 +278,13 @@ class _Beside:
         self.thread.join(10)
 
 
-@contextmanager
-def _begun_anew(folder: Path) -> Iterator[None]:
-    """An empty folder that no other demo uses until this one has ended."""
-    if folder.exists():
-        others = [each for each in folder.iterdir() if each.name != LOCK]
-        if others and not (folder / "chainfold.toml").exists():
-            raise OperationError(
-                f"{folder} holds something else than a demo: choose another --dir."
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK).open("a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise OperationError(
-                f"a demo runs in {folder} already (pid {lock.read().strip() or '?'}): "
-                "end that one, or choose another --dir."
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        _end_database(folder)
-        for each in folder.iterdir():
-            if each.is_dir():
-                shutil.rmtree(each)
-            elif each.name != LOCK:
-                each.unlink()
-        yield
-
-
-def _end_database(folder: Path) -> None:
-    """Wait for the end of the Postgres of a demo that was killed a moment ago."""
-    home = Home(folder / "postgres")
-    deadline = time.monotonic() + DATABASE_SECONDS
-    while home.path.exists() and home.alive():
-        if time.monotonic() > deadline:
-            raise OperationError(
-                f"a Postgres in {home.path} is in use by another chainfold: end that "
-                "one, or choose another --dir."
-            )
-        time.sleep(0.1)
-
-
 def _settle(
     folder: Path,
     deployment: Deployment,
     keys: Mapping[str, bytes],
     port: int,
-    more: str,
+    more: list[str],
+    more_secrets: Mapping[str, str],
 ) -> Settings:
     """Write the demo's settings and read them as any others."""
     addresses = {
@@ -327,14 +299,14 @@ def _settle(
         DOMAINS,
         deployment.to_settings_toml(),
         _BARE.format(**addresses),
-        more,
+        *more,
         f"[api]\nport = {port}",
         '[redis]\nurl = "none"',
         *(signer_section(name, key) for name, key in keys.items()),
     ]
     path.write_text("\n".join(content) + "\n")
     secrets = {variable_of(name): "0x" + key.hex() for name, key in keys.items()}
-    return load_settings(path, secrets)
+    return load_settings(path, {**secrets, **more_secrets})
 
 
 def _free(port: int, say: Say) -> int:
@@ -344,7 +316,9 @@ def _free(port: int, say: Say) -> int:
     return free_port()
 
 
-def _explain(settings: Settings, folder: Path, staff: Staff, say: Say) -> None:
+def _explain(
+    settings: Settings, folder: Path, staff: Staff, metadata_hash: str, say: Say
+) -> None:
     base = f"http://{settings.api.host}:{settings.api.port}"
     say("")
     say("indexing live. In another terminal:")
@@ -356,11 +330,15 @@ def _explain(settings: Settings, folder: Path, staff: Staff, say: Say) -> None:
     )
     say(f"  curl -s '{base}/api/v1/authors'   (a Solana program, IDL only, no code)")
     say(f"  curl -s '{base}/api/v1/events/ledger_recorded?limit=3'")
+    say(f"  curl -s '{base}/api/v1/settlements?limit=3'   (paid by card)")
+    if metadata_hash:
+        say(f"  curl -s {base}/metadata/{metadata_hash}.json")
     say(f"  curl -s {base}/health/ready")
     # Out of `make demo` it is in a virtual environment that no shell looks into.
     command = "chainfold" if shutil.which("chainfold") else sys.argv[0]
     say(f"  {command} --config {folder / 'chainfold.toml'} status")
     say(f"  a page of all routes: {base}/docs")
+    say(f"  the console, and its page of the treasury: {base}/console/treasury")
     say(f"  sign in as {staff.operator} with the password {staff.password}")
     say("Ctrl-C ends it.")
     say("")

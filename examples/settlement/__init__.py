@@ -1,0 +1,1 @@
+"""Creator settlement as a demonstration: a shop, its treasury, and a tour."""
