@@ -154,6 +154,18 @@ def _run_next(
     return True
 
 
+def _of_domain(
+    chains: Sequence[tuple[int, Sequence[Stream]]], domain: str
+) -> Sequence[tuple[int, Sequence[Stream]]]:
+    """Return the chains with events of a domain; all where none has any."""
+    found = [
+        (number, plan)
+        for number, plan in chains
+        if any(stream.event.startswith(f"{domain}.") for stream in plan)
+    ]
+    return found or chains
+
+
 def _run(
     connection: Connection,
     registry: Registry,
@@ -162,8 +174,9 @@ def _run(
     chains: Sequence[tuple[int, Sequence[Stream]]],
 ) -> int:
     source, plan, as_of = SOURCE, None, None
-    if len(chains) == 1:
-        [(source, plan)] = chains
+    own = _of_domain(chains, each.domain)
+    if len(own) == 1:
+        [(source, plan)] = own
         as_of = sources.by_id(connection, source).final
     tables = ReadTables(
         connection, source, as_of=as_of, plan=plan, time=int(at.timestamp()),

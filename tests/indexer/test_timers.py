@@ -12,6 +12,7 @@ from sqlalchemy import text
 from commands.actions import UnknownSchedule, run_schedule
 from commands.requests import submit_requests
 from db import sources, timers
+from db.coverage import Stream
 from db.declare import (
     Entry,
     Key,
@@ -28,6 +29,8 @@ from db.domains.crowdfunding.commands import DeactivateIssuer
 from db.journal.append import Actor, append
 from db.journal.audit.entries import ActionTaken
 from db.journal.entries import read_entries
+from db.journal.head import SOURCE
+from db.reads.tables import ReadTables
 from db.registry import Registry
 from db.schema import migrate
 from helpers.office import Office
@@ -289,6 +292,42 @@ def test_a_run_by_hand_is_one_more_and_moves_nothing(engine):
         ("test_timers.count_each", "tester"), ("test_timers.count_last", ""),
     ]  # fmt: skip
     assert run_schedules(engine, REGISTRY, [], START + timedelta(days=1)) == 2
+
+
+@pytest.mark.parametrize(
+    ("events", "wanted"),
+    [
+        (("test_timers.Lent", "crowdfunding.Invested"), "first"),
+        (("crowdfunding.Invested", "test_timers.Lent"), "second"),
+        (("test_timers.Lent", "test_timers.Lent"), "journal"),
+        (("a.Thing", "b.Thing"), "journal"),
+    ],
+)
+def test_a_schedule_reads_the_one_chain_of_its_domain(
+    engine, monkeypatch, events, wanted
+):
+    with engine.begin() as connection:
+        ids = [
+            sources.register(
+                connection, name=f"chain {n}", chain_id=f"eip155:{n}", ordinals="rank"
+            ).id
+            for n in (5, 7)
+        ]
+    read = []
+
+    class Recorded(ReadTables):
+        def __init__(self, connection, source, **more):
+            read.append(source)
+            super().__init__(connection, source, **more)
+
+    monkeypatch.setattr("indexer.timers.ReadTables", Recorded)
+    plans = [[Stream(event, "0x", 0)] for event in events]
+    chains = list(zip(ids, plans, strict=True))
+    run_schedules(engine, REGISTRY, chains, START)
+
+    assert run_schedules(engine, REGISTRY, chains, START + timedelta(days=1)) == 2
+    number = {"first": ids[0], "second": ids[1], "journal": SOURCE}[wanted]
+    assert read == [number, number]
 
 
 @pytest.fixture

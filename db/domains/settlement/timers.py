@@ -13,8 +13,8 @@ from db.domains.settlement.projections import SettledDay
 def review_treasury(at: datetime, tables: Tables) -> Iterator[Entry]:
     """The seven days before a Monday are summed up, and what is to be replenished.
 
-    Where several chains are followed their tables are not at hand, and nothing is
-    reviewed; `GET /admin/treasury` tells.
+    Where the program is followed on several chains their tables are not at hand, and
+    nothing is reviewed; `GET /admin/treasury` tells.
     """
     today = int(at.timestamp()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
     last = today - treasury.DAY_SECONDS
