@@ -45,6 +45,9 @@ def write(types, raw, value) -> bytes:
         return len(value).to_bytes(4, "little") + b"".join(
             write(types, inner, each) for each in value
         )
+    if key in ("bincode", "remainder"):
+        body = write(types, inner, value)
+        return (body[:4] + bytes(4) if key == "bincode" else b"") + body[4:]
     if key == "array":
         if inner[0] == "u8":
             return value
@@ -58,6 +61,13 @@ def write(types, raw, value) -> bytes:
     fields = layout["variants"][names.index(name)].get("fields", [])
     parts = [write(types, k, v) for k, v in zip(kinds_of(fields), body, strict=True)]
     return bytes([names.index(name)]) + b"".join(parts)
+
+
+def exactly(size: int, width: int) -> int:
+    """How many of a width a size is; raises ValueError when it is none."""
+    if size % width:
+        raise ValueError("torn")
+    return size // width
 
 
 class Reader:
@@ -102,6 +112,17 @@ class Reader:
             if inner == "u8":
                 return self.read("bytes")
             return [self.read(inner) for _ in range(self.count())]
+        if key in ("bincode", "remainder"):
+            width = 4 if inner == {"vec": "u32"} else 1
+            rest = len(self.data) - self.at
+            count = (
+                int.from_bytes(self.take(8), "little")
+                if key == "bincode"
+                else exactly(rest, width)
+            )
+            part = self.take(count * width)
+            whole = Reader(self.types, count.to_bytes(4, "little") + part)
+            return whole.read(inner)
         if key == "array":
             if inner[0] == "u8":
                 return self.take(inner[1])

@@ -157,6 +157,12 @@ HOSTILE = [
     ({"defined": {"name": "Kind"}}, b"\2"),
     ({"defined": {"name": "Fee"}}, b"\1\1"),
     ({"vec": "u8"}, b"\5\0\0\0abcd"),
+    ({"bincode": "string"}, b"\3\0\0\0\0\0\0\0ab"),
+    ({"bincode": "bytes"}, b"\1\0\0\0\0\0\0\x80ab"),
+    ({"bincode": {"vec": "u32"}}, b"\1\0\0\0\0\0\0\0ab"),
+    ({"remainder": "string"}, b"\xff"),
+    ({"remainder": "bytes"}, b""),
+    ({"remainder": {"vec": "u32"}}, b"abcde"),
 ]
 ANY_KIND = st.sampled_from([*KINDS, *(kind for kind, _ in HOSTILE)])
 
@@ -177,6 +183,12 @@ def is_same(left, right) -> bool:
 @example(*HOSTILE[7])
 @example(*HOSTILE[8])
 @example(*HOSTILE[9])
+@example(*HOSTILE[10])
+@example(*HOSTILE[11])
+@example(*HOSTILE[12])
+@example(*HOSTILE[13])
+@example(*HOSTILE[14])
+@example(*HOSTILE[15])
 def test_any_bytes_are_read_as_by_the_second_reader_or_refused(kind, data):
     at = KINDS.index(kind) if kind in KINDS else None
     layout = IDL.event("Everything").fields[at] if at is not None else layout_of(kind)

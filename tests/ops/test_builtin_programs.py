@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pytest
 import solders.system_program as system
 import spl.token.instructions as token
+from click.testing import CliRunner
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import TransferParams, TransferWithSeedParams
@@ -22,6 +23,7 @@ from devnet.solana.client import ASSOCIATED, TOKEN, Client, Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.bare import settings_of
 from idl import load_builtin
+from ops.cli.main import main
 from ops.indexing import declared, streams
 from ops.running import catch_up
 from ops.settings import SettingsError, load_settings
@@ -207,6 +209,9 @@ def test_what_accounts_name_is_read_and_nothing_else(street, settings, db_engine
     with db_engine.connect() as connection:
         unread = text("SELECT count(*) FROM control.undecodable_log")
         assert connection.execute(unread).scalar_one() == 0
+    words = ["--log-level", "error", "--config", str(settings.path), "doctor"]
+    told = CliRunner().invoke(main, words)
+    assert "ok  chain local programs: programs at 6 addresses" in told.output
 
 
 @pytest.mark.chain
