@@ -6,11 +6,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from api.payments import PaymentOptions
 from commands.stripe.checkout import CheckoutOptions
 from commands.stripe.client import Client, open_client
+from commands.stripe.refunds import RefundWorker, no_guard
 from db.engine import Refused
 from db.errors import DatabaseError, LeaseLost
 from db.listen import Listener
@@ -172,7 +173,7 @@ async def read_payments(
 
 
 def _read_once(reader: StripeReader) -> bool:
-    """Read a round, if the reader's lease can be had; whether it was read."""
+    """Read a round and make refunds, if the lease can be had; whether it was read."""
     if reader.lease is None:
         reader.lease = accounts.acquire_lease(reader.engine, reader.known)
     if reader.lease is None:
@@ -186,7 +187,16 @@ def _read_once(reader: StripeReader) -> bool:
         return False
     if done.entries:
         log.info("stripe_read events=%d entries=%d", done.events, done.entries)
+    refund_worker(reader, reader.lease.guard).round()
     return True
+
+
+def refund_worker(
+    reader: StripeReader, guard: Callable[[Connection], None] = no_guard
+) -> RefundWorker:
+    """The worker that makes the refunds of the account that is read."""
+    client = reader.api.client
+    return RefundWorker(reader.engine, reader.registry, client, reader.clock, guard)
 
 
 async def _tell(

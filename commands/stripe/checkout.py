@@ -20,20 +20,24 @@ from typing import Any
 import stripe
 from sqlalchemy import Engine
 
-from commands.errors import CommandError
+from commands.stripe.asking import (
+    PAGE,
+    QUIET,
+    REPLAYED_FOR,
+    REQUEST,
+    PaymentsAway,
+    StaysAnError,
+    ask_stripe,
+)
 from commands.stripe.client import Client
 from db.payments import DOMAIN, PURCHASE
 from db.payments import sessions as rows
 from db.payments.sessions import SessionRow
 
-REQUEST = "request"  # the member of the metadata with the key
 KEY_LENGTH_MAX = 200
 AMOUNT_MAX = 99_999_999  # minor units; Stripe takes no more in most currencies
-REPLAYED_FOR = timedelta(hours=23)  # Stripe promises a day
-QUIET = timedelta(minutes=3)  # before an attempt is over: nothing may be under way then
 EXPIRES_AT_LEAST = timedelta(minutes=30)  # after a session is made; less is refused
 CLOCKS_APART = timedelta(minutes=10)
-PAGE = 100
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,14 +47,6 @@ class CheckoutOptions:
     client: Client
     success_url: str
     cancel_url: str = ""
-
-
-class PaymentsAway(CommandError):
-    """Stripe did not answer; the session may be made or not. Ask with the same key."""
-
-
-class PaymentRefused(CommandError):
-    """Stripe will not make the session as it was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +122,7 @@ def create_session(
         row = _next(engine, row, digest, clock())
     try:
         made = _create(client, request, row)
-    except _StaysAnError:
+    except StaysAnError:
         found = _listed(client, row, clock())
         made = found or _create(client, request, _next(engine, row, digest, clock()))
     return _remembered(engine, row, made)
@@ -134,7 +130,7 @@ def create_session(
 
 def find_session(client: Client, id_: str) -> CheckoutSession:
     """Return a session as it is now; raises PaymentsAway or PaymentRefused."""
-    return _session(_asked(lambda: client.v1.checkout.sessions.retrieve(id_)))
+    return _session(ask_stripe(lambda: client.v1.checkout.sessions.retrieve(id_)))
 
 
 def expire_session(client: Client, id_: str) -> CheckoutSession:
@@ -142,7 +138,7 @@ def expire_session(client: Client, id_: str) -> CheckoutSession:
 
     Raises PaymentRefused for one that is not open: it may have been paid just now.
     """
-    return _session(_asked(lambda: client.v1.checkout.sessions.expire(id_)))
+    return _session(ask_stripe(lambda: client.v1.checkout.sessions.expire(id_)))
 
 
 def _is_over(request: SessionRequest, age: timedelta) -> bool:
@@ -162,10 +158,6 @@ def _is_over(request: SessionRequest, age: timedelta) -> bool:
             "with the same key"
         )
     return age >= lasts
-
-
-class _StaysAnError(Exception):
-    """Stripe keeps an error as the answer to an idempotency key."""
 
 
 def _create(
@@ -196,7 +188,7 @@ def _create(
         params["expires_at"] = asked + request.expires_seconds
     name = f"chainfold:{row.attempt}:{row.key}"
     create = client.v1.checkout.sessions.create
-    return _session(_asked(lambda: create(params, {"idempotency_key": name})))
+    return _session(ask_stripe(lambda: create(params, {"idempotency_key": name})))
 
 
 def _listed(client: Client, row: SessionRow, now: datetime) -> CheckoutSession | None:
@@ -205,7 +197,7 @@ def _listed(client: Client, row: SessionRow, now: datetime) -> CheckoutSession |
     last = int((min(now, row.asked_at + timedelta(days=1)) + CLOCKS_APART).timestamp())
     params: Any = {"created": {"gte": first, "lte": last}, "limit": PAGE}
     while True:
-        page = _asked(partial(client.v1.checkout.sessions.list, params))
+        page = ask_stripe(partial(client.v1.checkout.sessions.list, params))
         for each in page.data:
             own_metadata = {} if each.metadata is None else each.metadata.to_dict()
             if own_metadata.get(REQUEST) == row.key:
@@ -238,39 +230,6 @@ def _session(found: stripe.checkout.Session) -> CheckoutSession:
         payment_status=found.payment_status,
         payment_intent=intent if isinstance(intent, str) else getattr(intent, "id", ""),
     )
-
-
-def _asked(ask: Callable[[], Any]) -> Any:
-    try:
-        return ask()
-    except stripe.RateLimitError:
-        raise PaymentsAway(
-            "Stripe is asked too much at the moment: ask again in some seconds"
-        ) from None
-    except stripe.AuthenticationError:
-        raise PaymentRefused(
-            "Stripe does not take the secret key: check what [stripe] names"
-        ) from None
-    except stripe.IdempotencyError as error:
-        if error.http_status == 409:
-            raise PaymentsAway(
-                "the same session is being made just now: ask again in a second"
-            ) from None
-        raise PaymentRefused(
-            f"Stripe knows the key from another request: {error.user_message}. Use a "
-            "new key"
-        ) from None
-    except (stripe.InvalidRequestError, stripe.PermissionError) as error:
-        raise PaymentRefused(
-            f"Stripe refuses it: {error.user_message}. Correct what is asked for"
-        ) from None
-    except stripe.StripeError as error:
-        headers = {name.lower(): v for name, v in (error.headers or {}).items()}
-        if headers.get("idempotent-replayed") == "true":
-            raise _StaysAnError from None
-        raise PaymentsAway(
-            "Stripe did not answer as it should: ask again with the same key"
-        ) from None
 
 
 def _digest(request: SessionRequest) -> str:

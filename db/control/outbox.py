@@ -76,6 +76,7 @@ outbox = Table(
     Column("next_action_at", DateTime(timezone=True)),
     Column("command", Uuid, ForeignKey("control.command.id")),
     Column("refusal", Text, nullable=False, server_default=""),
+    Column("withdrawn_because", Text, nullable=False, server_default=""),
     UniqueConstraint("source", "key"),
 )
 Index(

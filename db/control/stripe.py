@@ -109,6 +109,30 @@ stripe_session = Table(
     Column("session", Text, nullable=False, server_default=""),
 )
 
+# A refund that an entry asks for, named by the entry's position: `asked_at` is when
+# Stripe was asked for the attempt under way, `refund` is empty until that is answered.
+stripe_refund = Table(
+    "stripe_refund",
+    metadata,
+    Column("ask", BigInteger, primary_key=True, autoincrement=False),
+    Column("charge", Text, nullable=False),
+    Column("domain", Text, nullable=False),
+    Column("purchase", Text, nullable=False),
+    Column("amount", BigInteger, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("asked_at", DateTime(timezone=True)),
+    Column("refund", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("cause", Text, nullable=False, server_default=""),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+)
+Index(
+    "stripe_refund_open",
+    stripe_refund.c.next_at,
+    postgresql_where=stripe_refund.c.state == "open",
+)
+Index("stripe_refund_by_charge", stripe_refund.c.charge, stripe_refund.c.ask)
+
 # A comparison of the journal with the balance of an account, in whole minor units;
 # whoever looked into its drift says so.
 stripe_reconciliation = Table(

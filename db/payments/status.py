@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, func, select
 
 from db.control import stripe_waiting, stripe_webhook
-from db.payments import drift
+from db.payments import drift, refunds
 from db.payments import events as noted
 from db.payments.account import AccountRow, find
 from db.payments.drift import Reconciliation
+from db.payments.refunds import RefundCounts
 
 SILENT = timedelta(minutes=5)  # how old the last whole reading may be, or three polls
 
@@ -25,6 +26,7 @@ class PaymentStatus:
     webhooks: int
     reconciled: Reconciliation | None
     uncleared: int
+    refunds: RefundCounts
 
     def trouble(self, now: datetime, poll_seconds: float) -> str:
         """Tell what is in the way, with its remedy; empty when all is well."""
@@ -49,6 +51,12 @@ class PaymentStatus:
                 f"{self.uncleared} reconciliations found drift that nobody cleared: "
                 "run `chainfold stripe reconciliations`"
             )
+        if self.refunds.refused:
+            return (
+                f"{self.refunds.refused} refunds are not made: "
+                f"{self.refunds.refused_because}. Ask for it again, or pay the buyer "
+                "in another way; GET /api/v1/stripe_refunds?stage=refused lists them"
+            )
         return ""
 
 
@@ -70,4 +78,5 @@ def payment_status(connection: Connection) -> PaymentStatus | None:
         webhooks=connection.scalar(hints) or 0,
         reconciled=drift.last(connection, row.account),
         uncleared=drift.uncleared(connection, row.account),
+        refunds=refunds.counts(connection),
     )

@@ -9,6 +9,8 @@ from devnet.stripe.book import DAY, Book
 from devnet.stripe.errors import ApiError, unexpected_state
 from devnet.stripe.objects import Object
 
+_AT_BANK = ("needs_response", "under_review", "lost", "prevented")
+
 
 class Refunding:
     """Refunds of charges, at once or by and by."""
@@ -23,6 +25,7 @@ class Refunding:
         metadata: dict[str, str],
     ) -> Object:  # fmt: skip
         """Refund a charge, or a part of it; raises ApiError for more than is left."""
+        self._refuse_disputed(charge)
         left = charge["amount_captured"] - charge["amount_refunded"]
         wanted = left if amount is None else amount
         if not charge["captured"] or wanted <= 0 or wanted > left:
@@ -77,6 +80,17 @@ class Refunding:
         refund.update(status="canceled", pending_reason=None)
         self._give_back(refund)
         return self._told(refund)
+
+    def _refuse_disputed(self, charge: Object) -> None:
+        """Refuse what the bank has; inquiries and won disputes can be refunded."""
+        for dispute in self.book.all("dispute"):
+            if dispute["charge"] == charge["id"] and dispute["status"] in _AT_BANK:
+                raise ApiError(
+                    400,
+                    f"Charge {charge['id']} has been charged back; cannot issue a "
+                    "refund.",
+                    code="charge_disputed",
+                )
 
     def _in(self, id_: str, *states: str) -> Object:
         refund = self.book.get(id_, "refund")

@@ -66,13 +66,26 @@ class Panel:
         """Make known a fee that is late."""
         return self._fake.routes.buying.settle_fee(charge)
 
+    def refund(self, charge: str, amount: int | None = None) -> Any:
+        """Refund a charge as somebody does in Stripe's dashboard."""
+        found = self._fake.book.get(charge, "charge")
+        refunding = self._fake.routes.refunding
+        return refunding.create(found, amount, "requested_by_customer", {})
+
+    def warn(self, charge: str) -> Any:
+        """Let the card's network warn of fraud."""
+        return self._fake.routes.buying.warn(charge)
+
     def fail_refund(self, refund: str) -> Any:
         """Let the bank send a refund back."""
         return self._fake.routes.refunding.fail(refund)
 
-    def dispute(self, charge: str, reason: str = "fraudulent") -> Any:
-        """Dispute a charge."""
-        return self._fake.routes.disputing.open(charge, reason=reason)
+    def dispute(
+        self, charge: str, reason: str = "fraudulent", inquiry: bool = False
+    ) -> Any:
+        """Dispute a charge, or only ask about it."""
+        disputing = self._fake.routes.disputing
+        return disputing.open(charge, reason=reason, inquiry=inquiry)
 
     def close_dispute(self, dispute: str, won: bool) -> Any:
         """End a dispute."""

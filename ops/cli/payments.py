@@ -161,6 +161,11 @@ def show_payments(
     click.echo(f"  events    {counts_text or 'none'}")
     click.echo(f"  waiting   {found.waiting:,} objects, {found.webhooks:,} webhooks")
     click.echo(f"  swept     {_moment(row.swept_at)}, {row.swept_added:,} added ever")
+    if found.refunds.waiting:
+        why = found.refunds.waits_because
+        click.echo(
+            f"  refunds   {found.refunds.waiting:,} under way{why and f': {why}'}"
+        )
     if found.reconciled is not None:
         click.echo(f"  compared  {_line(found.reconciled)}")
     return trouble
@@ -174,6 +179,8 @@ def _plain(found: PaymentStatus, trouble: str) -> dict[str, Any]:
         "swept_at": row.swept_at, "swept_added": row.swept_added,
         "events": dict(found.counts), "waiting": found.waiting,
         "webhooks_waiting": found.webhooks, "uncleared": found.uncleared,
+        "refunds_waiting": found.refunds.waiting,
+        "refunds_refused": found.refunds.refused,
         "well": not trouble, "cause": trouble,
     }  # fmt: skip
 

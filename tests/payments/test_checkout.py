@@ -6,10 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import text
 
-from commands.stripe import checkout
+from commands.stripe.asking import REPLAYED_FOR, PaymentRefused, PaymentsAway
 from commands.stripe.checkout import (
-    PaymentRefused,
-    PaymentsAway,
     SessionRequest,
     create_session,
     expire_session,
@@ -213,4 +211,4 @@ def test_the_clock_of_requests_is_the_wall_s_by_default(shop, migrated_engine):
         asked = connection.scalar(text("SELECT asked_at FROM control.stripe_session"))
     assert session.status == "open"
     assert abs((datetime.now(UTC) - asked).total_seconds()) < 60
-    assert checkout.REPLAYED_FOR.total_seconds() < 86_400
+    assert REPLAYED_FOR.total_seconds() < 86_400

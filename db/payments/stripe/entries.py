@@ -111,6 +111,34 @@ class RefundFailed(Entry):
     net = Int(64)
 
 
+class RefundAsked(Entry):
+    """A domain wants a payment refunded: the payments process asks Stripe, once.
+
+    `amount` is in the payment's currency; 0 is all that is left of it. `reason` is for
+    people here, and is not told to Stripe.
+    """
+
+    charge = Text()
+    domain = Text()
+    purchase = Text()
+    amount = Uint(63)
+    reason = Text()
+
+
+class RefundRefused(Entry):
+    """A refund that was asked for is not made, and is not tried again by itself.
+
+    `code` is Stripe's, or `dispute_lost`; `reason` is in Stripe's words where they are
+    its.
+    """
+
+    charge = Text()
+    domain = Text()
+    purchase = Text()
+    code = Text()
+    reason = Text()
+
+
 class DisputeOpened(Entry):
     """A buyer's bank disputes a payment; with `inquiry` it only asks about it.
 

@@ -1,7 +1,12 @@
-"""Payments and payouts, one row each."""
+"""Payments, refunds of them that were asked for, and payouts, one row each."""
 
-from db.declare import Count, First, Key, Latest, Projection, Sum
+from db.declare import Count, First, Key, Latest, Projection, Stage, Sum
 from db.payments.stripe import entries as e
+
+REFUNDED_BEFORE = "charge_already_refunded"  # Stripe's code: nothing was left
+
+refund_left_nothing = e.RefundRefused.only(e.RefundRefused.code == REFUNDED_BEFORE)
+refund_refused = e.RefundRefused.only(e.RefundRefused.code != REFUNDED_BEFORE)
 
 
 class StripePayment(Projection):
@@ -36,6 +41,33 @@ class StripePayment(Projection):
     captured_in = First(e.PaymentCaptured.height)
 
     index = ("session", "purchase", "payment_intent")
+
+
+class StripeRefund(Projection):
+    """One payment of which money went back or was to: how far its refund is.
+
+    `asked` until Stripe shows the refund, `made`, `failed` when the bank sent it back,
+    or `refused`, with `refused_because` in Stripe's words. Another refund may be asked
+    for in the last two.
+    """
+
+    charge = Key()
+
+    payment_domain = First(e.RefundAsked.domain, e.RefundMade.domain)
+    purchase = First(e.RefundAsked.purchase, e.RefundMade.purchase)
+    asked_because = Latest(e.RefundAsked.reason)
+    asked_at = Latest(e.RefundAsked.block_time)
+    refused_because = Latest(refund_refused.reason, {e.RefundMade: ""})
+    failed_because = Latest(e.RefundFailed.reason, {e.RefundMade: ""})
+    refund = Latest(e.RefundMade.refund)
+    stage = Stage(
+        (["", "made", "refused", "failed"], e.RefundAsked, "asked"),
+        (["", "asked", "refused", "failed"], e.RefundMade, "made"),
+        (["asked"], refund_left_nothing, "made"),
+        (["asked"], refund_refused, "refused"),
+        (["", "asked", "made"], e.RefundFailed, "failed"),
+    )
+    index = ("purchase", "stage")
 
 
 class StripePayout(Projection):
