@@ -1,15 +1,19 @@
 """Submit the commands that reactions and timers ask for.
 
 What follows from a chain goes to that chain; what follows from the journal or from a
-schedule goes where its signer or its contract is.
+schedule goes where its signer or its contract is. What was withdrawn is cancelled.
 """
 
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
+from sqlalchemy import Connection
+
+from commands.actions import note_action
 from commands.arguments import BadArguments
 from commands.errors import NodeAway, Refused
+from commands.kinds import kind_of
 from commands.lane import ChainRequired, Lane, NoContract, NoSigner, OtherChain
 from commands.submit import (
     CommandService,
@@ -18,7 +22,9 @@ from commands.submit import (
     Submission,
 )
 from db import outbox, sources
-from db.commands.errors import KeyReused, TooManyWaiting
+from db.commands.accept import CommandRow, find_by_key
+from db.commands.errors import KeyReused, NotCancellable, TooManyWaiting
+from db.commands.states import TERMINAL
 from db.journal.append import Actor
 from db.journal.head import SOURCE
 from db.outbox import CommandRequest
@@ -26,6 +32,8 @@ from db.reads import ReadError
 
 ACTOR = Actor("reactions", tenant="reactions")
 LOOK_AGAIN = timedelta(seconds=10)
+LOOK_ONCE_MORE = timedelta(minutes=10)
+LOOKED_FOR = "withdrawn; no command was there yet"
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +78,8 @@ def _lacks(lane: Lane, final: int) -> bool:
 
 
 def _answer(service: CommandService, lane: Lane | None, request: CommandRequest) -> str:
+    if request.withdrawn_because:
+        return _withdraw(service, lane, request)
     commands = service.registry.commands
     try:
         if request.kind not in commands:
@@ -102,6 +112,43 @@ def _answer(service: CommandService, lane: Lane | None, request: CommandRequest)
     with service.engine.begin() as connection:
         outbox.note_accepted(connection, request.id, row.id)
     return "accepted"
+
+
+def _withdraw(
+    service: CommandService, lane: Lane | None, request: CommandRequest
+) -> str:
+    """Cancel the command of a request that is wanted no more, if there is one.
+
+    Another process may be about to submit it: where there is none it is looked for once
+    more, when that process has noted its command or is gone.
+    """
+    now = service.clock()
+    with service.engine.begin() as connection:
+        key = _key(service, lane, request)
+        row = find_by_key(connection, ACTOR.tenant, key)
+        if row is None and request.refusal != LOOKED_FOR:
+            outbox.note_retry(connection, request.id, LOOKED_FOR, now + LOOK_ONCE_MORE)
+            return "looked for"
+        outcome = f"withdrawn: {request.withdrawn_because}"
+        if row is not None and row.state not in TERMINAL:
+            outcome += f"; {_cancel(service, connection, row, now)}"
+        id_ = None if row is None else row.id
+        outbox.note_withdrawn(connection, request.id, id_, outcome)
+    return "withdrawn"
+
+
+def _cancel(
+    service: CommandService, connection: Connection, row: CommandRow, now: datetime
+) -> str:
+    """Ask for a command's end; what came of that."""
+    try:
+        row = kind_of(connection, row.source).cancel(connection, row.id, now)
+    except NotCancellable as error:
+        return str(error)
+    note_action(
+        connection, service.registry, "cancel", str(row.id), row.state, ACTOR, now
+    )
+    return f"the command is {row.state}"
 
 
 def _key(service: CommandService, lane: Lane | None, request: CommandRequest) -> str:

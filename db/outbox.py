@@ -1,7 +1,8 @@
 """Requests of reactions for commands: rows that become commands, each once.
 
 A reaction's position and its requests commit together, so that a fact is reacted to
-once, and a request has a key, so that the same request is not made twice.
+once, and a request has a key, so that the same request is not made twice. One that is
+withdrawn keeps its row, so that it is not made later either.
 """
 
 import json
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, null, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db.control import outbox, reaction
@@ -22,13 +23,18 @@ from db.sql.columns import fact_table
 
 @dataclass(frozen=True, slots=True)
 class CommandRequest:
-    """A command that a reaction asks for, by the command's slug and JSON arguments."""
+    """A command that a reaction asks for, by the command's slug and JSON arguments.
+
+    `withdrawn_because` is empty while it is wanted; `refusal` is of the last try.
+    """
 
     id: int
     key: str
     kind: str
     arguments: Mapping[str, Any]
     cause: str
+    withdrawn_because: str
+    refusal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +143,31 @@ def request_command(
     return made.scalar() is not None
 
 
+def withdraw(
+    connection: Connection,
+    source: int,
+    *,
+    key: str,
+    kind: str,
+    because: str,
+    cause: str,
+    now: datetime,
+) -> bool:
+    """Have a request wanted no more, made or yet to be made; whether it was wanted."""
+    statement = insert(outbox).values(
+        source=source, key=key, kind=kind, arguments={}, cause=cause, asked_at=now,
+        next_action_at=now, withdrawn_because=because[:500],
+    )  # fmt: skip
+    done = connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["source", "key"],
+            set_={"withdrawn_because": because[:500], "next_action_at": now},
+            where=outbox.c.withdrawn_because == "",
+        ).returning(outbox.c.id)
+    )
+    return done.scalar() is not None
+
+
 def due(
     connection: Connection, source: int, now: datetime, limit: int = 100
 ) -> list[CommandRequest]:
@@ -148,14 +179,34 @@ def due(
         .limit(limit)
     )
     return [
-        CommandRequest(row.id, row.key, row.kind, row.arguments, row.cause)
+        CommandRequest(
+            row.id,
+            row.key,
+            row.kind,
+            row.arguments,
+            row.cause,
+            row.withdrawn_because,
+            row.refusal,
+        )
         for row in connection.execute(query)
     ]
 
 
 def note_accepted(connection: Connection, request_id: int, command: uuid.UUID) -> None:
-    """Record that a request became a command."""
-    _answer(connection, request_id, command=command, refusal="", next_action_at=None)
+    """Record that a request became a command; one withdrawn meanwhile stays due."""
+    is_wanted = outbox.c.withdrawn_because == ""
+    again = case((is_wanted, null()), else_=func.clock_timestamp())
+    _answer(connection, request_id, command=command, refusal="", next_action_at=again)
+
+
+def note_withdrawn(
+    connection: Connection, request_id: int, command: uuid.UUID | None, outcome: str
+) -> None:
+    """Record what became of a request that was withdrawn."""
+    _answer(
+        connection, request_id, command=command, refusal=outcome[:1000],
+        next_action_at=None,
+    )  # fmt: skip
 
 
 def note_rejected(connection: Connection, request_id: int, reason: str) -> None:
@@ -174,7 +225,7 @@ def waiting(connection: Connection) -> tuple[int, datetime | None]:
     """Return how many requests wait, and since when the oldest does."""
     row = connection.execute(
         select(func.count(), func.min(outbox.c.asked_at)).where(
-            outbox.c.next_action_at.is_not(None)
+            outbox.c.next_action_at.is_not(None), outbox.c.withdrawn_because == ""
         )
     ).one()
     return int(row[0]), row[1]

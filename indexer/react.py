@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from db import coverage, outbox, sources
 from db.coverage import Stream
-from db.declare import Command, Reaction
+from db.declare import Command, Reaction, Withdrawal
 from db.declare.timers import Asked
 from db.journal.append import Actor, append
 from db.journal.head import NAME, SOURCE, STREAM
@@ -149,14 +149,28 @@ def ask(
     connection: Connection,
     registry: Registry,
     source: int,
-    item: Asked,
+    item: Asked | Withdrawal,
     *,
     key: Callable[[Command], str],
     cause: str,
     actor: Actor = ACTOR,
 ) -> bool:
-    """Ask for a command, once for each key, or append an entry; whether it is new."""
+    """Ask for a command, once for each key, or append an entry; whether it is new.
+
+    A withdrawal is new when the command was not withdrawn before.
+    """
     now = datetime.now(UTC)
+    if isinstance(item, Withdrawal):
+        slug = item.command.spec.slug
+        return outbox.withdraw(
+            connection,
+            source,
+            key=outbox.request_key(slug, item.values),
+            kind=slug,
+            because=item.because,
+            cause=cause,
+            now=now,
+        )
     if not isinstance(item, Command):
         append(connection, registry, item, actor=actor, now=now)
         return True

@@ -227,6 +227,12 @@ def known(connection: Connection, request: Request) -> CommandRow | None:
     return None if row is None else as_row(row)
 
 
+def find_by_key(connection: Connection, tenant: str, key: str) -> CommandRow | None:
+    """The command of an idempotency key, whatever was asked for with it."""
+    row = connection.execute(_KNOWN, {"of_tenant": tenant, "of_key": key}).first()
+    return None if row is None else as_row(row)
+
+
 def find(connection: Connection, command_id: uuid.UUID) -> CommandRow | None:
     """The command with an id."""
     row = connection.execute(_FIND, {"of_id": command_id}).first()

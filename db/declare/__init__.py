@@ -62,6 +62,7 @@ from db.declare.solana import (
     Tokens,
 )
 from db.declare.timers import Due, Schedule, due, schedule
+from db.declare.withdrawals import Withdrawal
 
 __all__ = [
     "CALLER",
@@ -126,6 +127,7 @@ __all__ = [
     "Top",
     "Uint",
     "Uuid",
+    "Withdrawal",
     "due",
     "reaction",
     "schedule",
