@@ -137,6 +137,7 @@ def test_the_wheel_holds_the_modules_and_the_data(tmp_path):
     for pattern in (
         "abis/**/*.json",
         "idl/*.json",
+        "idl/builtin/*.json",
     ):
         wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     wanted |= {f"{name}/py.typed" for name in PACKAGES}

@@ -66,10 +66,13 @@ idl = "builtin:memo_v1"
 accounts = "{payer}"
 
 [tables.paid]
-doc = "What left the treasury, by destination."
+doc = "What left each account, by where it went."
+account = "Key()"
 destination = "Key()"
-total = "Sum(spl.TransferInstruction.amount, spl.TransferCheckedInstruction.amount)"
+total = "Sum({plain}.amount, {checked}.amount)"
 """
+PLAIN = "spl.TransferInstruction.keyed(account='source_')"
+CHECKED = "spl.TransferCheckedInstruction.keyed(account='source_')"
 
 
 @dataclass
@@ -143,7 +146,7 @@ def settings(street, db_engine, tmp_path):
         database=db_engine.url.render_as_string(hide_password=False),
         genesis=client.call("getGenesisHash")[:32], url=client.rpc.url,
         treasury=street.treasury, mint=street.mint, payer=client.payer.pubkey(),
-        ledger=ledger.PROGRAM,
+        ledger=ledger.PROGRAM, plain=PLAIN, checked=CHECKED,
     )  # fmt: skip
     return settings_of(tmp_path, content)
 
@@ -192,9 +195,11 @@ def test_what_accounts_name_is_read_and_nothing_else(street, settings, db_engine
     assert checked["signers"] == [str(each.pubkey()) for each in street.people[:2]]
     [unchecked] = get("events/spl_transfer_instruction")
     assert (unchecked["transaction"], unchecked["amount"]) == (plain, "2999")
-    assert {row["destination"]: row["total"] for row in get("paid")} == {
-        str(street.others[0]): "40001", str(street.others[1]): "2999",
-    }  # fmt: skip
+    paid = {(row["account"], row["destination"]): row["total"] for row in get("paid")}
+    assert paid == {
+        (str(street.treasury), str(street.others[0])): "40001",
+        (str(street.treasury), str(street.others[1])): "2999",
+    }
     [minted] = get("events/spl_mint_to_instruction")
     assert (minted["amount"], minted["mint_authority"]) == ("1000000", str(payer))
     [made] = get("events/spl_initialize_mint2_instruction")
@@ -295,7 +300,8 @@ def test_an_account_that_is_added_later_brings_its_transactions(
 def test_all_that_such_a_program_does_is_not_followed(tmp_path):
     content = SETTINGS.format(
         database="postgresql:///x", genesis="1" * 32, url="http://localhost:1",
-        treasury=TOKEN, mint=TOKEN, payer=TOKEN, ledger=TOKEN,
+        treasury=TOKEN, mint=TOKEN, payer=TOKEN, ledger=TOKEN, plain=PLAIN,
+        checked=CHECKED,
     )  # fmt: skip
     (tmp_path / "ledger.json").write_text(json.dumps(interface("ledger")))
     bare = content.replace(f'accounts = ["{TOKEN}", "{TOKEN}"]', "")
