@@ -70,6 +70,8 @@ class Chain:
     wallets: dict[bytes, int] = field(default_factory=dict)
     own_leases: list[BlockRange] = field(default_factory=list)
     caught_up: bool = False
+    # Set by whoever knows that there may be something new: the next poll is at once.
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
     stepping_since: float = 0.0  # on the monotonic clock
     summary: Summary = field(default_factory=Summary)
 

@@ -42,6 +42,8 @@ from indexer.streams import BLOCKS
 from indexer.trouble import kind_of
 from indexer.writer import Written, rewind, write_batch
 
+WOKEN_SECONDS = 0.2  # between two polls, however often the follower is woken
+
 log = logging.getLogger(__name__)
 
 
@@ -167,6 +169,7 @@ async def follow(
     """Step until `stop` is set; raises when the chain must not be followed further.
 
     `audit_blocks` of history are proved between two polls while nothing is to be read.
+    A wake-up (`chain.woken`) ends the wait for the next poll.
     """
     failures = 0
     audited = Audit()
@@ -174,6 +177,7 @@ async def follow(
     while not stop.is_set():
         chain.stepping_since = time.monotonic()
         quiet = chain.stepping_since - moved > stall_seconds
+        chain.woken.clear()  # before the head is asked for: one that comes now stays
         try:
             outcome = await step(chain)
             if isinstance(outcome, (Wrote, Reorged)):
@@ -198,7 +202,8 @@ async def follow(
             raise
         failures = 0
         if not isinstance(outcome, (Wrote, Reorged)):
-            await _pause(stop, poll_seconds)
+            await _pause(stop, min(poll_seconds, WOKEN_SECONDS))
+            await _pause(stop, poll_seconds - WOKEN_SECONDS, chain.woken)
 
 
 async def _audit(chain: Chain, done: Audit, most: int) -> None:
@@ -307,11 +312,18 @@ def backoff(failures: int) -> float:
     return random.uniform(0.05, min(15.0, 0.25 * 2 ** min(failures, 8)))  # noqa: S311
 
 
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
+async def _pause(
+    stop: asyncio.Event, seconds: float, woken: asyncio.Event | None = None
+) -> None:
+    """Wait for some seconds, or until one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in (stop, woken) if event]
     try:
-        await asyncio.wait_for(stop.wait(), seconds)
-    except TimeoutError:
-        return
+        await asyncio.wait(
+            waits, timeout=max(seconds, 0), return_when=asyncio.FIRST_COMPLETED
+        )
+    finally:
+        for each in waits:
+            each.cancel()
 
 
 async def _settle(chain: Chain, outcome: Outcome, quiet: bool) -> None:

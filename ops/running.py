@@ -239,6 +239,7 @@ async def _follow_chain(
                     _index_keys(opened, stop),
                     _keep_place(opened),
                     react(opened, stop),
+                    kind_of(chain).keep_listening(opened, chain),
                     kind_of(chain).keep_comparing(
                         settings, chain, engine, registry, list(opened.streams)
                     ),

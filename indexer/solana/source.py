@@ -201,6 +201,10 @@ class SolanaSource:
             listed=[(address, line.signature) for address, line in lines],
         )
 
+    def addresses(self) -> list[bytes]:
+        """Return every address whose transactions are listed."""
+        return list({at for each in self._programs for at in each.addresses})
+
     def _addresses(self, ids: frozenset[str], last: int) -> dict[bytes, int]:
         """The addresses of programs with wanted events, and their first slots."""
         found: dict[bytes, int] = {}

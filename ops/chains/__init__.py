@@ -112,6 +112,13 @@ class ChainKind(Protocol):
         """Do what is to be done once a chain is opened and its block 0 is right."""
         ...
 
+    async def keep_listening(self, chain: Chain, config: ChainSettings, /) -> None:
+        """Wake the follower when a node says that there may be something new.
+
+        Returns at once where no node is listened to: polling finds everything.
+        """
+        ...
+
     async def keep_comparing(
         self,
         settings: Settings,

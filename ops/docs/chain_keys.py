@@ -97,6 +97,12 @@ CHAIN_SECTIONS = (
                 "followed token accounts with it; 0: never. `chainfold verify --chain` "
                 "does so once.",
             ),
+            "ws": SettingKey(
+                "URL, or a list",
+                "WebSockets of the endpoints (Solana): what they tell of the followed "
+                "addresses makes the next poll come at once, and `poll_seconds` may be "
+                "longer. One is listened to at a time; all of it works without.",
+            ),
         },
     ),
     Section(

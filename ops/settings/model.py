@@ -160,6 +160,7 @@ class ChainSettings:
     tokens: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     accounts: Mapping[str, bytes] = field(default_factory=_nothing)
     compare_seconds: float = 600.0
+    ws: tuple[SecretUrl, ...] = ()
 
     @property
     def namespace(self) -> str:

@@ -35,7 +35,7 @@ EVM_ALONE = (
     "contracts", "logs", "genesis", "watch_senders", "fees", "verify_bloom",
     "verify_receipts", "require", "validators", "validators_block", "audit_blocks",
 )  # fmt: skip
-SOLANA_ALONE = ("programs", "tokens", "accounts", "compare_seconds")
+SOLANA_ALONE = ("programs", "tokens", "accounts", "compare_seconds", "ws")
 
 
 def read_settings(
@@ -146,6 +146,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         compare_seconds=table.number(
             "compare_seconds", default.compare_seconds, float, 0
         ),
+        ws=table.parsed_list("ws", values.websocket_url),
     )
     read_proofs(table, chain)
     refuse_other_kinds(table, chain)

@@ -118,6 +118,18 @@ def http_url(text: str) -> SecretUrl:
     return SecretUrl(text)
 
 
+def websocket_url(text: str) -> SecretUrl:
+    """Return the address of an endpoint's WebSocket."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+        raise ValueError(
+            f"{redact_url(_short(text))} is not a WebSocket: write ws://host:8900 or "
+            "wss://…"
+        )
+    _check_port(text)
+    return SecretUrl(text)
+
+
 def _check_port(text: str) -> None:
     """Check the port here, where the error can name the key."""
     try:

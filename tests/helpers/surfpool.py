@@ -37,11 +37,18 @@ def install() -> None:
 @contextmanager
 def surfpool() -> Iterator[str]:
     """The URL of a Surfpool with the program `ledger`, for as long as it is needed."""
+    with surfpool_with_socket() as (url, _):
+        yield url
+
+
+@contextmanager
+def surfpool_with_socket(slot_ms: int = SLOT_MS) -> Iterator[tuple[str, str]]:
+    """The same, with the address of its WebSocket."""
     install()
     process = subprocess.Popen(
         [
             *node_command(), "start.cjs", str(ledger.PROGRAM),
-            str(PACKAGE / "ledger.so"), str(SLOT_MS),
+            str(PACKAGE / "ledger.so"), str(slot_ms),
         ],
         cwd=HOME,
         stdin=subprocess.PIPE,
@@ -54,7 +61,8 @@ def surfpool() -> Iterator[str]:
         line = process.stdout.readline()
         if not line:
             raise SurfpoolUnavailable("Surfpool ended at its start")
-        yield json.loads(line)["rpc"]
+        told = json.loads(line)
+        yield told["rpc"], told["ws"]
     finally:
         process.stdin and process.stdin.close()
         try:

@@ -6,6 +6,7 @@ from ops.chains.evm.commanding import check_signer, open_lane, open_worker
 from ops.chains.evm.source import (
     begin,
     keep_comparing,
+    keep_listening,
     open_source,
     ordinals,
     range_blocks,
@@ -20,6 +21,7 @@ __all__ = [
     "evm_client",
     "head_of",
     "keep_comparing",
+    "keep_listening",
     "open_lane",
     "open_source",
     "open_worker",

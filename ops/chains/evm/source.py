@@ -79,6 +79,10 @@ async def keep_comparing(
     """Do nothing: blocks of EVM chains are proved (`indexer.audit`), not compared."""
 
 
+async def keep_listening(chain: Chain, config: ChainSettings) -> None:
+    """Do nothing: the blocks of EVM chains are polled for."""
+
+
 async def begin(chain: Chain, settings: ChainSettings, row: SourceRow) -> None:
     """See once whether facts were numbered before the chain kept one way of counting.
 

@@ -3,7 +3,13 @@
 from ops.chains.solana.balances import keep_comparing
 from ops.chains.solana.checks import address_checks, endpoint_checks, head_of
 from ops.chains.solana.commanding import check_signer, open_lane, open_worker
-from ops.chains.solana.source import begin, open_source, ordinals, range_blocks
+from ops.chains.solana.source import (
+    begin,
+    keep_listening,
+    open_source,
+    ordinals,
+    range_blocks,
+)
 
 __all__ = [
     "address_checks",
@@ -12,6 +18,7 @@ __all__ = [
     "endpoint_checks",
     "head_of",
     "keep_comparing",
+    "keep_listening",
     "open_lane",
     "open_source",
     "open_worker",

@@ -11,6 +11,7 @@ from indexer.chain import Chain
 from indexer.solana.assemble import FollowedProgram
 from indexer.solana.listing import Listing
 from indexer.solana.source import SolanaSource
+from indexer.solana.waking import Waker
 from indexer.source import Child
 from indexer.streams import Wanted
 from ops.chains.solana.client import solana_client
@@ -62,6 +63,13 @@ def open_source(
     ]
     client = solana_client(settings, chain, engine)
     return SolanaSource(chain.name, client, followed, Listing(engine, row.id))
+
+
+async def keep_listening(chain: Chain, config: ChainSettings) -> None:
+    """Wake the follower by notifications, where the settings name a WebSocket."""
+    if config.ws and isinstance(chain.source, SolanaSource):
+        addresses = chain.source.addresses()
+        await Waker(chain.name, config.ws, addresses, chain.woken).run()
 
 
 async def begin(chain: Chain, config: ChainSettings, row: SourceRow) -> None:
