@@ -19,9 +19,9 @@ from ops.settings.model import (
 from ops.settings.table import Table
 
 T = TypeVar("T")
+ACCOUNTS = "whose transactions are read: token accounts, mints, wallets, programs"
 EVERYBODYS = (
-    "whose transactions are read: token accounts, mints, wallets, or a program of "
-    "yours. Most transactions of a cluster run this program, so all of them cannot be "
+    f"{ACCOUNTS}. Most transactions of a cluster run this program, so all of them cannot be "
     "read; on a cluster of your own, write the program's own address"
 )
 
@@ -119,7 +119,10 @@ def read_program(
     accounts = _by_chain(
         table, "accounts", on, lambda t, key: t.parsed_list(key, values.pubkey)
     )
-    if path is not None and path.startswith(BUILTIN):
+    if table.is_section("accounts"):
+        for chain in on:  # without them all of the program would be followed there
+            table.section("accounts").missing(chain, ACCOUNTS)
+    elif path is not None and path.startswith(BUILTIN):
         table.missing("accounts", EVERYBODYS)
     table.finish()
     return ProgramSettings(name, on, idl, addresses, starts, accounts)

@@ -312,6 +312,14 @@ def test_all_that_such_a_program_does_is_not_followed(tmp_path):
 
     assert "programs.spl.accounts" in str(caught.value)
     assert "so all of them cannot be read" in str(caught.value)
+    elsewhere = content.replace("accounts = { local", "accounts = { other")
+    (tmp_path / "chainfold.toml").write_text(elsewhere)
+    with pytest.raises(SettingsError, match="programs.ata.accounts.local: is required"):
+        load_settings(str(tmp_path / "chainfold.toml"))
+    empty = content.replace(f'accounts = "{TOKEN}"', "accounts = []")
+    (tmp_path / "chainfold.toml").write_text(empty)
+    with pytest.raises(SettingsError, match="programs.sys.accounts"):
+        load_settings(str(tmp_path / "chainfold.toml"))
     wrong = content.replace("builtin:token", "builtin:tokens")
     (tmp_path / "chainfold.toml").write_text(wrong)
     with pytest.raises(SettingsError, match="write one of associated_token"):
