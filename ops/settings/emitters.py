@@ -19,10 +19,10 @@ from ops.settings.model import (
 from ops.settings.table import Table
 
 T = TypeVar("T")
-ACCOUNTS = "whose transactions are read: token accounts, mints, wallets, programs"
 EVERYBODYS = (
-    f"{ACCOUNTS}. Most transactions of a cluster run this program, so all of them cannot be "
-    "read; on a cluster of your own, write the program's own address"
+    "most transactions of a cluster run this program, so they cannot all be read. "
+    "Write the token accounts, mints, wallets or programs whose transactions are, or "
+    "on a cluster of your own the program's address"
 )
 
 
@@ -119,11 +119,12 @@ def read_program(
     accounts = _by_chain(
         table, "accounts", on, lambda t, key: t.parsed_list(key, values.pubkey)
     )
-    if table.is_section("accounts"):
-        for chain in on:  # without them all of the program would be followed there
-            table.section("accounts").missing(chain, ACCOUNTS)
-    elif path is not None and path.startswith(BUILTIN):
-        table.missing("accounts", EVERYBODYS)
+    # Where there are none, all of the program is followed.
+    lacking = " and ".join(name for name in on if not accounts.get(name))
+    if lacking and path is not None and path.startswith(BUILTIN):
+        table.problem("accounts", f"name some on {lacking}: {EVERYBODYS}")
+    elif lacking and "accounts" in table:
+        table.problem("accounts", f"name some on {lacking}, or leave them out")
     table.finish()
     return ProgramSettings(name, on, idl, addresses, starts, accounts)
 
