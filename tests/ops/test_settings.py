@@ -199,6 +199,24 @@ def test_a_program_that_cannot_be_followed_is_refused(
     assert problem in problems(DEVNET + SOLANA + f"[programs.x]\n{section}\n")
 
 
+def test_the_websockets_of_endpoints_wake_the_follower(load, problems):
+    secret = "k3yOfMyProvider1234567890"
+    one, two = f"wss://rpc.example.org/?api-key={secret}", "ws://127.0.0.1:8900"
+
+    assert load(SOLANA).chains["main"].ws == ()
+    assert load(SOLANA + f'ws = "{one}"\n').chains["main"].ws == (one,)
+    settings = load(SOLANA + f'ws = ["{one}", "{two}"]\n')
+    assert settings.chains["main"].ws == (one, two)
+    assert secret not in repr(settings)
+    for text in (f"https://rpc.example.org/{secret}", "ws://", "127.0.0.1:8900"):
+        found = problems(SOLANA + f'ws = "{text}"\n')
+        assert "is not a WebSocket" in found
+        assert secret not in found
+    assert "no number up to" in problems(SOLANA + 'ws = "ws://h:99999"\n')
+    found = problems(DEVNET + 'ws = "ws://127.0.0.1:8546"\n')
+    assert "chains.devnet.ws (in chainfold.toml): is for Solana chains" in found
+
+
 def test_tokens_are_followed_by_addresses_under_names(load, tmp_path):
     """One may be a program's too: then from the program's first slot on."""
     (tmp_path / "shop.json").write_text(SHOP_TEXT)

@@ -1,23 +1,26 @@
 """A program of a Solana chain, followed by its IDL in the settings alone."""
 
 import asyncio
+import json
 import shutil
+import time
 
 import pytest
 from solders.keypair import Keypair
+from sqlalchemy import text
 
 from api.app import create_app
 from db import reads
 from db.schema import migrate
 from db.sql.verify import differences
 from devnet.solana import ledger
-from devnet.solana.client import Client, TransactionFailedError
+from devnet.solana.client import Client, Devnet, TransactionFailedError
 from devnet.solana.ledger import Entry
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.bare import settings_of
 from idl.parse import DIRECTORY
 from ops.indexing import declared, streams
-from ops.running import catch_up
+from ops.running import catch_up, follow_chains
 
 pytestmark = pytest.mark.chain
 AUTHORS = """
@@ -114,3 +117,84 @@ def test_events_instructions_tables_and_api_of_a_program(node, settings, db_engi
         for projection in registry.projections.values():
             assert list(differences(connection, projection.spec)) == []
     reader.dispose()
+
+
+class TestWaking:
+    """The whole follower, with the node's WebSocket in the settings."""
+
+    TEXT = AUTHORS.replace(
+        'finality = "commitment"\n',
+        'finality = "commitment"\nws = {ws}\npoll_seconds = {poll}\n',
+    )
+
+    @pytest.fixture
+    def node(self):
+        with SolanaNode(NodeOptions(slot_ms=0, finalized_after=3)) as running:
+            yield running
+
+    def follow(self, node, tmp_path, engine, *, ws, poll):
+        """Record twice while it is followed; the seconds until each was there."""
+        client = Devnet(node.url)
+        client.fund()
+        shutil.copy(DIRECTORY / "ledger.json", tmp_path)
+        genesis = client.call("getGenesisHash")[:32]
+        settings = settings_of(
+            tmp_path,
+            self.TEXT.format(
+                genesis=genesis, url=node.url, ws=json.dumps(ws), poll=poll
+            ),
+        )
+        registry = declared(settings)
+        migrate(engine, registry)
+
+        async def story():
+            stop, chains = asyncio.Event(), [settings.chains["local"]]
+            task = asyncio.create_task(
+                follow_chains(settings, chains, engine, registry, stop=stop)
+            )
+            taken = []
+            try:
+                await asyncio.to_thread(self.wait, engine, 0)
+                for count in (1, 2):
+                    await asyncio.sleep(1)  # it sleeps, too
+                    await asyncio.to_thread(self.record, client, count)
+                    began = time.monotonic()
+                    await asyncio.to_thread(self.wait, engine, count)
+                    taken.append(time.monotonic() - began)
+            finally:
+                stop.set()
+                assert await asyncio.wait_for(task, 20) == 0
+            return taken
+
+        return asyncio.run(story())
+
+    def record(self, client, count):
+        author, people = client.payer.pubkey(), [Keypair().pubkey()]
+        client.send(ledger.emit(author, count.to_bytes(32), Entry((count,)), people))
+        client.advance(2)
+
+    def wait(self, engine, count):
+        """Until the chain is followed, and so many entries are there."""
+        end = time.monotonic() + 25
+        query = text(
+            "SELECT (SELECT state FROM control.source WHERE name = 'local'),"
+            " (SELECT count(*) FROM facts.ledger_recorded)"
+        )
+        while time.monotonic() < end:
+            with engine.connect() as connection:
+                if tuple(connection.execute(query).one()) == ("following", count):
+                    return
+            time.sleep(0.05)
+        raise AssertionError(f"{count} entries never were there")
+
+    def test_what_the_node_tells_is_read_long_before_the_next_poll(
+        self, node, tmp_path, db_engine
+    ):
+        taken = self.follow(node, tmp_path, db_engine, ws=node.ws_url, poll=600)
+
+        assert max(taken) < 20
+
+    def test_with_dead_ones_it_is_followed_as_without(self, node, tmp_path, db_engine):
+        dead = ["ws://127.0.0.1:9/k3yOfMyProvider1234567890", "ws://127.0.0.1:1"]
+
+        self.follow(node, tmp_path, db_engine, ws=dead, poll=0.2)
