@@ -3,7 +3,8 @@
 What goes wrong is drawn by the seed too: webhooks that are lost, doubled, late and out
 of order, events that lists show late, fees that come late, told or not, requests that
 are refused, cut or answered with errors, and readers that end between any two requests
-to Stripe and any two statements to Postgres.
+to Stripe and any two statements to Postgres. Entries ask for refunds besides, which
+the same process makes.
 """
 
 import random
@@ -12,18 +13,23 @@ from collections import Counter
 from sqlalchemy import event, text
 from sqlalchemy.dialects.postgresql import insert
 
+from commands.stripe.asking import REQUEST
+from commands.stripe.refunds import RefundWorker
 from db.control import stripe_webhook
 from db.engine import Refused
+from db.journal.append import append
+from db.payments.events import ACTOR
 from db.payments.stripe import entries as e
 from devnet.stripe.book import DAY
 from devnet.stripe.faults import Fault, Faults, Webhook
-from helpers.stripe_shop import Shop, said
+from helpers.stripe_shop import OURS, Shop, said
 from indexer.stripe.errors import Away
 
 DAYS = 365
 PAYMENTS = 30
 # How long something may be open: authorisations, bank debits, refunds and so on.
 OPEN_DAYS = {"held": 30, "slow": 14, "refunds": 60, "disputes": 120, "payouts": 30}
+AT_BANK = ("needs_response", "under_review", "lost")  # of disputes: no refund is made
 CURRENCIES = ("usd", "usd", "usd", "eur", "jpy", "kwd")
 
 
@@ -100,6 +106,7 @@ class Year:
         self.open = {"late": [], "slow": [], "refunds": [], "disputes": [],
                      "payouts": [], "held": []}  # fmt: skip
         self.paid = []
+        self.asks, self.made = 0, set()
         bought = 0
         self._read()  # an account is read from when it is first used
         for moment in moments:
@@ -151,7 +158,7 @@ class Year:
         shop, chance = self.shop, self.chance
         self._forget_old()
         what = chance.choice(
-            "late slow held refund refund end_refund dispute close warn payout arrive "
+            "late slow held refund ask ask end_refund dispute close warn payout arrive "
             "bank_refuses by_hand".split()
         )
         if what == "late" and self.open["late"]:
@@ -173,6 +180,8 @@ class Year:
             self.paid.append(intent["latest_charge"])
         elif what == "refund" and self.paid:
             self._refund()
+        elif what == "ask" and self.paid:
+            self._ask()
         elif what == "end_refund" and self.open["refunds"]:
             refund = shop.book.objects[self._pick("refunds")]
             pending = refund["status"] == "pending"
@@ -215,7 +224,7 @@ class Year:
     def _refund(self):
         charge = self.shop.book.objects[self.chance.choice(self.paid)]
         left = charge["amount_captured"] - charge["amount_refunded"]
-        if left <= 0:
+        if left <= 0 or self._at_bank(charge["id"]):
             return
         made = self.shop.refund(
             charge, self.chance.randint(1, left),
@@ -223,6 +232,39 @@ class Year:
             funded=self.chance.random() < 0.7,
         )  # fmt: skip
         self.open["refunds"].append(made["id"])
+
+    def _ask(self):
+        """An entry asks for a refund, mostly of a part."""
+        charge = self.shop.book.objects[self.chance.choice(self.paid)]
+        amount = self.chance.choice((0, charge["amount_captured"] // 7 or 1))
+        entry = e.RefundAsked(
+            charge=charge["id"], domain=OURS["domain"], amount=amount,
+            purchase=charge["metadata"]["purchase"], reason="it was paid twice",
+        )  # fmt: skip
+        with self.engine.begin() as connection:
+            append(connection, self.registry, entry, actor=ACTOR, now=self.shop.now())
+        self.asks += 1
+
+    def _at_bank(self, charge):
+        return any(
+            each["charge"] == charge and each["status"] in AT_BANK
+            for each in self.shop.book.all("dispute")
+        )
+
+    def _make_refunds(self):
+        """Go on with what was asked for; what is made may fail like any refund."""
+        refunding = self.shop.refunding
+        refunding.next_status = self.chance.choice(("succeeded", "pending"))
+        RefundWorker(
+            self.engine, self.registry, self.shop.client, self.shop.now
+        ).round()
+
+    def _note_refunds(self):
+        """Refunds of a worker may fail or be cancelled like those by hand."""
+        for each in self.shop.book.all("refund"):
+            if REQUEST in each["metadata"] and each["id"] not in self.made:
+                self.made.add(each["id"])
+                self.open["refunds"].append(each["id"])
 
     def _pick(self, name):
         found = self.open[name]
@@ -232,6 +274,9 @@ class Year:
         """End all faults; every late thing comes; then read for some days."""
         for charge in self.open["late"]:
             self.shop.buying.settle_fee(charge, told=False)
+        for each in list(self.shop.book.all("dispute")):
+            if each["status"] == "needs_response":
+                self.shop.disputing.close(each["id"], won=self.chance.random() < 0.5)
         self.shop.faults.shares.clear()
         self.kills = 0
         self._read()
@@ -274,6 +319,7 @@ class Year:
             self.killer.arm(self.kills)
             try:
                 self.reader.round()
+                self._make_refunds()
                 break
             except Away:
                 self.trouble["away"] += 1
@@ -282,6 +328,7 @@ class Year:
                 self.reader = self.shop.reader(self.engine, self.registry)
             finally:
                 self.killer.left = None
+        self._note_refunds()
 
 
 def truth(shop):
@@ -345,6 +392,21 @@ def journal(engine):
     return found
 
 
+def wrong_refunds(year):
+    """What entries asked for and came to nothing, or to several refunds."""
+    made = Counter(
+        each["metadata"][REQUEST]
+        for each in year.shop.book.all("refund")
+        if REQUEST in each["metadata"]
+    )
+    twice = {key: n for key, n in made.items() if n > 1}
+    refused = len(said(year.engine, e.RefundRefused))
+    if twice or len(made) + refused != year.asks:
+        return {"twice": twice, "asked": year.asks, "made": len(made),
+                "refused": refused}  # fmt: skip
+    return {}
+
+
 def differences(year):
     """Everything in which the journal is not what Stripe's objects say."""
     expected, found = truth(year.shop), journal(year.engine)
@@ -357,6 +419,8 @@ def differences(year):
             more = Counter({k: n for k, n in more.items() if k not in failed or n > 1})
         if less or more:
             wrong[name] = {"missing": dict(less), "too much": dict(more)}
+    if refunds := wrong_refunds(year):
+        wrong["refunds"] = refunds
     with year.engine.connect() as connection:
         waiting = connection.scalar(text("SELECT count(*) FROM control.stripe_waiting"))
         odd = connection.scalar(

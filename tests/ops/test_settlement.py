@@ -12,6 +12,7 @@ from sqlalchemy import text
 from api.auth.passwords import hash_password
 from commands.requests import submit_requests
 from commands.submit import RulesBroken, Submission, new_id
+from db import sources
 from db.accounts import accounts
 from db.declare import Asker, Role
 from db.journal.append import Actor
@@ -26,8 +27,8 @@ from helpers.settling import reference
 from indexer.react import JournalSource, run_reactions
 from ops import commanding
 from ops.command_service import open_command_service
-from ops.indexing import declared
-from ops.payments import open_reader, payment_options
+from ops.indexing import declared, streams
+from ops.payments import open_reader, payment_options, refund_worker
 from ops.running import catch_up
 from ops.settings import load_settings
 
@@ -127,11 +128,27 @@ class Shop:
     def turn(self):
         """Let everything that runs beside another run once."""
         self.reader.round()
+        refund_worker(self.reader).round()
         run_reactions(JournalSource(self.engine, self.registry))
         for _ in submit_requests(self.service):
             pass
         self.worker()
         self.index()
+        run_reactions(self.chain())
+
+    def chain(self):
+        """The chain as a source whose events are reacted to."""
+        [(_, plan)] = streams(self.settings, self.registry).values()
+        with self.engine.connect() as connection:
+            row = sources.find(connection, "local")
+        return JournalSource(self.engine, self.registry, row.name, row.id, plan)
+
+    def refunds(self):
+        return list(self.fake.book.all("refund"))
+
+    def debts(self):
+        path = "/api/v1/admin/treasury"
+        return self.door.get(path, token=self.token).json["data"]["debts"]
 
     def purchase(self, session):
         found = {row["purchase"]: row for row in self.rows("public.purchases")}
@@ -301,25 +318,30 @@ def test_a_treasury_that_is_short_queues_payments_and_goes_on_when_filled(shop):
     assert market.held(market.people[5]) == parts[0]
 
 
-def test_a_purchase_that_is_paid_twice_is_settled_once_and_told(shop):
+def test_a_purchase_that_is_paid_twice_is_settled_once_and_refunded_once(shop):
     market, buyer = shop.market, Keypair().pubkey()
     shop.publish("chapter-10", 500, {"ada": (market.people[6], 10_000)})
     shop.accept("chapter-10", "ada", market.people[6])
     session = shop.buy("chapter-10", buyer, "k-5").json["data"]
-    shop.fake.panel.pay(session["session"])
-    shop.work(lambda: shop.rows("public.settlements"))
-    twin = shop.twin_of(session)
-    shop.fake.panel.pay(twin)
-    shop.work(lambda: shop.purchase(session)["payments"] == 2)
-    shop.work(lambda: shop.purchase(session)["blocked_because"])
+    first = shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.purchase(session)["stage"] == "settled")
+    twin = shop.fake.panel.pay(shop.twin_of(session))
+    shop.work(lambda: shop.purchase(session)["refunded"])
+    shop.turn()
 
-    assert "it was paid before: refund ch_" in shop.purchase(session)["blocked_because"]
+    [refund] = shop.refunds()
+    assert (refund["charge"], refund["amount"]) == (twin["id"], session["total"])
+    [row] = shop.rows("public.stripe_refunds")
+    assert (row["charge"], row["stage"]) == (twin["id"], "made")
+    assert row["asked_because"] == "it was paid before"
     assert len(shop.settling()) == 1
     _, parts, _ = reference(4_974_000, FEE_BPS, [10_000])
     assert market.held(market.people[6]) == parts[0]
+    assert shop.debts() == {"number": 0, "owed": 0, "payments": []}
+    assert first["id"] == shop.purchase(session)["charge"]
 
 
-def test_payments_that_nobody_asked_for_block_nothing_else(shop):
+def test_payments_that_nobody_asked_for_are_refunded_and_block_nothing_else(shop):
     """Metadata is whatever somebody wrote there: it is told, and the rest goes on."""
     market, buyer = shop.market, Keypair().pubkey()
     shop.publish("chapter-12", 700, {"ada": (market.people[8], 10_000)})
@@ -328,11 +350,13 @@ def test_payments_that_nobody_asked_for_block_nothing_else(shop):
     for purchase in ("nobody's", "0x" + "zz" * 16, "x" * 500):
         shop.fake.panel.pay(shop.twin_of({"purchase": purchase, "total": 746}))
     shop.fake.panel.pay(session["session"])
-    shop.work(lambda: shop.rows("public.settlements"))
+    shop.work(lambda: shop.rows("public.settlements") and len(shop.refunds()) == 3)
+    shop.turn()
 
     found = {row["purchase"]: row["stage"] for row in shop.rows("public.purchases")}
-    assert found.pop(session["purchase"]) == "paid"
+    assert found.pop(session["purchase"]) == "settled"
     assert list(found.values()) == ["blocked"] * 3
+    assert [each["amount"] for each in shop.refunds()] == [746] * 3
     with pytest.raises(RulesBroken, match="0x and 32 hex digits"):
         shop.ask(
             "start-purchase", purchase="zz", content="chapter-12", account="a",
@@ -412,7 +436,7 @@ def test_what_was_refunded_is_not_settled_when_its_wallet_comes(shop):
     session = shop.buy("chapter-15", buyer, "k-8").json["data"]
     charge = shop.fake.panel.pay(session["session"])
     shop.work(lambda: shop.purchase(session)["stage"] == "blocked")
-    shop.fake.routes.refunding.create(charge, None, "requested_by_customer", {})
+    shop.fake.panel.refund(charge["id"])
     shop.work(lambda: shop.purchase(session)["refunded"] == session["total"])
 
     shop.accept("chapter-15", "cy", market.people[1])
@@ -421,3 +445,100 @@ def test_what_was_refunded_is_not_settled_when_its_wallet_comes(shop):
 
     assert shop.settling() == []
     assert shop.purchase(session)["stage"] == "blocked"
+    assert shop.buy("chapter-15", buyer, "k-9").status_code == 201
+
+
+def test_a_refund_before_it_is_sent_cancels_a_settlement_and_its_failure_does_not(shop):
+    """It waits for the treasury, is refunded, and the bank sends the refund back."""
+    market, buyer = shop.market, Keypair().pubkey()
+    shop.publish("chapter-16", 2_000, {"cy": (market.people[2], 10_000)})
+    shop.accept("chapter-16", "cy", market.people[2])
+    market.drain()
+    session = shop.buy("chapter-16", buyer, "k-10").json["data"]
+    charge = shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.settling() and shop.settling()[0]["state"] == "held")
+    refund = shop.fake.panel.refund(charge["id"])
+    shop.work(lambda: shop.settling()[0]["state"] == "cancelled")
+    assert f"were refunded: {refund['id']}" in shop.purchase(session)["blocked_because"]
+    market.client.mint_to(market.usdc, market.treasury, 50_000_000)
+    shop.turn()
+    assert [each["state"] for each in shop.settling()] == ["cancelled"]
+    assert shop.debts()["number"] == 0
+
+    shop.fake.panel.fail_refund(refund["id"])
+    shop.work(lambda: shop.purchase(session)["stage"] == "settled")
+    ended = ["cancelled", "succeeded"]
+    shop.work(lambda: sorted(each["state"] for each in shop.settling()) == ended)
+    assert (shop.debts()["number"], shop.purchase(session)["refunded"]) == (0, 0)
+
+
+def test_money_that_goes_back_after_a_settlement_is_owed(shop):
+    market, buyer = shop.market, Keypair().pubkey()
+    shop.publish("chapter-17", 500, {"cy": (market.people[3], 10_000)})
+    shop.accept("chapter-17", "cy", market.people[3])
+    session = shop.buy("chapter-17", buyer, "k-11").json["data"]
+    charge = shop.fake.panel.pay(session["session"])
+    shop.work(lambda: shop.purchase(session)["stage"] == "settled")
+    parts = [shop.fake.panel.refund(charge["id"], amount) for amount in (100, 46)]
+    shop.work(lambda: shop.debts()["owed"] == 146)
+    dispute = shop.fake.panel.dispute(charge["id"])
+    inquiry = shop.fake.panel.dispute(charge["id"], inquiry=True)
+    shop.work(lambda: shop.debts()["owed"] > 146)
+
+    [debt] = shop.debts()["payments"]
+    assert (debt["purchase"], debt["charge"]) == (session["purchase"], charge["id"])
+    assert debt["owed_for"] == {
+        f"refund {parts[0]['id']}": 100, f"refund {parts[1]['id']}": 46,
+        f"dispute {dispute['id']}": dispute["amount"],
+    }  # fmt: skip
+    shop.fake.panel.close_dispute(dispute["id"], won=True)
+    shop.fake.panel.close_dispute(inquiry["id"], won=False)
+    shop.fake.panel.fail_refund(parts[0]["id"])
+    shop.work(lambda: shop.debts()["owed"] == 46)
+    shop.fake.panel.fail_refund(parts[1]["id"])
+    shop.work(lambda: shop.debts()["number"] == 0)
+    [settled] = shop.rows("public.settlements")
+    [row] = shop.rows("public.debts")
+    assert (row["stage"], row["outflow"]) == ("debt", settled["outflow"])
+    with shop.engine.connect() as connection:
+        for projection in shop.registry.projections.values():
+            assert list(differences(connection, projection.spec)) == []
+
+
+def test_a_warning_of_fraud_holds_a_purchase_until_a_person_decides(shop):
+    market = shop.market
+    shop.publish("chapter-18", 2_000, {"cy": (market.people[4], 10_000)})
+    market.drain()
+    sessions = [
+        shop.buy("chapter-18", Keypair().pubkey(), f"k-{number}").json["data"]
+        for number in (12, 13)
+    ]
+    paid = [shop.fake.panel.pay(each["session"]) for each in sessions]
+    shop.accept("chapter-18", "cy", market.people[4])
+    shop.work(lambda: len(shop.settling()) == 2)
+    for each in paid:
+        shop.fake.panel.warn(each["id"])
+    shop.work(lambda: {x["state"] for x in shop.settling()} == {"cancelled"})
+    why = shop.purchase(sessions[0])["blocked_because"]
+    assert "warns of fraud (made_with_stolen_card)" in why
+    assert "Release the purchase, or refund it" in why
+    market.client.mint_to(market.usdc, market.treasury, 50_000_000)
+
+    good, bad = (
+        {"purchase": each["purchase"], "charge": charge["id"]}
+        for each, charge in zip(sessions, paid, strict=True)
+    )
+    shop.ask("release-purchase", **good, note="an old customer")
+    shop.ask("refund-purchase", **bad, reason="nobody we know")
+    with pytest.raises(RulesBroken, match="is not held"):
+        shop.ask("release-purchase", **good, note="again")
+    shop.work(lambda: shop.purchase(sessions[0])["stage"] == "settled")
+    shop.work(lambda: shop.purchase(sessions[1])["refunded"])
+    with pytest.raises(RulesBroken, match="nothing is left"):
+        shop.ask("refund-purchase", **bad, reason="again")
+    with pytest.raises(RulesBroken, match="no such payment"):
+        shop.ask("refund-purchase", **{**bad, "charge": "ch_0"}, reason="?")
+
+    assert [each["charge"] for each in shop.refunds()] == [paid[1]["id"]]
+    assert len(shop.rows("public.settlements")) == 1
+    assert shop.purchase(sessions[1])["stage"] == "blocked"

@@ -1,11 +1,14 @@
 """The simulation of payments finds mistakes that are put into the reader."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
+from commands.stripe.refunds import RefundWorker
 from db.engine import connect
 from db.payments import events as noted
+from db.payments import refunds
 from db.registry import Registry
 from helpers import servers, stripe_year
 from indexer.stripe import look, reader, saying
@@ -79,6 +82,35 @@ class TestPlanted:
         captured = found()
 
         assert "captured" in captured
+
+    def test_refunds_that_are_not_looked_for_after_a_kill(self, found, monkeypatch):
+        """Another attempt has another key, and Stripe makes another refund."""
+        monkeypatch.setattr(RefundWorker, "_listed", lambda self, row: None)
+        monkeypatch.setattr(
+            RefundWorker, "_made",
+            lambda self, row: self._create(self._begin(row)),
+        )  # fmt: skip
+
+        assert "refunds" in found()
+
+    def test_refunds_whose_key_is_used_for_ever(self, found, monkeypatch):
+        """Stripe forgets it after a day, and the refund is not looked for."""
+        monkeypatch.setattr(RefundWorker, "_listed", lambda self, row: None)
+        monkeypatch.setattr(
+            RefundWorker, "_made",
+            lambda self, row: self._create(row if row.attempt else self._begin(row)),
+        )  # fmt: skip
+
+        assert "refunds" in found()
+
+    def test_refunds_whose_attempts_are_not_written_down(self, found, monkeypatch):
+        """Whoever comes after a lost answer knows of no attempt, and looks for none."""
+        monkeypatch.setattr(
+            refunds, "begin",
+            lambda connection, row, now: replace(row, attempt=1, asked_at=now),
+        )  # fmt: skip
+
+        assert "refunds" in found()
 
     def test_events_that_are_late_and_never_looked_for(self, found, monkeypatch):
         monkeypatch.setattr(reader, "LISTED_SECONDS", 2 * reader.DAY)

@@ -13,11 +13,13 @@ from db.declare import (
     Named,
     Pubkey,
     Role,
+    Route,
     Text,
     Uint,
 )
 from db.domains.settlement import entries, rules
 from db.domains.settlement import events as e
+from db.domains.settlement.projections import Purchase
 from db.domains.settlement.roles import CREATOR
 
 USDC = Named("usdc")
@@ -92,12 +94,42 @@ class StartPurchase(Command):
     record = entries.PurchaseStarted
 
 
+class ReleasePurchase(Command):
+    """Let a purchase be settled for a payment that is held: `note` says why.
+
+    It is held after a warning of fraud, a refund of a part, or a dispute that was won.
+    """
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    note = Text(max_length=500)
+
+    route = Route("purchases/<purchase>/release", via=Purchase)
+    role = Role.OPERATOR
+    rules = (rules.payment_can_be_released,)
+    record = entries.HoldReleased
+
+
+class RefundPurchase(Command):
+    """Refund what is left of a payment; what was settled for it is a debt then."""
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    reason = Text(max_length=500)
+
+    route = Route("purchases/<purchase>/refund", via=Purchase)
+    role = Role.OPERATOR
+    rules = (rules.payment_can_be_refunded,)
+    record = entries.RefundWanted
+
+
 class SettlePurchase(Command):
     """Mint the NFT of a purchase and split its USDC, in one transaction, once.
 
     `distributable` is in micro-USDC; `shares` are the basis points of `recipients`, in
     order. What may pass by itself is tried again: a treasury that is short, a
-    recipient that cannot be paid now.
+    recipient that cannot be paid now. `attempt` counts what spoke against settling for
+    the payment before: what was asked for until then was withdrawn.
     """
 
     purchase = FixedBytes(16)
@@ -107,9 +139,10 @@ class SettlePurchase(Command):
     metadata_hash = Bytes32()
     recipients = Json()
     shares = Json()
+    attempt = Uint(16)
 
     role = Role.OPERATOR
-    once_per = (purchase,)
+    once_per = (purchase, payment_hash, attempt)
     signer = "treasury"
     call = Invoke(
         "settlement.settle_purchase",

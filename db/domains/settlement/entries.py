@@ -84,6 +84,42 @@ class PurchaseReleased(Entry):
     purchase = Text(max_length=34)
 
 
+class HoldReleased(Entry):
+    """A person has looked at a payment that was held, and lets it be settled."""
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    note = Text(max_length=500)
+
+
+class RefundWanted(Entry):
+    """A person wants a payment of a purchase refunded: all that is left of it."""
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    reason = Text(max_length=500)
+
+
+class SettlementSeen(Entry):
+    """The chain has settled a purchase, and that will not be undone.
+
+    `payment_hash` is the SHA-256 of the charge that it was settled for; `outflow` is
+    what creators were paid, in micro-USDC.
+    """
+
+    purchase = Text(max_length=34)
+    payment_hash = Bytes32()
+    outflow = Uint(64)
+
+
+class ChargeSettled(Entry):
+    """The payment that a purchase was settled for."""
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    outflow = Uint(64)
+
+
 class TreasuryReviewed(Entry):
     """A week was summed up, in micro-USDC; `replenish` is the outflow."""
 

@@ -4,6 +4,8 @@ Cents and micro-USDC are integers. What is folded from the journal and what is f
 from the chain have the purchase's id in common.
 """
 
+from typing import Any
+
 from db.declare import (
     EVERYONE,
     STAFF,
@@ -14,6 +16,7 @@ from db.declare import (
     Latest,
     Own,
     Projection,
+    Replay,
     Stage,
     Sum,
     TokenMoved,
@@ -29,7 +32,30 @@ fee_known = stripe.PaymentFeeKnown.only(stripe.PaymentFeeKnown.domain == NAME)
 expired = stripe.PaymentExpired.only(stripe.PaymentExpired.domain == NAME)
 refunded = stripe.RefundMade.only(stripe.RefundMade.domain == NAME)
 refund_failed = stripe.RefundFailed.only(stripe.RefundFailed.domain == NAME)
-disputed = stripe.DisputeOpened.only(stripe.DisputeOpened.domain == NAME)
+came_back = refund_failed.only(stripe.RefundFailed.balance_transaction != "")
+disputed = stripe.DisputeOpened.only(stripe.DisputeOpened.domain == NAME).only(
+    stripe.DisputeOpened.inquiry == False  # noqa: E712
+)
+
+asked_back = stripe.RefundAsked.only(stripe.RefundAsked.domain == NAME)
+warned = stripe.EarlyFraudWarning.only(stripe.EarlyFraudWarning.domain == NAME)
+won = stripe.DisputeClosed.only(stripe.DisputeClosed.domain == NAME).only(
+    stripe.DisputeClosed.status == "won"
+)
+
+
+def gone(state: dict[str, int] | None, fact: Any) -> dict[str, int]:
+    """What took money of a payment and still stands, with its amount."""
+    found = dict(state or {})
+    if fact.event == "RefundMade":
+        found[f"refund {fact.refund}"] = int(fact.amount)
+    elif fact.event == "RefundFailed":
+        found.pop(f"refund {fact.refund}", None)
+    elif fact.event == "DisputeOpened":
+        found[f"dispute {fact.dispute}"] = int(fact.amount)
+    elif fact.event == "DisputeClosed":
+        found.pop(f"dispute {fact.dispute}", None)
+    return found
 
 
 class Content(Projection):
@@ -80,8 +106,9 @@ class Collaborator(Projection):
 class Purchase(Projection):
     """One row per purchase: what was to be paid, what was, and how far it is.
 
-    `paid` is in cents of what the buyer paid; `net` what came to the balance after the
-    card's fee, in the account's currency, once it is known.
+    `paid` is in cents of what the buyer paid, `refunded` what of it went back; `net`
+    what came to the balance after the card's fee, in the account's currency, once it is
+    known. `disputes` does not count inquiries.
     """
 
     purchase = Key()
@@ -99,7 +126,7 @@ class Purchase(Projection):
     paid_at = First(captured.block_time)
     card_fee = Sum(captured.fee, fee_known.fee)
     net = Sum(captured.net, fee_known.net)
-    refunded = Sum(refunded.amount)
+    refunded = Sum(refunded.amount, -came_back.amount)
     disputes = Count(disputed)
     blocked_because = Latest(
         entries.PurchaseBlocked.reason, {entries.PurchaseReleased: ""}
@@ -110,9 +137,63 @@ class Purchase(Projection):
         (["open"], expired, "expired"),
         (["paid", "blocked"], entries.PurchaseBlocked, "blocked"),
         (["blocked"], entries.PurchaseReleased, "paid"),
+        (["", "open", "expired", "paid", "blocked"], entries.SettlementSeen, "settled"),
     )
     index = ("account", "buyer", "content", "stage")
     readable_by = (STAFF, Own("account"))
+
+
+class PurchaseCharge(Projection):
+    """One row per card payment of a purchase: what may keep it from being settled.
+
+    `gone_for` has each refund that was made and each dispute that is open or lost, with
+    its amount in cents. `alarms` counts all that ever spoke against settling. `hold` is
+    `held` after one, and `released` once a person has looked.
+    """
+
+    purchase = Key()
+    charge = Key()
+
+    amount = First(captured.amount)
+    currency = First(captured.currency)
+    captured_in = First(captured.height)
+    gone_for = Replay(gone, refunded, refund_failed, disputed, won)
+    refunds_asked = Count(asked_back)
+    warnings = Count(warned)
+    alarms = Count(asked_back, refunded, disputed, warned)
+    hold = Stage(
+        (["", "released"], asked_back, "held"),
+        (["", "released"], refunded, "held"),
+        (["", "released"], disputed, "held"),
+        (["", "released"], warned, "held"),
+        (["held"], entries.HoldReleased, "released"),
+    )
+    index = ("hold",)
+
+
+class Debt(Projection):
+    """One row per card payment that was settled or went back: both make a debt.
+
+    In the stage `debt` both happened, and `owed_for` has the refunds and disputes that
+    stand, each with its amount in cents; it is empty when all of them came to nothing.
+    `outflow` is what creators were paid for it, in micro-USDC.
+    """
+
+    purchase = Key()
+    charge = Key()
+
+    settled_at = First(entries.ChargeSettled.block_time)
+    outflow = First(entries.ChargeSettled.outflow)
+    owed_for = Replay(gone, refunded, refund_failed, disputed, won)
+    stage = Stage(
+        ([""], entries.ChargeSettled, "settled"),
+        ([""], refunded, "returned"),
+        ([""], disputed, "returned"),
+        (["returned"], entries.ChargeSettled, "debt"),
+        (["settled"], refunded, "debt"),
+        (["settled"], disputed, "debt"),
+    )
+    index = ("stage",)
 
 
 class Sale(Projection):

@@ -43,12 +43,14 @@ from db import reads
 from db.declare import STAFF, RowOf
 from db.declare.reports import Report
 from db.domains.settlement import money, treasury
+from db.domains.settlement.charges import debts_as_json
 from db.domains.settlement.commands import SettlePurchase, StartPurchase
 from db.domains.settlement.projections import (
     NAME,
     AccountDay,
     Content,
     ContentDocument,
+    Debt,
     PaidDay,
     SettledDay,
     TreasuryWeek,
@@ -74,12 +76,22 @@ BREAKDOWN = shape(
         platform_fee=_MICRO, creator_pool=_MICRO,
     )
 )  # fmt: skip
+DEBTS = shape(
+    number=_CENTS, owed=_CENTS,
+    payments={
+        "type": "array",
+        "items": shape(
+            purchase=_PURCHASE, charge={"type": "string"}, owed=_CENTS,
+            owed_for={"type": "object", "additionalProperties": _CENTS},
+        ),
+    },
+)  # fmt: skip
 TREASURY = shape(
     data=shape(
         chain={"type": "string"}, purchases=_CENTS, fronted=_MICRO, earned=_MICRO,
         outflow=_MICRO, balance={"type": ["string", "null"]},
         daily_outflow=_MICRO, runway_days={"type": ["number", "null"]},
-        health={"enum": list(treasury.LEVELS)},
+        health={"enum": list(treasury.LEVELS)}, debts=DEBTS,
     )
 )  # fmt: skip
 DOCUMENT: Schema = {"type": "object"}
@@ -254,13 +266,17 @@ class _Routes:
         """Tell what the treasury fronted and earned, and for how long it lasts.
 
         Amounts are in micro-USDC. Runway is the balance by what left on an average day
-        of the last seven.
+        of the last seven. `debts` are payments that were settled and whose money went
+        back, in cents, the greatest hundred by name.
         """
         principal = current_principal(self._service)
         require_role(principal, *STAFF)
         lane = self._treasury_lane(request.args.get("chain"))
         found = self._treasury_state(lane, self._settled(lane))
-        return json_answer({"data": {"chain": lane.name, **found.as_json()}})
+        debts = debts_as_json(self._journal(lambda t: t.rows(Debt, stage="debt")))
+        return json_answer(
+            {"data": {"chain": lane.name, **found.as_json(), "debts": debts}}
+        )
 
     def report(self) -> Report:
         """Return the page of the treasury in the console."""

@@ -5,19 +5,26 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from db.declare import Refusal, Role, Tables
+from db.declare import Refusal, Role, RowOf, Tables
 from db.domains.settlement import money
+from db.domains.settlement.charges import (
+    is_due,
+    kept,
+    total,
+)
 from db.domains.settlement.projections import (
     Collaborator,
     Content,
     Purchase,
+    PurchaseCharge,
     TreasuryWeek,
 )
+from db.payments.stripe.projections import StripeRefund
 
 KINDS = ("chapter", "content")
 LEAST_PRICE = 50  # cents: Stripe takes no less
 STATUSES = ("pending", "in_progress", "completed")
-WAITING = ("open", "paid", "blocked")
+TAKEN = ("open", "paid", "blocked", "settled")  # stages in which a copy is taken
 RECIPIENTS_MOST = 12
 
 
@@ -103,7 +110,7 @@ def content_can_be_bought(command: Any, tables: Tables) -> Iterator[Refusal]:
     ):  # fmt: skip
         yield Refusal("other_price", f"its price is {content.price} cents now")
     rows = tables.rows(Purchase, content=command.content)
-    sold = [each for each in rows if each.stage in WAITING]
+    sold = [each for each in rows if each.stage in TAKEN and not _went_back(each)]
     if content.stock and len(sold) >= content.stock:
         yield Refusal("sold_out", "it is sold out, or the last ones are being paid for")
     mine = [each for each in sold if each.buyer == command.buyer]
@@ -111,6 +118,56 @@ def content_can_be_bought(command: Any, tables: Tables) -> Iterator[Refusal]:
         yield Refusal("already_owned", "the buyer has bought it already")
     elif mine:
         yield Refusal("already_pending", "the buyer has an open purchase of it")
+
+
+def payment_can_be_released(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """A payment that is held is of the right amount, and not with the bank."""
+    purchase = tables.row(Purchase, purchase=command.purchase)
+    charge = _payment(command, tables)
+    if purchase is None or charge is None:
+        yield Refusal("no_such_payment", "the purchase has no such payment")
+        return
+    if purchase.stage == "settled":
+        yield Refusal("settled", "the purchase is settled already")
+    if charge.hold != "held":
+        yield Refusal("not_held", "the payment is not held")
+    if not is_due(charge, purchase):
+        yield Refusal("other_amount", f"{purchase.total} cents are due: refund it")
+    if total(charge.gone_for, "dispute"):
+        yield Refusal("disputed", "the payment is disputed: wait until that is won")
+    elif kept(charge) <= 0:
+        yield Refusal("refunded", "nothing is left of the payment: it was refunded")
+    yield from _no_refund_under_way(command, tables)
+
+
+def payment_can_be_refunded(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """Something is left of a payment, and no refund of it is under way."""
+    charge = _payment(command, tables)
+    if charge is None:
+        yield Refusal("no_such_payment", "the purchase has no such payment")
+        return
+    if kept(charge) <= 0:
+        yield Refusal("refunded", "nothing is left of the payment: it went back")
+    yield from _no_refund_under_way(command, tables)
+
+
+def _payment(command: Any, tables: Tables) -> RowOf | None:
+    """The payment that a command names, if it was captured."""
+    keys = {"purchase": command.purchase, "charge": command.charge}
+    found = tables.row(PurchaseCharge, **keys)
+    return None if found is None or found.captured_in is None else found
+
+
+def _no_refund_under_way(command: Any, tables: Tables) -> Iterator[Refusal]:
+    refund = tables.row(StripeRefund, charge=command.charge)
+    if refund is not None and refund.stage == "asked":
+        yield Refusal("being_refunded", "a refund of the payment is under way")
+
+
+def _went_back(purchase: RowOf) -> bool:
+    """Whether all that was paid was refunded before the purchase was settled."""
+    unsettled = purchase.stage in ("paid", "blocked")
+    return unsettled and purchase.refunded >= purchase.paid
 
 
 def week_was_reviewed(command: Any, tables: Tables) -> Iterator[Refusal]:
