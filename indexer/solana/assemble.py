@@ -4,7 +4,8 @@ A position is `slot << 32 | index << 16 | number`: the index of the transaction 
 block, and the number of what happened in it (`indexer.solana.walk`). A block of today
 has some thousands of transactions, and a transaction runs at most 64 instructions and
 writes at most 10,000 bytes of logs; so both have 16 bits. The highest numbers are for
-token movements (`indexer.solana.movements`), which are behind all that ran.
+token movements (`indexer.solana.movements`), below them is that of the fee; all of them
+are behind what ran.
 """
 
 import re
@@ -17,6 +18,7 @@ from typing import Any, Self
 import msgspec
 
 from db.declare import Event, Program, Tokens
+from db.declare.solana import Fees
 from db.position import position
 from idl import Idl, load_builtin
 from idl.base58 import to_base58
@@ -29,14 +31,15 @@ from indexer.solana.decode import (
     ProgramDecoder,
     undecodable,
 )
+from indexer.solana.fees import NUMBER, FollowedPayers
 from indexer.solana.messages import RpcTransaction, key_bytes, signature_bytes
-from indexer.solana.movements import FIRST_NUMBER, FollowedTokens, movements
+from indexer.solana.movements import FollowedTokens, movements
 from indexer.solana.walk import Walked, keys_of, names_one, walk
 from indexer.source import FailedTransaction
 
 INDEX_BITS = 16
 INDEX_MAX = (1 << INDEX_BITS) - 1
-NUMBER_MAX = FIRST_NUMBER - 1  # of what ran
+NUMBER_MAX = NUMBER - 1  # of what ran
 
 _FAILED = re.compile(r"Program (\w{32,44}) failed: (.*)")
 # Anchor writes its own errors, and the program's, into the logs by name.
@@ -86,28 +89,34 @@ class Assembler:
         decoders: Mapping[str, ProgramDecoder],
         tokens: FollowedTokens | None = None,
         narrowed: Mapping[str, Mapping[str, int]] = _NONE,
+        payers: FollowedPayers | None = None,
     ) -> None:
         self._decoders = decoders  # by the program's address in base58
         self._tokens = tokens
+        self._payers = payers
         # By the program's address, those of which a transaction must name one.
         self._narrowed = narrowed
 
     @classmethod
     def of(cls, programs: Iterable[FollowedProgram]) -> Self:
-        """Return one for these programs and, if it is among them, for `Tokens`."""
+        """Return one for these programs; `Tokens` and `Fees` may be among them."""
         decoders: dict[str, ProgramDecoder] = {}
         tokens: FollowedTokens | None = None
         narrowed: dict[str, Mapping[str, int]] = {}
+        payers: FollowedPayers | None = None
         for each in programs:
             decoder = ProgramDecoder(each.program, each.events)
             starts = {to_base58(key): start for key, start in each.addresses.items()}
             if isinstance(each.program, Tokens):
                 tokens = FollowedTokens(decoder, starts)
                 continue
+            if isinstance(each.program, Fees):
+                payers = FollowedPayers(decoder, starts)
+                continue
             places = [to_base58(key) for key in each.places]
             decoders |= dict.fromkeys(places or starts, decoder)
             narrowed |= dict.fromkeys(places, starts)
-        return cls(decoders, tokens, narrowed)
+        return cls(decoders, tokens, narrowed, payers)
 
     def assemble(
         self,
@@ -130,6 +139,8 @@ class Assembler:
                 raise Malformed("a transaction has no meta, or no signature: ask again")
             if each.index > INDEX_MAX:
                 raise Malformed(f"a transaction has index {each.index}: ask again")
+            for decoder, paid in self._paid(each, wanted):
+                groups.setdefault(id(decoder), (decoder, []))[1].append(paid)
             if meta.err is not None:
                 keys = keys_of(each.transaction)
                 if not self._concerning(programs, each, keys).isdisjoint(keys):
@@ -207,6 +218,19 @@ class Assembler:
                 if accounts:
                     found = _with_accounts(found, keys, accounts)
                 groups.setdefault(id(decoder), (decoder, []))[1].append(found)
+
+    def _paid(
+        self, each: Placed, wanted: frozenset[str]
+    ) -> Iterator[tuple[LayoutDecoder, Occurrence]]:
+        """Yield the fee of a transaction that a followed payer paid."""
+        body = None if self._payers is None else self._payers.body(each.transaction)
+        if self._payers is None or body is None:
+            return
+        decoder = self._payers.decoder.find(b"", instruction=False)
+        if decoder is not None and not wanted.isdisjoint(decoder.ids):
+            signature = signature_bytes(each.transaction.transaction.signatures[0])
+            at = position(each.transaction.slot, each.index << INDEX_BITS | NUMBER)
+            yield decoder, Occurrence(at, each.block_time, signature, body[:32], body)
 
     def _moved(
         self, each: Placed, keys: Sequence[str], wanted: frozenset[str]

@@ -113,6 +113,7 @@ class RpcMeta(msgspec.Struct, gc=False, rename="camel"):
     loaded_addresses: RpcLoaded | None = None
     pre_token_balances: list[RpcTokenBalance] | None = None
     post_token_balances: list[RpcTokenBalance] | None = None
+    fee: int | None = None
 
 
 class RpcMessage(msgspec.Struct, gc=False, rename="camel"):

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from dataclasses import dataclass, field
 
+import msgspec
 from solders.pubkey import Pubkey
 
 from idl.base58 import to_base58
+from indexer.solana.assemble import Placed
+from indexer.solana.messages import RpcTransaction
 
 TAG = hashlib.sha256(b"anchor:event").digest()[:8][::-1]
 LOG_LIMIT = 10_000  # bytes; agave's LogCollector
@@ -152,6 +156,13 @@ def response(
             },
         },
     }
+
+
+def placed(calls, slot=9, index=0, **how):
+    """The transaction as the assembler is given it."""
+    answer = response(calls, slot=slot, index=index, name=f"{slot} {index}", **how)
+    transaction = msgspec.json.decode(json.dumps(answer), type=RpcTransaction)
+    return Placed(transaction, index, 1_700_000_000)
 
 
 def truth(calls, program):

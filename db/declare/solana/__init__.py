@@ -2,10 +2,11 @@
 
 from db.declare.solana.accounts import ITEM, SIGNER, Ata, Each, Named
 from db.declare.solana.call import Invoke
+from db.declare.solana.fees import FeePaid, Fees
 from db.declare.solana.program import Program
 from db.declare.solana.tokens import TokenMoved, Tokens
 
 __all__ = [
-    "ITEM", "SIGNER", "Ata", "Each", "Invoke", "Named", "Program", "TokenMoved",
-    "Tokens",
+    "ITEM", "SIGNER", "Ata", "Each", "FeePaid", "Fees", "Invoke", "Named", "Program",
+    "TokenMoved", "Tokens",
 ]  # fmt: skip

@@ -89,9 +89,9 @@ class Program(Emitter):
             )
 
     def signature(self, schema: Layout) -> str:
-        """`Settled(buyer: pubkey, amount: u64)`, with its discriminator in hex."""
+        """`Settled(buyer: pubkey, amount: u64)`, and the discriminator, if any."""
         parts = ", ".join(f"{k}: {spelled(v)}" for k, v in parts_of(schema).items())
-        return f"{schema.name}({parts}) {schema.discriminator.hex()}"
+        return f"{schema.name}({parts}) {schema.discriminator.hex()}".rstrip()
 
 
 def parts_of(layout: Layout) -> dict[str, Part]:

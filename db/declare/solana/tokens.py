@@ -22,8 +22,7 @@ is followed from its first slot on.
 
 from db.declare.events import Event
 from db.declare.fields import Int, Pubkey, Uint
-from db.declare.solana.program import Layout, Program, parts_of
-from db.declare.solana.types import spelled
+from db.declare.solana.program import Program
 from idl import Idl
 from idl.model import EventLayout
 from idl.types import PUBKEY, FieldLayout, Primitive
@@ -57,11 +56,6 @@ class Tokens(Program):
 
     def __init__(self) -> None:
         super().__init__(TOKENS, _IDL)
-
-    def signature(self, schema: Layout) -> str:
-        """`TokenMoved(account: pubkey, …)`; it has no discriminator."""
-        parts = ", ".join(f"{k}: {spelled(v)}" for k, v in parts_of(schema).items())
-        return f"{schema.name}({parts})"
 
 
 class TokenMoved(Event):

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from db.declare.solana.bare import declare_program
-from helpers.solana_calls import Call, key, response
+from helpers.solana_calls import Call, key, placed
 from idl import load_builtin
 from idl.base58 import from_base58, to_base58
 from idl.parse import builtins
-from indexer.solana.assemble import Assembler, FollowedProgram, Placed
-from indexer.solana.messages import RpcTransaction
+from indexer.solana.assemble import Assembler, FollowedProgram
 
 EVENTS = {name: declare_program(f"b_{name}", load_builtin(name)) for name in builtins()}
 PLACES = {name: load_builtin(name).address for name in EVENTS}
@@ -33,12 +29,6 @@ def followed(name, starts):
     addresses = {raw(text): start for text, start in starts.items()}
     events, place = EVENTS[name], PLACES[name]
     return FollowedProgram(events[0].spec.source, addresses, events, [place])
-
-
-def placed(calls, slot=9, index=0, **how):
-    answer = response(calls, slot=slot, index=index, name=f"{slot} {index}", **how)
-    transaction = msgspec.json.decode(json.dumps(answer), type=RpcTransaction)
-    return Placed(transaction, index, 1_700_000_000)
 
 
 def assembled(programs, transactions, listed=(ANN, LATE)):
