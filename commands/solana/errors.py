@@ -62,7 +62,7 @@ def explain_failure(
         declared_error = call.idl.errors[code]
         message = f": {declared_error.message}" if declared_error.message else ""
         return Failure(declared_error.name, f"{declared_error.name}{message}"[:SHOWN])
-    if "oken program" in _PROGRAMS.get(of, "") and code < len(_TOKEN):
+    if of[:5] == "Token" and of in _PROGRAMS and 0 <= code < len(_TOKEN):
         return Failure(_TOKEN[code], f"{_PROGRAMS[of]} says {_TOKEN[code]}")
     who = _PROGRAMS.get(of, f"the program {of}")
     logged = f": {words}" if words else ""

@@ -27,9 +27,10 @@ from db.declare.solana.call import OWN, SolanaCallSpec
 from idl.base58 import from_base58
 from idl.encode import EncodeError, encode
 from idl.model import AccountRef, Derived, Seed
-from idl.types import Primitive, Type, Vec
+from idl.types import Primitive, Vec
 
 ASSOCIATED = Pubkey.from_string("ATokenGPvbdGVxr1b2hvZbsiqW5xWH25efTNsLJA8knL")
+_COUNTED = (Primitive("string"), Primitive("bytes"))  # their length comes first, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +161,9 @@ class _Keys:
         if derived.program is not None:
             owner = Pubkey.from_bytes(self._seed(derived.program))
         seeds = [self._seed(each) for each in derived.seeds]
+        if len(seeds) > 15 or any(len(seed) > 32 for seed in seeds):  # it would panic
+            named = ", ".join(each.path or "a constant" for each in derived.seeds)
+            raise EncodeError(f"{named}: a seed has 32 bytes at most, an account 15")
         return Pubkey.find_program_address(seeds, owner)[0]
 
     def _seed(self, seed: Seed) -> bytes:
@@ -175,13 +179,9 @@ class _Keys:
             if field.name == seed.path:
                 value = self._values[field.name]
                 body = encode([field], {field.name: value}, self._call.idl.types)
-                return body[4:] if _has_length(field.type) else body
+                counted = isinstance(field.type, Vec) or field.type in _COUNTED
+                return body[4:] if counted else body
         raise EncodeError(f"{seed.path}: no argument of that name is a seed")
-
-
-def _has_length(type_: Type) -> bool:
-    """Whether a value begins with its length in four bytes."""
-    return isinstance(type_, Vec) or type_ in (Primitive("string"), Primitive("bytes"))
 
 
 def _key_of(text: Any, field: str) -> Pubkey:
