@@ -219,7 +219,7 @@ def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> 
         if chain.namespace == SOLANA:
             raise OperationError(
                 f"no program has an address: write [chains.{chain.name}.programs] or "
-                "tokens, or [programs.<name>] with idl and address"
+                "tokens or payers, or [programs.<name>] with idl and address"
             )
         raise OperationError(
             f"no contract has an address: write [chains.{chain.name}.contracts], or "

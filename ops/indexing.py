@@ -1,5 +1,6 @@
 """From settings to chains that can be followed: declarations, sources, places."""
 
+import itertools
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 
@@ -13,6 +14,7 @@ from db.declare.evm.bare import declare_events
 from db.declare.evm.signatures import is_announcement, names_of
 from db.declare.naming import emitter_domain
 from db.declare.solana.bare import declare_program
+from db.declare.solana.fees import FEES, FeePaid
 from db.declare.solana.tokens import TOKENS
 from db.engine import connect
 from db.registry import NAME_LENGTH_MAX, Registry
@@ -40,9 +42,13 @@ from ops.settings import (
 def declared(settings: Settings) -> Registry:
     """Return all declarations: of the chosen domains, and of the settings."""
     registry = Registry.load(settings.domains, settings.declarations)
-    follows_tokens = any(chain.tokens for chain in settings.chains.values())
-    if follows_tokens and TokenMoved.spec.id not in registry.events:
-        registry = registry.with_events([TokenMoved])
+    chains = settings.chains.values()
+    own: list[type[Event]] = []
+    own += [TokenMoved] if any(chain.tokens for chain in chains) else []
+    own += [FeePaid] if any(chain.payers for chain in chains) else []
+    registry = registry.with_events(
+        [event for event in own if event.spec.id not in registry.events]
+    )
     _check_names(settings, registry)
     events: list[type[Event]] = []
     for contract in settings.contracts.values():
@@ -140,17 +146,17 @@ def _looked_at(
 ) -> dict[str, dict[bytes, int]]:
     """The addresses whose transactions are looked at, by what is looked for in them.
 
-    That is token movements, and programs that are followed by accounts. An address
-    that is a program's, too, is looked at from the program's first slot on.
+    That is token movements, fees, and programs that are followed by accounts. An
+    address that is a program's, too, is looked at from the program's first slot on.
     """
     found: dict[str, dict[bytes, int]] = {}
     for name, program in settings.programs.items():
         if accounts := program.accounts.get(chain.name):
             found[name] = dict.fromkeys(accounts, _start(program, chain))
-    for deployments in chain.tokens.values():
-        for each in deployments:
+    for name, section in ((TOKENS, chain.tokens), (FEES, chain.payers)):
+        for each in itertools.chain(*section.values()):
             start = chain.start_block if each.start is None else each.start
-            found.setdefault(TOKENS, {})[each.address] = start
+            found.setdefault(name, {})[each.address] = start
     known = {
         key: start
         for name, starts in programs.items()
@@ -171,7 +177,7 @@ def _deployed(
     there, place = chain.contracts, f"[chains.{chain.name}.contracts]"
     remedy = "its ABI alone write [contracts.<name>] with abi and address"
     if chain.namespace == SOLANA:
-        known = registry.emitters.keys() - known - {TOKENS}
+        known = registry.emitters.keys() - known - {TOKENS, FEES}
         there, place = chain.programs, f"[chains.{chain.name}.programs]"
         remedy = "its IDL alone write [programs.<name>] with idl and address"
     for name, deployments in there.items():

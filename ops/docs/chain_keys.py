@@ -90,6 +90,7 @@ CHAIN_SECTIONS = (
             "contracts": SettingKey("section", "See below."),
             "programs": SettingKey("section", "See below."),
             "tokens": SettingKey("section", "See below."),
+            "payers": SettingKey("section", "See below."),
             "accounts": SettingKey("section", "See below."),
             "compare_seconds": SettingKey(
                 "number",
@@ -145,6 +146,20 @@ CHAIN_SECTIONS = (
                 "Token accounts, mints, wallets or programs, of SPL Token and "
                 "Token-2022, and the first slot worth reading for them; the program's "
                 "own where it is followed as a program too.",
+            )
+        },
+    ),
+    Section(
+        "chains.<name>.payers",
+        "Keys of a Solana chain whose fees are facts, under names of yours: "
+        "`fees.FeePaid` for each transaction that one of them paid for, failed ones "
+        "too.",
+        None,
+        {
+            "<name>": SettingKey(
+                "address in base58, or a list; or `{ address, start }`",
+                "Keys that pay fees, as signers do, and the first slot worth reading "
+                "for them.",
             )
         },
     ),

@@ -16,7 +16,7 @@ def check(settings: Settings) -> Iterator[str]:
     """Yield every contradiction."""
     yield from _repeated_chains(settings)
     yield from _repeated_addresses(settings)
-    yield from _repeated_tokens(settings)
+    yield from _repeated_keys(settings)
     for contract in settings.contracts.values():
         yield from _bad_factories(settings, contract)
     yield from _made_by_nobody(settings)
@@ -69,22 +69,23 @@ def _repeated_addresses(settings: Settings) -> Iterator[str]:
             first.setdefault(address, place)
 
 
-def _repeated_tokens(settings: Settings) -> Iterator[str]:
-    """Find addresses that are followed twice for their token movements.
+def _repeated_keys(settings: Settings) -> Iterator[str]:
+    """Find keys that are followed twice for their token movements, or their fees.
 
     One may be that of a program, whose transactions are then looked at for both.
     """
     for chain in settings.chains.values():
-        first: dict[bytes, str] = {}
-        for name, deployments in chain.tokens.items():
-            for each in deployments:
-                if each.address in first:
-                    yield (
-                        f"chains.{chain.name}.tokens.{name}: "
-                        f"{chain.encoding.text(each.address)} is already "
-                        f"{first[each.address]}: once is enough"
-                    )
-                first.setdefault(each.address, f"chains.{chain.name}.tokens.{name}")
+        for section, named in (("tokens", chain.tokens), ("payers", chain.payers)):
+            first: dict[bytes, str] = {}
+            for name, deployments in named.items():
+                place = f"chains.{chain.name}.{section}.{name}"
+                for each in deployments:
+                    if each.address in first:
+                        yield (
+                            f"{place}: {chain.encoding.text(each.address)} is already "
+                            f"{first[each.address]}: once is enough"
+                        )
+                    first.setdefault(each.address, place)
 
 
 def _bad_factories(settings: Settings, contract: ContractSettings) -> Iterator[str]:

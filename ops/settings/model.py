@@ -158,6 +158,7 @@ class ChainSettings:
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     tokens: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
+    payers: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     accounts: Mapping[str, bytes] = field(default_factory=_nothing)
     compare_seconds: float = 600.0
     ws: tuple[SecretUrl, ...] = ()

@@ -35,7 +35,7 @@ EVM_ALONE = (
     "contracts", "logs", "genesis", "watch_senders", "fees", "verify_bloom",
     "verify_receipts", "require", "validators", "validators_block", "audit_blocks",
 )  # fmt: skip
-SOLANA_ALONE = ("programs", "tokens", "accounts", "compare_seconds", "ws")
+SOLANA_ALONE = ("programs", "tokens", "payers", "accounts", "compare_seconds", "ws")
 
 
 def read_settings(
@@ -142,6 +142,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         contracts=read_deployments(table.section("contracts"), values.address),
         programs=read_deployments(table.section("programs"), values.pubkey),
         tokens=read_deployments(table.section("tokens"), values.pubkey),
+        payers=read_deployments(table.section("payers"), values.pubkey),
         accounts=read_accounts(table.section("accounts")),
         compare_seconds=table.number(
             "compare_seconds", default.compare_seconds, float, 0

@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Engine
 
 from db import sources
+from db.declare.solana.fees import FEES
 from db.declare.solana.tokens import TOKENS
 from db.fit import examine as fit_of
 from db.position import BlockRange
@@ -61,7 +62,7 @@ def address_checks(
     programs = {
         name: narrowed_to(settings, chain, name) or tuple(at)
         for name, at in addresses.items()
-        if name != TOKENS
+        if name not in (TOKENS, FEES)
     }
     yield "programs", partial(_programs, settings, chain, programs)
     if tokens := addresses.get(TOKENS):
