@@ -41,7 +41,7 @@ class RefundRow:
 
 @dataclass(frozen=True, slots=True)
 class RefundCounts:
-    """How many refunds are under way, and the last refusal that still stands."""
+    """The numbers of refunds under way and of refusals that stand, with a cause."""
 
     waiting: int
     waits_because: str

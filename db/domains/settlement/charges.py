@@ -26,7 +26,7 @@ def payment_hash(charge: str) -> bytes:
 
 
 def owed(debt: RowOf) -> int:
-    """What is owed for a payment, in cents."""
+    """Return the cents that are owed for a payment."""
     return total(debt.owed_for)
 
 
@@ -70,7 +70,7 @@ def is_due(charge: RowOf, purchase: RowOf) -> bool:
 
 
 def kept(charge: RowOf) -> int:
-    """What of a payment is still here, in cents."""
+    """Return the cents of a payment that are still here."""
     return int(charge.amount) - total(charge.gone_for)
 
 

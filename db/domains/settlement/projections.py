@@ -45,7 +45,7 @@ won = stripe.DisputeClosed.only(stripe.DisputeClosed.domain == NAME).only(
 
 
 def gone(state: dict[str, int] | None, fact: Any) -> dict[str, int]:
-    """What took money of a payment and still stands, with its amount."""
+    """Fold the refunds and disputes of a payment that stand, with their amounts."""
     found = dict(state or {})
     if fact.event == "RefundMade":
         found[f"refund {fact.refund}"] = int(fact.amount)
