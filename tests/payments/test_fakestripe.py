@@ -305,6 +305,36 @@ def test_refunds_are_cumulative_on_the_charge_and_may_come_back(fake, client):
         client.v1.refunds.create({"charge": charge["id"], "amount": 8_973})
 
 
+@pytest.mark.parametrize("end", [None, True, False])
+def test_what_is_charged_back_cannot_be_refunded(fake, client, end):
+    """Code `charge_disputed` of Stripe's manual; an inquiry and what was won can."""
+    charge = fake.act("pay", {"session": open_session(client, 2_003).id})["id"]
+    inquiry = fake.act("dispute", {"charge": charge, "inquiry": True})
+    assert inquiry["status"] == "warning_needs_response"
+    client.v1.refunds.create({"charge": charge, "amount": 3})
+    dispute = fake.act("dispute", {"charge": charge})
+    if end is not None:
+        fake.act("close_dispute", {"dispute": dispute["id"], "won": end})
+
+    if end:
+        assert client.v1.refunds.create({"charge": charge}).amount == 2_000
+        return
+    with pytest.raises(stripe.InvalidRequestError) as refused:
+        client.v1.refunds.create({"charge": charge})
+    assert refused.value.code == "charge_disputed"
+    assert charge in refused.value.user_message
+
+
+def test_the_panel_refunds_and_warns(fake, client):
+    charge = fake.act("pay", {"session": open_session(client, 2_003).id})["id"]
+    assert fake.act("refund", {"charge": charge, "amount": 3})["amount"] == 3
+    assert fake.act("refund", {"charge": charge})["amount"] == 2_000
+    warning = fake.act("warn", {"charge": charge})
+    assert (warning["charge"], warning["actionable"]) == (charge, False)
+    [found] = client.v1.radar.early_fraud_warnings.list({"charge": charge}).data
+    assert found.id == warning["id"]
+
+
 def test_a_payout_is_the_sum_of_its_lines(fake, client):
     chance = random.Random(5)
     charges = [

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import pytest
 import stripe as stripe_library
 from click.testing import CliRunner
@@ -17,8 +18,10 @@ from sqlalchemy import text
 
 from api.app import create_app
 from db.engine import connect
+from db.journal.append import append
 from db.payments import account as accounts
 from db.payments import webhooks
+from db.payments.events import ACTOR
 from db.payments.status import payment_status
 from db.payments.stripe import entries as e
 from db.reads import read_engine
@@ -28,6 +31,8 @@ from devnet.stripe.run import FakeStripe
 from helpers import servers
 from helpers.stripe_shop import OURS, said
 from ops.cli.main import main
+from ops.cli.payments import show_payments
+from ops.commanding import now
 from ops.payments import open_reader, payment_domains, read_payments
 from ops.ports import free_port
 from ops.settings import SettingsError, load_settings
@@ -246,6 +251,54 @@ def test_it_is_read_beside_and_goes_on_after_trouble(
         assert state().row.read_by == ""
 
     asyncio.run(play())
+
+
+def test_refunds_that_entries_ask_for_are_made_beside_and_status_tells(
+    fake, settings_file, migrated_engine, registry
+):
+    settings = load_settings(settings_file())
+    paid = [pay(fake, amount) for amount in (4_003, 5_003)]
+    fake.routes.disputing.open(paid[1]["id"])
+    with migrated_engine.begin() as connection:
+        for charge in paid:
+            asked = e.RefundAsked(
+                charge=charge["id"], domain="crowdfunding", purchase="p", amount=0,
+                reason="it was paid twice",
+            )  # fmt: skip
+            append(connection, registry, asked, actor=ACTOR, now=now())
+
+    def state():
+        with migrated_engine.connect() as connection:
+            return payment_status(connection)
+
+    def shown():
+        return CliRunner().invoke(show).output
+
+    @click.command()
+    def show():
+        show_payments(state(), now(), poll_seconds=1)
+
+    async def play():
+        async with Beside(settings, migrated_engine, registry):
+            await until(lambda: len(said(migrated_engine, e.RefundMade)) == 1)
+            await until(lambda: "1 under way" in shown())
+            fake.routes.disputing.close(state_of_dispute(fake), won=False)
+            with migrated_engine.begin() as connection:
+                connection.execute(
+                    text("UPDATE control.stripe_refund SET next_at = now()")
+                )
+            await until(lambda: state().refunds.refused == 1)
+
+    asyncio.run(play())
+    assert [each["charge"] for each in fake.book.all("refund")] == [paid[0]["id"]]
+    assert "1 refunds are not made" in shown()
+    assert "the buyer's bank has taken the money already" in shown()
+    assert "pay the buyer in another way" in shown()
+
+
+def state_of_dispute(fake):
+    [dispute] = fake.book.all("dispute")
+    return dispute["id"]
 
 
 def test_answers_that_do_not_come_are_waited_for_no_longer_than_said(
