@@ -171,6 +171,8 @@ class Assembler:
         self, programs: frozenset[str], each: Placed, keys: Sequence[str]
     ) -> frozenset[str]:
         """Those of some programs whose doings in a transaction are facts."""
+        if not self._narrowed:
+            return programs
         slot = each.transaction.slot
         return programs.difference(
             program
