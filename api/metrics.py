@@ -32,6 +32,7 @@ from api.collectors import DatabaseCollector
 from api.command_metrics import CommandCollector
 from api.index import status_of
 from api.journal_metrics import JournalCollector
+from api.notice_metrics import NoticeCollector
 from api.payment_metrics import PaymentCollector
 from api.service import Service
 from db.diagnosis import Ailment, diagnose
@@ -99,6 +100,7 @@ class Metrics:
         self._told.register(ChainCollector(service))
         self._told.register(JournalCollector(service))
         self._told.register(PaymentCollector(service))
+        self._told.register(NoticeCollector(service))
         if service.command_service is not None:
             self._told.register(CommandCollector(service))
 

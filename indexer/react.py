@@ -13,9 +13,9 @@ from typing import Protocol
 
 from sqlalchemy import Connection, Engine
 
-from db import coverage, outbox, sources
+from db import coverage, notices, outbox, sources
 from db.coverage import Stream
-from db.declare import Command, Reaction, Withdrawal
+from db.declare import Command, Notice, Reaction, Withdrawal
 from db.declare.timers import Asked
 from db.journal.append import Actor, append
 from db.journal.head import NAME, SOURCE, STREAM
@@ -171,6 +171,8 @@ def ask(
             cause=cause,
             now=now,
         )
+    if isinstance(item, Notice):
+        return notices.ask(connection, item, cause=cause, now=now)
     if not isinstance(item, Command):
         append(connection, registry, item, actor=actor, now=now)
         return True

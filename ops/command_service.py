@@ -20,6 +20,7 @@ from ops.chains import kind_of
 from ops.commanding import work_until
 from ops.errors import OperationError
 from ops.indexing import declared, streams
+from ops.notifying import send_notices
 from ops.rq_notifier import RqNotifier
 from ops.settings import Settings
 
@@ -106,7 +107,7 @@ def working(settings: Settings, engine: Engine) -> Iterator[None]:
     stop = threading.Event()
     threads = [
         threading.Thread(target=work, args=(settings, engine, stop), name=work.__name__)
-        for work in (work_until, work_requests)
+        for work in (work_until, work_requests, send_notices)
     ]
     for thread in threads:
         thread.start()

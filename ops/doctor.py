@@ -23,6 +23,7 @@ from ops.embedded.postgres import has_data
 from ops.embedded.supervisor import EmbeddedError
 from ops.errors import OperationError
 from ops.indexing import streams, wanted
+from ops.notifying import notification_checks
 from ops.payments import payment_checks
 from ops.services import read_only_engine
 from ops.settings import (
@@ -82,7 +83,9 @@ def examine(
         if engine is not None:
             yield _checked("declarations", partial(_declarations, engine, registry))
         yield from _signers_and_documents(settings, registry)
-        for check, asked in payment_checks(settings):
+        for check, asked in (
+            *payment_checks(settings), *notification_checks(settings),
+        ):  # fmt: skip
             yield _checked(check, asked)
         if not settings.chains:
             yield Finding(

@@ -38,6 +38,7 @@ HOMES = {
     "aiohttp": ("indexer", "ops"),
     "alembic": ("db", "ops"),
     "anchorpy": ("indexer.solana", "commands", "ops"),
+    "apprise": ("ops.notifying",),
     "argon2": ("api",),
     "boto3": ("commands",),
     "botocore": ("commands",),

@@ -32,6 +32,8 @@ MANUAL = (
     "journal",
     "reactions",
     "timers",
+    "notices",
+    "withdrawals",
     "rules",
     "fields",
     "events",
@@ -127,6 +129,8 @@ def known_keys(tmp_path: Path) -> set[str]:
         "auth": "",
         "documents": "",
         "metrics": "",
+        "notifications": "",
+        "notifications.channels.t": 'url_env = "T"',
         "stripe": 'secret_key_env = "S"\naccount = "acct_1KqzW2LxY"',
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
@@ -151,6 +155,7 @@ def known_keys(tmp_path: Path) -> set[str]:
     own |= {"contracts.y": "contracts.<name>"}
     own |= {"signers.z": "signers.<name>", "programs.v": "programs.<name>"}
     own["auth.external.w"] = "auth.external.<name>"
+    own["notifications.channels.t"] = "notifications.channels.<name>"
     known = {k.replace("contracts.y.commands.c.", COMMANDS) for k in known}
     for name, shown in own.items():
         known = {key.replace(name, shown) for key in known}

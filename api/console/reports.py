@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from api.service import Service
-from db.declare.reports import Report
+from db.declare.reports import ReportPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class ConsolePage:
 
     name: str
     title: str
-    report: Callable[[], Report]
+    report: Callable[[], ReportPage]
 
 
 def domain_pages(service: Service) -> Iterator[ConsolePage]:

@@ -31,6 +31,7 @@ from db.control.indexing import (
     validator_set,
 )
 from db.control.journal import journal_entry, journal_head, subject_key
+from db.control.notices import notice
 from db.control.outbox import outbox, reaction, relay, wallet_watch
 from db.control.signing import (
     signed,
@@ -75,6 +76,7 @@ __all__ = [
     "lease",
     "listing",
     "metadata",
+    "notice",
     "outbox",
     "proof",
     "reaction",

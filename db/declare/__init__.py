@@ -3,9 +3,9 @@
 `fields` say what a value is, `events` what a chain can say, `folds` how facts become
 one value, `projections` which table they make, `commands` what may be asked and by
 which `roles`, `rules` what speaks against it, `reactions` what follows from a fact,
-`timers` what time asks for, `journal` what we say ourselves and do not tell everyone.
-Each module's docstring is its part of the manual; a mistake raises `DeclarationError`
-at import, with file, name and remedy.
+`timers` what time asks for, `notices` what people are told, `journal` what we say
+ourselves and do not tell everyone. Each module's docstring is its part of the manual; a
+mistake raises `DeclarationError` at import, with file, name and remedy.
 """
 
 from db.declare.commands import CALLER, Command, Route
@@ -45,6 +45,7 @@ from db.declare.folds import (
     Top,
 )
 from db.declare.journal import EVERYONE, Entry, Personal
+from db.declare.notices import Notice, ToAccount, ToChannel, ToWallet, Wording
 from db.declare.projections import Bucket, Key, Projection
 from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
@@ -105,6 +106,7 @@ __all__ = [
     "Max",
     "Min",
     "Named",
+    "Notice",
     "Own",
     "Personal",
     "Program",
@@ -122,13 +124,17 @@ __all__ = [
     "Sum",
     "Tables",
     "Text",
+    "ToAccount",
+    "ToChannel",
+    "ToWallet",
     "TokenMoved",
     "Tokens",
     "Top",
     "Uint",
     "Uuid",
     "Withdrawal",
+    "Wording",
     "due",
     "reaction",
     "schedule",
-]  # fmt: skip
+]

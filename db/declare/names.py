@@ -6,7 +6,7 @@ from functools import cache
 # The modules of a domain that declare.
 PARTS = (
     "roles", "events", "entries", "projections", "commands", "reactions", "timers",
-    "reports",
+    "notices", "reports",
 )  # fmt: skip
 
 

@@ -10,7 +10,8 @@ A reaction is a pure generator: a final fact and the tables as of its block in, 
 out. It has no database, no clock and no randomness. What it asks for is named by the
 command's `once_per`, so that running it again asks for nothing new. It may yield
 entries of the journal too, which are appended with the note that it ran, and
-withdrawals of what was asked for (`db.declare.withdrawals`).
+withdrawals of what was asked for (`db.declare.withdrawals`), and notices to people
+(`db.declare.notices`).
 
 A reaction to an `Entry` is given each entry in their order, with the tables folded from
 the journal as of it; what the chain says of it is for the rules of its commands.
@@ -26,10 +27,11 @@ from db.declare.errors import DeclarationError
 from db.declare.events import Event
 from db.declare.journal import Entry
 from db.declare.names import domain_of
+from db.declare.notices import Notice
 from db.declare.rules import Tables, takes_two
 from db.declare.withdrawals import Withdrawal
 
-React = Callable[[Any, Tables], Iterator[Command | Entry | Withdrawal]]
+React = Callable[[Any, Tables], Iterator[Command | Entry | Notice | Withdrawal]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Reports: what a domain shows people on one page of the console.
 
-    Report(
+    ReportPage(
         "Treasury",
         figures=[Figure("balance", "4,991.02 USDC", tone="good")],
         charts=[Chart("Balance by day", "USDC", days, {"balance": held})],
-        tables=[Table("Weeks", ("from", "outflow"), rows)],
+        tables=[ReportTable("Weeks", ("from", "outflow"), rows)],
     )
 
 A report is values alone; the console draws it.
@@ -16,7 +16,7 @@ from enum import StrEnum
 
 
 class Tone(StrEnum):
-    """How a figure is to be taken."""
+    """The way a figure is to be taken."""
 
     PLAIN = ""
     GOOD = "good"
@@ -25,7 +25,7 @@ class Tone(StrEnum):
 
 
 class Form(StrEnum):
-    """How a chart is drawn."""
+    """The way a chart is drawn."""
 
     LINE = "line"
     BARS = "bars"
@@ -65,7 +65,7 @@ class Chart:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Rows of texts under their columns."""
 
     title: str
@@ -74,11 +74,11 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportPage:
     """One page: figures, then charts, then tables; `notes` say what is missing."""
 
     title: str
     figures: Sequence[Figure] = ()
     charts: Sequence[Chart] = ()
-    tables: Sequence[Table] = ()
+    tables: Sequence[ReportTable] = ()
     notes: Sequence[str] = field(default=())

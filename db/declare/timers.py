@@ -22,8 +22,8 @@ of crontab(5), in a time zone of IANA. A time that a clock change leaves out run
 change, one that it repeats runs once. After downtime `missed="last"` runs the last of
 the times gone by, `missed="each"` every one. A new or another rule runs nothing before
 its next time. The function is given the time, with its zone, and the tables: of the
-journal as they are, of the one chain with events of its domain, if there is just one, at
-its last final block.
+journal as they are, of the one chain with events of its domain, if there is just one,
+at its last final block.
 
 Both are generators of commands and entries, without a database, a clock or randomness.
 What one run asks for happens once, in one transaction with the note that it ran.
@@ -44,10 +44,11 @@ from db.declare.fields import FieldKind
 from db.declare.folds import CountDistinct, Replay, Stage
 from db.declare.journal import Entry
 from db.declare.names import domain_of
+from db.declare.notices import Notice
 from db.declare.projections import Projection, ProjectionSpec
 from db.declare.rules import Tables, takes_two
 
-Asked = Command | Entry
+Asked = Command | Entry | Notice
 Ask = Callable[[Any, Tables], Iterator[Asked]]
 CHAIN, WALL = "chain", "wall"
 LAST, EACH = "last", "each"

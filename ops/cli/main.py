@@ -28,6 +28,7 @@ class Commands(click.Group):
         "journal": "ops.cli.journal",
         "migrate": "ops.cli.tables",
         "new": "ops.cli.new",
+        "notice": "ops.cli.notices",
         "program": "ops.cli.program",
         "repair": "ops.cli.tables",
         "rewind": "ops.cli.tables",

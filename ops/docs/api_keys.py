@@ -9,6 +9,7 @@ from ops.settings import (
     MetricsSettings,
     StripeSettings,
 )
+from ops.settings.model import ChannelSettings, NotificationSettings
 
 API_SECTIONS = (
     Section(
@@ -145,6 +146,33 @@ API_SECTIONS = (
                 "Whether an ed25519 key in the `wallets` of its tokens is believed to "
                 "be the person's wallet of Solana.",
             ),
+        },
+    ),
+    Section(
+        "notifications",
+        "How people are told what a business yields as notices. Addresses hold secrets "
+        "and are in variables; their form is that of the library apprise: "
+        "`mailtos://user:password@smtp.example.org?from=shop@example.org`.",
+        NotificationSettings,
+        {
+            "language": SettingKey("`en` or `fr`", "Of e-mails."),
+            "mail_env": SettingKey(
+                "text",
+                "The variable with the mail server's address. Without it nobody is "
+                "written to by e-mail.",
+            ),
+            "channels": SettingKey("section", "See below."),
+        },
+    ),
+    Section(
+        "notifications.channels.<name>",
+        "A channel of a team: Slack, a webhook, or what else apprise knows.",
+        ChannelSettings,
+        {
+            "url_env": SettingKey(
+                "text", "The variable with its address, as `slack://…` or `jsons://…`."
+            ),
+            "language": SettingKey("`en` or `fr`", "Of what is sent there."),
         },
     ),
     Section(

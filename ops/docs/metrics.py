@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from api.command_metrics import CommandCollector
 from api.journal_metrics import JournalCollector
 from api.metrics import STATES, ChainCollector, Metrics
+from api.notice_metrics import NoticeCollector
 from api.payment_metrics import PaymentCollector
 from api.service import Service
 from indexer import metrics as indexer_metrics
@@ -64,6 +65,7 @@ def api() -> Iterator[Described]:
     yield from _described(CommandCollector(service).metrics([], 0, [], 0, 0.0))
     yield from _described(JournalCollector(service).metrics(None))
     yield from _described(PaymentCollector(service).metrics(None))
+    yield from _described([NoticeCollector(service).metric({})])
 
 
 def _described(families: Iterable[Metric], owner: Any = None) -> Iterator[Described]:

@@ -34,8 +34,6 @@ from ops.settings.model import (
     MetricsSettings,
     ProgramSettings,
     RedisSettings,
-    Secret,
-    SecretUrl,
     Settings,
     SignerKind,
     SignerSettings,
@@ -44,6 +42,7 @@ from ops.settings.model import (
     WalletSettings,
 )
 from ops.settings.read import read_settings
+from ops.settings.secret import Secret, SecretUrl
 from ops.settings.table import Table
 from ops.settings.tree import NOT_READ, Tree, lay_environment, plant
 

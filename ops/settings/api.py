@@ -11,8 +11,8 @@ from ops.settings.model import (
     ApiSettings,
     AuthSettings,
     ExternalSettings,
-    Secret,
 )
+from ops.settings.secret import Secret
 from ops.settings.table import Table
 
 

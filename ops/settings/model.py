@@ -16,32 +16,13 @@ from typing import Any
 from db.declare.fields import Encoding
 from db.proofs import UNPROVED, Proof, Verify
 from idl import Idl
-from ops.settings.redact import redact_url
+from ops.settings.secret import Secret, SecretUrl
 
 SOLANA = "solana"  # the namespace of its chains in CAIP-2
 
 
 def _nothing() -> Mapping[Any, Any]:
     return MappingProxyType({})
-
-
-class SecretUrl(str):
-    """A URL that shows no credentials when it is represented."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return repr(redact_url(str(self)))
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Secret:
-    """A value that can be used and cannot be seen."""
-
-    value: str
-
-    def __repr__(self) -> str:
-        return "Secret(***)"
 
 
 class Finality(enum.Enum):
@@ -371,6 +352,26 @@ class StripeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """A channel that notices go to; `url` is None when its variable is not set."""
+
+    url_env: str = ""
+    language: str = "en"
+    url: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationSettings:
+    """The mail server and channels of notices; `given` is whether they are said."""
+
+    given: bool = False
+    language: str = "en"
+    mail_env: str | None = None
+    mail: Secret | None = None
+    channels: Mapping[str, ChannelSettings] = field(default_factory=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, checked."""
 
@@ -392,4 +393,5 @@ class Settings:
     metrics: MetricsSettings = MetricsSettings()
     documents: DocumentSettings = DocumentSettings()
     stripe: StripeSettings = StripeSettings()
+    notifications: NotificationSettings = NotificationSettings()
     notes: tuple[str, ...] = ()

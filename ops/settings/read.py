@@ -22,11 +22,12 @@ from ops.settings.model import (
     LogQuery,
     MetricsSettings,
     RedisSettings,
-    SecretUrl,
     Settings,
     TableSettings,
     WalletSettings,
 )
+from ops.settings.notifications import read_notifications
+from ops.settings.secret import SecretUrl
 from ops.settings.signers import read_signer
 from ops.settings.stripe import read_stripe
 from ops.settings.table import Table
@@ -84,6 +85,7 @@ def read_settings(
         documents=read_documents(root.section("documents")),
         metrics=read_metrics(root.section("metrics")),
         stripe=read_stripe(root, base=base, environ=environ),
+        notifications=read_notifications(root, environ),
     )
     root.finish()
     return settings

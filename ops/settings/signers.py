@@ -11,10 +11,10 @@ from ops.settings import values
 from ops.settings.model import (
     SOLANA,
     ChainSettings,
-    Secret,
     SignerKind,
     SignerSettings,
 )
+from ops.settings.secret import Secret
 from ops.settings.table import Table
 
 EVM_ALONE = (

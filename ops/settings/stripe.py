@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ops.settings import values
-from ops.settings.model import Secret, StripeSettings
+from ops.settings.model import StripeSettings
+from ops.settings.secret import Secret
 from ops.settings.table import Table
 
 SECTION = "stripe"

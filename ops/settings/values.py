@@ -11,8 +11,9 @@ from limits import parse_many
 from solders.pubkey import Pubkey
 
 from api.auth.jwks import LOOPBACK
-from ops.settings.model import SecretUrl, ValidatorKey
+from ops.settings.model import ValidatorKey
 from ops.settings.redact import redact_url
+from ops.settings.secret import SecretUrl
 
 _CAIP2 = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
 _HEX20 = re.compile(r"0x[0-9a-fA-F]{40}")

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from devnet.run import up
-from examples.demo import do_business
 from examples.crowdfunding.traffic import Traffic
+from examples.demo import do_business
 from helpers.processes import Group, listens, live, wait_until
 from ops.cli.main import main
 from ops.ports import free_port

@@ -111,7 +111,7 @@ class World:
         return f"{prefix}_{self.made}"
 
     def start(self):
-        name = self.rng.choice(list(STOCK))
+        name = self.rng.choice([*STOCK, "single"])
         purchase = "0x" + hashlib.md5(self.new("p").encode()).hexdigest()
         self.purchases[purchase] = name
         self.say(
@@ -356,7 +356,26 @@ def wrong(world):
             found["amount"] = each
         if asked[each.charge] > 1 + each.wanted:
             found["asked"] = each, asked[each.charge]
-    found |= wrong_debts(world)
+    return found | wrong_debts(world) | oversold(world)
+
+
+def oversold(world):
+    """Contents that more have than there are.
+
+    Left out is what came again after its copy was sold to another, and what landed when
+    its money had gone back already: it could not be stopped.
+    """
+    found = {}
+    for name in (each for each, stock in STOCK.items() if stock):
+        paid = [p for p in world.paid if world.purchases.get(p.purchase) == name]
+        having = {
+            p.purchase
+            for p in paid
+            if p.fits or (world.settled.get(p.purchase) == digest_of(p) and not p.gone)
+        }
+        having -= {p.purchase for p in paid if p.came_back or p.released}
+        if len(having) > STOCK[name]:
+            found["oversold"] = name, having
     return found
 
 
@@ -435,6 +454,10 @@ class TestPlanted:
     def test_a_second_payment_that_is_kept(self, found, monkeypatch):
         monkeypatch.setattr(reactions, "takes", lambda *_: False)
         assert {"twice", "settled"} & found()
+
+    def test_a_last_copy_that_is_sold_twice(self, found, monkeypatch):
+        monkeypatch.setattr(reactions, "_is_sold_out", lambda *_: False)
+        assert "oversold" in found()
 
     def test_warnings_that_hold_nothing(self, found, monkeypatch):
         monkeypatch.setattr(

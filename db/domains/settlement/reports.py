@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from db.declare import RowOf
-from db.declare.reports import Chart, Figure, Form, Report, Table, Tone
+from db.declare.reports import Chart, Figure, Form, ReportPage, ReportTable, Tone
 from db.domains.settlement import treasury
 from db.domains.settlement.treasury import DAY_SECONDS, WINDOW_DAYS, TreasuryState
 
@@ -27,7 +27,7 @@ UNFOLLOWED = (
 
 @dataclass(frozen=True, slots=True)
 class TreasuryRows:
-    """What the page is made from.
+    """The rows that the page is made from.
 
     `settled` are rows of `SettledDay`, `paid` of `PaidDay`, `balances` of `AccountDay`
     for the treasury's token account, and `weeks` of `TreasuryWeek`. `today` is the
@@ -42,9 +42,9 @@ class TreasuryRows:
     today: int
 
 
-def treasury_report(rows: TreasuryRows) -> Report:
+def treasury_report(rows: TreasuryRows) -> ReportPage:
     """Return the page of the treasury."""
-    return Report(
+    return ReportPage(
         "Treasury",
         figures=_figures(rows),
         charts=_charts(rows),
@@ -125,7 +125,7 @@ def _held(rows: Sequence[RowOf], days: Sequence[int]) -> list[int | None]:
 
 
 def _runway(held: int | None, outflow: dict[int, int], day: int) -> float | None:
-    """How long a balance lasts at the outflow of the seven days up to a day."""
+    """Return how long a balance lasts at the outflow of the seven days up to a day."""
     spent = sum(outflow.get(day - back * DAY_SECONDS, 0) for back in range(WINDOW_DAYS))
     if held is None or not spent:
         return None
@@ -133,7 +133,7 @@ def _runway(held: int | None, outflow: dict[int, int], day: int) -> float | None
 
 
 def _by_week(rows: TreasuryRows) -> Chart:
-    """What was fronted, earned and paid to creators, by weeks from Monday (UTC)."""
+    """Return what was fronted, earned and paid out, by weeks from Monday (UTC)."""
     last = _monday(rows.today)
     weeks = [last - back * WEEK_SECONDS for back in range(WEEKS - 1, -1, -1)]
     sums = {week: [0, 0, 0] for week in weeks}
@@ -154,9 +154,9 @@ def _by_week(rows: TreasuryRows) -> Chart:
     )  # fmt: skip
 
 
-def _weeks(rows: Sequence[RowOf]) -> Table:
+def _weeks(rows: Sequence[RowOf]) -> ReportTable:
     latest = sorted(rows, key=lambda row: row.week_start, reverse=True)[:WEEKS]
-    return Table(
+    return ReportTable(
         "Weekly reviews",
         ("from", "to", "purchases", "fronted", "earned", "to replenish", "status",
          "note"),

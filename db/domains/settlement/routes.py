@@ -41,7 +41,7 @@ from commands.stripe.checkout import (
 from commands.submit import Submission
 from db import reads
 from db.declare import STAFF, RowOf
-from db.declare.reports import Report
+from db.declare.reports import ReportPage
 from db.domains.settlement import money, treasury
 from db.domains.settlement.charges import debts_as_json
 from db.domains.settlement.commands import SettlePurchase, StartPurchase
@@ -278,7 +278,7 @@ class _Routes:
             {"data": {"chain": lane.name, **found.as_json(), "debts": debts}}
         )
 
-    def report(self) -> Report:
+    def report(self) -> ReportPage:
         """Return the page of the treasury in the console."""
         lane = self._treasury_lane(None)
         settled = self._settled(lane)
