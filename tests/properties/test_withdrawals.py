@@ -65,9 +65,20 @@ class World:
             patch.setattr("commands.requests.outbox.note_accepted", die)
             self.submit()
 
+    def withdraw_meanwhile_and_die(self):
+        """The same, and the process that submits ends before it notes its command."""
+
+        def die(*_):
+            raise Killed
+
+        with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+            patch.setattr("commands.requests.outbox.note_accepted", die)
+            self.withdraw_meanwhile()
+
     def withdraw_meanwhile(self):
         """Withdraw while another process is about to submit, and let a third look."""
-        key, simulate = self.rng.choice(KEYS), self.office.node.simulate
+        waiting = sorted(self.asked - self.withdrawn) or KEYS
+        key, simulate = self.rng.choice(waiting), self.office.node.simulate
 
         def meanwhile(*call):
             self.office.node.simulate = simulate
@@ -95,7 +106,8 @@ class World:
 
 
 STEPS = [
-    "ask", "ask", "withdraw", "submit", "submit_and_die", "withdraw_meanwhile", "pause",
+    "ask", "ask", "withdraw", "submit", "submit_and_die", "withdraw_meanwhile",
+    "withdraw_meanwhile", "withdraw_meanwhile_and_die", "pause",
 ]  # fmt: skip
 
 
