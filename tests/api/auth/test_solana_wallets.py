@@ -394,7 +394,9 @@ class TestLinking:
 def test_where_no_cluster_is_followed_no_wallet_of_solana_signs_in(own_door):
     own_door.open(auth={**AUTH, "clusters": frozenset()})
 
-    refused(sign_in(own_door, message(own_door), status=None), "Chain ID")
+    for chain in ("devnet", None):
+        text = message(own_door, **{"Chain ID": chain})
+        refused(sign_in(own_door, text, status=None), "Chain ID")
 
 
 def test_where_no_origin_is_known_nobody_signs_in(own_door):
