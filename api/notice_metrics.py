@@ -21,7 +21,7 @@ class NoticeCollector(DatabaseCollector):
         """The metric of these counts."""
         gauge = GaugeMetricFamily(
             "chainfold_notices",
-            "Notices of the last 90 days, by state (waiting, sent, failed).",
+            "Notices of the last 90 days, by state (waiting, sent, failed, off).",
             labels=["state"],
         )
         for state, count in found.items():

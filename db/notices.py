@@ -29,6 +29,7 @@ class NoticeState(StrEnum):
     WAITING = "waiting"
     SENT = "sent"
     FAILED = "failed"  # not tried any more, until a person asks for it
+    OFF = "off"  # the settings have no [notifications]: nobody is told
 
 
 class RecipientKind(StrEnum):
@@ -58,9 +59,9 @@ class NoticeRow:
 
 
 def ask(connection: Connection, item: Notice, *, cause: str, now: datetime) -> bool:
-    """Ask for a notice, once for its cause, name and recipient; whether it is new."""
+    """Ask for a notice, once for its cause or `once`; whether it is new."""
     kind, recipient = _recipient(item)
-    named = "\0".join((cause, item.name, kind, recipient))
+    named = "\0".join((item.once or cause, item.name, kind, recipient))
     made = connection.execute(
         insert(notice)
         .values(
@@ -111,11 +112,17 @@ def note_not_sent(
     )  # fmt: skip
 
 
+def note_off(connection: Connection, number: int) -> None:
+    """Record that notices are not sent here."""
+    _change(connection, number, state=NoticeState.OFF, next_action_at=None)
+
+
 def retry(connection: Connection, number: int, now: datetime) -> bool:
-    """Try a notice that failed again; whether there is one."""
+    """Try a notice again that failed or was off; whether there is one."""
     done = connection.execute(
         update(notice)
-        .where(notice.c.id == number, notice.c.state == NoticeState.FAILED)
+        .where(notice.c.id == number)
+        .where(notice.c.state.in_((NoticeState.FAILED, NoticeState.OFF)))
         .values(state=NoticeState.WAITING, attempts=0, next_action_at=now)
     )
     return done.rowcount == 1

@@ -41,9 +41,7 @@ class NotSent(Exception):
 
 
 def send_notices(settings: Settings, engine: Engine, stop: threading.Event) -> None:
-    """Send what is due until stopped; several processes may."""
-    if not settings.notifications.given:
-        return
+    """Send what is due until stopped; several processes may do so."""
     pause, forgotten_at = 0.0, datetime.min.replace(tzinfo=UTC)
     while not stop.wait(pause):
         pause, now = LOOK_SECONDS, datetime.now(UTC)
@@ -62,10 +60,16 @@ def send_notices(settings: Settings, engine: Engine, stop: threading.Event) -> N
 
 
 def send_due(settings: NotificationSettings, engine: Engine, now: datetime) -> int:
-    """Send the notices that are due, each in a moment of its own; how many were due."""
+    """Send the notices that are due; how many were due.
+
+    Without `[notifications]` they are marked as off.
+    """
     with engine.begin() as connection:
         taken = notices.take(connection, now)
-    for row in taken:
+        for row in taken:
+            if not settings.given:
+                notices.note_off(connection, row.id)
+    for row in taken if settings.given else ():
         try:
             with engine.connect() as connection:
                 url, language, secrets = _place(settings, connection, row)

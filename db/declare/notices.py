@@ -11,10 +11,10 @@
         yield Notice("settled", SETTLED, to=ToAccount(entry.account), title=…, mint=…)
 
 Reactions, timers and schedules yield them beside commands. A `Notice` is sent once for
-each thing that it follows from, its name and its recipient: an account (`ToAccount`) or
-the owner of a wallet (`ToWallet`), by e-mail, or a channel of the settings
-(`ToChannel`). A `Wording` has a subject and
-a text in each language of `LANGUAGES`, with the same `{names}` in all.
+each thing that it follows from (or each `once`, if given), its name and its recipient:
+an account (`ToAccount`) or the owner of a wallet (`ToWallet`), by e-mail, or a channel
+of the settings (`ToChannel`). A `Wording` has a subject and a text in each language of
+`LANGUAGES`, with the same `{names}` in all.
 """
 
 import string
@@ -72,11 +72,11 @@ class Wording:
 class Notice:
     """One message to one recipient; its values are written into its wording."""
 
-    __slots__ = ("name", "texts", "to")
+    __slots__ = ("name", "once", "texts", "to")
 
     def __init__(
         self, name: str, wording: Wording, /, *, to: ToAccount | ToWallet | ToChannel,
-        **values: Any,
+        once: str = "", **values: Any,
     ) -> None:  # fmt: skip
         """Write the texts; raises ValueError for values that the wording lacks."""
         if set(values) != wording.names:
@@ -87,6 +87,7 @@ class Notice:
         given = {key: str(value)[:TEXT_MAX] for key, value in values.items()}
         self.name = name
         self.to = to
+        self.once = once
         self.texts = {
             language: (" ".join(subject.format(**given).split()), text.format(**given))
             for language, (subject, text) in wording.texts.items()

@@ -44,7 +44,7 @@ def notice_list(state: CliState, wanted: str | None, limit: int) -> None:
 @click.argument("number", type=int)
 @pass_state
 def notice_retry(state: CliState, number: int) -> None:
-    """Try notice NUMBER again, which failed."""
+    """Try notice NUMBER again, which failed or was not sent for want of settings."""
     with state.database() as engine, engine.begin() as connection:
         done = notices.retry(connection, number, datetime.now(UTC))
     if not done:

@@ -38,6 +38,7 @@ from ops.logs import configure_logging
 from ops.notifying import ATTEMPTS, pause_after, send_due, send_notices
 from ops.ports import free_port
 from ops.settings import load_settings
+from ops.settings.model import NotificationSettings
 
 NOW = datetime(2026, 11, 29, 9, 30, tzinfo=UTC)
 PASSWORD = "hunter-two-and-a-half"
@@ -343,12 +344,35 @@ def test_a_channel_that_is_configured_later_has_what_waited(
     assert len(hook.told) == 1
 
 
+def test_without_settings_nobody_is_told_and_nothing_waits(engine, settings, hook):
+    ask(engine, ToChannel("team"))
+
+    assert send_due(NotificationSettings(), engine, NOW) == 1
+
+    [row] = rows(engine)
+    assert (row.state, row.next_action_at) == (NoticeState.OFF, None)
+    with engine.begin() as connection:
+        assert notices.retry(connection, row.id, NOW)
+    send(settings, engine)
+    assert len(hook.told) == 1
+
+
 def test_a_notice_is_asked_for_once(engine):
     assert ask(engine, ToChannel("team"))
     assert not ask(engine, ToChannel("team"))
     assert ask(engine, ToChannel("team"), name="other")
     assert ask(engine, ToChannel("press"))
     assert ask(engine, ToChannel("team"), cause="c-2")
+    daily = [
+        Notice("low", TOLD, to=ToChannel("team"), once="Monday", title="x", where="y")
+        for _ in range(2)
+    ]
+    with engine.begin() as connection:
+        asked = [
+            notices.ask(connection, each, cause=f"hour {n}", now=NOW)
+            for n, each in enumerate(daily)
+        ]
+    assert asked == [True, False]
 
 
 def test_what_ended_long_ago_is_forgotten(engine, settings):

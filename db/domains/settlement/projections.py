@@ -255,6 +255,14 @@ class SettledDay(Projection):
     outflow = fronted - earned - dust
 
 
+class TreasuryAccount(Projection):
+    """One row per token account that paid for purchases."""
+
+    treasury = Key()
+
+    purchases = Count(e.PurchaseSettled)
+
+
 class PaidDay(Projection):
     """One row per day (UTC): what was paid by card on it, in cents."""
 
