@@ -14,6 +14,7 @@ from pathlib import Path
 import orjson
 from flask import Flask, Response
 from flask_smorest import Api  # type: ignore[import-untyped]
+from prometheus_client.registry import Collector
 from sqlalchemy import Engine
 
 from api.auth.audit import keep_audit
@@ -119,7 +120,7 @@ def create_app(
         _take_commands(app, api, service, command_service)
     _take_webhooks(app, api, service, payments)
     for name in registry.routes:
-        _add_domain_routes(name, api, service)
+        _add_domain_routes(name, api, service, metrics)
     app.register_blueprint(index_blueprint(service))
     app.register_blueprint(health_blueprint(service, instance))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
@@ -179,8 +180,8 @@ def _take_webhooks(
     app.add_url_rule(SHORT, "take_webhook", view, methods=["POST"])
 
 
-def _add_domain_routes(name: str, api: Api, service: Service) -> None:
-    """Let the `routes.py` of a domain add what it has; raises DeclarationError."""
+def _add_domain_routes(name: str, api: Api, service: Service, metrics: Metrics) -> None:
+    """Let a domain's `routes` add what it has; raises DeclarationError."""
     module = importlib.import_module(name)
     add = getattr(module, "add_routes", None)
     if add is None:
@@ -191,6 +192,12 @@ def _add_domain_routes(name: str, api: Api, service: Service) -> None:
             str(module.__file__),
         )
     add(api, service)
+    for each in getattr(module, "metric_collectors", _nothing)(service):
+        metrics.add(each)
+
+
+def _nothing(_: Service) -> tuple[Collector, ...]:
+    return ()
 
 
 def _describe(api: Api, service: Service) -> None:

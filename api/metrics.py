@@ -25,6 +25,7 @@ from prometheus_client import (
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.chains import ServedChain
@@ -103,6 +104,10 @@ class Metrics:
         self._told.register(NoticeCollector(service))
         if service.command_service is not None:
             self._told.register(CommandCollector(service))
+
+    def add(self, collector: Collector) -> None:
+        """Tell the metrics of a domain too."""
+        self._told.register(collector)
 
     def watch(self, app: Flask) -> None:
         """Count and time every request of an app."""

@@ -86,6 +86,8 @@ def read_domain(module: ModuleType) -> Domain:
     modules, routes = [module], None
     folder = Path(module.__path__[0])
     there = sorted(path.stem for path in folder.glob("*.py"))
+    if (folder / ROUTES / "__init__.py").is_file():
+        there.append(ROUTES)
     for part in PARTS:
         if importlib.util.find_spec(f"{module.__name__}.{part}") is not None:
             modules.append(importlib.import_module(f"{module.__name__}.{part}"))

@@ -28,7 +28,7 @@ DOMAINS = (
     "db.payments.stripe",
 )  # fmt: skip
 # Entries of the product's own that any domain may fold and react to.
-SHARED = ("db.payments.stripe",)
+SHARED = ("db.payments.stripe", "db.payments.currencies")
 ROUTES = (  # may import the API
     "db.domains.crowdfunding.routes", "db.domains.settlement.routes",
 )  # fmt: skip
@@ -78,12 +78,12 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 # How many lines each package may have.
 PACKAGE_LINES = {
     "abis": 400,
-    "api": 8_150,
-    "commands": 7_210,
-    "db": 25_870,
-    "idl": 1_520,
-    "indexer": 11_500,
-    "ops": 13_600,
+    "api": 8_700,
+    "commands": 7_550,
+    "db": 28_000,
+    "idl": 1_620,
+    "indexer": 11_900,
+    "ops": 14_400,
 }
 
 
@@ -278,7 +278,7 @@ def test_a_library_has_one_home(library):
 def test_domains_import_the_vocabulary_and_their_own_folder():
     wrong = []
     for module in modules():
-        if not within(module.name, DOMAINS) or module.name in ("db.domains", *ROUTES):
+        if not within(module.name, DOMAINS) or within(module.name, ROUTES):
             continue
         folder = ".".join(module.name.split(".")[:3])
         for found in imports(module):

@@ -14,6 +14,8 @@ from api.metrics import STATES, ChainCollector, Metrics
 from api.notice_metrics import NoticeCollector
 from api.payment_metrics import PaymentCollector
 from api.service import Service
+from db.domains.settlement.routes.treasury import TreasuryCollector
+from db.domains.settlement.treasury import TreasuryState
 from indexer import metrics as indexer_metrics
 from ops.docs.markdown import code, page, table
 
@@ -66,6 +68,8 @@ def api() -> Iterator[Described]:
     yield from _described(JournalCollector(service).metrics(None))
     yield from _described(PaymentCollector(service).metrics(None))
     yield from _described([NoticeCollector(service).metric({})])
+    treasury = TreasuryState(purchases=0, fronted=0, earned=0, outflow=0, balance=None)
+    yield from _described(TreasuryCollector(service).metrics(treasury, 0, 0))
 
 
 def _described(families: Iterable[Metric], owner: Any = None) -> Iterator[Described]:

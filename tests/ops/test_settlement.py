@@ -276,6 +276,9 @@ def test_the_console_shows_the_treasury(shop):
     told = shop.door.get("/api/v1/admin/treasury", token=shop.token).json["data"]
     assert told["balance"] == str(left)
     assert client.get("/console/").text.count("/console/treasury") == 1
+    metrics = shop.door.app.extensions["chainfold_metrics"].text().decode()
+    assert f"chainfold_treasury_balance_usdc {left / 10**6}\n" in metrics
+    assert 'chainfold_treasury_health{level="healthy"} 1.0' in metrics
 
 
 def test_a_purchase_waits_for_a_collaborators_wallet_and_goes_on(shop):

@@ -7,11 +7,14 @@ from datetime import UTC, datetime
 from db.declare import RowOf
 from db.declare.reports import Chart, Figure, Form, ReportPage, ReportTable, Tone
 from db.domains.settlement import treasury
+from db.domains.settlement.charges import CURRENCY, owed
 from db.domains.settlement.treasury import DAY_SECONDS, WINDOW_DAYS, TreasuryState
+from db.payments.currencies import shown
 
 MICRO = 10**6
 DAYS = 28  # of the charts by day
 WEEKS = 8
+DEBTS = 20  # that are shown
 WEEK_SECONDS = 7 * DAY_SECONDS
 MONDAY = 4 * DAY_SECONDS  # the first Monday after 1970-01-01, which was a Thursday
 TARGET_RATE = 0.95
@@ -30,8 +33,9 @@ class TreasuryRows:
     """The rows that the page is made from.
 
     `settled` are rows of `SettledDay`, `paid` of `PaidDay`, `balances` of `AccountDay`
-    for the treasury's token account, and `weeks` of `TreasuryWeek`. `today` is the
-    beginning of the current day, in seconds since 1970.
+    for the treasury's token account, `weeks` of `TreasuryWeek`, and `debts` the debts
+    among those of `Debt`. `today` is the beginning of the current day, in seconds since
+    1970.
     """
 
     state: TreasuryState
@@ -39,6 +43,7 @@ class TreasuryRows:
     paid: Sequence[RowOf]
     balances: Sequence[RowOf]
     weeks: Sequence[RowOf]
+    debts: Sequence[RowOf]
     today: int
 
 
@@ -48,7 +53,7 @@ def treasury_report(rows: TreasuryRows) -> ReportPage:
         "Treasury",
         figures=_figures(rows),
         charts=_charts(rows),
-        tables=[_weeks(rows.weeks)],
+        tables=[_weeks(rows.weeks), *_debts(rows.debts)],
         notes=[] if rows.balances else [UNFOLLOWED],
     )
 
@@ -67,6 +72,7 @@ def _figures(rows: TreasuryRows) -> list[Figure]:
         Figure("earned in 7 days", usdc(state.earned)),
         Figure("purchases in 7 days", str(state.purchases)),
         _success(rows),
+        _owed(rows.debts),
     ]
 
 
@@ -169,6 +175,29 @@ def _weeks(rows: Sequence[RowOf]) -> ReportTable:
             for row in latest
         ],
     )  # fmt: skip
+
+
+def _owed(debts: Sequence[RowOf]) -> Figure:
+    """Return what was settled for payments whose money went back."""
+    cents = sum(owed(each) for each in debts)
+    tone = Tone.BAD if cents else Tone.GOOD
+    return Figure("owed", shown(cents, CURRENCY), tone, f"{len(debts)} payments")
+
+
+def _debts(debts: Sequence[RowOf]) -> list[ReportTable]:
+    """The greatest debts, if there are any."""
+    greatest = sorted(debts, key=owed, reverse=True)[:DEBTS]
+    if not greatest:
+        return []
+    columns = ("purchase", "payment", "owed", "for")
+    rows = [
+        (
+            each.purchase, each.charge, shown(owed(each), CURRENCY),
+            ", ".join(sorted(each.owed_for or {})),
+        )
+        for each in greatest
+    ]  # fmt: skip
+    return [ReportTable("Settled, and the money went back", columns, rows)]
 
 
 def usdc(micro: int) -> str:

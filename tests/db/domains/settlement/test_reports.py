@@ -21,10 +21,10 @@ def day(back, fronted=0, earned=0, dust=0, purchases=1):
                dust=dust, purchases=purchases)  # fmt: skip
 
 
-def report(settled=(), paid=(), balances=(), weeks=(), balance=None):
+def report(settled=(), paid=(), balances=(), weeks=(), debts=(), balance=None):
     found = state(list(settled), TODAY, balance)
     return treasury_report(
-        TreasuryRows(found, settled, paid, balances, list(weeks), TODAY)
+        TreasuryRows(found, settled, paid, balances, list(weeks), debts, TODAY)
     )
 
 
@@ -123,6 +123,24 @@ def test_reviews_latest_first_with_what_people_did():
         "2026-11-23", "2026-11-29", "1", "1.000000 USDC", "0.100000 USDC",
         "0.900000 USDC", "pending", "",
     )  # fmt: skip
+
+
+def test_debts_are_shown_with_the_greatest_first():
+    debts = [
+        Row(purchase="0x01", charge="ch_a", owed_for={"refund re_1": 340}),
+        Row(purchase="0x02", charge="ch_b",
+            owed_for={"refund re_2": 500, "dispute du_1": 561}),
+    ]  # fmt: skip
+
+    page = report(debts=debts)
+
+    found = figure(page, "owed")
+    assert (found.value, found.tone) == ("14.01 USD", Tone.BAD)
+    assert page.tables[1].rows[0] == (
+        "0x02", "ch_b", "10.61 USD", "dispute du_1, refund re_2"
+    )  # fmt: skip
+    assert figure(report(), "owed").tone is Tone.GOOD
+    assert len(report().tables) == 1
 
 
 def test_amounts_are_whole():
