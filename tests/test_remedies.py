@@ -212,9 +212,7 @@ def test_every_key_that_a_message_sets_is_one():
         f"{where}: {key}"
         for where, text in strings()
         if not where.startswith(("ops/settings/", "ops/docs/", "db/", "api/"))
-        and not where.startswith(
-            "examples/solana_chain.py"
-        )  # columns of its table
+        and not where.startswith("examples/solana_chain.py")  # columns of its table
         for key in ASSIGNED.findall(text)
         if key not in keys() | INNER_KEYS
     ]
