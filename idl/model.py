@@ -50,6 +50,11 @@ class Derived:
     seeds: tuple[Seed, ...]
     program: Seed | None = None
 
+    @property
+    def parts(self) -> tuple[Seed, ...]:
+        """All that it follows from: the seeds, and what names the program."""
+        return self.seeds if self.program is None else (*self.seeds, self.program)
+
 
 @dataclass(frozen=True, slots=True)
 class AccountRef:

@@ -12,7 +12,7 @@ Arguments and accounts are checked against the IDL at import. Errors of the prog
 `retried` are no end of the command: it waits, held, and is tried again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from db.declare.solana.types import holds, spelled
 from idl import Idl, IdlError
 from idl.model import AccountRef, InstructionLayout
 
+DERIVED_DEPTH_MAX = 16
 OWN = "program"  # the account by which Anchor's events by self-call name the program
 
 
@@ -168,10 +169,54 @@ def _bind_accounts(
             f"the IDL does not say what {', '.join(lacking)} of {layout.name} is",
             "write accounts={…} with each (db.declare.solana.accounts has the table)",
         )
+    _check_derived(subject, layout, call.accounts.keys())
     return {
         name: bind_account(subject, written, names, fields)
         for name, written in call.accounts.items()
     }
+
+
+def _check_derived(
+    subject: str, layout: InstructionLayout, given: Collection[str]
+) -> None:
+    """Raise DeclarationError for accounts whose addresses cannot be derived.
+
+    A call follows the same way from one to another: it would fail, or not end.
+    """
+    refs = {each.name: each for each in layout.accounts}
+    arguments = {each.name for each in layout.fields}
+    done: set[str] = set()
+
+    def problem_of(name: str, path: tuple[str, ...]) -> str:
+        if name in path:
+            return f"it follows from itself, by {', '.join(path[path.index(name) :])}"
+        if name not in refs:
+            return f"{name} is no account of the instruction"
+        ref = refs[name]
+        if name in given or ref.address is not None or ref.derived is None:
+            return ""
+        if name in done:
+            return ""
+        if len(path) >= DERIVED_DEPTH_MAX:
+            return f"it follows from more than {DERIVED_DEPTH_MAX} others in a row"
+        for seed in ref.derived.parts:
+            problem = ""
+            if seed.kind == "arg" and seed.path not in arguments:
+                problem = f"{seed.path} is no argument of the instruction"
+            elif seed.kind == "account":
+                problem = problem_of(seed.path, (*path, name))
+            if problem:
+                return problem
+        done.add(name)
+        return ""
+
+    for name in refs:
+        if problem := problem_of(name, ()):
+            raise DeclarationError(
+                subject,
+                f"{name} of {layout.name} cannot be derived: {problem}",
+                f"write what {name} is in accounts={{…}}, or correct the IDL",
+            )
 
 
 def is_known(ref: AccountRef) -> bool:

@@ -18,7 +18,7 @@ from commands.solana.instructions import (
     associated,
     build_instruction,
 )
-from db.declare import Json, Pubkey, Text, Uint
+from db.declare import DeclarationError, Json, Pubkey, Text, Uint
 from db.declare.solana.accounts import ITEM, SIGNER, TOKEN, TOKEN_2022, Ata, Each, Named
 from db.declare.solana.call import Invoke
 from idl import parse_idl
@@ -229,6 +229,47 @@ class TestDerived:
         found = self.one({"kind": "account", "path": "middle"}, also=also)
 
         assert found == derived(PROGRAM, derived(PROGRAM, FIXED))
+
+    @pytest.mark.parametrize(
+        ("others", "problem"),
+        [
+            ({"at": ["at"]}, "at of pay cannot be derived: it follows from itself"),
+            ({"at": ["b"], "b": ["c"], "c": ["b"]}, "it follows from itself, by b, c"),
+            ({"at": ["nobody"]}, "nobody is no account of the instruction"),
+            ({"at": [], "b": ["at"], "c": ["b", "nobody"]}, "c of pay cannot"),
+            (
+                {f"a{n}": [f"a{n + 1}"] for n in range(17)} | {"a17": []},
+                "it follows from more than 16 others in a row",
+            ),
+        ],
+    )
+    def test_what_cannot_be_derived_is_refused_when_it_is_declared(
+        self, others, problem
+    ):
+        accounts = [
+            {"name": name, "pda": pda(*({"kind": "account", "path": p} for p in paths))}
+            for name, paths in others.items()
+        ]
+
+        with pytest.raises(DeclarationError, match=problem):
+            call_of(accounts)
+
+    def test_a_seed_that_is_no_argument_is_refused_when_it_is_declared(self):
+        with pytest.raises(DeclarationError, match="days is no argument"):
+            call_of([{"name": "at", "pda": pda({"kind": "arg", "path": "days"})}])
+
+    def test_accounts_that_many_follow_from_are_looked_at_once(self):
+        accounts = [
+            {
+                "name": f"a{n}",
+                "pda": pda(*[{"kind": "account", "path": f"a{n + 1}"}] * 9),
+            }
+            for n in range(15)
+        ]
+
+        found = build(call_of([*accounts, {"name": "a15", "address": text(FIXED)}]))
+
+        assert len(set(keys(found))) == 16
 
     def test_of_another_program(self):
         constant = {"kind": "const", "value": list(FIXED)}
