@@ -177,7 +177,9 @@ def _take_webhooks(
     blueprint = payments_blueprint(service, options)
     api.register_blueprint(blueprint)
     view = app.view_functions[f"{blueprint.name}.take_webhook"]
-    app.add_url_rule(SHORT, "take_webhook", view, methods=["POST"])
+    app.add_url_rule(
+        SHORT, "take_webhook", view, methods=["POST"], strict_slashes=False
+    )
 
 
 def _add_domain_routes(name: str, api: Api, service: Service, metrics: Metrics) -> None:

@@ -86,6 +86,7 @@ def payments_blueprint(service: Service, options: PaymentOptions) -> Blueprint:
         "take_webhook",
         blueprint.doc(**_described(take_webhook.__doc__ or ""))(take_webhook),
         methods=["POST"],
+        strict_slashes=False,
     )
     return blueprint
 

@@ -3,6 +3,7 @@
 import re
 import uuid
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -142,8 +143,24 @@ def _add_reports(
 
         return report
 
+    def moved(page: ConsolePage) -> View:
+        place = f"{visitors.PATH}/{page.name}"
+        return lambda: _headers(
+            _show(
+                "message.html", title=page.title, text="This page is in the console.",
+                place=place, place_name=page.title,
+            )
+        )  # fmt: skip
+
+    def add_old_path(state: BlueprintSetupState, page: ConsolePage) -> None:
+        state.app.add_url_rule(
+            page.old_path, f"moved_{page.name}", moved(page), strict_slashes=False
+        )
+
     for each in added:
         blueprint.add_url_rule(f"/{each.name}", each.name, view_of(each))
+        if each.old_path:
+            blueprint.record(partial(add_old_path, page=each))
 
 
 def _add_forms(blueprint: Blueprint, context: AuthContext) -> None:

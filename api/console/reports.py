@@ -13,11 +13,16 @@ from db.declare.reports import ReportPage
 
 @dataclass(frozen=True, slots=True)
 class ConsolePage:
-    """A page at `/console/<name>`; `report` makes it, and may raise a Problem."""
+    """A page at `/console/<name>`; `report` makes it, and may raise a Problem.
+
+    `old_path` is where an earlier platform had it: a page there leads here, as the
+    cookie of those who are signed in is for `/console` alone.
+    """
 
     name: str
     title: str
     report: Callable[[], ReportPage]
+    old_path: str = ""
 
 
 def domain_pages(service: Service) -> Iterator[ConsolePage]:

@@ -78,7 +78,8 @@ def metric_collectors(service: Service) -> Iterable[Collector]:
 
 
 def console_pages(service: Service) -> Iterable[ConsolePage]:
-    """The pages of the domain in the console: the treasury, where there is one."""
-    if service.command_service is None:
-        return ()
-    return (ConsolePage("treasury", "Treasury", Treasury(service).report),)
+    """Return the pages of the domain in the console: the treasury's."""
+    page = ConsolePage(
+        "treasury", "Treasury", Treasury(service).report, old_path="/admin/treasury"
+    )
+    return (page,)
