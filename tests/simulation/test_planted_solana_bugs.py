@@ -102,6 +102,33 @@ def not_again(original):
     return lambda connection, name: []
 
 
+def confirmed_is_final(original):
+    """A transaction that landed counts as final at once."""
+
+    def look(row, now):
+        found = original(row, now)
+        return replace(found, final=found.landed is not None)
+
+    return look
+
+
+def undone_is_not_seen(original):
+    """A slot that is undone changes nothing."""
+    return lambda context, found: original(
+        context, [look for look in found if look.landed is not None]
+    )
+
+
+def never_over(original):
+    """What is to end goes on."""
+    return lambda connection, command_id, now: False
+
+
+def held_for_ever(original):
+    """Nobody looks at what is held."""
+    return lambda connection, name, now: []
+
+
 NOT_ASKED = [
     (resolve, "_OF_ATTEMPT", passed_at_once), (resolve, "_OF_SIGNER", passed_at_once),
     (NodeDouble, "cannot_land", nodes_know_nothing),
@@ -122,6 +149,10 @@ BUGS = {
     ],
     "no blockhash is ever past": [(lane, "note_past", never_past)],
     "nothing is signed anew": [(lane, "to_sign_again", not_again)],
+    "confirmed is final": [(resolve, "_look", confirmed_is_final)],
+    "an undone slot is not seen": [(lane, "_settle", undone_is_not_seen)],
+    "what is to end is signed anew": [(lane, "end_if_over", never_over)],
+    "what is held is never looked at": [(lane, "due_held", held_for_ever)],
 }  # fmt: skip
 
 
