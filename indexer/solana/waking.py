@@ -21,6 +21,7 @@ import aiohttp
 from db.bounded import load_json
 from db.urls import hide, secrets_of
 from idl.base58 import to_base58
+from indexer.errors import Retryable
 
 ADDRESSES_MAX = 64  # subscriptions of one connection; those beyond are polled for
 MESSAGE_BYTES_MAX = 1 << 20  # logs have 10 kB for each transaction
@@ -86,8 +87,18 @@ class Waker:
             pause = min(ceiling, LONGEST_PAUSE_SECONDS)
             await self._sleep(random.uniform(pause / 10, pause))  # noqa: S311
 
-    async def _listen(self, url: str) -> None:
-        """Take notifications until the connection ends; raises one of `_Ended`."""
+    async def try_once(self, url: str) -> None:
+        """Connect, subscribe and close; raises Retryable without secrets of the URL."""
+        try:
+            await self._listen(url, once=True)
+        except _Ended as error:
+            raise Retryable(f"{_label(url)}: {_cause(url, error)}") from None
+
+    async def _listen(self, url: str, *, once: bool = False) -> None:
+        """Take notifications until the connection ends; raises one of `_Ended`.
+
+        With `once` it ends when the node has accepted the subscriptions.
+        """
         limits = aiohttp.ClientTimeout(total=None, sock_connect=OPEN_SECONDS)
         async with aiohttp.ClientSession(timeout=limits) as session:
             async with asyncio.timeout(OPEN_SECONDS):
@@ -96,7 +107,7 @@ class Waker:
                 )
             async with socket:
                 await self._subscribe(socket, url)
-                while True:
+                while not once:
                     await self._receive(socket)
 
     async def _subscribe(
@@ -146,10 +157,15 @@ class Waker:
         return said
 
     def _tell(self, event: str, url: str, error: Exception) -> None:
-        cause = f"{type(error).__name__}: {hide(secrets_of(url), error)}"
         log.warning(
-            "%s chain=%s endpoint=%s cause=%s", event, self._chain, _label(url), cause
-        )
+            "%s chain=%s endpoint=%s cause=%s",
+            event, self._chain, _label(url), _cause(url, error),
+        )  # fmt: skip
+
+
+def _cause(url: str, error: Exception) -> str:
+    """Return what an error says, without the secrets of the URL."""
+    return f"{type(error).__name__}: {hide(secrets_of(url), error)}"
 
 
 def _label(url: str) -> str:

@@ -19,6 +19,8 @@ from devnet.solana.ledger import Entry
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers.bare import settings_of
 from idl.parse import DIRECTORY
+from ops.doctor import examine
+from ops.errors import OperationError
 from ops.indexing import declared, streams
 from ops.running import catch_up, follow_chains
 
@@ -198,3 +200,32 @@ class TestWaking:
         dead = ["ws://127.0.0.1:9/k3yOfMyProvider1234567890", "ws://127.0.0.1:1"]
 
         self.follow(node, tmp_path, db_engine, ws=dead, poll=0.2)
+
+    @pytest.mark.parametrize(
+        ("dead", "said"),
+        [
+            ([], "1 WebSockets take subscriptions"),
+            (["ws://127.0.0.1:1/k3yOfMyProvider1234567890"], "127.0.0.1:1: "),
+            (["{http}/k3yOfMyProvider1234567890"], "Correct ws, or leave it out"),
+        ],
+    )
+    def test_doctor_tells_whether_they_take_subscriptions(
+        self, node, tmp_path, dead, said
+    ):
+        shutil.copy(DIRECTORY / "ledger.json", tmp_path)
+        genesis = Client(node.url).call("getGenesisHash")[:32]
+        http = node.url.replace("http:", "ws:")  # takes no WebSocket
+        ws = json.dumps([node.ws_url, *(each.format(http=http) for each in dead)])
+        filled = self.TEXT.format(genesis=genesis, url=node.url, ws=ws, poll=1)
+        settings = settings_of(tmp_path, filled)
+
+        found = examine(settings, declared(settings), no_database)
+
+        [finding] = [each for each in found if "wake-ups" in each.check]
+        assert finding.well is not bool(dead)
+        assert said in finding.detail
+        assert "k3yOf" not in finding.detail
+
+
+def no_database(_):
+    raise OperationError("there is none")

@@ -21,6 +21,7 @@ from indexer.errors import IndexerError
 from indexer.rpc.answers import RpcCall, RpcError
 from indexer.rpc.refusals import ErrorKind
 from indexer.solana.client import CONFIRMED, FIRST_BLOCK
+from indexer.solana.waking import Waker
 from ops.chains.solana.client import solana_client
 from ops.chains.solana.source import narrowed_to
 from ops.errors import OperationError
@@ -68,7 +69,23 @@ def address_checks(
     if tokens := addresses.get(TOKENS):
         yield "tokens", partial(_tokens, settings, chain, list(tokens))
     name = chain.name
+    if chain.ws:
+        followed = [key for at in addresses.values() for key in at]
+        yield "wake-ups", partial(_wake_ups, chain, followed)
     yield "history", partial(_history, settings, name, addresses, engine, registry)
+
+
+def _wake_ups(chain: ChainSettings, addresses: Sequence[bytes]) -> str:
+    """Every WebSocket takes a subscription; raises OperationError naming the one."""
+    for url in chain.ws:
+        waker = Waker(chain.name, [url], addresses[:1], asyncio.Event())
+        try:
+            asyncio.run(waker.try_once(url))
+        except IndexerError as error:
+            raise OperationError(
+                f"{error}. Correct ws, or leave it out: the chain is polled without it"
+            ) from None
+    return f"{len(chain.ws)} WebSockets take subscriptions"
 
 
 def _programs(
