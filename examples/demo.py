@@ -1,7 +1,7 @@
-"""The demonstration: a chain with business on it, indexed live, served as JSON.
+"""The demonstration: two chains with business on them, indexed live, served as JSON.
 
-Everything is real and of our own: anvil, the contracts, Postgres, the API. It lives in
-one folder, which each run begins anew.
+The nodes, the contracts and programs, Postgres and the API are real; Stripe is our own
+fakestripe. All of it lives in one folder, which each run begins anew.
 """
 
 import asyncio
@@ -207,7 +207,7 @@ class _Show:
         """Play both tours by the API alone, then one step of business a second."""
         base = f"http://{self.settings.api.host}:{self.settings.api.port}"
         operator = Person(base, self.staff.operator)
-        sale = Sale(base, self.shop, operator, self.say)
+        sale = Sale(base, self.shop, operator, self.stop, self.say)
         self.say("")
         self.say("one campaign by the API alone, seconds after it was asked:")
         try:
@@ -223,7 +223,7 @@ class _Show:
             return
         _explain(self.settings, self.folder, self.staff, sale.metadata_hash, self.say)
         self.over.set()
-        with _Beside(partial(sale.go_on, self.stop), self.stop):
+        with _Beside(sale.go_on, self.stop):
             do_business(self.deployment, self.seed + 1, self.stop)
 
 

@@ -38,6 +38,7 @@ class Sale:
     base: str
     shop: Shop
     operator: Person
+    stop: threading.Event
     say: Say
     wallets: list[Pubkey] = field(default_factory=list)
     buyer: Person | None = None
@@ -50,9 +51,9 @@ class Sale:
         self._show(self._sell())
         self.say(f"the sale took {time.monotonic() - started:.1f} s")
 
-    def go_on(self, stop: threading.Event) -> None:
+    def go_on(self) -> None:
         """Sell a copy now and then, until told to stop."""
-        while not stop.wait(SALE_SECONDS):
+        while not self.stop.wait(SALE_SECONDS):
             self._sell()
 
     def _publish(self) -> None:
@@ -101,7 +102,8 @@ class Sale:
         while not (found := self.operator.get(path)["data"]):
             if time.monotonic() > deadline:
                 raise OperationError("the purchase is not settled in time")
-            time.sleep(0.2)
+            if self.stop.wait(0.2):
+                raise OperationError("it was stopped before the purchase was settled")
         return {**session, **found[0]}
 
     def _show(self, sold: Json) -> None:

@@ -25,7 +25,7 @@ from ops.cli.context import CliState, pass_state
 def demo(
     state: CliState, folder: Path, port: int, seconds: float | None, seed: int
 ) -> None:
-    """Run a chain with made-up crowdfunding on it, index it live, serve it as JSON."""
+    """Run an EVM and a Solana chain with made-up business, index both, serve JSON."""
     run_demo = from_clone("examples.demo").run_demo
     wrong = run_demo(folder, port=port, seconds=seconds, seed=seed, say=click.echo)
     sys.exit(1 if wrong else 0)

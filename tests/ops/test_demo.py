@@ -32,6 +32,7 @@ def test_a_second_demo_in_a_folder_refuses_and_the_first_goes_on(tmp_path):
             second.output
         )
         wait_until(lambda: said(first, "the tour took"), 60, first)
+        wait_until(lambda: said(first, "the sale took"), 90, first)
         first.send(signal.SIGINT)
         assert first.process.wait(40) == 0
         wait_until(lambda: not first.living(), 10, first)
@@ -40,6 +41,11 @@ def test_a_second_demo_in_a_folder_refuses_and_the_first_goes_on(tmp_path):
         first.end()
     log = first.log.read_text()
     assert "verify: 0 differences" in log
+    assert (
+        "9.974000 USDC: 4.488300 to the writer, 2.692980 to the illustrator, "
+        "1.795320 to the translator, 0.997400 kept as the fee"
+    ) in log  # a published table of what 10 dollars become
+    assert "the treasury holds 4,991.023400 USDC and is healthy" in log
     assert "Traceback" not in log
     assert "could not open file" not in log
 
