@@ -44,7 +44,7 @@ def test_a_second_demo_in_a_folder_refuses_and_the_first_goes_on(tmp_path):
     assert (
         "9.974000 USDC: 4.488300 to the writer, 2.692980 to the illustrator, "
         "1.795320 to the translator, 0.997400 kept as the fee"
-    ) in log  # a published table of what 10 dollars become
+    ) in log  # what the platform before this one made of 10 dollars
     assert "the treasury holds 4,991.023400 USDC and is healthy" in log
     assert "Traceback" not in log
     assert "could not open file" not in log
