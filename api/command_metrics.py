@@ -81,7 +81,7 @@ class CommandCollector(DatabaseCollector):
     def _balances(self, signers: Iterable[SignerHealth]) -> Metric:
         """Return balances, cached for a while; none while no node answers."""
         gauge = GaugeMetricFamily(
-            "chainfold_signer_balance_ether",
+            "chainfold_signer_balance_coins",
             "What a signer can pay with, in whole coins: 1e18 wei, 1e9 lamports.",
             labels=["signer"],
         )
