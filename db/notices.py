@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert
 from db.control import account, notice, wallet
 from db.declare.notices import Notice, ToAccount, ToChannel
 
-TAKEN_FOR = timedelta(minutes=5)
+TAKEN, TAKEN_FOR = 5, timedelta(minutes=5)  # at once: each may take half a minute
 KEPT_FOR = timedelta(days=90)
 REASON_MAX = 500
 
@@ -75,7 +75,7 @@ def ask(connection: Connection, item: Notice, *, cause: str, now: datetime) -> b
     return made.scalar() is not None
 
 
-def take(connection: Connection, now: datetime, limit: int = 20) -> list[NoticeRow]:
+def take(connection: Connection, now: datetime, limit: int = TAKEN) -> list[NoticeRow]:
     """Take notices that are due; each is counted as an attempt."""
     due = (
         select(notice.c.id)

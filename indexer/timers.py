@@ -20,6 +20,12 @@ from db.engine import Refused
 from db.journal.append import Actor
 from db.journal.head import SOURCE
 from db.reads import ReadError
+from db.reads.errors import (
+    BadQuery,
+    NothingIndexed,
+    NotYetIndexed,
+    PartlyIndexed,
+)
 from db.reads.tables import ReadTables
 from db.registry import Registry
 from db.timers import DueRow
@@ -29,6 +35,8 @@ ACTOR = Actor("timers", tenant="timers")
 BUNDLE = 50
 
 log = logging.getLogger(__name__)
+
+_waiting: dict[str, str] = {}  # why a schedule waits, as it was logged last
 
 
 def run_due(of: Reacting, now: datetime) -> int:
@@ -117,12 +125,20 @@ def run_schedules(
 ) -> int:
     """Run the schedules whose times have come; how many runs.
 
-    `chains` are the chains of the settings by number, with their streams.
+    `chains` are the chains of the settings by number, with their streams. A schedule
+    that reads what is not indexed yet waits, and the others run.
     """
     runs = 0
     for each in registry.schedules.values():
-        while _run_next(engine, registry, each, chains, now):
-            runs += 1
+        try:
+            while _run_next(engine, registry, each, chains, now):
+                runs += 1
+        except (NotYetIndexed, NothingIndexed, PartlyIndexed) as error:
+            if _waiting.get(each.id) != str(error):
+                log.warning("schedule_waits timer=%s cause=%s", each.id, error)
+            _waiting[each.id] = str(error)
+        else:
+            _waiting.pop(each.id, None)
     return runs
 
 
@@ -144,7 +160,12 @@ def _run_next(
             return False
         if not asked_by and each.missed == LAST:
             at = max(each.between(at, now))
-        asked_for = _run(connection, registry, each, at, chains)
+        try:
+            asked_for = _run(connection, registry, each, at, chains)
+        except BadQuery as error:
+            # No later time has what it reads: its domain is on no chain, or on several.
+            log.warning("schedule_cannot_read timer=%s cause=%s", each.id, error)
+            asked_for = 0
         timers.note_run(
             connection, each.id, at, now, asked_for=asked_for, asked_by=asked_by or ""
         )

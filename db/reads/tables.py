@@ -104,6 +104,8 @@ class ReadTables:
                     "which, or as of which block of it: leave the question to the "
                     "rules of a command"
                 )
+            if self._as_of is not None and self._as_of < 0:  # no block is final yet
+                raise NothingIndexed(by_id(self._connection, self._source).name)
             return self._source, self._plan, self._as_of
         if self._source == SOURCE or self._as_of is None:
             return SOURCE, [STREAM], self._as_of if self._source == SOURCE else None

@@ -330,6 +330,62 @@ def test_a_schedule_reads_the_one_chain_of_its_domain(
     assert read == [number, number]
 
 
+class TestEverySchedule:
+    """Those of the product run, or wait, wherever they are declared."""
+
+    @pytest.fixture
+    def whole(self, db_engine):
+        migrate(db_engine, self.REGISTRY)
+        return db_engine
+
+    REGISTRY = Registry.load()
+
+    def chains(self, engine, count):
+        with engine.begin() as connection:
+            ids = [
+                sources.register(
+                    connection, name=f"c{n}", chain_id=f"eip155:{n}", ordinals="rank"
+                ).id
+                for n in range(1, count + 1)
+            ]
+        plan = [Stream("crowdfunding.IssuerRegistered", "0x11", 0)]
+        return [(number, plan) for number in ids]
+
+    @pytest.mark.parametrize("count", [0, 2, 3])
+    def test_without_one_chain_of_its_domain_it_goes_on_to_its_next_time(
+        self, whole, caplog, count
+    ):
+        chains = self.chains(whole, count)
+        run_schedules(whole, self.REGISTRY, chains, START)
+
+        runs = run_schedules(whole, self.REGISTRY, chains, START + timedelta(hours=2))
+        again = run_schedules(whole, self.REGISTRY, chains, START + timedelta(hours=2))
+
+        assert (runs > 0, again) == (True, 0)
+        assert "schedule_cannot_read timer=settlement" in caplog.text
+
+    def test_before_its_chain_is_read_it_waits_and_others_run(self, whole, caplog):
+        chains = self.chains(whole, 1)
+        other = replace(count_each, name="zz", rule="0 * * * *")
+        registry = Registry.of(
+            [*self.REGISTRY.events.values(), Lent, Reminded],
+            [*self.REGISTRY.projections.values(), Book],
+            timers=[*self.REGISTRY.schedules.values(), other],
+        )
+        migrate(whole, registry)
+        run_schedules(whole, registry, chains, START)
+
+        runs = [
+            run_schedules(
+                whole, registry, chains, START + timedelta(hours=1, minutes=n)
+            )
+            for n in (1, 2, 3)
+        ]
+
+        assert runs == [1, 0, 0]  # of the other
+        assert caplog.text.count("schedule_waits") == 1
+
+
 @pytest.fixture
 def office(migrated_url):
     office = Office(migrated_url)
