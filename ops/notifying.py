@@ -98,11 +98,17 @@ def pause_after(attempts: int) -> timedelta:
 
 
 def deliver(url: str, subject: str, text: str, secrets: tuple[str, ...] = ()) -> None:
-    """Send one message; raises NotSent, with the service's words and no secret."""
-    service = _service(url)
+    """Send one message; raises NotSent, with the service's words and no secret.
+
+    It is plain text: where a service takes HTML, what is in it is escaped.
+    """
+    service = apprise.Apprise()
+    service.add(_service(url))
     with _said(logging.WARNING) as said:
         try:
-            done = service.notify(title=subject, body=text)
+            done = service.notify(
+                title=subject, body=text, body_format=apprise.NotifyFormat.TEXT
+            )
         except Exception as error:
             # A plugin meets whatever its server does; the next attempt is in time.
             words = f"{type(error).__name__}: {error}"

@@ -210,6 +210,25 @@ def test_an_entry_leads_to_an_e_mail_and_a_message_once(
     assert [each.state for each in rows(engine)] == [NoticeState.SENT] * 2
 
 
+def test_what_somebody_wrote_is_no_markup_in_an_e_mail(engine, settings, mailbox):
+    evil = '<a href="https://evil.example.org">pay here</a> & <img src="//e/p.gif">'
+    ask(engine, ToAccount(str(account(engine))), title=evil)
+    with engine.begin() as connection:
+        item = Notice(
+            "n", TOLD, to=ToAccount(rows(engine)[0].recipient), title="x", where=evil
+        )
+        notices.ask(connection, item, cause="c-2", now=NOW)
+
+    assert send(settings, engine) == 2
+
+    for _, letter in mailbox.letters:
+        for part in letter.walk():
+            if part.get_content_type() == "text/html":
+                assert "<a " not in part.get_content()
+                assert "<img" not in part.get_content()
+    assert mailbox.letters[0][1]["Subject"] == f"{evil} est à vous"
+
+
 def test_the_owner_of_a_wallet_is_written_to(engine, settings, mailbox):
     owner, wallet = account(engine), bytes(range(32))
     with engine.begin() as connection:
