@@ -81,8 +81,7 @@ def _reason(state: TreasuryState) -> str:
         return "no node told the balance"
     if state.balance < treasury.LOW_BALANCE:
         return f"the balance is below {usdc(treasury.LOW_BALANCE)}"
-    runway = state.runway_days
-    if runway is not None and runway < treasury.LOW_RUNWAY_DAYS:
+    if state.health == "warning":
         return f"the runway is below {treasury.LOW_RUNWAY_DAYS:g} days"
     return ""
 

@@ -55,8 +55,7 @@ class TreasuryState:
             return "unknown"
         if self.balance < LOW_BALANCE:
             return "critical"
-        runway = self.runway_days
-        is_short = runway is not None and runway < LOW_RUNWAY_DAYS
+        is_short = self.balance * WINDOW_DAYS < LOW_RUNWAY_DAYS * self.outflow
         return "warning" if is_short else "healthy"
 
     def as_json(self) -> dict[str, Any]:

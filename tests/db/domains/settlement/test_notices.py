@@ -107,8 +107,9 @@ def treasury(balance, outflow):
     ("balance", "outflow", "health"),
     [
         (2_000 * 10**6, 7 * 10**6, None),
+        (2_500 * 10**6, 2_500 * 10**6, None),
         (1_999_999_999, 0, "critical"),
-        (2_500 * 10**6, 2_510 * 10**6, "warning"),
+        (2_500 * 10**6, 2_500 * 10**6 + 1, "warning"),
     ],
 )
 def test_the_team_is_told_when_the_treasury_runs_low(balance, outflow, health):
