@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
 from sqlalchemy import Engine, make_url
 
 from helpers import servers
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take SIGINT again where the shell ignores it, as it does for `command &`.
+
+    Processes that tests start would inherit that, and no Ctrl-C would end them.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
