@@ -36,7 +36,7 @@ def test_commands_and_signers_are_told(office):
     signer = 'chainfold_signer_%s{signer="%s"}'
     assert "1.0" == told[signer % ("waiting", "registrar")]
     assert float(told[signer % ("oldest_waiting_seconds", "registrar")]) >= 0
-    assert "3.0" == told[signer % ("balance_ether", "registrar")]
+    assert "3.0" == told[signer % ("balance_coins", "registrar")]
     assert "1.0" == told[signer % ("paused", "operator")]
     assert "0.0" == told[signer % ("paused", "registrar")]
     assert "0.0" == told["chainfold_outbox_waiting"]
