@@ -99,16 +99,7 @@ def create_app(
         writer=writer, auth=auth, command_service=command_service, documents=documents,
         checkout=payments.checkout,
     )  # fmt: skip
-    app = Flask("chainfold", static_folder=None)
-    app.extensions["chainfold"] = service
-    app.config.update(
-        API_TITLE="Chainfold",
-        API_VERSION=API_VERSION,
-        OPENAPI_VERSION="3.1.0",
-        OPENAPI_URL_PREFIX=PREFIX,
-        OPENAPI_JSON_PATH="openapi.json",
-    )
-    app.json.sort_keys = False
+    app = _empty_app(service)
     metrics = Metrics(service, metrics_folder)
     metrics.watch(app)
     app.extensions["chainfold_metrics"] = metrics
@@ -125,6 +116,21 @@ def create_app(
     app.register_blueprint(health_blueprint(service, instance))
     app.register_blueprint(docs_blueprint(service, api.spec.to_dict))
     register_errors(app)
+    return app
+
+
+def _empty_app(service: Service) -> Flask:
+    """Return an app with its configuration and no routes."""
+    app = Flask("chainfold", static_folder=None)
+    app.extensions["chainfold"] = service
+    app.config.update(
+        API_TITLE="Chainfold",
+        API_VERSION=API_VERSION,
+        OPENAPI_VERSION="3.1.0",
+        OPENAPI_URL_PREFIX=PREFIX,
+        OPENAPI_JSON_PATH="openapi.json",
+    )
+    app.json.sort_keys = False
     return app
 
 

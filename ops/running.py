@@ -83,27 +83,13 @@ async def follow_chains(
     settle_collector()
     if metrics_port is not None:
         _serve_metrics(metrics_port)
-    loops = [
-        asyncio.create_task(
-            _follow_released(
-                partial(
-                    _follow_chain,
-                    settings,
-                    chain,
-                    engine,
-                    registry,
-                    stop=stop,
-                    wait=wait,
-                ),
-                chain.name,
-                engine,
-                stop,
-                again=again,
-            ),
-            name=chain.name,
+    loops = []
+    for chain in chains:
+        follow_it = partial(
+            _follow_chain, settings, chain, engine, registry, stop=stop, wait=wait
         )
-        for chain in chains
-    ]
+        released = _follow_released(follow_it, chain.name, engine, stop, again=again)
+        loops.append(asyncio.create_task(released, name=chain.name))
     journal = JournalSource(engine, registry)
     async with _beside(
         react(journal, stop, partial(schedules, settings, engine, registry)),

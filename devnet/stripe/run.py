@@ -34,7 +34,7 @@ LIVE_FEE_SECONDS = 5  # of a development server: when a late fee comes
 
 
 class Panel:
-    """What a person may do to fakestripe, by the names of the methods."""
+    """Lets a person act on fakestripe; the methods' names are the acts'."""
 
     def __init__(self, fake: FakeStripe) -> None:
         self._fake = fake

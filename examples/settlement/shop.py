@@ -35,7 +35,7 @@ success_url = "{base}/docs"
 
 @dataclass(frozen=True, slots=True)
 class Shop:
-    """What the settlement of purchases stands on; `client` pays from the treasury."""
+    """Holds the program, USDC and treasury; `client` pays from the treasury."""
 
     client: Client
     usdc: Pubkey
