@@ -22,10 +22,12 @@ _SHOWN = 8
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The state of a database towards this version; `control` None: it is empty.
+    """The state of a database towards this version.
 
-    `differences` are what its tables were built from and is declared otherwise here,
-    in words; known only if the control tables are those of this version.
+    `control` is the version of its control tables, None where there are none or where
+    the first migration ended before it made a declared table. `differences` are what
+    its tables were built from and is declared otherwise here, in words; known only if
+    the control tables are those of this version.
     """
 
     control: str | None
@@ -76,7 +78,7 @@ class Fit:
 def examine(connection: Connection, registry: Registry) -> Fit:
     """Compare a database with the control tables and declarations of this version."""
     control = None
-    if connection.scalar(text("SELECT to_regclass('control.alembic_version')")):
+    if _has_tables(connection, registry):
         control = connection.scalar(
             text("SELECT version_num FROM control.alembic_version")
         )
@@ -84,6 +86,19 @@ def examine(connection: Connection, registry: Registry) -> Fit:
     if control != needed:
         return Fit(control, needed)
     return Fit(control, needed, tuple(differences(connection, registry)))
+
+
+def _has_tables(connection: Connection, registry: Registry) -> bool:
+    """Whether a migration has made the control tables and those that are declared.
+
+    It makes them in two transactions: a process that was killed between the two has
+    left the control tables alone, with nothing in them.
+    """
+    if not connection.scalar(text("SELECT to_regclass('control.declaration')")):
+        return False
+    return not wanted(registry) or bool(
+        connection.scalar(select(select(declaration).exists()))
+    )
 
 
 def require(connection: Connection, registry: Registry) -> None:

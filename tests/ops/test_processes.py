@@ -63,7 +63,9 @@ def test_a_signal_to_the_group_leaves_no_process(deployment, verb, number):
             group.end()
 
 
-def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(deployment):
+def test_a_signal_at_any_moment_of_the_start_leaves_what_the_next_goes_on_with(
+    deployment,
+):
     """With a Postgres of its own, which is being made, is coming up, or is up."""
     folder, port = deployment
     settings = folder / "chainfold.toml"
@@ -76,13 +78,19 @@ def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(deployment):
             time.sleep(rng.uniform(0.3, 5))
             group.send(signal.SIGTERM)
 
-            assert group.process.wait(25) in (0, 143, -signal.SIGTERM)
-            wait_until(lambda gone=group: not gone.living(), 8, group)
+            code = group.process.wait(25)
             said = group.log.read_text()
+            assert code in (0, 143, -signal.SIGTERM), said
+            wait_until(lambda gone=group: not gone.living(), 8, group)
             assert "Traceback" not in said, said
             assert not listens(port)
         finally:
             group.end()
+    group = Group(folder, "run")
+    try:
+        wait_until(lambda: live(port), 60, group)
+    finally:
+        group.end()
 
 
 def api_of(group):

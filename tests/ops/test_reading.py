@@ -13,9 +13,11 @@ from sqlalchemy import create_engine, make_url, text
 
 from api.app import create_app
 from db import sources
+from db.functions import load_functions
 from db.leases import acquire_follower_lease
 from db.reads import read_engine
 from db.registry import Registry
+from db.schema import upgrade_control
 from helpers import servers
 from helpers.processes import Group, listens, live, wait_until
 from helpers.rpc import FakeEvmChain, FakeRpcServer
@@ -167,6 +169,24 @@ def test_in_an_empty_database_reading_verbs_say_so_and_writing_ones_make_the_tab
     with engine.connect() as connection:
         assert not connection.scalar(text("SELECT to_regclass('control.source')"))
     assert "caught up" in run("index", "--once").output
+    engine.dispose()
+
+
+def test_a_first_migration_that_was_killed_between_its_parts_is_gone_on_with(
+    settings, database_url
+):
+    """It left the control tables, and none of those that are declared."""
+    run = settings(f'url = "{database_url}"')
+    engine = create_engine(database_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA control"))
+        upgrade_control(connection, Registry.load())
+        load_functions(connection)
+
+    for verb in ("status", "verify"):
+        assert "holds nothing of Chainfold yet" in run(verb).output
+    assert "caught up" in run("index", "--once").output
+    assert run("verify").exit_code == 0
     engine.dispose()
 
 
