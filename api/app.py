@@ -25,6 +25,7 @@ from api.auth.middleware import protect_app
 from api.auth.options import AuthOptions, WebOptions
 from api.auth.reuse import watch_for_reuse
 from api.auth.tokens import use_tokens
+from api.books import books_blueprint
 from api.chains import Chains, Plans
 from api.command_answers import ANSWER, COMMAND, PAGE
 from api.commands import commands_blueprint
@@ -151,6 +152,8 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
     api.register_blueprint(blueprint)
     if service.registry.schedules or service.registry.dues:
         api.register_blueprint(schedules_blueprint(context))
+    if service.registry.postings:
+        api.register_blueprint(books_blueprint(context))
     console = console_blueprint(context, https=web.https)
     limit_sign_in(limiter, console, web)
     app.register_blueprint(console)

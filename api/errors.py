@@ -151,6 +151,9 @@ PROBLEMS = {
     "nonce_conflict": ProblemType(
         409, "Nonce conflict", "A transaction with another nonce may still execute."
     ),
+    "cannot_close": ProblemType(
+        409, "Cannot be closed", "The period is closed already, or it is not over."
+    ),
     "not_cancellable": ProblemType(
         409, "Not cancellable", "Only the wallet that signed it can replace it."
     ),

@@ -23,8 +23,8 @@ from db.declare.names import PARTS
 GROUP = "chainfold.domains"
 # Those of the product itself, each beside its mechanism; they are in every registry.
 SYSTEM = (
-    "db.documents.compliance", "db.journal.anchoring", "db.journal.audit",
-    "db.payments.stripe",
+    "db.books.periods", "db.documents.compliance", "db.journal.anchoring",
+    "db.journal.audit", "db.payments.stripe",
 )  # fmt: skip
 ROUTES = "routes"  # which the API imports
 _OTHERS = re.compile(r"__init__|test_\w+|\w+_test|conftest")  # nobody need read

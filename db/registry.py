@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -21,10 +21,12 @@ from db.declare import (
     Reaction,
     Role,
 )
+from db.declare.books import Account, Posting
 from db.declare.emitters import Emitter
 from db.declare.names import PARTS
 from db.declare.projections import ProjectionSpec
 from db.declare.roles import SYSTEM_ROLES
+from db.declare.settings import Given, S, SettingsTable, settings_of
 from db.declare.timers import Due, Schedule
 from db.discovery import Domain, find_domains
 
@@ -51,6 +53,8 @@ class Registry:
     routes: tuple[str, ...] = ()  # modules that add routes to the API
     dues: Mapping[str, Due] = field(default_factory=dict)
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    settings: Given = field(default_factory=dict)
+    postings: tuple[Posting, ...] = ()  # of entries to accounts, in a fixed order
 
     @classmethod
     def of(
@@ -64,6 +68,8 @@ class Registry:
         roles: Iterable[Role] = (),
         routes: Iterable[str] = (),
         timers: Iterable[Due | Schedule] = (),
+        settings: Iterable[SettingsTable] = (),
+        postings: Iterable[Posting] = (),
     ) -> "Registry":
         """A registry of these declarations; raises DeclarationError on a name clash."""
         by_id: dict[str, type[Event]] = {}
@@ -79,6 +85,7 @@ class Registry:
             _add(tables, by_id, projection.spec.events)
         every_role = [*SYSTEM_ROLES, *roles]
         timers = sorted(timers, key=lambda each: each.id)
+        given = {type(each): each for each in settings}
         by_slug: dict[str, type[Command]] = {}
         for command in commands:
             every_role += command.spec.roles
@@ -88,6 +95,9 @@ class Registry:
             by_slug[command.spec.slug] = command
         by_name = _reactions(reactions)
         _add(tables, by_id, (each.event for each in by_name.values()))
+        postings = tuple(dict.fromkeys(postings))
+        _refuse_two_accounts(postings)
+        _add(tables, by_id, (each.event for each in postings))
         _refuse_two_emitters(by_id.values())
         return cls(
             dict(sorted(by_id.items())),
@@ -99,7 +109,9 @@ class Registry:
             {role: role for role in sorted(dict.fromkeys(every_role))},
             tuple(routes),
             {each.id: each for each in timers if isinstance(each, Due)},
-            {each.id: each for each in timers if isinstance(each, Schedule)},
+            {e.id: e.as_set(given) for e in timers if isinstance(e, Schedule)},
+            given,
+            postings,
         )
 
     @classmethod
@@ -135,6 +147,8 @@ class Registry:
             roles=roles,
             routes=[each.routes for each in found if each.routes is not None],
             timers=[each for each in values if isinstance(each, Due | Schedule)],
+            settings=[each() for each in _settings(modules)],
+            postings=[each for each in values if isinstance(each, Posting)],
         )
 
     def with_events(
@@ -153,7 +167,19 @@ class Registry:
             roles=self.roles.values(),
             routes=self.routes,
             timers=[*self.dues.values(), *self.schedules.values()],
+            settings=self.settings.values(),
+            postings=self.postings,
         )
+
+    def with_settings(self, tables: Iterable[SettingsTable]) -> "Registry":
+        """The same registry with the values that the settings give its domains."""
+        given = {**self.settings, **{type(each): each for each in tables}}
+        schedules = {name: e.as_set(given) for name, e in self.schedules.items()}
+        return replace(self, settings=given, schedules=schedules)
+
+    def settings_of(self, table: type[S]) -> S:
+        """The settings of a domain: its defaults where none are given."""
+        return settings_of(self.settings, table)
 
     @property
     def emitters(self) -> dict[str, Emitter]:
@@ -190,6 +216,14 @@ class Registry:
     def entries(self) -> dict[str, type[Event]]:
         """The declared entries of the journal, by id."""
         return {id_: e for id_, e in self.events.items() if e.spec.in_journal}
+
+
+def settings_tables(
+    domains: Sequence[str] | None = None, declarations: Sequence[Path] = ()
+) -> list[type[SettingsTable]]:
+    """The settings that domains declare; raises DeclarationError."""
+    found = find_domains(domains, declarations)
+    return _settings(module for domain in found for module in domain.modules)
 
 
 @cache
@@ -250,6 +284,19 @@ def _add(
             by_id[event.spec.id] = event
 
 
+def _settings(modules: Iterable[ModuleType]) -> list[type[SettingsTable]]:
+    """The settings that modules declare; refuses two tables of one domain."""
+    found: dict[str, type[SettingsTable]] = {}
+    for each in _declared(modules, SettingsTable):
+        if found.setdefault(each.domain, each) is not each:
+            raise DeclarationError(
+                f"{each.domain}.{each.__name__}",
+                f"the domain has settings already, {found[each.domain].__name__}",
+                "write them into one class",
+            )
+    return list(found.values())
+
+
 def _reactions(reactions: Iterable[Reaction]) -> dict[str, Reaction]:
     found: dict[str, Reaction] = {}
     for each in reactions:
@@ -261,6 +308,21 @@ def _reactions(reactions: Iterable[Reaction]) -> dict[str, Reaction]:
                 each.react.__code__.co_filename,
             )
     return found
+
+
+def _refuse_two_accounts(postings: Iterable[Posting]) -> None:
+    """Refuse one number for accounts of two names or types."""
+    found: dict[str, Account] = {}
+    for posting in postings:
+        for account in (posting.debit, posting.credit):
+            other = found.setdefault(account.number, account)
+            if other != account:
+                raise DeclarationError(
+                    f"posting {posting.text!r}",
+                    f"account {account.number} is {account.name} ({account.type}) and "
+                    f"{other.name} ({other.type})",
+                    "give one of the two another number",
+                )
 
 
 def _refuse_two_emitters(events: Iterable[type[Event]]) -> None:

@@ -16,7 +16,7 @@ from api.auth.middleware import accepts
 from api.auth.principal import require_role
 from api.command_problems import as_problems
 from api.console import charts, pages, visitors
-from api.console.reports import ConsolePage, domain_pages
+from api.console.reports import ConsolePage, report_pages
 from api.errors import PROBLEMS, Problem
 from api.schedules import states_of
 from api.writes import actor_of
@@ -45,7 +45,7 @@ def console_blueprint(context: AuthContext, *, https: bool) -> Blueprint:
     _add_pages(blueprint, context)
     _add_forms(blueprint, context)
     _add_command_forms(blueprint, context)
-    _add_reports(blueprint, context, tuple(domain_pages(context.service)))
+    _add_reports(blueprint, context, tuple(report_pages(context.service)))
     blueprint.record(_refuse_unknown_names)
     blueprint.after_request(_headers)
     blueprint.register_error_handler(visitors.NotSignedIn, _to_sign_in)

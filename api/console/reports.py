@@ -1,4 +1,4 @@
-"""Pages that domains add to the console: a report, drawn by one template.
+"""Pages that are reports, drawn by one template: the books, and those of domains.
 
 `console_pages(service)` of a domain's `routes.py` returns them, if it is there.
 """
@@ -7,6 +7,7 @@ import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from api.books import books_page
 from api.service import Service
 from db.declare.reports import ReportPage
 
@@ -25,8 +26,10 @@ class ConsolePage:
     old_path: str = ""
 
 
-def domain_pages(service: Service) -> Iterator[ConsolePage]:
-    """The pages of every domain of the deployment."""
+def report_pages(service: Service) -> Iterator[ConsolePage]:
+    """The books, if anything is posted to them, and the pages of every domain."""
+    if service.registry.postings:
+        yield ConsolePage("books", "Books", lambda: books_page(service))
     for name in service.registry.routes:
         pages = getattr(importlib.import_module(name), "console_pages", None)
         if pages is not None:

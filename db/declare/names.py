@@ -5,8 +5,8 @@ from functools import cache
 
 # The modules of a domain that declare.
 PARTS = (
-    "roles", "events", "entries", "projections", "commands", "reactions", "timers",
-    "notices", "reports",
+    "settings", "roles", "events", "entries", "projections", "commands", "reactions",
+    "timers", "notices", "reports", "postings",
 )  # fmt: skip
 
 

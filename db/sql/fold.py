@@ -107,7 +107,7 @@ def view_condition(view: EventView) -> list[ColumnElement[bool]]:
     """The view's own condition in SQL."""
     if view.condition is None:
         return []
-    return [to_sql(view.condition, _field_column)]
+    return [to_sql(view.condition, field_column)]
 
 
 def facts_union(
@@ -160,7 +160,8 @@ def fold_select(
     return _go_on(spec, grouped, stored) if going_on else grouped
 
 
-def _field_column(leaf: Expression) -> ColumnElement[Any]:
+def field_column(leaf: Expression) -> ColumnElement[Any]:
+    """Return the column of facts that has an event's field."""
     assert isinstance(leaf, FieldRef)
     table = fact_table(leaf.view.event)
     if leaf.field.name == "height":
@@ -172,7 +173,7 @@ def _branch_value(fold: SqlFold[Any], branch: Branch) -> ColumnElement[Any]:
     """Return the value that one arm gives to one fold, NULL when it gives none."""
     if fold.name not in branch.values:
         return cast(null(), sql_type(fold.kind))
-    return fold.value(branch.view, branch.values[fold.name], _field_column)
+    return fold.value(branch.view, branch.values[fold.name], field_column)
 
 
 def _go_on(

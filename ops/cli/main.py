@@ -18,6 +18,7 @@ class Commands(click.Group):
     modules: ClassVar[dict[str, str]] = {
         "account": "ops.cli.accounts",
         "backfill": "ops.cli.follow",
+        "books": "ops.cli.books",
         "command": "ops.cli.commanding",
         "demo": "ops.cli.demo",
         "describe": "ops.cli.describe",

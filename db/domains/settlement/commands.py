@@ -164,3 +164,20 @@ class SettlePurchase(Command):
         retried=("TreasuryTooLow", "RecipientFrozen", "NotRecipient"),
     )
     proof = e.PurchaseSettled
+
+
+class RecordTreasuryFunding(Command):
+    """Record for the books that the treasury was given USDC, and what they cost.
+
+    `usdc` is in micro-USDC, `cents` in cents of US dollars; `funded_at` in seconds
+    since 1970. Each `reference` is recorded once.
+    """
+
+    usdc = Uint(63)
+    cents = Uint(63)
+    reference = Text(max_length=200)
+    funded_at = Uint(63)
+
+    role = Role.OPERATOR
+    rules = (rules.funding_is_new,)
+    record = entries.TreasuryFunded

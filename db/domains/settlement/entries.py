@@ -137,3 +137,16 @@ class TreasuryReplenished(Entry):
     week_start = Uint(63)
     status = Text(max_length=20)
     note = Text(max_length=500)
+
+
+class TreasuryFunded(Entry):
+    """A person says that the treasury was given `usdc` micro-USDC for `cents`.
+
+    `reference` is that of the transfer or the purchase of USDC; `funded_at` is when it
+    happened, in seconds since 1970.
+    """
+
+    usdc = Uint(63)
+    cents = Uint(63)
+    reference = Text(max_length=200)
+    funded_at = Uint(63)

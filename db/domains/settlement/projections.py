@@ -283,3 +283,13 @@ class AccountDay(Projection):
     day = Bucket("1 day")
 
     balance = Latest(TokenMoved.balance)
+
+
+class TreasuryFunding(Projection):
+    """One row per funding of the treasury that was recorded, by its reference."""
+
+    reference = Key()
+
+    usdc = First(entries.TreasuryFunded.usdc)
+    cents = First(entries.TreasuryFunded.cents)
+    funded_at = First(entries.TreasuryFunded.funded_at)

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from db.domains.settlement.projections import (
     Content,
     Purchase,
     PurchaseCharge,
+    TreasuryFunding,
     TreasuryWeek,
 )
 from db.payments.stripe.projections import StripeRefund
@@ -26,6 +28,7 @@ LEAST_PRICE = 50  # cents: Stripe takes no less
 STATUSES = ("pending", "in_progress", "completed")
 TAKEN = ("open", "paid", "blocked", "settled")  # stages in which a copy is taken
 RECIPIENTS_MOST = 12
+CLOCK_SECONDS = 300  # that clocks may differ
 
 
 def content_is_yours(command: Any, tables: Tables) -> Iterator[Refusal]:
@@ -176,3 +179,15 @@ def week_was_reviewed(command: Any, tables: Tables) -> Iterator[Refusal]:
         yield Refusal("unknown_status", f"status is one of {', '.join(STATUSES)}")
     if tables.row(TreasuryWeek, week_start=command.week_start) is None:
         yield Refusal("no_such_week", "no week that begins then was reviewed")
+
+
+def funding_is_new(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """USDC arrived, not in the future, and nobody has recorded it under its name."""
+    if not command.usdc:
+        yield Refusal("nothing_came", "usdc is what the treasury was given: above 0")
+    if not command.reference:
+        yield Refusal("no_reference", "reference names the transfer, for the books")
+    if command.funded_at > time.time() + CLOCK_SECONDS:
+        yield Refusal("in_the_future", "funded_at is in seconds since 1970, and past")
+    if tables.row(TreasuryFunding, reference=command.reference) is not None:
+        yield Refusal("recorded", "a funding with this reference is recorded already")

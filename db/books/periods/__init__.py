@@ -1,0 +1,1 @@
+"""Periods of the books that were closed."""
