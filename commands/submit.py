@@ -328,7 +328,10 @@ class CommandService:
         asked = command(**arguments)
 
         def look(connection: Connection) -> list[Refusal]:
-            tables = ReadTables(connection, lane.source, plan=lane.plan, asker=asker)
+            tables = ReadTables(
+                connection, lane.source, plan=lane.plan, asker=asker,
+                settings=self.registry.settings,
+            )  # fmt: skip
             return [each for rule in command.spec.rules for each in rule(asked, tables)]
 
         return look

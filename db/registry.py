@@ -86,13 +86,8 @@ class Registry:
         every_role = [*SYSTEM_ROLES, *roles]
         timers = sorted(timers, key=lambda each: each.id)
         given = {type(each): each for each in settings}
-        by_slug: dict[str, type[Command]] = {}
-        for command in commands:
-            every_role += command.spec.roles
-            if command.spec.record is not None:
-                _add(tables, by_id, [command.spec.record])
-            _claim(tables, command.spec.slug, command)
-            by_slug[command.spec.slug] = command
+        by_slug = _commands(commands, tables, by_id)
+        every_role += (role for each in by_slug.values() for role in each.spec.roles)
         by_name = _reactions(reactions)
         _add(tables, by_id, (each.event for each in by_name.values()))
         postings = tuple(dict.fromkeys(postings))
@@ -282,6 +277,21 @@ def _add(
         if event.spec.id not in by_id:
             _claim(tables, event.spec.table, event)
             by_id[event.spec.id] = event
+
+
+def _commands(
+    commands: Iterable[type[Command]],
+    tables: dict[str, Declared],
+    by_id: dict[str, type[Event]],
+) -> dict[str, type[Command]]:
+    """Return the commands by slug; their entries are added to the events."""
+    by_slug: dict[str, type[Command]] = {}
+    for command in commands:
+        if command.spec.record is not None:
+            _add(tables, by_id, [command.spec.record])
+        _claim(tables, command.spec.slug, command)
+        by_slug[command.spec.slug] = command
+    return by_slug
 
 
 def _settings(modules: Iterable[ModuleType]) -> list[type[SettingsTable]]:

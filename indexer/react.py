@@ -131,6 +131,7 @@ def _react(
         time=fact.row.block_time,
         as_of=height_of(fact.position),
         plan=of.streams,
+        settings=of.registry.settings,
     )
     cause = f"{reaction.id}@{fact.position}"
     return sum(

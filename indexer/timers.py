@@ -65,6 +65,7 @@ def _give(of: Reacting, each: Due, now: datetime) -> int:
         tables = ReadTables(
             connection, of.id, as_of=as_of, plan=of.streams,
             time=seconds if each.clock == WALL else _time(connection, of, final),
+            settings=of.registry.settings,
         )  # fmt: skip
         if not timers.due_rows(connection, of.id, each, tables.time, 1):
             return 0
@@ -201,7 +202,7 @@ def _run(
         as_of = sources.by_id(connection, source).final
     tables = ReadTables(
         connection, source, as_of=as_of, plan=plan, time=int(at.timestamp()),
-        journal=True,
+        journal=True, settings=registry.settings,
     )  # fmt: skip
     cause = f"schedule:{each.id}@{at.astimezone(UTC).isoformat()}"
 

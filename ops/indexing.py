@@ -42,6 +42,7 @@ from ops.settings import (
 def declared(settings: Settings) -> Registry:
     """Return all declarations: of the chosen domains, and of the settings."""
     registry = Registry.load(settings.domains, settings.declarations)
+    registry = registry.with_settings(settings.of_domains)
     chains = settings.chains.values()
     own: list[type[Event]] = []
     own += [TokenMoved] if any(chain.tokens for chain in chains) else []

@@ -174,8 +174,9 @@ class Story(StoryChain):
             for each in differences(connection, projection.spec):
                 raise AssertionError(f"a row is not what its facts add up to: {each}")
         return ReadTables(
-            connection, self._source, time=self.now, plan=self._streams, asker=asker
-        )
+            connection, self._source, time=self.now, plan=self._streams, asker=asker,
+            settings=self.registry.settings,
+        )  # fmt: skip
 
 
 def zero(declared: Any) -> Any:

@@ -34,6 +34,7 @@ MANUAL = (
     "timers",
     "notices",
     "withdrawals",
+    "settings",
     "rules",
     "fields",
     "events",
@@ -131,6 +132,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "metrics": "",
         "notifications": "",
         "notifications.channels.t": 'url_env = "T"',
+        "settlement": "",
         "stripe": 'secret_key_env = "S"\naccount = "acct_1KqzW2LxY"',
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }

@@ -3,9 +3,10 @@
 `fields` say what a value is, `events` what a chain can say, `folds` how facts become
 one value, `projections` which table they make, `commands` what may be asked and by
 which `roles`, `rules` what speaks against it, `reactions` what follows from a fact,
-`timers` what time asks for, `notices` what people are told, `journal` what we say
-ourselves and do not tell everyone. Each module's docstring is its part of the manual; a
-mistake raises `DeclarationError` at import, with file, name and remedy.
+`timers` what time asks for, `notices` what people are told, `settings` what an operator
+may set, `journal` what we say ourselves and do not tell everyone. Each module's
+docstring is its part of the manual; a mistake raises `DeclarationError` at import, with
+file, name and remedy.
 """
 
 from db.declare.commands import CALLER, Command, Route
@@ -51,6 +52,7 @@ from db.declare.reactions import Reaction, reaction
 from db.declare.readers import STAFF, Own
 from db.declare.roles import Role
 from db.declare.rules import Asker, Refusal, RowOf, Tables
+from db.declare.settings import Setting, SettingsTable, time_zone
 from db.declare.solana import (
     ITEM,
     SIGNER,
@@ -119,6 +121,8 @@ __all__ = [
     "Route",
     "RowOf",
     "Schedule",
+    "Setting",
+    "SettingsTable",
     "Signature",
     "Stage",
     "Sum",
@@ -137,4 +141,5 @@ __all__ = [
     "due",
     "reaction",
     "schedule",
+    "time_zone",
 ]

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from db.declare.errors import DeclarationError
 from db.declare.projections import Projection
 from db.declare.roles import Role
+from db.declare.settings import S
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,10 @@ class Tables(Protocol):
     @property
     def time(self) -> int:
         """The block's time, in seconds since 1970."""
+        ...
+
+    def settings(self, table: type[S]) -> S:
+        """The settings of a domain."""
         ...
 
     def row(self, projection: type[Projection], **keys: Any) -> RowOf | None:

@@ -31,7 +31,7 @@ What one run asks for happens once, in one transaction with the note that it ran
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -47,6 +47,7 @@ from db.declare.names import domain_of
 from db.declare.notices import Notice
 from db.declare.projections import Projection, ProjectionSpec
 from db.declare.rules import Tables, takes_two
+from db.declare.settings import Given, Setting
 
 Asked = Command | Entry | Notice
 Ask = Callable[[Any, Tables], Iterator[Asked]]
@@ -84,11 +85,18 @@ class Schedule:
     zone: str
     missed: str
     ask: Ask = field(repr=False)
+    zone_set: Callable[[Given], str] | None = None
 
     @property
     def id(self) -> str:
         """`settlement.reconcile`."""
         return f"{self.domain}.{self.name}"
+
+    def as_set(self, given: Given) -> "Schedule":
+        """The schedule in the zone that the settings say."""
+        if self.zone_set is None:
+            return self
+        return replace(self, zone=self.zone_set(given))
 
     def after(self, moment: datetime) -> datetime:
         """The first time of the rule after a moment."""
@@ -135,8 +143,15 @@ def due(
     return declare
 
 
-def schedule(rule: str, *, zone: str, missed: str = LAST) -> Callable[[Ask], Schedule]:
-    """Declare that a function is run at the times of a crontab rule in a zone."""
+def schedule(
+    rule: str, *, zone: str | Setting[str], missed: str = LAST
+) -> Callable[[Ask], Schedule]:
+    """Declare that a function is run at the times of a crontab rule in a zone.
+
+    With a setting of the domain for `zone`, in the zone that is set.
+    """
+    zone_set = zone.among_given if isinstance(zone, Setting) else None
+    zone = zone.default if isinstance(zone, Setting) else zone
 
     def declare(function: Ask) -> Schedule:
         subject = function.__name__
@@ -158,7 +173,7 @@ def schedule(rule: str, *, zone: str, missed: str = LAST) -> Callable[[Ask], Sch
                 subject, f"missed={missed!r} is not known", 'write "last" or "each"'
             )
         return Schedule(subject, domain_of(function.__module__), _doc(function), rule,
-                        zone, missed, function)  # fmt: skip
+                        zone, missed, function, zone_set)  # fmt: skip
 
     return declare
 

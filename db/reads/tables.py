@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from db.coverage import Stream
 from db.declare import Asker, Projection, RowOf
 from db.declare.projections import ProjectionSpec
+from db.declare.settings import Given, S, settings_of
 from db.journal.head import SOURCE, STREAM
 from db.reads.errors import BadQuery, NothingIndexed, PartlyIndexed
 from db.reads.freshness import BlockInfo
@@ -37,6 +38,7 @@ class ReadTables:
         plan: Sequence[Stream] | None = None,
         asker: Asker = NOBODY,
         journal: bool = False,
+        settings: Given | None = None,
     ) -> None:
         self._connection = connection
         self._source = source
@@ -45,6 +47,7 @@ class ReadTables:
         self._time = time
         self._asker = asker
         self._journal = journal
+        self._settings = settings or {}
 
     @property
     def asker(self) -> Asker:
@@ -60,6 +63,10 @@ class ReadTables:
                 raise NothingIndexed(source.name)
             self._time = source.head_time
         return self._time
+
+    def settings(self, table: type[S]) -> S:
+        """The settings of a domain: its defaults where none are given."""
+        return settings_of(self._settings, table)
 
     def row(self, projection: type[Projection], **keys: Any) -> RowOf | None:
         """The row with these keys; raises a ReadError, as while nothing is indexed."""

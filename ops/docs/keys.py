@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from ops.docs.api_keys import API_SECTIONS
 from ops.docs.chain_keys import CHAIN_SECTIONS
+from ops.docs.domain_keys import domain_sections
 from ops.docs.markdown import block, code, page, table
 from ops.docs.section import Section, SettingKey
 from ops.settings import (
@@ -111,6 +112,7 @@ SECTIONS = (
         },
     ),
     *API_SECTIONS,
+    *domain_sections(),
 )
 EXAMPLE = """\
 [chains.edge]

@@ -15,7 +15,8 @@ from api.notice_metrics import NoticeCollector
 from api.payment_metrics import PaymentCollector
 from api.service import Service
 from db.domains.settlement.routes.treasury import TreasuryCollector
-from db.domains.settlement.treasury import TreasuryState
+from db.domains.settlement.settings import SettlementSettings
+from db.domains.settlement.treasury import state
 from indexer import metrics as indexer_metrics
 from ops.docs.markdown import code, page, table
 
@@ -68,7 +69,7 @@ def api() -> Iterator[Described]:
     yield from _described(JournalCollector(service).metrics(None))
     yield from _described(PaymentCollector(service).metrics(None))
     yield from _described([NoticeCollector(service).metric({})])
-    treasury = TreasuryState(purchases=0, fronted=0, earned=0, outflow=0, balance=None)
+    treasury = state([], 0, None, SettlementSettings())
     yield from _described(TreasuryCollector(service).metrics(treasury, 0, 0))
 
 

@@ -32,11 +32,12 @@ class Section:
     model: type | None
     keys: Mapping[str, SettingKey]
     attributes: Mapping[str, str] = field(default_factory=dict)  # when named otherwise
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # without a model
 
     def default(self, key: str) -> str:
         """Return the default of a key as TOML writes it."""
         if self.model is None:
-            return ""
+            return _toml(self.defaults.get(key))
         wanted = self.attributes.get(key, key)
         found = {item.name: item for item in fields(self.model)}[wanted]
         if found.default is not MISSING:

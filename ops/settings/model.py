@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from db.declare.fields import Encoding
+from db.declare.settings import SettingsTable
 from db.proofs import UNPROVED, Proof, Verify
 from idl import Idl
 from ops.settings.secret import Secret, SecretUrl
@@ -394,4 +395,5 @@ class Settings:
     documents: DocumentSettings = DocumentSettings()
     stripe: StripeSettings = StripeSettings()
     notifications: NotificationSettings = NotificationSettings()
+    of_domains: tuple[SettingsTable, ...] = ()
     notes: tuple[str, ...] = ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from db.proofs import UNPROVED, HeaderProof, LogsProof, Proof, Verify
 from ops.settings import values
 from ops.settings.api import read_api, read_auth
+from ops.settings.domains import read_domains
 from ops.settings.emitters import read_contract, read_deployments, read_program
 from ops.settings.model import (
     SOLANA,
@@ -60,10 +61,7 @@ def read_settings(
         path=path,
         data_dir=base / Path(data_dir).expanduser(),
         domains=domains if "domains" in root else None,
-        declarations=tuple(
-            (base / Path(each).expanduser()).resolve()
-            for each in root.texts("declarations")
-        ),
+        declarations=_places(root, "declarations", base),
         database=read_database(root.section("database")),
         redis=read_redis(root.section("redis")),
         chains=MappingProxyType(chains),
@@ -86,6 +84,10 @@ def read_settings(
         metrics=read_metrics(root.section("metrics")),
         stripe=read_stripe(root, base=base, environ=environ),
         notifications=read_notifications(root, environ),
+    )
+    settings = replace(
+        settings,
+        of_domains=read_domains(root, settings.domains, settings.declarations),
     )
     root.finish()
     return settings
@@ -291,6 +293,11 @@ def read_documents(table: Table) -> DocumentSettings:
         table.missing("bucket", "the name of one that is there")
     table.finish()
     return found
+
+
+def _places(root: Table, key: str, base: Path) -> tuple[Path, ...]:
+    texts = root.texts(key)
+    return tuple((base / Path(each).expanduser()).resolve() for each in texts)
 
 
 def _named(root: Table, key: str) -> list[tuple[str, Table]]:

@@ -7,7 +7,7 @@ readers of `ops.settings.read` need no second list of what may be said.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
@@ -217,8 +217,13 @@ class Table:
         """Tell whether a key holds a section."""
         return isinstance(self._tree.get(key), dict)
 
-    def finish(self) -> None:
-        """Report every unknown key."""
+    def unread(self) -> list[str]:
+        """Return the keys given here that were not asked for yet."""
+        return [key for key in self._tree if key not in self._known]
+
+    def finish(self, also: Iterable[str] = ()) -> None:
+        """Report every unknown key; `also` are known though nobody asked for them."""
+        self._known.update(also)
         for key in self._tree:
             if key in self._known:
                 continue

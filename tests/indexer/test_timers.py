@@ -18,11 +18,14 @@ from db.declare import (
     Key,
     Latest,
     Projection,
+    Setting,
+    SettingsTable,
     Text,
     Uint,
     due,
     reaction,
     schedule,
+    time_zone,
 )
 from db.domains.crowdfunding import events as e
 from db.domains.crowdfunding.commands import DeactivateIssuer
@@ -274,6 +277,51 @@ def test_another_rule_runs_nothing_before_its_next_time(engine):
     assert (at_edit, after) == (0, 1)
     assert state.last_at == START + timedelta(days=3, hours=1)
     assert state.next_at == START + timedelta(days=3, hours=2)
+
+
+class DeskSettings(SettingsTable):
+    """How readers are spoken to."""
+
+    zone = Setting("UTC", "The zone of the desk.", check=time_zone)
+    word = Setting("dear", "How they are called.")
+
+
+@schedule("0 9 * * MON", zone=DeskSettings.zone)
+def greet(at, tables):
+    """Greet everybody."""
+    yield Reminded(book=f"{tables.settings(DeskSettings).word} {at:%a %H:%M}", loans=0)
+
+
+@due(rows=Book, at="until", clock="wall")
+def call(book, tables):
+    """Call whoever has a book."""
+    yield Reminded(book=f"{tables.settings(DeskSettings).word} reader", loans=0)
+
+
+@reaction(to=Lent)
+def hand_over(entry, tables):
+    """Hand the book over."""
+    word = tables.settings(DeskSettings).word
+    yield Reminded(book=f"{word} {entry.book}", loans=7)
+
+
+def test_what_an_operator_sets_is_what_timers_and_reactions_go_by(engine):
+    declared = Registry.of(
+        [Lent, Reminded], [Book], reactions=[hand_over], timers=[greet, call]
+    )
+    registry = declared.with_settings([DeskSettings(zone="Asia/Tokyo", word="hey")])
+    journal = JournalSource(engine, registry)
+    sunday = START.replace(month=11, day=1, hour=23)
+    for found in (declared, registry):
+        run_schedules(engine, found, [], START)
+    lend(engine, "Dune", int(START.timestamp()))
+
+    assert run_schedules(engine, registry, [], sunday) == 0
+    assert run_schedules(engine, registry, [], sunday + timedelta(hours=1)) == 1
+    assert run_reactions(journal) == 1
+    assert run_due(journal, START + timedelta(hours=1)) == 1
+    assert reminded(engine) == ["hey Mon 09:00", "hey Dune", "hey reader"]
+    assert declared.schedules["test_timers.greet"].zone == "UTC"
 
 
 def test_a_run_by_hand_is_one_more_and_moves_nothing(engine):

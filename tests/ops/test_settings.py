@@ -9,6 +9,7 @@ import pytest
 
 from db.declare import Pubkey
 from db.declare.evm.signatures import identity
+from db.domains.settlement.settings import SettlementSettings
 from helpers.programs import ADDRESS, SHOP_TEXT
 from ops.errors import OperationError
 from ops.indexing import declared, wanted
@@ -756,3 +757,71 @@ def test_domains_are_chosen_by_name_and_declared_beside_the_file(tmp_path):
     assert (tmp_path / "lending",) == found.declarations
     assert None is load_settings(None, {}).domains
     assert ("a", "b") == load_settings(path, {"CHAINFOLD_DOMAINS": "a,b"}).domains
+
+
+BELLS = '''
+"""Bells that ring."""
+
+from db.declare import Setting, SettingsTable
+
+
+class BellSettings(SettingsTable):
+    """How bells ring."""
+
+    times = Setting(3, "How often a bell rings.", least=1)
+    loud = Setting(False, "Whether all hear it.")
+    tone = Setting("low", "Its tone.", among=("low", "high"))
+'''
+
+
+def test_a_domain_reads_the_settings_that_it_declares(load, tmp_path):
+    (tmp_path / "bells.py").write_text(BELLS)
+    said = 'declarations = ["bells.py"]\n[bells]\ntimes = 4\n'
+
+    settings = load(said, CHAINFOLD_BELLS__LOUD="true", CHAINFOLD_BELLS__TONE="high")
+    [found] = [each for each in settings.of_domains if each.domain == "bells"]
+    assert (found.times, found.loud, found.tone) == (4, True, "high")
+    registry = declared(settings)
+    assert registry.settings_of(type(found)) is found
+    assert load("").of_domains == ()  # nothing was imported for it
+
+
+def test_the_treasurys_settings_reach_its_schedule(load):
+    zone = "America/Toronto"
+    text = f'[settlement]\nlow_balance_usdc = 500\nreview_zone = "{zone}"\n'
+    registry = declared(load(text))
+
+    assert registry.settings_of(SettlementSettings).low_balance_usdc == 500
+    assert registry.settings_of(SettlementSettings).low_runway_days == 7
+    assert registry.schedules["settlement.review_treasury"].zone == zone
+    default = declared(load("")).schedules["settlement.review_treasury"]
+    assert (default.rule, default.zone) == ("0 9 * * MON", "UTC")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("low_balanc_usdc = 1", "unknown key; did you mean low_balance_usdc?"),
+        ('low_balance_usdc = "much"', "must be an integer, at least 0"),
+        ("low_runway_days = -1", "must be a number, at least 0"),
+        ('low_balance_level = "critcal"', "unknown value 'critcal'; did you mean"),
+        ('review_zone = "Torronto"', "there is no zone 'Torronto': write one as"),
+        ("review_zone = 3", "must be text in quotes"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_of_a_domain_is_named_with_its_remedy(problems, text, words):
+    found = problems(f"[settlement]\n{text}\n")
+
+    assert words in found
+    assert found.startswith("1 problem(s)")
+    assert f"settlement.{text.split()[0]} (in chainfold.toml)" in found
+
+
+def test_sections_of_domains_are_known_where_the_domain_is_chosen(problems, tmp_path):
+    assert "unknown key; did you mean settlement?" in problems("[settlment]\na = 1\n")
+    other = problems('domains = ["crowdfunding"]\n[settlement]\nreview_zone = "UTC"\n')
+    assert "settlement (in chainfold.toml): unknown key" in other
+    (tmp_path / "gongs.py").write_text(BELLS.replace("Setting(3", "3 or Setting(3"))
+    broken = problems('declarations = ["gongs.py"]\n[gongs]\ntimes = 4\n')
+    assert "BellSettings.times: it is no setting. Remedy: write times" in broken
+    assert broken.startswith("1 problem(s)")

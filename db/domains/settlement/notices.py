@@ -27,6 +27,7 @@ from db.domains.settlement.projections import (
     SettledDay,
     TreasuryAccount,
 )
+from db.domains.settlement.settings import SettlementSettings
 from db.payments.currencies import shown
 from db.payments.stripe import entries as stripe
 
@@ -170,7 +171,9 @@ def warn_of_the_treasury(at: datetime, tables: Tables) -> Iterator[Notice]:
         if not moved:
             continue
         latest = max(moved, key=lambda row: row.day)
-        found = treasury.state(days, today, int(latest.balance))
+        found = treasury.state(
+            days, today, int(latest.balance), tables.settings(SettlementSettings)
+        )
         if found.health not in ("warning", "critical"):
             continue
         account = Encoding.BASE58.text(each.treasury)

@@ -6,12 +6,15 @@ from datetime import UTC, datetime
 
 from db.declare import RowOf
 from db.declare.reports import Chart, Figure, Form, ReportPage, ReportTable, Tone
-from db.domains.settlement import treasury
 from db.domains.settlement.charges import CURRENCY, owed
-from db.domains.settlement.treasury import DAY_SECONDS, WINDOW_DAYS, TreasuryState
+from db.domains.settlement.treasury import (
+    DAY_SECONDS,
+    MICRO,
+    WINDOW_DAYS,
+    TreasuryState,
+)
 from db.payments.currencies import shown
 
-MICRO = 10**6
 DAYS = 28  # of the charts by day
 WEEKS = 8
 DEBTS = 20  # that are shown
@@ -79,11 +82,7 @@ def _figures(rows: TreasuryRows) -> list[Figure]:
 def _reason(state: TreasuryState) -> str:
     if state.balance is None:
         return "no node told the balance"
-    if state.balance < treasury.LOW_BALANCE:
-        return f"the balance is below {usdc(treasury.LOW_BALANCE)}"
-    if state.health == "warning":
-        return f"the runway is below {treasury.LOW_RUNWAY_DAYS:g} days"
-    return ""
+    return "; ".join(said for _, said in state.reasons)
 
 
 def _success(rows: TreasuryRows) -> Figure:
@@ -108,10 +107,11 @@ def _charts(rows: TreasuryRows) -> list[Chart]:
         Chart(
             "Balance at the end of the day", "USDC", labels,
             {"balance": [None if each is None else each / MICRO for each in held]},
-            limit=treasury.LOW_BALANCE / MICRO,
+            limit=rows.state.settings.low_balance_usdc,
         ),
         Chart(
-            "Runway", "days", labels, {"runway": lasts}, limit=treasury.LOW_RUNWAY_DAYS
+            "Runway", "days", labels, {"runway": lasts},
+            limit=rows.state.settings.low_runway_days,
         ),
     ]  # fmt: skip
     return [*(charts if rows.balances else []), _by_week(rows)]

@@ -7,9 +7,10 @@ from typing import Any
 from db.declare import Entry, Tables, schedule
 from db.domains.settlement import entries, treasury
 from db.domains.settlement.projections import SettledDay
+from db.domains.settlement.settings import SettlementSettings
 
 
-@schedule("0 9 * * MON", zone="UTC", missed="each")
+@schedule("0 9 * * MON", zone=SettlementSettings.review_zone, missed="each")
 def review_treasury(at: datetime, tables: Tables) -> Iterator[Entry]:
     """The seven days before a Monday are summed up, and what is to be replenished.
 
@@ -21,7 +22,8 @@ def review_treasury(at: datetime, tables: Tables) -> Iterator[Entry]:
     rows: list[Any] = tables.rows(SettledDay)
     if not rows:
         return
-    found = treasury.state(rows, last, None)
+    settings = tables.settings(SettlementSettings)
+    found = treasury.state(rows, last, None, settings)
     yield entries.TreasuryReviewed(
         week_start=last - (treasury.WINDOW_DAYS - 1) * treasury.DAY_SECONDS,
         week_end=today,

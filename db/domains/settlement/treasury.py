@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.declare import RowOf
+from db.domains.settlement.settings import LEVELS, SettlementSettings
 
 DAY_SECONDS = 86_400
 WINDOW_DAYS = 7
-LOW_BALANCE = 2_000 * 10**6  # below it the treasury is low, whatever its runway
-LOW_RUNWAY_DAYS = 7.0
-LEVELS = ("healthy", "warning", "critical", "unknown")
+MICRO = 10**6  # of a USDC
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,7 @@ class TreasuryState:
     earned: int
     outflow: int
     balance: int | None
+    settings: SettlementSettings
 
     @property
     def daily_outflow(self) -> int:
@@ -50,13 +51,26 @@ class TreasuryState:
 
     @property
     def health(self) -> str:
-        """Return one of `LEVELS`."""
+        """Return one of `LEVELS`, the worst of what is so, or `UNKNOWN`."""
         if self.balance is None:
-            return "unknown"
-        if self.balance < LOW_BALANCE:
-            return "critical"
-        is_short = self.balance * WINDOW_DAYS < LOW_RUNWAY_DAYS * self.outflow
-        return "warning" if is_short else "healthy"
+            return UNKNOWN
+        found = [level for level, _ in self.reasons]
+        return max(found, key=LEVELS.index, default=LEVELS[0])
+
+    @property
+    def reasons(self) -> list[tuple[str, str]]:
+        """Return what ails the treasury: the level that it means, and a sentence."""
+        found: list[tuple[str, str]] = []
+        if self.balance is None:
+            return found
+        low, days = self.settings.low_balance_usdc, self.settings.low_runway_days
+        if self.balance < low * MICRO:
+            said = f"the balance is below {low:,} USDC"
+            found.append((self.settings.low_balance_level, said))
+        if self.balance * WINDOW_DAYS < days * self.outflow:
+            said = f"the runway is below {days:g} days"
+            found.append((self.settings.low_runway_level, said))
+        return found
 
     def as_json(self) -> dict[str, Any]:
         """The state as the API answers it."""
@@ -72,7 +86,9 @@ class TreasuryState:
         }
 
 
-def state(days: Sequence[RowOf], last: int, balance: int | None) -> TreasuryState:
+def state(
+    days: Sequence[RowOf], last: int, balance: int | None, settings: SettlementSettings
+) -> TreasuryState:
     """Return the state from the rows of `SettledDay`, seven days up to the last one.
 
     `last` is the beginning of a day, in seconds since 1970.
@@ -88,4 +104,5 @@ def state(days: Sequence[RowOf], last: int, balance: int | None) -> TreasuryStat
         earned=earned,
         outflow=fronted - earned - dust,
         balance=balance,
+        settings=settings,
     )

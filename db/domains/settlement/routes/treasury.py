@@ -33,11 +33,12 @@ from db.domains.settlement.projections import (
 )
 from db.domains.settlement.reports import TreasuryRows, treasury_report
 from db.domains.settlement.routes.described import CENTS, MICRO, PURCHASE
-from db.domains.settlement.treasury import TreasuryState
+from db.domains.settlement.settings import LEVELS, SettlementSettings
+from db.domains.settlement.treasury import UNKNOWN, TreasuryState
 from db.journal.head import SOURCE
 from db.reads.tables import ReadTables
 
-UNITS = 10**6  # micro-USDC in one USDC
+HEALTH = (*LEVELS, UNKNOWN)
 BALANCE_SECONDS = 30.0  # between two questions of the metrics to a node
 DEBTS = shape(
     number=CENTS, owed=CENTS,
@@ -54,7 +55,7 @@ TREASURY = shape(
         chain={"type": "string"}, purchases=CENTS, fronted=MICRO, earned=MICRO,
         outflow=MICRO, balance={"type": ["string", "null"]},
         daily_outflow=MICRO, runway_days={"type": ["number", "null"]},
-        health={"enum": list(treasury.LEVELS)}, debts=DEBTS,
+        health={"enum": list(HEALTH)}, debts=DEBTS,
     )
 )  # fmt: skip
 
@@ -131,7 +132,8 @@ class Treasury:
                 ) from None
 
     def _state(self, lane: Lane, settled: list[RowOf]) -> TreasuryState:
-        return treasury.state(settled, _today(), _balance(lane))
+        settings = self._service.registry.settings_of(SettlementSettings)
+        return treasury.state(settled, _today(), _balance(lane), settings)
 
     def _settled(self, lane: Lane) -> list[RowOf]:
         found: list[RowOf] = self._of_chain(lane, lambda t: t.rows(SettledDay))
@@ -172,12 +174,13 @@ class TreasuryCollector(DatabaseCollector):
         self, state: TreasuryState, debts: int, owed_cents: int
     ) -> Iterator[Metric]:
         """Yield the metrics of a state; what is not known has no value."""
-        balance = None if state.balance is None else state.balance / UNITS
+        balance = None if state.balance is None else state.balance / treasury.MICRO
         for name, meaning, value in (
             ("balance_usdc", "What the treasury holds, by the chain.", balance),
             ("runway_days", "Days that it lasts; none without outflow.",
              state.runway_days),
-            ("outflow_usdc", "What left it in seven days.", state.outflow / UNITS),
+            ("outflow_usdc", "What left it in seven days.",
+             state.outflow / treasury.MICRO),
             ("purchases", "Purchases settled in seven days.", state.purchases),
             ("debts", "Payments settled whose money went back.", debts),
             ("owed_cents", "The sum of these debts, in cents.", owed_cents),
@@ -189,7 +192,7 @@ class TreasuryCollector(DatabaseCollector):
         health = GaugeMetricFamily(
             "chainfold_treasury_health", "1 for the level it is at.", labels=["level"]
         )
-        for level in treasury.LEVELS:
+        for level in HEALTH:
             health.add_metric([level], int(level == state.health))
         yield health
 

@@ -15,6 +15,7 @@ from db.domains.settlement.projections import (
     SettledDay,
     TreasuryAccount,
 )
+from db.domains.settlement.settings import SettlementSettings
 from db.domains.settlement.treasury import DAY_SECONDS
 
 MONDAY = datetime(2026, 11, 30, 17, tzinfo=UTC)
@@ -25,8 +26,13 @@ TREASURY, BUYER, WALLET = bytes(range(32)), bytes(range(1, 33)), bytes(range(2, 
 class Shelf:
     """Tables with the rows of a test."""
 
-    def __init__(self, **rows):
+    def __init__(self, settings=None, **rows):
         self.kept = rows
+        self.set = settings or SettlementSettings()
+
+    def settings(self, table):
+        assert table is SettlementSettings
+        return self.set
 
     def rows(self, projection, **where):
         found = self.kept.get(projection.__name__, [])

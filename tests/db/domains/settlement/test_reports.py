@@ -11,6 +11,7 @@ from db.domains.settlement.reports import (
     treasury_report,
     usdc,
 )
+from db.domains.settlement.settings import SettlementSettings
 from db.domains.settlement.treasury import DAY_SECONDS, state
 
 TODAY = 1_795_996_800  # Monday 2026-11-30
@@ -21,8 +22,10 @@ def day(back, fronted=0, earned=0, dust=0, purchases=1):
                dust=dust, purchases=purchases)  # fmt: skip
 
 
-def report(settled=(), paid=(), balances=(), weeks=(), debts=(), balance=None):
-    found = state(list(settled), TODAY, balance)
+def report(
+    settled=(), paid=(), balances=(), weeks=(), debts=(), balance=None, **settings
+):
+    found = state(list(settled), TODAY, balance, SettlementSettings(**settings))
     return treasury_report(
         TreasuryRows(found, settled, paid, balances, list(weeks), debts, TODAY)
     )
@@ -57,9 +60,36 @@ def test_health_tells_its_reason():
     short = report([day(1, 9 * 10**9)], balance=3 * 10**9)
 
     assert figure(low, "health").value == "critical"
-    assert figure(low, "health").note == "the balance is below 2,000.000000 USDC"
+    assert figure(low, "health").note == "the balance is below 2,000 USDC"
     assert figure(short, "health").note == "the runway is below 7 days"
     assert figure(report(), "health").note == "no node told the balance"
+
+
+def test_thresholds_and_levels_are_those_of_the_settings():
+    rows = [day(0, 21 * 10**9)]  # three thousand USDC a day
+
+    def health(balance, **settings):
+        found = figure(report(rows, balance=balance * 10**6, **settings), "health")
+        return found.value, found.note
+
+    assert health(20_999) == ("warning", "the runway is below 7 days")
+    assert health(21_000) == ("healthy", "")
+    assert health(1_999) == (
+        "critical", "the balance is below 2,000 USDC; the runway is below 7 days"
+    )  # fmt: skip
+    assert health(3_000, low_runway_days=1.0) == ("healthy", "")
+    assert health(2_999, low_runway_days=1.5, low_runway_level="critical") == (
+        "critical", "the runway is below 1.5 days"
+    )  # fmt: skip
+    assert health(49_999, low_balance_usdc=50_000, low_balance_level="warning")[0] == (
+        "warning"
+    )
+    page = report(
+        rows, balances=[Row(day=TODAY, balance=10**9)], low_balance_usdc=7,
+        low_runway_days=3.5,
+    )  # fmt: skip
+    assert chart(page, "Balance").limit == 7
+    assert chart(page, "Runway").limit == 3.5
 
 
 def test_fewer_settled_than_paid_are_shown():
