@@ -96,8 +96,10 @@ def books_blueprint(context: AuthContext) -> Blueprint:
         name = f"books-{since or 'all'}-{until}.csv"
         first = 0 if since is None else start_of(since)
         chart = Chart(service.registry.postings)
+        # A cursor in Postgres, which keeps rows out of memory, needs a transaction.
+        engine = service.engine.execution_options(isolation_level="REPEATABLE READ")
         return Response(
-            read(service.engine, lambda c: _whole_csv(c, chart, first, end_of(until))),
+            read(engine, lambda c: _whole_csv(c, chart, first, end_of(until))),
             mimetype="text/csv",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )

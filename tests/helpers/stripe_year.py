@@ -15,11 +15,15 @@ from sqlalchemy.dialects.postgresql import insert
 
 from commands.stripe.asking import REQUEST
 from commands.stripe.refunds import RefundWorker
+from db.books.chart import Chart
+from db.books.lines import LAST
+from db.books.trial_balance import read_trial_balance
 from db.control import stripe_webhook
 from db.engine import Refused
 from db.journal.append import append
 from db.payments.events import ACTOR
 from db.payments.stripe import entries as e
+from db.payments.stripe.postings import STRIPE_BALANCE
 from devnet.stripe.book import DAY
 from devnet.stripe.faults import Fault, Faults, Webhook
 from helpers.stripe_shop import OURS, Shop, said
@@ -407,6 +411,31 @@ def wrong_refunds(year):
     return {}
 
 
+def wrong_books(year):
+    """Where the trial balance has another balance at Stripe than Stripe, by currency.
+
+    Payments of others are in Stripe's balance and not in our books.
+    """
+    ours = truth(year.shop)["moves"]
+    expected = Counter()
+    for each in year.shop.book.all("balance_transaction"):
+        if (each["id"], each["amount"], each["fee"], each["net"]) in ours:
+            expected[each["currency"]] += each["net"]
+    chart = Chart(year.registry.postings)
+    with year.engine.connect() as connection:
+        found = read_trial_balance(connection, chart, LAST)
+    at_stripe = {
+        row.currency: row.balance for row in found.rows if row.account == STRIPE_BALANCE
+    }
+    uneven = [each for each in found.totals() if each[1] != each[2]]
+    wrong = {
+        currency: (at_stripe.get(currency, 0), expected[currency])
+        for currency in {*at_stripe, *expected}
+        if at_stripe.get(currency, 0) != expected[currency]
+    }
+    return {"balance": wrong, "uneven": uneven} if wrong or uneven else {}
+
+
 def differences(year):
     """Everything in which the journal is not what Stripe's objects say."""
     expected, found = truth(year.shop), journal(year.engine)
@@ -421,6 +450,8 @@ def differences(year):
             wrong[name] = {"missing": dict(less), "too much": dict(more)}
     if refunds := wrong_refunds(year):
         wrong["refunds"] = refunds
+    if books := wrong_books(year):
+        wrong["books"] = books
     with year.engine.connect() as connection:
         waiting = connection.scalar(text("SELECT count(*) FROM control.stripe_waiting"))
         odd = connection.scalar(
