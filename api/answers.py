@@ -2,7 +2,7 @@
 
     {"data": …, "next": …,
      "block": {"chain", "height", "hash", "time", "final", "exact"},
-     "meta": {"proof": {"header", "logs"}}}
+     "meta": {"proof": {"header", "logs"}}, "count": …, "scan": …}
 
 `meta.proof` is the lowest level of proof of the blocks that the answer was read from
 (`db.proofs`); answers from the journal, which is no chain, have none.
@@ -19,18 +19,16 @@ from collections.abc import Callable
 import orjson
 from flask import Response, request
 
-from db.reads import BlockInfo, Freshness
+from db.reads import BlockInfo, Freshness, Page
 
 CACHE = "no-cache"  # keep it, but ask before using it again
 
 
-def page_answer(
-    data: bytes, block: BlockInfo, following: str | None, tag: str
-) -> Response:
+def page_answer(page: Page, tag: str) -> Response:
     """A page of rows."""
-    next_ = orjson.dumps(following)
+    rest = orjson.dumps({"next": page.next, **page.extra})[1:]
     return _answer(
-        b'{"data":' + data + b"," + _about(block) + b',"next":' + next_ + b"}", tag
+        b'{"data":' + page.data + b"," + _about(page.block) + b"," + rest, tag
     )
 
 

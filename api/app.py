@@ -132,6 +132,7 @@ def _empty_app(service: Service) -> Flask:
         OPENAPI_JSON_PATH="openapi.json",
     )
     app.json.sort_keys = False
+    app.url_map.strict_slashes = False  # with a slash behind, it is the same route
     return app
 
 

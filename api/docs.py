@@ -45,6 +45,7 @@ _FORMS = {
     reads.ValueForm.BOOLEAN: "true, false",
     reads.ValueForm.TEXT: "text",
     reads.ValueForm.JSON: "JSON",
+    reads.ValueForm.TIME: "time",
 }
 _READING = f"""
 <p>Everything here follows from what the chains say. Every answer names the block it is
@@ -62,8 +63,20 @@ followed.</li>
 <li>Lists come in pages: give <code>next</code> back as <code>?after=</code>. Pages of
 the live state may be of different blocks; keep <code>as_of</code> the same for one
 moment.</li>
-<li><code>?sort=-column</code> sorts downwards; rows without a value come last either
+<li>Rows are listed with the newest first where an index has the time at which they
+began, else by key; facts by position, the newest first.
+<code>?sort=-column</code> sorts downwards; rows without a value come last either
 way.</li>
+<li>A filter that is given several times finds any of its values:
+<code>?stage=active&amp;stage=funded</code>. A word that a column never has is refused,
+with those that it may have as <code>choices</code>.</li>
+<li><code>?count=true</code> adds <code>count</code>: the rows of all pages, counted up
+to 10,000; <code>exact</code> is false when there are more.</li>
+<li>Facts of a time: <code>?since=2026-01-01&amp;until=2026-02-01T00:00:00Z</code>, from
+the one on and before the other, in RFC 3339, as a date, or in seconds since 1970.</li>
+<li>Facts are filtered by all that they hold. Where there is no index, 20,000 facts are
+looked at for a page, and <code>scan</code> says so: a page that stopped there may be
+short, empty even, and has a <code>next</code> to go on with.</li>
 <li>Amounts are decimal strings of any size, in the token's smallest unit. Counts,
 heights and times (seconds since 1970) are numbers.</li>
 <li>Send an answer's <code>ETag</code> back as <code>If-None-Match</code>: until there
@@ -140,7 +153,11 @@ def _projection(spec: ProjectionSpec) -> str:
             _private(spec),
             f"<p><code>GET {PREFIX}/{spec.plural}</code><br>",
             f"<code>GET {PREFIX}/{spec.plural}/{path}</code></p>",
-            _filters(usable(reads.row_filters(spec)), reads.sortable(spec)),
+            _filters(
+                usable(reads.row_filters(spec)),
+                reads.sortable(spec),
+                reads.default_sort(spec),
+            ),
             _columns(reads.row_columns(spec)),
         ]
     )
@@ -162,7 +179,9 @@ def _event(event: type[Event], specs: list[ProjectionSpec]) -> str:
             _paragraphs(spec.doc),
             f"<p>{_writer(spec)}</p>",
             f"<p><code>GET {PREFIX}/events/{spec.table}</code></p>",
-            _filters(filters, ["position"]),
+            _filters(
+                filters, ["position"], "-position", reads.indexed_filters(event, specs)
+            ),
             _columns(reads.fact_columns(event)),
         ]
     )
@@ -179,10 +198,25 @@ def _paragraphs(doc: str) -> str:
     return "".join(f"<p>{escape(part.strip())}</p>" for part in doc.split("\n\n"))
 
 
-def _filters(filters: Mapping[str, reads.Column], sorts: Iterable[str]) -> str:
+def _filters(
+    filters: Mapping[str, reads.Column],
+    sorts: Iterable[str],
+    default: str,
+    indexed: Iterable[str] = (),
+) -> str:
+    plain = [name for name in filters if not name.endswith(("__gte", "__lte"))]
+    ranged = [name for name in filters if name.endswith("__gte")]
+    between = (
+        f" (and {_names(name.removesuffix('__gte') for name in ranged)} with "
+        "<code>__gte</code> and <code>__lte</code> behind the name)"
+        if ranged
+        else ""
+    )
+    index = f" An index has {_names(indexed)}." if indexed else ""
     return (
-        f"<p>Filter by {_names(filters)}. Sort by {_names(sorts)}. "
-        "As of a block, rows are filtered and sorted by key only.</p>"
+        f"<p>Filter by {_names(plain)}{between}.{index} Sort by {_names(sorts)}; "
+        f"<code>{escape(default)}</code> if nothing is said. As of a block, rows are "
+        "filtered and sorted by key only.</p>"
     )
 
 

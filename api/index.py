@@ -73,6 +73,7 @@ def _projection(spec: ProjectionSpec) -> dict[str, Any]:
         "columns": list(reads.row_columns(spec)),
         "filters": list(usable(reads.row_filters(spec))),
         "sorts": reads.sortable(spec),
+        "sort": reads.default_sort(spec),
     }
 
 

@@ -28,17 +28,22 @@ class Query:
     descending: bool = False
     after: str | None = None
     limit: int = 20
+    counted: bool = False
     where: Mapping[str, Any] = field(default_factory=dict)
 
 
 COMMON = ("chain", "as_of")
-PAGING = ("sort", "limit", "after")
+PAGING = ("sort", "limit", "after", "count")
+VALUES_MOST = 50  # of a filter that is given several times
 RESERVED = frozenset({*COMMON, *PAGING})
 
 
 def usable(filters: Mapping[str, reads.Column]) -> dict[str, reads.Column]:
-    """The filters whose names no parameter has; the parameter goes first."""
-    return {name: c for name, c in filters.items() if name not in RESERVED}
+    """The filters by names that no parameter has: an underscore follows if one has."""
+    return {
+        f"{name}_" if name in RESERVED else name: column
+        for name, column in filters.items()
+    }
 
 
 def read_query(
@@ -46,43 +51,60 @@ def read_query(
     *,
     filters: Mapping[str, reads.Column] | None = None,
     sorts: Iterable[str] = (),
+    default_sorts: tuple[str | None, str | None] = (None, None),
     page_size: int = 20,
     page_size_max: int = 20,
 ) -> Query:
     """A query string read for a list, or for one row when there are no filters.
 
-    `filters` must be `usable`. Raises Problem for what cannot be understood.
+    `filters` must be `usable`; `default_sorts` are the order of the rows as they are,
+    and that of the rows as of a block. Raises Problem for what cannot be understood.
     """
-    known = [*COMMON, *(() if filters is None else (*PAGING, *filters))]
+    filters = filters or {}
+    known = [*COMMON, *((*PAGING, *filters) if sorts else ())]
     seen: dict[str, str] = {}
+    where: dict[str, Any] = {}
     for name, values in given.lists():
         if name not in known:
             raise unknown_parameter(name, known)
-        if len(values) > 1:
+        if len(values) > 1 and not may_repeat(name, filters):
             raise bad_parameter(
                 name, f"{name} is given {len(values)} times: give it once."
             )
         seen[name] = values[0]
-    if not seen:
-        return Query(limit=page_size)
-    order, descending = _sort(seen.get("sort"), list(sorts))
+        if name in filters:
+            where |= _filter(filters[name], name, values)
+    as_of = _height(seen.get("as_of"))
+    sort = seen.get("sort", default_sorts[as_of is not None])
+    order, descending = _sort(sort, list(sorts))
     return Query(
         chain=seen.get("chain"),
-        as_of=_height(seen.get("as_of")),
+        as_of=as_of,
         order=order,
         descending=descending,
         after=seen.get("after"),
         limit=_limit(seen.get("limit"), page_size, page_size_max),
-        where={
-            name: value_of(column, name, seen[name])
-            for name, column in (filters or {}).items()
-            if name in seen
-        },
+        counted=_truth("count", seen.get("count")),
+        where=where,
     )
+
+
+def may_repeat(name: str, filters: Mapping[str, reads.Column]) -> bool:
+    """Whether a parameter may be given several times, for any of several values."""
+    return name in filters and not reads.is_range(name, filters[name])
 
 
 def value_of(column: reads.Column, name: str, text: str) -> Any:
     """A value from a query string or a path."""
+    if column.choices and text not in column.choices:
+        named = [choice for choice in column.choices if choice]
+        raise Problem(
+            "bad_parameter",
+            f"{name}: {_shown(text)} is none of {', '.join(named)}. Give one of them; "
+            f"for several, repeat it: {name}={named[0]}&{name}={named[-1]}.",
+            parameter=name,
+            choices=list(column.choices),
+        )
     try:
         return reads.parse(column, text)
     except reads.BadQuery as error:
@@ -123,6 +145,22 @@ def unknown_parameter(name: str, known: Sequence[str]) -> Problem:
         parameter=name,
         choices=list(known),
     )
+
+
+def _filter(column: reads.Column, name: str, texts: Sequence[str]) -> dict[str, Any]:
+    """What a filter asks for: one value, or any of several."""
+    values = [value_of(column, name, text) for text in texts]
+    if len(values) > VALUES_MOST:
+        raise bad_parameter(
+            name, f"{name} is given {len(values)} times: give it {VALUES_MOST} at most."
+        )
+    return reads.asked(name, column, values)
+
+
+def _truth(name: str, text: str | None) -> bool:
+    if text not in (None, "true", "false"):
+        raise bad_parameter(name, f"{name}: {_shown(text)} is not true or false.")
+    return text == "true"
 
 
 def _height(text: str | None) -> int | None:

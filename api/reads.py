@@ -35,12 +35,16 @@ def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
         events=[event.spec.id for event in spec.events],
         filters=usable(reads.row_filters(spec)),
         sorts=reads.sortable(spec),
+        default_sorts=(
+            reads.default_sort(spec), reads.default_sort(spec, past=True)
+        ),
+        indexed=None,
         version=reads.row_version(spec),
         readable_by=spec.readable_by,
         in_journal=spec.in_journal,
         owned_by=spec.owned_by,
         fields={name: c.field for name, c in reads.row_columns(spec).items()},
-    )
+    )  # fmt: skip
     keys = {key: reads.row_columns(spec)[key] for key in spec.keys}
     path = "/".join(f"<{key}>" for key in keys)
     _add(
@@ -71,6 +75,8 @@ def facts_blueprint(service: Service, event: type[Event]) -> Blueprint:
         events=[spec.id],
         filters=usable(reads.fact_filters(event, projections)),
         sorts=["position"],
+        default_sorts=("-position", "-position"),
+        indexed=frozenset(reads.indexed_filters(event, projections)),
         version=reads.fact_version(event),
         readable_by=spec.readable_by,
         in_journal=spec.in_journal,
@@ -90,8 +96,8 @@ def facts_blueprint(service: Service, event: type[Event]) -> Blueprint:
 def components(service: Service) -> dict[str, schemas.Schema]:
     """The schemas that the routes' answers refer to, by name."""
     found: dict[str, schemas.Schema] = {
-        "Block": schemas.BLOCK, "Meta": schemas.META,
-        "Problem": schemas.PROBLEM,
+        "Block": schemas.BLOCK, "Meta": schemas.META, "Count": schemas.COUNT,
+        "Scan": schemas.SCAN, "Problem": schemas.PROBLEM,
     }  # fmt: skip
     for projection in service.registry.projections.values():
         name = projection.spec.name
@@ -101,7 +107,7 @@ def components(service: Service) -> dict[str, schemas.Schema]:
     for event in service.registry.events.values():
         name = event.spec.table
         found[name] = schemas.fact_schema(event)
-        found[f"{name}_page"] = schemas.answer_schema(name, many=True)
+        found[f"{name}_page"] = schemas.answer_schema(name, many=True, scanned=True)
     return found
 
 
@@ -114,6 +120,8 @@ class _Resource:
     events: Sequence[str]
     filters: Mapping[str, reads.Column]
     sorts: Sequence[str]
+    default_sorts: tuple[str, str]  # of the rows as they are, and as of a block
+    indexed: frozenset[str] | None  # the fields that have an index; None: all filters
     version: str
     readable_by: Readers
     in_journal: bool
@@ -132,15 +140,22 @@ class _Resource:
 
     def parameters(self, *, many: bool) -> list[schemas.Schema]:
         """Return the query parameters of the routes, for the OpenAPI document."""
-        sizes = self.service.page_size, self.service.page_size_max
-        return schemas.parameters(self.filters if many else None, self.sorts, *sizes)
+        return schemas.parameters(
+            self.filters if many else None,
+            self.sorts,
+            self.service.page_size,
+            self.service.page_size_max,
+            default_sorts=self.default_sorts,
+            indexed=self.indexed,
+        )
 
     def query(self, *, many: bool) -> Query:
         """Return the query of the request."""
         return read_query(
             request.args,
             filters=self.filters if many else None,
-            sorts=self.sorts,
+            sorts=self.sorts if many else (),
+            default_sorts=self.default_sorts if many else (None, None),
             page_size=self.service.page_size,
             page_size_max=self.service.page_size_max,
         )
@@ -165,7 +180,7 @@ class _Resource:
         """The answer that holds a page."""
         version = share.version(self.version)
         tag = tag_of(found.block, version, found.built_at)
-        return self.guarded(page_answer(found.data, found.block, found.next, tag))
+        return self.guarded(page_answer(found, tag))
 
     def guarded(self, answer: Response) -> Response:
         """Mark an answer as private unless everyone may read it."""
@@ -189,7 +204,8 @@ def _list_view(resource: _Resource, select: Select) -> View:
                 lambda connection: select(
                     connection, chain.id, query,
                     where=where, descending=query.descending, after=query.after,
-                    limit=query.limit, as_of=query.as_of, plan=chain.plan,
+                    limit=query.limit, counted=query.counted, as_of=query.as_of,
+                    plan=chain.plan,
                 ),
             ),
             share,
@@ -244,7 +260,9 @@ def _facts_view(resource: _Resource, event: type[Event]) -> View:
     def select(
         connection: Connection, source: int, _: Query, **given: Any
     ) -> reads.Page:
-        return reads.select_facts(connection, event, source, **given)
+        return reads.select_facts(
+            connection, event, source, indexed=resource.indexed, **given
+        )
 
     return _list_view(resource, select)
 

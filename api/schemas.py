@@ -4,16 +4,28 @@ They are plain JSON Schema 2020-12, as OpenAPI 3.1 takes it. Bodies are not made
 them: rows come from Postgres as text.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from api.errors import PROBLEMS
+from api.parameters import VALUES_MOST, may_repeat
 from db.declare import Event, Field
 from db.declare.projections import ProjectionSpec
 from db.proofs import HeaderProof, LogsProof
-from db.reads import Column, ValueForm, fact_columns, form_of, row_columns
+from db.reads import (
+    COUNT_MOST,
+    Column,
+    ValueForm,
+    fact_columns,
+    form_of,
+    row_columns,
+)
 
 Schema = dict[str, Any]
+
+# Filters of facts that the index by position answers.
+INDEXED = ("height__gte", "height__lte", "since", "until")
+_TIME_FORM = "RFC 3339, a date (its beginning in UTC), or seconds since 1970."
 
 BLOCK: Schema = {
     "type": "object",
@@ -74,6 +86,27 @@ CHAIN_PARAMETER: Schema = {
     "in": "query", "name": "chain", "schema": {"type": "string"},
     "description": "Required when several are followed that have it.",
 }  # fmt: skip
+COUNT: Schema = {
+    "type": "object",
+    "description": "How many rows there are, where `count=true` asks for it. They are "
+    f"counted up to {COUNT_MOST}; exact is false when there are more.",
+    "required": ["rows", "exact"],
+    "properties": {
+        "rows": {"type": "integer", "minimum": 0, "maximum": COUNT_MOST},
+        "exact": {"type": "boolean"},
+    },
+}
+SCAN: Schema = {
+    "type": "object",
+    "description": "Where a filter has no index: how many facts are looked at for a "
+    "page, and whether it stopped there. It may then have fewer rows than `limit`, "
+    "none even, and `next` all the same: go on with it.",
+    "required": ["facts_max", "stopped"],
+    "properties": {
+        "facts_max": {"type": "integer", "minimum": 1},
+        "stopped": {"type": "boolean"},
+    },
+}
 NEXT: Schema = {
     "type": ["string", "null"],
     "description": "Give it as `after` to get the next page; null at the end.",
@@ -83,6 +116,8 @@ NEXT: Schema = {
 def column_schema(column: Column) -> Schema:
     """The schema of one value."""
     schema = _form_schema(column)
+    if column.choices:
+        schema["enum"] = [*column.choices, *([None] if column.nullable else [])]
     if column.nullable and "type" in schema:
         schema["type"] = [schema["type"], "null"]
     schema["description"] = column.meaning
@@ -120,6 +155,7 @@ def _schema_of(form: ValueForm, field: Field) -> Schema:
         ValueForm.NUMBER: "integer",
         ValueForm.BOOLEAN: "boolean",
         ValueForm.TEXT: "string",
+        ValueForm.TIME: "string",
     }
     return {"type": types[form]}
 
@@ -145,7 +181,7 @@ def fact_schema(event: type[Event]) -> Schema:
     return object_schema(fact_columns(event), event.spec.doc)
 
 
-def answer_schema(name: str, *, many: bool) -> Schema:
+def answer_schema(name: str, *, many: bool, scanned: bool = False) -> Schema:
     """The envelope around a row, or around a page, of a named schema."""
     row: Schema = {"$ref": f"#/components/schemas/{name}"}
     properties: Schema = {
@@ -156,6 +192,10 @@ def answer_schema(name: str, *, many: bool) -> Schema:
         properties["next"] = NEXT
     required = list(properties)
     properties["meta"] = {"$ref": "#/components/schemas/Meta"}
+    if many:
+        properties["count"] = {"$ref": "#/components/schemas/Count"}
+    if scanned:
+        properties["scan"] = {"$ref": "#/components/schemas/Scan"}
     return {"type": "object", "required": required, "properties": properties}
 
 
@@ -164,8 +204,13 @@ def parameters(
     sorts: Iterable[str],
     page_size: int,
     page_size_max: int,
+    default_sorts: tuple[str, str] = ("", ""),
+    indexed: Collection[str] | None = None,
 ) -> list[Schema]:
-    """The query parameters of a list, or of one row when there are no filters."""
+    """The query parameters of a list, or of one row when there are no filters.
+
+    `indexed` are the fields that filters of facts have an index for; None: all.
+    """
     found = [
         CHAIN_PARAMETER,
         _parameter(
@@ -179,15 +224,43 @@ def parameters(
         return found
     choices = [f"{sign}{name}" for name in sorts for sign in ("", "-")]
     limit = {"type": "integer", "minimum": 1, "maximum": page_size_max}
+    now, past = default_sorts
+    order = "Minus: descending."
+    if past != now:
+        order += f" As of a block the default is {past}, and other columns are refused."
     found += [
-        _parameter("sort", {"type": "string", "enum": choices}, "Minus: descending."),
+        _parameter("sort", {"type": "string", "enum": choices, "default": now}, order),
         _parameter("limit", {**limit, "default": page_size}, "How many at most."),
         _parameter("after", {"type": "string"}, "`next` of the page before."),
+        _parameter(
+            "count", {"type": "boolean", "default": False},
+            f"Whether to count the rows of all pages, up to {COUNT_MOST}.",
+        ),
+    ]  # fmt: skip
+    return found + [
+        _filter_parameter(name, column, filters, indexed)
+        for name, column in filters.items()
     ]
-    for name, column in filters.items():
-        schema = {k: v for k, v in _form_schema(column).items() if k != "pattern"}
-        found.append(_parameter(name, schema, _filter_meaning(name)))
-    return found
+
+
+def _filter_parameter(
+    name: str,
+    column: Column,
+    filters: Mapping[str, Column],
+    indexed: Collection[str] | None,
+) -> Schema:
+    schema = {k: v for k, v in _form_schema(column).items() if k != "pattern"}
+    if column.choices:
+        schema["enum"] = list(column.choices)
+    if column.form is ValueForm.TIME:
+        schema["examples"] = ["2026-01-31T12:00:00Z", "2026-01-31", "1769860800"]
+    meaning = _filter_meaning(name)
+    if may_repeat(name, filters):
+        schema = {"type": "array", "items": schema, "maxItems": VALUES_MOST}
+        meaning = "Exactly this; given several times, any of these."
+    if indexed is not None and name not in (*indexed, *INDEXED):
+        meaning += " There is no index: see `scan` of the answer."
+    return _parameter(name, schema, meaning)
 
 
 def path_parameters(columns: Mapping[str, Column]) -> list[Schema]:
@@ -207,4 +280,8 @@ def _filter_meaning(name: str) -> str:
         return "At least this."
     if name.endswith("__lte"):
         return "At most this."
+    if name == "since":
+        return f"Of blocks from this time on: {_TIME_FORM}"
+    if name == "until":
+        return f"Of blocks before this time: {_TIME_FORM}"
     return "Exactly this."

@@ -21,6 +21,11 @@ so that a read and a migration cannot wait for each other.
 | boolean  | Bool, comparisons                                  | true, false        |
 | text     | Text, Stage                                        | string             |
 | json     | Json, Replay                                       | as it is           |
+
+A filter with one value asks for equality, with several for any of them. Rows are
+filtered by what they have an index for. Facts are filtered by all that they hold: where
+there is no index a page looks at `SCAN_MOST` facts, says so, and is gone on with as any
+other. Counting ends at `COUNT_MOST`.
 """
 
 from db.reads.engine import read, read_engine
@@ -35,18 +40,23 @@ from db.reads.errors import (
     SchemaChanged,
     TooSlow,
 )
-from db.reads.facts import select_facts
+from db.reads.facts import SCAN_MOST, select_facts
 from db.reads.freshness import BLOCKS, BlockInfo, Freshness, checkpoint, read_freshness
-from db.reads.pages import Page, Row
+from db.reads.pages import COUNT_MOST, Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
+    ANY,
     OWN,
     Column,
     ValueForm,
+    asked,
+    default_sort,
     fact_columns,
     fact_filters,
     fact_version,
     form_of,
+    indexed_filters,
+    is_range,
     parse,
     row_columns,
     row_filters,
@@ -55,8 +65,11 @@ from db.reads.values import (
 )
 
 __all__ = [
+    "ANY",
     "BLOCKS",
+    "COUNT_MOST",
     "OWN",
+    "SCAN_MOST",
     "BadCursor",
     "BadQuery",
     "BlockInfo",
@@ -72,11 +85,15 @@ __all__ = [
     "SchemaChanged",
     "TooSlow",
     "ValueForm",
+    "asked",
     "checkpoint",
+    "default_sort",
     "fact_columns",
     "fact_filters",
     "fact_version",
     "form_of",
+    "indexed_filters",
+    "is_range",
     "parse",
     "read",
     "read_engine",

@@ -10,13 +10,15 @@
     ) AS page ON true
     ORDER BY <the same>
 
-One row for each of the page, or one with the freshness alone. Statements are compiled
-once for each shape of a query and kept as text: the driver fills in the values.
+One row for each of the page, or one with the freshness alone. Beside the body stand a
+count of the rows, and where a page stopped looking, if they are asked for. Statements
+are compiled once for each shape of a query and kept as text: the driver fills in the
+values.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
@@ -24,11 +26,13 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
+    ScalarSelect,
     Select,
     Text,
     bindparam,
     cast,
     func,
+    literal_column,
     select,
     true,
     tuple_,
@@ -42,16 +46,22 @@ from db.reads.statements import Statement, compiled
 from db.reads.values import Column, as_json
 
 _FRESHNESS_COLUMNS = 8
+COUNT_MOST = 10_000  # rows counted; of more it is told that there are more
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows as a JSON array, the block they are true for, and where the next begin."""
+    """Rows as a JSON array, the block they are true for, and where the next begin.
+
+    `extra` are members of the answer: `count`, where it was asked for, and `scan`,
+    where a filter has no index.
+    """
 
     data: bytes
     block: BlockInfo
     next: str | None
     built_at: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,27 +169,56 @@ def _outer_order(
     return [column.asc().nulls_last() for column in columns]
 
 
-def statement(freshness: CTE, rows: Select[Any], sort: Sort) -> Statement:
-    """A page's statement, compiled."""
+def count_of(
+    origin: FromClause, conditions: Sequence[ColumnElement[bool]]
+) -> ScalarSelect[Any]:
+    """How many rows there are, counted as far as one above COUNT_MOST."""
+    one: ColumnElement[int] = literal_column("1")
+    found = (
+        select(one)
+        .select_from(origin)
+        .where(*conditions)
+        .limit(bindparam("count_rest"))
+    )
+    return select(func.count()).select_from(found.subquery()).scalar_subquery()
+
+
+def statement(
+    freshness: CTE,
+    rows: Select[Any],
+    sort: Sort,
+    extras: Mapping[str, ScalarSelect[Any]] | None = None,
+) -> Statement:
+    """A page's statement, compiled; `extras` are values beside the rows."""
     page = rows.subquery("answer")
     order = _outer_order(page, len(sort.columns), descending=sort.descending)
+    beside = [value.label(name) for name, value in (extras or {}).items()]
     query = (
-        select(*freshness.columns, page.c.body)
+        select(*freshness.columns, page.c.body, *beside)
         .select_from(freshness.join(page, true(), isouter=True))
         .order_by(*order)
     )
     return compiled(query)
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a page's statement gave: one row more than the page may have, perhaps."""
+
+    freshness: Freshness
+    bodies: Sequence[str]
+    extras: Sequence[Any]  # in the order in which the statement has them
+
+
 def run(
     connection: Connection, prepared: Statement, values: Mapping[str, Any]
-) -> tuple[Freshness, list[str]]:
-    """The freshness, and the bodies of the rows."""
-    result = known(prepared.run(connection, values), values["source"])
+) -> Found:
+    """Run a page's statement."""
+    given = {**values, "count_rest": COUNT_MOST + 1}
+    result = known(prepared.run(connection, given), values["source"])
     freshness = freshness_of(result[0][:_FRESHNESS_COLUMNS], values["as_of"])
-    return freshness, [
-        row[_FRESHNESS_COLUMNS] for row in result if row[_FRESHNESS_COLUMNS]
-    ]
+    bodies = [row[_FRESHNESS_COLUMNS] for row in result if row[_FRESHNESS_COLUMNS]]
+    return Found(freshness, bodies, result[0][_FRESHNESS_COLUMNS + 1 :])
 
 
 def require_block(freshness: Freshness, as_of: int | None) -> BlockInfo:
@@ -192,19 +231,34 @@ def require_block(freshness: Freshness, as_of: int | None) -> BlockInfo:
 
 
 def finish(
-    freshness: Freshness,
-    bodies: Sequence[str],
+    found: Found,
     *,
     sort: Sort,
     limit: int,
     digest: str,
     as_of: int | None,
+    counted: bool = False,
+    scan_most: int | None = None,
 ) -> Page:
-    """The page, from one row more than it may have."""
-    block = require_block(freshness, as_of)
-    shown = bodies[:limit]
-    following = None
-    if len(bodies) > limit:
+    """The page, from one row more than it may have.
+
+    With `scan_most` it may have fewer than `limit` rows and a next page.
+    """
+    block = require_block(found.freshness, as_of)
+    shown, following = found.bodies[:limit], None
+    if len(found.bodies) > limit:
         last = json.loads(shown[-1])
         following = encode_cursor(digest, [last[name] for name in sort.names])
-    return Page(f"[{','.join(shown)}]".encode(), block, following, freshness.built_at)
+    extra: dict[str, Any] = {}
+    extras = list(found.extras)
+    if counted:
+        rows = extras.pop(0)
+        extra["count"] = {"rows": min(rows, COUNT_MOST), "exact": rows <= COUNT_MOST}
+    if scan_most is not None:
+        edge = extras.pop(0)
+        stopped = following is None and edge is not None
+        if stopped:
+            following = encode_cursor(digest, [str(edge)])
+        extra["scan"] = {"facts_max": scan_most, "stopped": stopped}
+    data = f"[{','.join(shown)}]".encode()
+    return Page(data, block, following, found.freshness.built_at, extra)

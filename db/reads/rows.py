@@ -7,7 +7,6 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import (
-    ARRAY,
     CTE,
     ColumnElement,
     Connection,
@@ -15,7 +14,6 @@ from sqlalchemy import (
     Select,
     SmallInteger,
     Table,
-    any_,
     bindparam,
     literal_column,
     or_,
@@ -36,6 +34,7 @@ from db.reads.pages import (
     Row,
     Sort,
     beyond,
+    count_of,
     finish,
     require_block,
     run,
@@ -44,8 +43,10 @@ from db.reads.pages import (
 )
 from db.reads.statements import Statement
 from db.reads.values import (
+    ANY,
     OWN,
     Column,
+    condition,
     row_columns,
     row_filters,
     sortable,
@@ -72,13 +73,15 @@ def select_rows(
     descending: bool = False,
     after: str | None = None,
     limit: int = 20,
+    counted: bool = False,
     as_of: int | None = None,
     plan: Sequence[Stream] | None = None,
 ) -> Page:
     """A page of rows, by key or by an indexed column.
 
-    `where` has values by the names of `row_filters`. As of a block only keys can be
-    filtered and sorted by: anything else would fold every fact of the chain first.
+    `where` has values by the names of `row_filters`, lists of them where ANY follows.
+    As of a block only keys can be filtered and sorted by: anything else would fold
+    every fact of the chain first.
     Raises a ReadError.
     """
     where = where or {}
@@ -94,14 +97,16 @@ def select_rows(
         after=cursor is not None,
         after_null=cursor is not None and cursor[0] is None,
     )
-    prepared = _statement(spec, tuple(sorted(where)), sort, as_of is not None)
+    prepared = _statement(spec, tuple(sorted(where)), sort, as_of is not None, counted)
     binds = _binds(spec, source, where, as_of, plan) | {"limit": limit + 1}
     for number, value in enumerate(cursor or ()):
         binds[f"after_{number}"] = value
-    freshness, bodies = run(connection, prepared, binds)
+    found = run(connection, prepared, binds)
     if as_of is not None:
-        bodies = _reduced(spec, bodies)
-    return finish(freshness, bodies, sort=sort, limit=limit, digest=digest, as_of=as_of)
+        found = replace(found, bodies=_reduced(spec, found.bodies))
+    return finish(
+        found, sort=sort, limit=limit, digest=digest, as_of=as_of, counted=counted
+    )
 
 
 def select_row(
@@ -118,13 +123,12 @@ def select_row(
         raise BadQuery(f"{spec.name} is named by {', '.join(spec.keys)}, all of them.")
     _check(spec, {}, None, as_of)
     sort = Sort(_sort_columns(spec, None), False, after=False)
-    prepared = _statement(spec, tuple(sorted(keys)), sort, as_of is not None)
+    prepared = _statement(spec, tuple(sorted(keys)), sort, as_of is not None, False)
     binds = _binds(spec, source, keys, as_of, plan) | {"limit": 1}
-    freshness, bodies = run(connection, prepared, binds)
-    block = require_block(freshness, as_of)
-    if as_of is not None:
-        bodies = _reduced(spec, bodies)
-    return Row(bodies[0].encode() if bodies else None, block, freshness.built_at)
+    found = run(connection, prepared, binds)
+    block = require_block(found.freshness, as_of)
+    bodies = found.bodies if as_of is None else _reduced(spec, found.bodies)
+    return Row(bodies[0].encode() if bodies else None, block, found.freshness.built_at)
 
 
 def _check(
@@ -135,7 +139,8 @@ def _check(
 ) -> None:
     filters = row_filters(spec)
     for name in where:
-        if name not in filters and name != f"{spec.owned_by}{OWN}":
+        known = name.removesuffix(ANY) in filters
+        if not known and name != f"{spec.owned_by}{OWN}":
             raise BadQuery(
                 f"{spec.plural} cannot be filtered by {name!r}: "
                 f"use {', '.join(filters)}, or add it to `index`."
@@ -198,14 +203,17 @@ def _statement(
     where: tuple[str, ...],
     sort: Sort,
     past: bool,
+    counted: bool,
 ) -> Statement:
-    freshness = freshness_cte()
-    if past:
-        return statement(freshness, _rows_as_of(spec, where, sort), sort)
-    live = _live(spec)
+    freshness, live = freshness_cte(), _live(spec)
     conditions = [live.c.source == bindparam("source"), *_conditions(live, where)]
-    rows = sorted_rows(live, _visible(spec, live), conditions, sort)
-    return statement(freshness, rows, sort)
+    if past:
+        conditions.append(_had_facts(spec, live))
+        rows = _rows_as_of(spec, where, sort)
+    else:
+        rows = sorted_rows(live, _visible(spec, live), conditions, sort)
+    extras = {"total": count_of(live, conditions)} if counted else {}
+    return statement(freshness, rows, sort, extras)
 
 
 def _rows_as_of(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> Select[Any]:
@@ -237,7 +245,7 @@ def _chosen(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> CTE:
     conditions = [live.c.source == bindparam("source"), *_conditions(live, where)]
     if sort.after:
         conditions.append(beyond(terms, sort, 0))
-    conditions.append(or_(*(_had_a_fact(spec, live, view) for view in spec.views)))
+    conditions.append(_had_facts(spec, live))
     order = [term.desc() if sort.descending else term.asc() for term in terms]
     return (
         select(*(live.c[key] for key in spec.keys))
@@ -246,6 +254,10 @@ def _chosen(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> CTE:
         .limit(bindparam("limit"))
         .cte("chosen")
     )
+
+
+def _had_facts(spec: ProjectionSpec, live: Table) -> ColumnElement[bool]:
+    return or_(*(_had_a_fact(spec, live, view) for view in spec.views))
 
 
 def _had_a_fact(
@@ -305,23 +317,10 @@ def _visible(
 
 
 def _conditions(origin: Any, where: Sequence[str]) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    for name in where:
-        column, comparison = split_filter(name)
-        value = bindparam(f"where_{name}", type_=origin.c[column].type)
-        if comparison == "own":
-            several = bindparam(f"where_{name}", type_=ARRAY(origin.c[column].type))
-            found.append(origin.c[column] == any_(several))
-        elif comparison == "gte":
-            found.append(origin.c[column] >= value)
-        elif comparison == "lte":
-            found.append(origin.c[column] <= value)
-        else:
-            found.append(origin.c[column] == value)
-    return found
+    return [condition(name, origin.c[split_filter(name)[0]]) for name in where]
 
 
-def _reduced(spec: ProjectionSpec, bodies: list[str]) -> list[str]:
+def _reduced(spec: ProjectionSpec, bodies: Sequence[str]) -> Sequence[str]:
     """Rows as of a block, each Replay's list of facts replaced by its state."""
     folds = replay.replays(spec)
     if not folds:

@@ -3,18 +3,28 @@
 import enum
 import hashlib
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Text, cast
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Numeric,
+    Text,
+    any_,
+    bindparam,
+    cast,
+)
 
-from db.declare import Event, Field, FieldKind, Fold
+from db.declare import Event, Field, FieldKind, First, Fold, Latest, Min, Stage
 from db.declare.buckets import TimeBucket
 from db.declare.emitters import PLACE
+from db.declare.expressions import Constant
 from db.declare.projections import ProjectionSpec
 from db.reads.errors import BadQuery
+from db.reads.times import parse_time
 from db.registry import event_fingerprint
 from db.sql.folds import sql_fold, sql_folds
 from db.sql.types import readable
@@ -32,6 +42,7 @@ class ValueForm(enum.Enum):
     BOOLEAN = "boolean"
     TEXT = "text"
     JSON = "json"
+    TIME = "time"  # of a query: RFC 3339, or seconds since 1970
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +54,7 @@ class Column:
     form: ValueForm
     nullable: bool
     meaning: str  # where the value comes from, for documentation
+    choices: tuple[str, ...] = ()  # every value it can have, of a closed set of texts
 
 
 @cache
@@ -55,7 +67,12 @@ def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
     folds = {fold.name: fold for fold in sql_folds(spec)}
     for name, fold in folds.items():
         form = ValueForm.NUMBER if fold.number else form_of(fold.field)
-        found.append(Column(name, fold.field, form, fold.nullable, fold.meaning()))
+        found.append(
+            Column(
+                name, fold.field, form, fold.nullable, fold.meaning(),
+                choices_of(spec.folds[name]),
+            )
+        )  # fmt: skip
     for fold in folds.values():
         for name, meaning in fold.beside().items():
             count = PLACE["height"]
@@ -88,21 +105,66 @@ def fact_columns(event: type[Event]) -> dict[str, Column]:
 def row_filters(spec: ProjectionSpec) -> dict[str, Column]:
     """Return the filters of rows: keys and indexed columns, with `__gte`, `__lte`.
 
-    An indexed column that holds JSON has no order and no equality worth asking for.
+    An indexed column that holds JSON has no order and no equality worth asking for;
+    bytes, booleans and the words of a closed set have no order worth asking for.
     """
     columns = row_columns(spec)
     found = {name: columns[name] for name in [*spec.keys, *spec.index]}
     for name in spec.index:
-        found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
+        if ordered(columns[name]):
+            found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
     return {name: c for name, c in found.items() if c.form is not ValueForm.JSON}
+
+
+def ordered(column: Column) -> bool:
+    """Whether a range of the column's values means something to people."""
+    if column.form is ValueForm.TEXT:
+        return not column.choices
+    return column.form in (ValueForm.DECIMAL, ValueForm.NUMBER)
+
+
+def choices_of(fold: Fold) -> tuple[str, ...]:
+    """The texts that a fold's value can be, none where any text may come."""
+    if isinstance(fold, Stage):  # the empty text comes before the first move
+        return tuple(dict.fromkeys([*(target for _, _, target in fold.moves), ""]))
+    if not isinstance(fold, First | Latest):
+        return ()
+    values = [each.value for each in fold.contributions]
+    words = [v.value for v in values if isinstance(v, Constant)]
+    if len(words) < len(values) or not all(isinstance(word, str) for word in words):
+        return ()
+    return tuple(dict.fromkeys(words))
 
 
 def fact_filters(
     event: type[Event], specs: Iterable[ProjectionSpec]
 ) -> dict[str, Column]:
-    """Return the filters of facts: heights, and first keys of projections.
+    """Return the filters of facts: every value of theirs, heights and times.
 
-    Facts have an index by those fields, for repairs and reads as of a block.
+    Those that `indexed_filters` has not are looked for in a part of the facts at once.
+    A field that is named as a range of time is filtered by its name and an underscore.
+    """
+    columns = fact_columns(event)
+    first = indexed_filters(event, specs)
+    found: dict[str, Column] = {}
+    for name in [*first, *event.spec.fields, "transaction"]:
+        found.setdefault(f"{name}_" if name in TIMES else name, columns[name])
+    for name in event.spec.fields:
+        if columns[name].form in (ValueForm.DECIMAL, ValueForm.NUMBER):
+            found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
+    found = {name: c for name, c in found.items() if c.form is not ValueForm.JSON}
+    found["height__gte"] = found["height__lte"] = columns["height"]
+    for name in TIMES:
+        found[name] = replace(columns["block_time"], name=name, form=ValueForm.TIME)
+    return found
+
+
+def indexed_filters(
+    event: type[Event], specs: Iterable[ProjectionSpec]
+) -> dict[str, Column]:
+    """Return the first keys of projections, by which facts have an index.
+
+    It is there for repairs and reads as of a block.
     """
     columns = fact_columns(event)
     found = {}
@@ -113,7 +175,6 @@ def fact_filters(
                 assert field is not None  # the declaration was checked at import
                 if field.name in columns:  # a bucket is none
                     found[field.name] = columns[field.name]
-    found["height__gte"] = found["height__lte"] = columns["height"]
     return found
 
 
@@ -122,6 +183,28 @@ def sortable(spec: ProjectionSpec) -> list[str]:
     columns = row_columns(spec)
     names = dict.fromkeys([next(iter(spec.keys)), *spec.index])
     return [name for name in names if columns[name].form is not ValueForm.JSON]
+
+
+def newest_first(spec: ProjectionSpec) -> str | None:
+    """The column that sorts rows by when they began; None: no index has it.
+
+    It never changes once it has a value, so that no row moves between pages.
+    """
+    for name in spec.index:
+        fold = spec.folds.get(name)
+        if isinstance(fold, First | Min) and fold.field is PLACE["block_time"]:
+            return name
+    key, field = next(iter(spec.keys.items()))
+    return key if field is PLACE["position"] or isinstance(field, TimeBucket) else None
+
+
+def default_sort(spec: ProjectionSpec, *, past: bool = False) -> str:
+    """The order of rows when none is asked for, as `sort` names it: the newest first.
+
+    `past`: as of a block, for which rows are sorted by key only.
+    """
+    newest, key = newest_first(spec), next(iter(spec.keys))
+    return f"-{newest}" if newest is not None and (newest == key or not past) else key
 
 
 @cache
@@ -139,16 +222,53 @@ def fact_version(event: type[Event]) -> str:
     return _digest(event_fingerprint(event), [(c.name, c.form.value) for c in columns])
 
 
-# Ends the name of a filter that takes several values. Requests cannot name it: it is
-# for what whoever asks may see.
+HEIGHTS = ("height__gte", "height__lte")
+# Ranges of time of facts, as readers name them: from one on, and before the other.
+TIMES = {"since": "block_time__gte", "until": "block_time__lt"}
+# End the names of filters that take a list of values. Requests cannot name them: OWN is
+# for what whoever asks may see, ANY for a filter that is given several times.
 OWN = "__own"
+ANY = "__any"
+
+
+def is_range(name: str, column: Column) -> bool:
+    """Whether a filter, by the name of readers, is one end of a range."""
+    return name.endswith(("__gte", "__lte")) or column.form is ValueForm.TIME
+
+
+def asked(name: str, column: Column, values: Sequence[Any]) -> dict[str, Any]:
+    """The part of `where` for a filter, by the name of readers, and its values."""
+    where = name if is_range(name, column) else column.name
+    if column.form is ValueForm.TIME:
+        where = TIMES[name]
+    if len(values) == 1:
+        return {where: values[0]}
+    if column.field.kind is FieldKind.BIGINT:  # what it cannot hold equals nothing
+        values = [value for value in values if -(1 << 63) <= value < 1 << 63]
+    return {f"{where}{ANY}": sorted(set(values))}
 
 
 def split_filter(name: str) -> tuple[str, str]:
-    """The column of a filter's name, and `gte`, `lte`, `own` or nothing."""
-    if name.endswith(("__gte", "__lte", OWN)):
+    """The column of a filter's name, and `gte`, `lte`, `own`, `any` or nothing."""
+    if name.endswith(("__gte", "__lte", OWN, ANY)):
         return name[:-5], name[-3:]
     return name, ""
+
+
+def condition(name: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
+    """What a filter asks of its column; binds `where_<name>`."""
+    comparison = split_filter(name)[1]
+    if comparison in ("own", "any"):
+        wide = isinstance(
+            column.type, Numeric
+        )  # a list may hold what the column cannot
+        type_ = Numeric() if wide else column.type
+        several = bindparam(f"where_{name}", type_=ARRAY(type_))
+        return column == any_(several)
+    value = bindparam(f"where_{name}", type_=column.type)
+    if comparison == "gte":
+        return column >= value
+    return column <= value if comparison == "lte" else column == value
 
 
 def form_of(field: Field) -> ValueForm:
@@ -178,6 +298,8 @@ def parse(column: Column, given: Any) -> Any:
     A number may be larger than its column holds: nothing equals it, and that is the
     answer.
     """
+    if column.form is ValueForm.TIME:
+        return parse_time(column.name, str(given))
     if column.form in (ValueForm.DECIMAL, ValueForm.NUMBER):
         digits = str(given) if type(given) is int else given
         pattern = rf"-?[0-9]{{1,{MAX_DIGITS}}}"

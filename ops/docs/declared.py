@@ -8,7 +8,14 @@ from db.declare import Event, Projection
 from db.declare.events import EventSpec
 from db.declare.projections import ProjectionSpec
 from db.declare.readers import readers
-from db.reads import Column, fact_columns, row_columns, row_filters, sortable
+from db.reads import (
+    Column,
+    default_sort,
+    fact_columns,
+    row_columns,
+    row_filters,
+    sortable,
+)
 from db.registry import Registry
 from ops.docs.markdown import code, page, paragraphs, summary, table
 
@@ -154,7 +161,11 @@ def _reading(spec: ProjectionSpec) -> str:
         if ranged
         else ""
     )
-    return f"Filter by {_names(plain)}{between}. Sort by {_names(sortable(spec))}."
+    default = code(default_sort(spec))
+    return (
+        f"Filter by {_names(plain)}{between}. Sort by {_names(sortable(spec))}; "
+        f"{default} if nothing is said."
+    )
 
 
 def _names(names: Iterable[str]) -> str:

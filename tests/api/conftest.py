@@ -20,13 +20,13 @@ HISTORY = History.of(3, HEIGHT)
 class Ledger:
     """A database to write to, and an app that reads from it."""
 
-    def __init__(self, url, plans=None):
+    def __init__(self, url, plans=None, registry=REGISTRY):
         self.url = url
         self.writer = create_engine(url)
         self.reader = reads.read_engine(url)
-        self.registry = REGISTRY
-        migrate(self.writer, REGISTRY)
-        self.app = create_app(self.reader, REGISTRY, page_size=3, plans=plans)
+        self.registry = registry
+        migrate(self.writer, registry)
+        self.app = create_app(self.reader, registry, page_size=3, plans=plans)
         self.client = self.app.test_client()
 
     def register(self, name):
@@ -38,7 +38,8 @@ class Ledger:
 
     def write(self, source, history=HISTORY, first=0, last=HEIGHT):
         batch = history.batch(BlockRange(first, last))
-        write_batch(self.writer, REGISTRY, source, batch, streams(REGISTRY))
+        registry = self.registry
+        write_batch(self.writer, registry, source, batch, streams(registry))
 
     def get(self, path, status=200, **options):
         answer = self.client.get(path, **options)
@@ -88,3 +89,9 @@ def ledger_on():
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture(scope="session")
+def ledger_class():
+    """Ledgers of other declarations."""
+    return Ledger

@@ -77,10 +77,12 @@ def test_lists_are_the_reference(ledger, history, spec, as_of):
 
 @pytest.mark.parametrize("event", business.EVENTS, ids=lambda e: e.spec.name)
 def test_facts_are_the_chain_s(ledger, history, event):
-    found = pages(ledger, f"/api/v1/events/{event.spec.table}")
+    path = f"/api/v1/events/{event.spec.table}"
+    found = pages(ledger, f"{path}?sort=position")
 
     positions = [str(f.position) for f in history.all_facts() if f.event is event]
     assert positions == [row["position"] for row in found]
+    assert found[::-1] == pages(ledger, path)  # the newest first
     assert found[0]["transaction"].startswith("0x")
 
 
