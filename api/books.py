@@ -27,7 +27,7 @@ from api.parameters import bad_parameter, check_names
 from api.schemas import Schema
 from api.service import PREFIX, Service
 from api.writes import actor_of
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.books.closing import CannotClose, Period, close_period, closed_periods
 from db.books.days import day_of, end_of, start_of
 from db.books.export import csv_lines
@@ -37,7 +37,7 @@ from db.declare.reports import Figure, ReportPage, ReportTable, Tone
 from db.declare.roles import Role
 from db.reads import read
 
-DATES = {"dated": "dated", "effective": "effective"}
+DATES = ("dated", "effective")
 MEMORY_BYTES_MAX = 1 << 20  # of CSV; more goes to a temporary file
 CHUNK_BYTES = 64 << 10
 _DECIMAL: Schema = {"type": "string", "pattern": r"^-?\d+(\.\d+)?$"}
@@ -62,91 +62,102 @@ _PERIOD = shape(
 )  # fmt: skip
 
 
-def books_blueprint(context: AuthContext) -> Blueprint:
-    """`/books`: the trial balance, lines as CSV, and closed periods."""
-    service = context.service
-    blueprint = Blueprint(
-        "books", __name__, url_prefix=f"{PREFIX}/books",
-        description="Double-entry books over the journal.",
-    )  # fmt: skip
+class Books:
+    """The books of a deployment, with what is needed to read and to close them."""
 
-    def show_trial_balance() -> Response:
+    def __init__(self, context: AuthContext) -> None:
+        self._context = context
+        self._service = context.service
+        self._chart = AccountChart(context.service.registry.postings)
+
+    def show_trial_balance(self) -> Response:
         """Add up each account as of the end of a day, by default today.
 
         `by` is the date that counts: `dated`, which leaves closed periods as they are,
         or `effective`, when things happened.
         """
-        require_role(current_principal(service), *STAFF)
-        check_names(("as_of", "by"))
+        self._look("as_of", "by")
         by = request.args.get("by", "dated")
         if by not in DATES:
             raise bad_parameter("by", f"It is one of {', '.join(DATES)}.")
-        chart = Chart(service.registry.postings)
         before = end_of(_day("as_of") or _today())
         found = read(
-            service.engine, lambda c: read_trial_balance(c, chart, before, by=by)
+            self._service.engine,
+            lambda c: read_trial_balance(c, self._chart, before, by=by),
         )
-        return json_answer({"data": found.as_json(chart)})
+        return json_answer({"data": found.as_json(self._chart)})
 
-    def export_lines() -> Response:
+    def export_lines(self) -> Response:
         """Export the lines dated from one day to another as CSV, for accountants."""
-        require_role(current_principal(service), *STAFF)
-        check_names(("since", "until"))
+        self._look("since", "until")
         since, until = _day("since"), _day("until") or _today()
         name = f"books-{since or 'all'}-{until}.csv"
         first = 0 if since is None else start_of(since)
-        chart = Chart(service.registry.postings)
         # A cursor in Postgres, which keeps rows out of memory, needs a transaction.
-        engine = service.engine.execution_options(isolation_level="REPEATABLE READ")
+        engine = self._service.engine.execution_options(
+            isolation_level="REPEATABLE READ"
+        )
         return Response(
-            read(engine, lambda c: _whole_csv(c, chart, first, end_of(until))),
+            read(engine, lambda c: _whole_csv(c, self._chart, first, end_of(until))),
             mimetype="text/csv",
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
-    def list_periods() -> Response:
+    def list_periods(self) -> Response:
         """List closed periods, and whether each still is as it was when closed."""
-        require_role(current_principal(service), *STAFF)
-        check_names(())
-        chart = Chart(service.registry.postings)
-        found = read(service.engine, lambda c: list(closed_periods(c, chart)))
+        self._look()
+        found = read(
+            self._service.engine, lambda c: list(closed_periods(c, self._chart))
+        )
         return json_answer({"data": [_period_as_json(each) for each in found]})
 
-    def close_books(day: str) -> Response:
+    def close_books(self, day: str) -> Response:
         """Close the books up to the end of a day; what comes later is dated after it.
 
         The answer is the trial balance that was closed.
         """
-        principal = current_principal(service)
+        principal = current_principal(self._service)
         require_role(principal, Role.OPERATOR)
-        wanted, now = _parsed("day", day), context.now()
+        wanted, now = _parsed("day", day), self._context.now()
         try:
-            with context.begin() as connection:
+            with self._context.begin() as connection:
                 found = close_period(
-                    connection, service.registry, wanted, actor_of(principal), now
+                    connection, self._service.registry, wanted, actor_of(principal), now
                 )
         except CannotClose as error:
             raise Problem("cannot_close", f"{error}.") from None
-        chart = Chart(service.registry.postings)
-        return json_answer({"data": found.as_json(chart)}, status=201)
+        return json_answer({"data": found.as_json(self._chart)}, status=201)
 
+    def _look(self, *known: str) -> None:
+        """Let staff alone look, with these parameters; raises a Problem."""
+        require_role(current_principal(self._service), *STAFF)
+        check_names(known)
+
+
+def books_blueprint(context: AuthContext) -> Blueprint:
+    """`/books`: the trial balance, lines as CSV, and closed periods."""
+    books = Books(context)
+    blueprint = Blueprint(
+        "books", __name__, url_prefix=f"{PREFIX}/books",
+        description="Double-entry books over the journal.",
+    )  # fmt: skip
     add_route(
-        blueprint, "/trial-balance", show_trial_balance, method="GET",
+        blueprint, "/trial-balance", books.show_trial_balance, method="GET",
         summary="The trial balance", returns=shape(data=_BALANCE), security=SIGNED_IN,
         path=[_query("as_of", _DAY), _query("by", {"enum": list(DATES)})],
     )  # fmt: skip
     add_route(
-        blueprint, "/lines.csv", export_lines, method="GET",
+        blueprint, "/lines.csv", books.export_lines, method="GET",
         summary="The lines of the books as CSV", security=SIGNED_IN,
         path=[_query("since", _DAY), _query("until", _DAY)],
     )  # fmt: skip
     periods = {"type": "array", "items": _PERIOD}
     add_route(
-        blueprint, "/periods", list_periods, method="GET",
+        blueprint, "/periods", books.list_periods, method="GET",
         summary="The closed periods", returns=shape(data=periods), security=SIGNED_IN,
     )  # fmt: skip
     add_route(
-        blueprint, "/periods/<day>", close_books, status=201,
+        blueprint, "/periods/<day>", books.close_books, status=201,
         summary="Close a period", returns=shape(data=_BALANCE), security=SIGNED_IN,
         path=[text_parameter("day", "The last day of the period, as 2026-10-31.")],
     )  # fmt: skip
@@ -155,7 +166,7 @@ def books_blueprint(context: AuthContext) -> Blueprint:
 
 def books_page(service: Service) -> ReportPage:
     """Return the page of the books in the console: the trial balance of today."""
-    chart = Chart(service.registry.postings)
+    chart = AccountChart(service.registry.postings)
     before = end_of(_today())
 
     def ask(connection: Connection) -> tuple[TrialBalance, list[Period]]:
@@ -197,7 +208,7 @@ def _table(title: str, rows: list[dict[str, str]], *first: str) -> ReportTable:
 
 
 def _whole_csv(
-    connection: Connection, chart: Chart, since: int, before: int
+    connection: Connection, chart: AccountChart, since: int, before: int
 ) -> Iterator[bytes]:
     """Return CSV in chunks, after all of it was read: it is whole or there is none."""
     # It is closed when the answer has been sent, or is given up.

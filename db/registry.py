@@ -21,7 +21,7 @@ from db.declare import (
     Reaction,
     Role,
 )
-from db.declare.books import Account, Posting
+from db.declare.books import Posting, refuse_two_accounts
 from db.declare.emitters import Emitter
 from db.declare.names import PARTS
 from db.declare.projections import ProjectionSpec
@@ -91,7 +91,7 @@ class Registry:
         by_name = _reactions(reactions)
         _add(tables, by_id, (each.event for each in by_name.values()))
         postings = tuple(dict.fromkeys(postings))
-        _refuse_two_accounts(postings)
+        refuse_two_accounts(postings)
         _add(tables, by_id, (each.event for each in postings))
         _refuse_two_emitters(by_id.values())
         return cls(
@@ -318,21 +318,6 @@ def _reactions(reactions: Iterable[Reaction]) -> dict[str, Reaction]:
                 each.react.__code__.co_filename,
             )
     return found
-
-
-def _refuse_two_accounts(postings: Iterable[Posting]) -> None:
-    """Refuse one number for accounts of two names or types."""
-    found: dict[str, Account] = {}
-    for posting in postings:
-        for account in (posting.debit, posting.credit):
-            other = found.setdefault(account.number, account)
-            if other != account:
-                raise DeclarationError(
-                    f"posting {posting.text!r}",
-                    f"account {account.number} is {account.name} ({account.type}) and "
-                    f"{other.name} ({other.type})",
-                    "give one of the two another number",
-                )
 
 
 def _refuse_two_emitters(events: Iterable[type[Event]]) -> None:

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 
-from db.declare.books import Account, Currency, Posting
+from db.declare.books import Currency, LedgerAccount, Posting
 from db.payments.currencies import exponent
 
 
-class Chart:
+class AccountChart:
     """The accounts that postings name, by number, and the decimals of currencies."""
 
     def __init__(self, postings: Sequence[Posting]) -> None:
         self.postings = tuple(postings)
         both = {each.debit for each in postings} | {each.credit for each in postings}
-        self.accounts: dict[str, Account] = {
+        self.accounts: dict[str, LedgerAccount] = {
             each.number: each for each in sorted(both, key=lambda a: a.number)
         }
         named = (each.currency for each in postings)

@@ -6,7 +6,7 @@ from datetime import date, datetime
 
 from sqlalchemy import Connection, select
 
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.books.days import end_of, last_day
 from db.books.periods.entries import BooksClosed
 from db.books.trial_balance import TrialBalance, read_trial_balance
@@ -58,14 +58,14 @@ def close_period(
             f"the books are closed up to {last_day(latest)}: close a later day. What "
             "comes to be known about a closed period is dated after it by itself"
         )
-    chart = Chart(registry.postings)
+    chart = AccountChart(registry.postings)
     balance = read_trial_balance(connection, chart, until, through=head.seq)
     entry = BooksClosed(until=until, digest=balance.digest)
     append(connection, registry, entry, actor=actor, now=now)
     return balance
 
 
-def closed_periods(connection: Connection, chart: Chart) -> Iterator[Period]:
+def closed_periods(connection: Connection, chart: AccountChart) -> Iterator[Period]:
     """Yield the closed periods, the earliest first, each compared with what is now."""
     for each in _closed(connection):
         now = read_trial_balance(connection, chart, each.until, through=each.seq - 1)

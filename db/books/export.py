@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.books.days import day_of
 from db.books.lines import sides
 
@@ -21,7 +21,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how spreadsheets begin a formula
 
 
 def csv_lines(
-    connection: Connection, chart: Chart, since: int, before: int
+    connection: Connection, chart: AccountChart, since: int, before: int
 ) -> Iterator[str]:
     """Yield CSV (RFC 4180) with a heading, by date and entry, some rows at a time.
 
@@ -45,7 +45,7 @@ def csv_lines(
         yield _csv([_row(chart, row) for row in rows])
 
 
-def _row(chart: Chart, line: Any) -> tuple[str, ...]:
+def _row(chart: AccountChart, line: Any) -> tuple[str, ...]:
     amount = chart.text(abs(int(line.signed)), line.currency)
     debit, credit = (amount, "") if line.signed > 0 else ("", amount)
     return (

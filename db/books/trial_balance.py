@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Numeric, cast, func, select
 
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.books.days import last_day
 from db.books.lines import sides
-from db.declare.books import Account, AccountType
+from db.declare.books import AccountType, LedgerAccount
 from db.journal.head import read_head
 
 ORDER = list(AccountType)
@@ -23,7 +23,7 @@ class BalanceRow:
     `balance` is what was debited less what was credited.
     """
 
-    account: Account
+    account: LedgerAccount
     currency: str
     debit: int
     credit: int
@@ -60,7 +60,7 @@ class TrialBalance:
             own = [row for row in self.rows if row.currency == currency]
             yield currency, sum(r.debit for r in own), sum(r.credit for r in own)
 
-    def as_json(self, chart: Chart) -> dict[str, Any]:
+    def as_json(self, chart: AccountChart) -> dict[str, Any]:
         """Return it with amounts as decimals in whole units of their currency."""
         return {
             "as_of": last_day(self.before),
@@ -79,7 +79,7 @@ class TrialBalance:
 
 def read_trial_balance(
     connection: Connection,
-    chart: Chart,
+    chart: AccountChart,
     before: int,
     *,
     by: str = "dated",
@@ -113,7 +113,7 @@ def _place(row: BalanceRow) -> tuple[int, str, str]:
     return ORDER.index(row.account.type), row.account.number, row.currency
 
 
-def _row_as_json(row: BalanceRow, chart: Chart) -> dict[str, Any]:
+def _row_as_json(row: BalanceRow, chart: AccountChart) -> dict[str, Any]:
     return {
         "account": row.account.number,
         "name": row.account.name,

@@ -1,7 +1,7 @@
 """Books: accounts, and the entries of the journal that are posted to them.
 
-    STRIPE = Account("1000", "Stripe balance", AccountType.ASSET)
-    FEES = Account("5000", "Card fees", AccountType.EXPENSE)
+    STRIPE = LedgerAccount("1000", "Stripe balance", AccountType.ASSET)
+    FEES = LedgerAccount("5000", "Card fees", AccountType.EXPENSE)
 
     fee = Posting(
         "card fee", debit=FEES, credit=STRIPE, amount=PaymentCaptured.fee,
@@ -18,7 +18,7 @@ nothing, so a period that was closed stays as it was. A reaction to a final even
 the journal what the chain did.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,7 +40,7 @@ class AccountType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class LedgerAccount:
     """An account of the chart; `number` orders it and is its own in a deployment."""
 
     number: str
@@ -50,7 +50,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Currency:
-    """What amounts are in, when an entry does not say: code and number of decimals."""
+    """The currency of amounts whose entry names none: its code and decimals."""
 
     code: str
     decimals: int
@@ -58,7 +58,7 @@ class Currency:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Posting:
-    """How an entry is posted: one account debited, another credited.
+    """One account to debit and one to credit for each entry of a kind.
 
     `amount` is in minor units of `currency`: a field with a code of ISO 4217 in lower
     case, or a `Currency`. `effective` is the field with the moment that the entry is
@@ -68,8 +68,8 @@ class Posting:
     """
 
     text: str
-    debit: Account
-    credit: Account
+    debit: LedgerAccount
+    credit: LedgerAccount
     amount: Expression
     currency: FieldRef | Currency
     effective: FieldRef | None = None
@@ -118,3 +118,18 @@ class Posting:
         for each in (self.currency, self.effective, self.reference, self.business):
             if isinstance(each, FieldRef):
                 yield each
+
+
+def refuse_two_accounts(postings: Iterable[Posting]) -> None:
+    """Refuse one number for accounts of two names or types: raise DeclarationError."""
+    found: dict[str, LedgerAccount] = {}
+    for posting in postings:
+        for account in (posting.debit, posting.credit):
+            other = found.setdefault(account.number, account)
+            if other != account:
+                raise DeclarationError(
+                    f"posting {posting.text!r}",
+                    f"account {account.number} is {account.name} ({account.type}) and "
+                    f"{other.name} ({other.type})",
+                    "give one of the two another number",
+                )

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 
 import click
 
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.books.closing import close_period, closed_periods
 from db.books.days import day_of, end_of, start_of
 from db.books.export import csv_lines
@@ -32,7 +32,7 @@ def books_balance(
     state: CliState, day: datetime | None, effective: bool, as_json: bool
 ) -> None:
     """Show the trial balance: what each account was debited and credited."""
-    chart = Chart(state.registry.postings)
+    chart = AccountChart(state.registry.postings)
     before = end_of(_date(day) or now().date())
     with state.reading() as engine, engine.connect() as connection:
         found = read_trial_balance(
@@ -62,7 +62,7 @@ def books_export(
     with state.reading() as engine, engine.connect() as connection:
         for text in csv_lines(
             connection,
-            Chart(state.registry.postings),
+            AccountChart(state.registry.postings),
             0 if first is None else start_of(first),
             end_of(_date(until) or now().date()),
         ):
@@ -77,7 +77,7 @@ def books_close(state: CliState, day: datetime) -> None:
 
     What comes to be known about the period later is dated after it.
     """
-    chart = Chart(state.registry.postings)
+    chart = AccountChart(state.registry.postings)
     with state.database() as engine, engine.begin() as connection:
         found = close_period(
             connection, state.registry, day.date(), at_terminal(), now()
@@ -91,7 +91,7 @@ def books_close(state: CliState, day: datetime) -> None:
 def books_check(state: CliState) -> None:
     """Compare closed periods with what was closed; exit 1 if one is another."""
     with state.reading() as engine, engine.connect() as connection:
-        found = list(closed_periods(connection, Chart(state.registry.postings)))
+        found = list(closed_periods(connection, AccountChart(state.registry.postings)))
     for each in found:
         said = "as it was" if each.as_it_was else "NOT as it was"
         click.echo(f"up to {each.last_day}, closed {day_of(each.closed_at)}: {said}")
@@ -106,7 +106,7 @@ def _date(given: datetime | None) -> date | None:
     return None if given is None else given.date()
 
 
-def _show(found: TrialBalance, chart: Chart) -> None:
+def _show(found: TrialBalance, chart: AccountChart) -> None:
     shown = found.as_json(chart)
     click.echo(f"as of {shown['as_of']} (UTC), by entries up to {found.through}")
     if not found.rows:

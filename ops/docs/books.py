@@ -1,6 +1,6 @@
 """The page of the books: the chart of accounts, and what is posted to them."""
 
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.declare.books import Currency, Posting
 from db.declare.events import FieldRef
 from db.registry import Registry
@@ -9,7 +9,7 @@ from ops.docs.markdown import code, page, table
 
 def books_page(registry: Registry | None = None) -> str:
     """Every account, and every posting with the entry that it reads."""
-    chart = Chart((registry or Registry.load()).postings)
+    chart = AccountChart((registry or Registry.load()).postings)
     return page(
         "Books",
         "The accounts of the double-entry books, and how entries of the journal are "

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.books.closing import CannotClose, close_period, closed_periods
 from db.books.days import DAY_SECONDS, day_of, end_of, start_of
 from db.books.export import COLUMNS, csv_lines
 from db.books.trial_balance import read_trial_balance
 from db.declare import Entry, Text, Uint
-from db.declare.books import Account, AccountType, Currency, Posting
+from db.declare.books import AccountType, Currency, LedgerAccount, Posting
 from db.declare.errors import DeclarationError
 from db.domains.settlement import entries, postings
 from db.domains.settlement.events import PurchaseSettled
@@ -31,7 +31,7 @@ from helpers import servers
 from helpers.stripe_shop import Shop
 
 REGISTRY = Registry.load()
-CHART = Chart(REGISTRY.postings)
+CHART = AccountChart(REGISTRY.postings)
 ANNA = Actor("test:anna", tenant="test")
 TODAY = date(2026, 11, 27)
 NOW = datetime(2026, 11, 27, 15, 4, 31, tzinfo=UTC)
@@ -312,8 +312,8 @@ class Told(Entry):
     title = Text()
 
 
-ONE = Account("1", "One", AccountType.ASSET)
-TWO = Account("2", "Two", AccountType.EQUITY)
+ONE = LedgerAccount("1", "One", AccountType.ASSET)
+TWO = LedgerAccount("2", "Two", AccountType.EQUITY)
 USD = Currency("usd", 2)
 
 
@@ -332,7 +332,7 @@ class TestDeclarations:
             Posting("odd", **(usual | change))
 
     def test_one_number_has_one_account(self):
-        other = Account("1", "Another", AccountType.ASSET)
+        other = LedgerAccount("1", "Another", AccountType.ASSET)
         made = [Posting("a", ONE, TWO, Told.amount, USD),
                 Posting("b", other, TWO, Told.amount, USD)]  # fmt: skip
         with pytest.raises(DeclarationError, match="account 1 is Another"):
@@ -355,7 +355,7 @@ class TestDeclarations:
                 append(connection, registry, Told(amount=amount, other=3, title="x"),
                        actor=ANNA, now=NOW)  # fmt: skip
         with db_engine.connect() as connection:
-            found = read_trial_balance(connection, Chart([posting]), FOREVER)
+            found = read_trial_balance(connection, AccountChart([posting]), FOREVER)
         assert [(row.account, row.balance) for row in found.rows] == [
             (ONE, 104 + 7_004), (TWO, -104 - 7_004),
         ]  # fmt: skip

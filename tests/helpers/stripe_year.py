@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from commands.stripe.asking import REQUEST
 from commands.stripe.refunds import RefundWorker
-from db.books.chart import Chart
+from db.books.chart import AccountChart
 from db.books.lines import LAST
 from db.books.trial_balance import read_trial_balance
 from db.control import stripe_webhook
@@ -421,7 +421,7 @@ def wrong_books(year):
     for each in year.shop.book.all("balance_transaction"):
         if (each["id"], each["amount"], each["fee"], each["net"]) in ours:
             expected[each["currency"]] += each["net"]
-    chart = Chart(year.registry.postings)
+    chart = AccountChart(year.registry.postings)
     with year.engine.connect() as connection:
         found = read_trial_balance(connection, chart, LAST)
     at_stripe = {

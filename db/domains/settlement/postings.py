@@ -1,19 +1,19 @@
-"""How settlements are posted: what the treasury paid, and how it was funded.
+"""Postings of settlement: what the treasury paid, and how it was funded.
 
 USDC and dollars are two currencies. USDC that were bought go through the account
 `Exchange`, whose balances tell at what rate: the dollars that it was debited for the
 USDC that it was credited.
 """
 
-from db.declare.books import Account, AccountType, Currency, Posting
+from db.declare.books import LedgerAccount, AccountType, Currency, Posting
 from db.domains.settlement import entries as e
 from db.payments.stripe.postings import BANK
 
 USDC = Currency("usdc", 6)
 DOLLARS = Currency("usd", 2)
-TREASURY = Account("1100", "Treasury", AccountType.ASSET)
-EXCHANGE = Account("1900", "Exchange", AccountType.ASSET)
-CREATORS = Account("5100", "Paid to creators", AccountType.EXPENSE)
+TREASURY = LedgerAccount("1100", "Treasury", AccountType.ASSET)
+EXCHANGE = LedgerAccount("1900", "Exchange", AccountType.ASSET)
+CREATORS = LedgerAccount("5100", "Paid to creators", AccountType.EXPENSE)
 
 paid = Posting(
     "settlement", debit=CREATORS, credit=TREASURY, amount=e.SettlementSeen.outflow,

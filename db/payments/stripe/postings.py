@@ -1,4 +1,4 @@
-"""How payments are posted: the balance at Stripe, our bank, sales, refunds and fees.
+"""Postings of payments: the balance at Stripe, our bank, sales, refunds, fees.
 
 The account `Stripe balance` is debited and credited by the net of every balance
 transaction, so its balance is Stripe's. Currencies are those of the balance. A sale is
@@ -8,20 +8,20 @@ booked when its card is charged; a fee that Stripe tells later is booked then.
 from typing import Any
 
 from db.declare import FieldRef
-from db.declare.books import Account, AccountType, Posting
+from db.declare.books import LedgerAccount, AccountType, Posting
 from db.payments.stripe import entries as e
 
-STRIPE_BALANCE = Account("1000", "Stripe balance", AccountType.ASSET)
-BANK = Account("1010", "Bank", AccountType.ASSET)
-CARD_SALES = Account("4000", "Card sales", AccountType.INCOME)
-REFUNDS = Account("4900", "Refunds of card sales", AccountType.INCOME)
-CARD_FEES = Account("5000", "Card fees", AccountType.EXPENSE)
-DISPUTES = Account("5010", "Disputes", AccountType.EXPENSE)
+STRIPE_BALANCE = LedgerAccount("1000", "Stripe balance", AccountType.ASSET)
+BANK = LedgerAccount("1010", "Bank", AccountType.ASSET)
+CARD_SALES = LedgerAccount("4000", "Card sales", AccountType.INCOME)
+REFUNDS = LedgerAccount("4900", "Refunds of card sales", AccountType.INCOME)
+CARD_FEES = LedgerAccount("5000", "Card fees", AccountType.EXPENSE)
+DISPUTES = LedgerAccount("5010", "Disputes", AccountType.EXPENSE)
 
 
 def _posted(
     text: str,
-    other: Account,
+    other: LedgerAccount,
     entry: Any,
     *,
     reference: FieldRef,
