@@ -371,7 +371,7 @@ def test_a_page_says_where_it_stopped_looking(listed, monkeypatch):
     assert found[0]["data"] == []
     assert found[0]["scan"] == {"facts_max": 5, "stopped": True}
     assert found[-1]["scan"]["stopped"] is False
-    assert len(found) >= len(everything) // 5
+    assert len(found) in range(len(everything) // 5, len(everything) // 5 + 3)
     indexed = listed.get(f"{PAID}?deal={everything[0]['deal']}").json
     assert "scan" not in indexed
 
