@@ -3,8 +3,10 @@
 import csv
 import hashlib
 import io
+import time
 from collections import Counter, defaultdict
 from datetime import UTC, date, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,9 +23,12 @@ from db.declare.books import AccountType, Currency, LedgerAccount, Posting
 from db.declare.errors import DeclarationError
 from db.domains.settlement import entries, postings
 from db.domains.settlement.events import PurchaseSettled
+from db.domains.settlement.rules import funding_is_new
 from db.engine import connect
 from db.journal.append import Actor, append
+from db.journal.head import SOURCE
 from db.payments.stripe.postings import BANK, CARD_FEES, STRIPE_BALANCE
+from db.reads.tables import ReadTables
 from db.registry import Registry
 from db.schema import migrate
 from devnet.stripe.book import DAY
@@ -158,6 +163,30 @@ class TestTreasury:
         [first, *_] = lines(migrated_engine)
         assert first["date"] == str(TODAY - timedelta(days=19))
         assert first["effective"].startswith(day_of(long_ago))
+
+
+class TestFunding:
+    @pytest.mark.parametrize(("change", "told"), [
+        ({}, set()),
+        ({"usdc": 0}, {"nothing_came"}),
+        ({"reference": ""}, {"no_reference"}),
+        ({"reference": "wire 4711"}, {"recorded"}),
+        ({"funded_at": time.time() + 3_600}, {"in_the_future"}),
+    ])  # fmt: skip
+    def test_it_is_recorded_once_and_not_before_it_came(
+        self, migrated_engine, change, told
+    ):
+        say(migrated_engine, funded(5, 7, 1_700_000_000, "wire 4711"))
+        usual = {
+            "usdc": 9,
+            "cents": 0,
+            "reference": "wire 4712",
+            "funded_at": 17 * 10**8,
+        }
+        with migrated_engine.connect() as connection:
+            tables = ReadTables(connection, SOURCE)
+            found = funding_is_new(SimpleNamespace(**(usual | change)), tables)
+            assert {each.code for each in found} == told
 
 
 class TestClosing:
