@@ -13,9 +13,12 @@ from devnet.solana import settlement
 from devnet.solana.client import UPGRADER, Client, associated
 from devnet.stripe.run import FakeStripe
 from devnet.stripe.service import KEY
+from devnet.stripe.webhooks import SECRET
 
 TREASURY = 5_000 * 10**6  # micro-USDC
 KEY_FILE = "stripe.key"  # the API's process reads it too
+SECRET_FILE = "stripe.webhooks"  # noqa: S105 - a file: what webhooks are signed with
+WEBHOOKS = "/api/v1/checkout/webhook"
 TREASURY_KEY = "DEMO_TREASURY_KEY"
 
 _SECTIONS = """
@@ -28,6 +31,7 @@ tokens_per_day = {{ "{usdc}" = {treasury} }}
 
 [stripe]
 secret_key_file = "{key_file}"
+webhook_secret_file = "{secret_file}"
 api = "{stripe}"
 success_url = "{base}/docs"
 """
@@ -54,13 +58,14 @@ class Shop:
     def settings(self, folder: Path, base: str) -> str:
         """The sections of its signer and its payments; `base` is the API's address.
 
-        fakestripe's key, which is public, is put into the folder.
+        fakestripe's key and secret, which are public, are put into the folder.
         """
         (folder / KEY_FILE).write_text(KEY)
+        (folder / SECRET_FILE).write_text(SECRET)
         return _SECTIONS.format(
             treasury_key=TREASURY_KEY, address=self.client.payer.pubkey(),
             usdc=self.usdc, treasury=TREASURY, key_file=KEY_FILE,
-            stripe=self.stripe_url, base=base,
+            secret_file=SECRET_FILE, stripe=self.stripe_url, base=base,
         )  # fmt: skip
 
     def secrets(self) -> dict[str, str]:
@@ -84,7 +89,7 @@ class Shop:
 def open_shop(url: str, base: str, *, seed: int) -> Iterator[Shop]:
     """Configure the program on a development node; end the fakestripe afterwards.
 
-    `base` is the API's address: the URIs of NFTs begin with it.
+    `base` is the API's address: the URIs of NFTs begin with it, and webhooks go there.
     """
     client = Client(url)
     client.fund()
@@ -97,5 +102,5 @@ def open_shop(url: str, base: str, *, seed: int) -> Iterator[Shop]:
     client.send(
         settlement.initialize(UPGRADER.pubkey(), key, usdc, chosen), signers=[UPGRADER]
     )
-    with FakeStripe(seed=seed, live=True) as stripe:
+    with FakeStripe(seed=seed, live=True, webhook_url=base + WEBHOOKS) as stripe:
         yield Shop(client, usdc, treasury, stripe.url)

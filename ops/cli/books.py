@@ -112,9 +112,9 @@ def _show(found: TrialBalance, chart: AccountChart) -> None:
     if not found.rows:
         click.echo("nothing is posted yet")
         return
-    form = "{account:5} {name:24} {currency:5} {debit:>18} {credit:>18} {balance:>18}"
-    names = ("account", "name", "currency", "debit", "credit", "balance")
-    click.echo(form.format(**{name: name for name in names}).replace("account", "no."))
+    form = "{account:5} {name:24} {currency:8} {debit:>18} {credit:>18} {balance:>18}"
+    names = ("name", "currency", "debit", "credit", "balance")
+    click.echo(form.format(account="no.", **{name: name for name in names}))
     for row in shown["rows"]:
         click.echo(form.format(**row))
     for row in shown["totals"]:
