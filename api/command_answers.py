@@ -117,7 +117,7 @@ def event_object(event: CommandEvent) -> dict[str, Any]:
 def sent_object(sent: SentTransaction) -> dict[str, Any]:
     """A signed transaction as JSON has it; the price as a decimal string, in wei."""
     return {
-        "hash": _hex(sent.hash),
+        "hash": transaction_text(sent.hash),
         "purpose": sent.purpose,
         "signed_at": sent.signed_at,
         "gas_price": None if sent.gas_price is None else str(sent.gas_price),
@@ -143,7 +143,3 @@ def command_answer(
 def page_of(rows: Sequence[CommandRow], following: str | None) -> Response:
     """A page of commands."""
     return list_answer([as_object(row) for row in rows], following)
-
-
-def _hex(value: bytes | None) -> str | None:
-    return None if value is None else "0x" + value.hex()

@@ -28,14 +28,15 @@ def _answer(description: str, schema: str) -> Schema:
     }
 
 
+SIGNED = "^(0x([0-9a-fA-F]{2})+|([A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{2}[A-Za-z0-9+/=]{2})$"
 _SIGNED = _body(
     "raw",
     {
         "type": "string",
-        "pattern": "^0x([0-9a-fA-F]{2})+$",
+        "pattern": SIGNED,
         "minLength": 4,
         "maxLength": 2 + 2 * SIGNED_BYTES_MAX,
-        "description": "What the wallet has signed.",
+        "description": "What the wallet has signed; for Solana in base64.",
     },
 )
 _WAIT = [

@@ -7,6 +7,7 @@ POST /commands/<id>/cancel | retry | release | signed
 POST /relay                               any signed call of a contract we follow
 """
 
+import base64
 import re
 import time
 import uuid
@@ -34,7 +35,7 @@ from api.service import PREFIX, Service
 from api.waiting import CLIENT, Hub, Waiter, sleep_until
 from api.writes import actor_of, body_of_request, require_command_service, to_sign
 from commands.actions import cancel_command, release_command
-from commands.lane import NoLane
+from commands.lane import SIGNED_BYTES_MAX, NoLane
 from commands.submit import CommandService, Submission
 from db import reads
 from db.commands.accept import CommandRow, find
@@ -43,6 +44,7 @@ from db.commands.states import TERMINAL, State
 from db.declare.roles import Role
 
 STAFF = (Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR)
+SIGNED_TEXT_MAX = 2 + 2 * SIGNED_BYTES_MAX
 WAIT_MOST = 60.0
 STREAM_SECONDS = 300.0
 HEARTBEAT_SECONDS = 15.0
@@ -341,16 +343,23 @@ def _uuid(given: str) -> uuid.UUID:
 
 
 def _raw() -> bytes:
-    """The signed bytes of the body: `{"raw": "0x…"}`."""
+    """The signed bytes of the body: `{"raw": "0x…"}`, or in base64.
+
+    No transaction begins so that its base64 would be read as hex.
+    """
     given = body_of_request().get("raw")
-    if (
-        not isinstance(given, str)
-        or re.fullmatch(r"0x([0-9a-fA-F]{2})+", given) is None
-    ):
-        raise Problem(
-            "bad_transaction", 'Send {"raw": "0x…"}, what the wallet has signed.'
-        )
-    return bytes.fromhex(given[2:])
+    how = 'Send {"raw": "0x…"}, what the wallet has signed; for Solana in base64.'
+    if not isinstance(given, str) or not 0 < len(given) <= SIGNED_TEXT_MAX:
+        raise Problem("bad_transaction", how)
+    if re.fullmatch(r"0x([0-9a-fA-F]{2})+", given):
+        return bytes.fromhex(given[2:])
+    try:
+        found = base64.b64decode(given.encode("ascii"), validate=True)
+    except ValueError:
+        found = b""
+    if not found or base64.b64encode(found).decode() != given:
+        raise Problem("bad_transaction", how)
+    return found
 
 
 def _name_of_chain(command_service: CommandService, old: CommandRow) -> str | None:

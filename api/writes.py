@@ -37,6 +37,7 @@ from db import reads
 from db.accounts.accounts import EVM
 from db.bounded import Unreadable, load_strict_json
 from db.commands.accept import CommandRow
+from db.commands.spelling import address_text
 from db.commands.states import State
 from db.declare import Command, Projection
 from db.declare.commands import CommandSpec, Route
@@ -44,6 +45,8 @@ from db.journal.append import Actor
 from db.reads.tables import ReadTables
 
 VALID_SECONDS_MOST = 30 * 86_400
+# Of an EVM chain or of Solana, whose keys have 32 to 44 characters in base58.
+WALLET = "^(0x[0-9a-fA-F]{40}|[1-9A-HJ-NP-Za-km-z]{32,44})$"
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +186,11 @@ def _submission(
 ) -> Submission:
     body = body_of_request()
     seconds = body.pop("valid_seconds", None)
-    wallet = body.pop("wallet", None) if spec.by_caller else None
+    sender = None
+    if spec.by_caller:
+        with as_problems():
+            lane = command_service.lane_for(spec, request.args.get("chain"))
+        sender = _wallet(principal, lane.wallet_kind, body.pop("wallet", None))
     filled: dict[str, Any] = dict(path)
     if route.via is not None:
         with as_problems():
@@ -201,7 +208,7 @@ def _submission(
         idempotency_key=key,
         arguments={**body, **filled},
         valid_until=_deadline(command_service, seconds),
-        sender=_wallet(principal, wallet) if spec.by_caller else None,
+        sender=sender,
         asker=principal.asker,
         chain=request.args.get("chain"),
     )
@@ -241,12 +248,15 @@ def _deadline(command_service: CommandService, seconds: Any) -> Any:
     return command_service.clock() + timedelta(seconds=seconds)
 
 
-def _wallet(principal: Principal, given: Any) -> bytes:
+def _wallet(principal: Principal, kind: str, given: Any) -> bytes:
     """Return the wallet that signs: the one given, or the account's only one."""
-    linked = ["0x" + wallet.hex() for wallet in principal.wallets_of(EVM)]
+    wallets = {address_text(each): each for each in principal.wallets_of(kind)}
+    linked = list(wallets)
     if given is None and len(linked) == 1:
         given = linked[0]
-    if not isinstance(given, str) or given.lower() not in linked:
+    if isinstance(given, str) and kind == EVM:
+        given = given.lower()
+    if not isinstance(given, str) or given not in wallets:
         raise Problem(
             "bad_arguments",
             "wallet: name the linked wallet that signs: "
@@ -254,7 +264,7 @@ def _wallet(principal: Principal, given: Any) -> bytes:
             problems=["wallet: it must be one that is linked to the account"],
             choices=linked,
         )
-    return bytes.fromhex(given[2:])
+    return wallets[given]
 
 
 def _description(spec: CommandSpec, route: Route, endpoint: str) -> dict[str, Any]:
@@ -302,7 +312,7 @@ def body_schema(spec: CommandSpec, route: Route) -> Schema:
         },
     }  # fmt: skip
     if spec.by_caller:
-        extra["wallet"] = {"type": "string", "pattern": "^0x[0-9a-fA-F]{40}$"}
+        extra["wallet"] = {"type": "string", "pattern": WALLET}
     return {
         "type": "object",
         "required": list(fields),

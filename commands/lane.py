@@ -99,6 +99,11 @@ class Lane(Protocol):
         """The digits of a whole coin in smallest units."""
         ...
 
+    @property
+    def wallet_kind(self) -> str:
+        """The kind of wallets that sign for the chain, as accounts have them."""
+        ...
+
     def takes(self, call: CallSpec) -> bool:
         """Whether a call is one for chains of this kind."""
         ...

@@ -15,6 +15,7 @@ from commands.evm.node import Node, NoMoney, Reverted
 from commands.evm.raw import read_raw
 from commands.lane import NoContract, NoSigner
 from commands.submit import CommandService, Submission
+from db.accounts.accounts import EVM
 from db.commands.accept import CommandRow, Request
 from db.commands.signers import find_signer
 from db.coverage import Stream
@@ -41,6 +42,7 @@ class EvmLane:
     plan: Sequence[Stream] | None = None
     unit: str = "wei"
     decimals: int = 18
+    wallet_kind: str = EVM
     # A signer's name stands for one address for ever.
     _senders: dict[str, bytes] = field(default_factory=dict)
 

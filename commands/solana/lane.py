@@ -11,7 +11,10 @@ from sqlalchemy import Connection
 from commands.arguments import BadArguments
 from commands.errors import BadTransaction, Refused
 from commands.lane import NoSigner
+from commands.solana import wallets
+from commands.solana.asked import memo_of
 from commands.solana.errors import explain_failure
+from commands.solana.extras import NO_EXTRAS, Extras
 from commands.solana.instructions import (
     Addresses,
     address_of,
@@ -26,6 +29,7 @@ from commands.solana.transaction import (
     writable_of,
 )
 from commands.submit import CommandService, Submission
+from db.accounts.accounts import SOLANA
 from db.commands.accept import CommandRow, Request
 from db.commands.signers import find_signer
 from db.coverage import Stream
@@ -35,9 +39,11 @@ from db.declare.solana.call import SolanaCallSpec
 from idl.base58 import to_base58
 
 _DRAFT_HASH = bytes(32)  # a simulation takes a blockhash of its own
-NO_WALLETS = (
-    "wallets cannot sign commands for a Solana cluster yet: declare the command with "
-    "one of our signers"
+_DRAFT_ID = uuid.UUID(int=0)  # as long as that of a command, which comes later
+KEY_BYTES = 32
+COMMANDS_ALONE = (
+    "on a Solana cluster only commands are relayed: ask for one with your wallet, and "
+    "give what it signs to POST /commands/<id>/signed"
 )
 
 
@@ -45,7 +51,8 @@ NO_WALLETS = (
 class SolanaLane:
     """One cluster, as commands are prepared for it.
 
-    `places` are the addresses of programs and accounts in the settings.
+    `places` are the addresses of programs and accounts in the settings, `extras` the
+    instructions that wallets may add to ours.
     """
 
     name: str
@@ -56,6 +63,8 @@ class SolanaLane:
     plan: Sequence[Stream] | None = None
     unit: str = "lamports"
     decimals: int = 9
+    wallet_kind: str = SOLANA
+    extras: Extras = NO_EXTRAS
     _senders: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -77,12 +86,13 @@ class SolanaLane:
         """Return the request with its program.
 
         The instruction itself names the signer, which `simulate` is given. Raises
-        BadArguments, NoContract, and BadTransaction for a wallet's command.
+        BadArguments and NoContract.
         """
         call = spec.call
         assert isinstance(call, SolanaCallSpec)  # only those come to this lane
-        if request.signer is None:
-            raise BadTransaction(NO_WALLETS)
+        sender = request.sender or bytes(KEY_BYTES)
+        if len(sender) != KEY_BYTES:
+            raise BadArguments(["wallet: it must be one of Solana"])
         instruction = build_instruction(call, arguments, bytes(32), self.places)
         return replace(request, target=bytes(instruction.program_id))
 
@@ -113,9 +123,13 @@ class SolanaLane:
             call, _given(spec, request), sender, self.places
         )
         _check_signers(spec, instruction, sender)
-        draft = compile_message(instruction, sender, _DRAFT_HASH, Budget(UNITS_MAX, 1))
+        by_wallet = request.signer is None
+        memo = [memo_of(_DRAFT_ID)] if by_wallet else []
+        draft = compile_message(
+            instruction, sender, _DRAFT_HASH, Budget(UNITS_MAX, 1), more=memo
+        )
         request = replace(request, data=bytes(instruction))
-        if request.cause:
+        if request.cause and not by_wallet:
             return request
         simulation = self.node.simulate(
             unsigned(draft), sender, writable_of(instruction, sender)
@@ -125,8 +139,13 @@ class SolanaLane:
         failure = explain_failure(
             call, request.target, simulation.error, simulation.logs
         )
-        if failure.unpaid and request.signer is not None:
+        if failure.unpaid and not by_wallet:
             return request  # the worker tells of it, and waits for lamports
+        if failure.unpaid:
+            raise Refused(
+                f"your wallet {to_base58(sender)} cannot send it: {failure.reason}. "
+                "Nothing was sent."
+            )
         raise Refused(
             f"{call.contract} would refuse it: {failure.reason}. Nothing was sent."
         )
@@ -148,13 +167,13 @@ class SolanaLane:
 
     def unsigned(self, service: CommandService, row: CommandRow) -> dict[str, Any]:
         """Return the transaction that a wallet is to sign; raises NodeAway."""
-        raise BadTransaction(NO_WALLETS)
+        return wallets.unsigned(service, self, row)
 
     def relay_signed(
         self, service: CommandService, row: CommandRow, raw: bytes
     ) -> CommandRow:
         """Keep and send what a wallet signed for a command."""
-        raise BadTransaction(NO_WALLETS)
+        return wallets.relay_signed(service, self, row, raw)
 
     def is_for(self, raw: bytes) -> bool:
         """Whether a signed transaction is for this chain: none says so by itself."""
@@ -164,11 +183,11 @@ class SolanaLane:
         self, service: CommandService, raw: bytes, asked: Submission
     ) -> tuple[CommandRow, bool]:
         """Keep and send any signed call of a program that is followed."""
-        raise BadTransaction(NO_WALLETS)
+        raise BadTransaction(COMMANDS_ALONE)
 
     def work_wallets(self, service: CommandService) -> Iterator[str]:
         """Settle the commands of wallets, and send them again."""
-        yield from ()
+        return wallets.work_wallets(service, self)
 
 
 def _given(spec: CommandSpec, request: Request) -> dict[str, Any]:

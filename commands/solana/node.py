@@ -49,6 +49,14 @@ class Blockhash:
 
 
 @dataclass(frozen=True, slots=True)
+class SentByWallet:
+    """A transaction that a node lists for a wallet."""
+
+    signature: bytes
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finalized:
     """The last finalized slot of a node, and its block height."""
 
@@ -123,4 +131,12 @@ class Node(Protocol):
         Two nodes must say so where there are several. Raises NodeAway when too few
         answer.
         """
+        ...
+
+    def sent_by(self, wallet: bytes, since: int) -> list[SentByWallet]:
+        """Return the transactions that name a wallet, from a slot on, newest first."""
+        ...
+
+    def transaction(self, signature: bytes) -> bytes | None:
+        """Return the bytes of a transaction that landed; None: the node has none."""
         ...

@@ -12,7 +12,7 @@ from typing import Any
 from commands.errors import NodeAway, NodeOfOtherChain
 from commands.rpc.endpoint import Asked, NodeEndpoint, NodeError, Question
 from commands.rpc.pool import Asking, NodeHealth, Pool, nobody
-from commands.solana.node import Answer, Blockhash, Finalized, Simulated
+from commands.solana.node import Answer, Blockhash, Finalized, SentByWallet, Simulated
 from idl.base58 import from_base58, to_base58
 
 CONFIRMED = {"commitment": "confirmed"}
@@ -27,6 +27,7 @@ _TOKEN_ACCOUNT = struct.Struct("<32s32sQ")  # mint, owner, amount (SPL Token)
 _TOKEN_ACCOUNT_BYTES = 165
 FEES_READ = 150  # slots whose fees count, the newest ones
 PERCENT = 75  # of the fees that were paid, ours is above so many
+PAGE, PAGES_MOST = 1_000, 10  # of what a wallet sent
 WITNESSES = 2  # nodes that must say that nothing can land, if there are as many
 
 
@@ -134,6 +135,30 @@ class SolanaNodes(Pool[Answer]):
                     return True
         raise nobody(words)
 
+    def sent_by(self, wallet: bytes, since: int) -> list[SentByWallet]:
+        """Return what names a wallet, the newest `PAGES_MOST` pages of it at most."""
+        found: list[SentByWallet] = []
+        for _ in range(PAGES_MOST):
+            config: dict[str, Any] = {**CONFIRMED, "limit": PAGE}
+            if found:
+                config["before"] = to_base58(found[-1].signature)
+            question = Question("getSignaturesForAddress", (to_base58(wallet), config))
+            page = self._ask(question, _lines)
+            found += page
+            if len(page) < PAGE or page[-1].slot < since:
+                break
+        return [each for each in found if each.slot >= since]
+
+    def transaction(self, signature: bytes) -> bytes | None:
+        """Return the bytes of a transaction of a version that wallets are given."""
+        config = {
+            **CONFIRMED,
+            "encoding": "base64",
+            "maxSupportedTransactionVersion": 0,
+        }
+        question = Question("getTransaction", (to_base58(signature), config))
+        return self._ask(question, _bytes)
+
     def _identify(self, state: NodeHealth, answer: Sequence[Any], floor: int) -> None:
         """Refuse a node of another cluster, and one that is behind the index."""
         genesis, head = answer
@@ -190,6 +215,21 @@ def _blockhash(answer: Any) -> Blockhash:
 
 def _finalized(answer: Any) -> Finalized:
     return Finalized(_count(answer["absoluteSlot"]), _count(answer["blockHeight"]))
+
+
+def _lines(answer: Any) -> list[SentByWallet]:
+    if not isinstance(answer, list):
+        raise ValueError("its listing is no list")
+    return [
+        SentByWallet(from_base58(str(each["signature"]), 64), _count(each["slot"]))
+        for each in answer
+    ]
+
+
+def _bytes(answer: Any) -> bytes | None:
+    if answer is None:
+        return None
+    return base64.b64decode(answer["transaction"][0], validate=True)
 
 
 def _is_known(answer: Any) -> bool:

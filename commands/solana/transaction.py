@@ -4,6 +4,7 @@ What we put before a command's instruction is the compute budget alone (solana.c
 "Fees"): the limit of compute units, and the price of one in micro-lamports.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from solders.compute_budget import set_compute_unit_limit, set_compute_unit_price
@@ -36,9 +37,14 @@ class Budget:
 
 
 def compile_message(
-    instruction: Instruction, payer: bytes, blockhash: bytes, budget: Budget
+    instruction: Instruction,
+    payer: bytes,
+    blockhash: bytes,
+    budget: Budget,
+    *,
+    more: Sequence[Instruction] = (),
 ) -> MessageV0:
-    """Return the message that is signed.
+    """Return the message that is signed; `more` stands behind the instruction.
 
     Raises BadArguments when the transaction would be larger than nodes take.
     """
@@ -46,6 +52,7 @@ def compile_message(
         set_compute_unit_limit(budget.units),
         set_compute_unit_price(budget.price),
         instruction,
+        *more,
     ]
     try:
         message = MessageV0.try_compile(
@@ -61,6 +68,11 @@ def compile_message(
         )
         raise BadArguments([problem])
     return message
+
+
+def with_margin(units: int, percent: int) -> int:
+    """Return the compute limit: what a simulation used, and a margin."""
+    return min(UNITS_MAX, max(1_000, units * (100 + percent) // 100))
 
 
 def signatures_of(message: MessageV0) -> int:

@@ -24,13 +24,15 @@ from commands.holds import HoldReasons
 from commands.solana.context import SignerContext
 from commands.solana.errors import explain_failure
 from commands.solana.guard import UnknownSignatures
-from commands.solana.node import Finalized, NoMoney, Simulated
+from commands.solana.node import NoMoney
+from commands.solana.past import Undertaker
 from commands.solana.signers import Payload
 from commands.solana.transaction import (
     UNITS_MAX,
     Budget,
     compile_message,
     unsigned,
+    with_margin,
     writable_of,
 )
 from db.commands import accept
@@ -38,7 +40,6 @@ from db.commands.accept import CommandRow, move
 from db.commands.held import due_held, hold_command, release
 from db.commands.signers import find_signer, set_hold
 from db.commands.solana.attempts import (
-    AttemptRow,
     SignedTransaction,
     any_waits,
     claim,
@@ -53,10 +54,7 @@ from db.commands.solana.attempts import (
 from db.commands.solana.memory import GivenSignature
 from db.commands.solana.resolve import (
     Look,
-    bury,
     end_if_over,
-    forget_past,
-    note_past,
     open_attempts,
     settle_attempt,
     to_sign_again,
@@ -116,54 +114,10 @@ def _settle(context: SignerContext, found: list[Look]) -> Iterator[str]:
 
 def _look_at_past(context: SignerContext, found: list[Look]) -> Iterator[str]:
     """Find attempts that can land no more, and let them be dead when that is sure."""
-    now = context.clock()
-    quiet = [
-        look
-        for look in found
-        if look.landed is None
-        and look.attempt.signed_at + context.policy.look_after <= now
-    ]
-    if not quiet:
-        return
-    finalized: Finalized | None = None
-    for look in quiet:
-        signature = look.attempt.signature
-        try:
-            if look.attempt.past_slot is None:
-                finalized = finalized or context.node.finalized()
-                yield "asked"
-                if _is_past(look.attempt, finalized):
-                    with context.engine.begin() as connection:
-                        note_past(connection, signature, finalized.slot)
-                    yield "past"
-                continue
-            if not look.passed:
-                continue
-            dead = context.node.cannot_land(signature, _blockhash(look.attempt.raw))
-        except NodeAway as error:
-            log.warning(
-                "attempt_unclear signer=%s cause=%s", context.signer.name, error
-            )
-            return
-        yield "asked"
-        with context.engine.begin() as connection:
-            if dead:
-                bury(connection, signature, context.clock())
-            else:
-                forget_past(connection, signature)
-        yield "dead" if dead else "not past"
-
-
-def _is_past(attempt: AttemptRow, finalized: Finalized) -> bool:
-    """Whether a block beyond the last in which an attempt is valid is final."""
-    return finalized.height > attempt.last_valid and finalized.slot >= attempt.slot
-
-
-def _blockhash(raw: bytes) -> bytes | None:
-    """Return the blockhash of a transaction; None where only its signature is known."""
-    if not raw:
-        return None
-    return bytes(VersionedTransaction.from_bytes(raw).message.recent_blockhash)
+    return Undertaker(
+        context.engine, context.node, context.clock, context.policy.look_after,
+        context.signer.name,
+    ).look(found)  # fmt: skip
 
 
 def _send_again(
@@ -295,7 +249,7 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
             raise NoMoney(f"signer {context.signer.name}: {failure.reason}")
         return failure.reason
     price = min(context.node.priority_fee(writable), context.policy.price_max)
-    budget = Budget(_with_margin(simulated, context.policy.margin_percent), price)
+    budget = Budget(with_margin(simulated.units, context.policy.margin_percent), price)
     recent = context.node.blockhash()
     message = compile_message(instruction, payer, recent.hash, budget)
     payload = Payload(
@@ -311,11 +265,6 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
     whole = VersionedTransaction.populate(message, [Signature.from_bytes(signature)])
     found = GivenSignature(signature, recent.slot, recent.last_valid)
     return SignedTransaction(bytes(whole), found, budget.fee(1))
-
-
-def _with_margin(simulated: Simulated, percent: int) -> int:
-    """Return the compute limit: what a simulation used, and a margin."""
-    return min(UNITS_MAX, max(1_000, simulated.units * (100 + percent) // 100))
 
 
 def _hold(context: SignerContext, command: CommandRow, reason: str) -> Iterator[str]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from db.commands.accept import CommandRow, find
-from db.commands.spelling import address_text
+from db.commands.spelling import KEY_BYTES, address_text
 from db.commands.states import REMEDIES, TERMINAL, Hold, State
 
 _HEALTH = text(
@@ -123,8 +123,11 @@ def _of_wallet(row: CommandRow) -> Blocker:
             row.reason or "its wallet has not signed it",
             "have the wallet sign it, or cancel it",
         )
+    reason = "its wallet signed it, and no indexed block has it yet"
+    if row.sender is not None and len(row.sender) == KEY_BYTES:
+        return Blocker(row.reason or reason, "wait: it lands within minutes, or never")
     return Blocker(
-        "its wallet signed it, and no indexed block has it yet",
+        reason,
         "wait; where the chain's nodes let a wallet replace what they hold (Polygon "
         "Edge up to 0.9 does not), sign it again with its nonce and a higher price",
     )

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, func, select
 
 from db.commands.accept import CommandRow, as_row
 from db.commands.states import State
-from db.control import attempt, command, command_event, relay, slot
+from db.control import attempt, command, command_event, relay, slot, solana_attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class SentTransaction:
     hash: bytes
     purpose: str
     signed_at: datetime
-    gas_price: int | None  # in wei; None: the wallet chose it
+    gas_price: int | None  # in wei; None: the wallet chose it, or on Solana
     sent_count: int
     answer: str
 
@@ -105,6 +105,14 @@ def events_after(
 
 def sent_for(connection: Connection, command_id: uuid.UUID) -> list[SentTransaction]:
     """Every transaction that was signed for a command, in order."""
+    on_solana = (
+        select(
+            solana_attempt.c.signature, solana_attempt.c.signed_at,
+            solana_attempt.c.sent_count, solana_attempt.c.answer,
+        )
+        .where(solana_attempt.c.command == command_id)
+        .order_by(solana_attempt.c.number)
+    )  # fmt: skip
     ours = (
         select(
             attempt.c.hash, attempt.c.purpose, attempt.c.signed_at,
@@ -128,6 +136,9 @@ def sent_for(connection: Connection, command_id: uuid.UUID) -> list[SentTransact
     ]
     found += [
         SentTransaction(bytes(h), "call", at, None, count, answer)
-        for h, at, count, answer in connection.execute(theirs)
+        for h, at, count, answer in (
+            *connection.execute(theirs),
+            *connection.execute(on_solana),
+        )
     ]
     return found

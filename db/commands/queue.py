@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, bindparam, func, select
 
 from db.commands.errors import TooManyWaiting
+from db.commands.spelling import address_text
 from db.commands.states import State
 from db.control import command
 
@@ -80,7 +81,7 @@ def check_room(
     waiting = (command.c.sender.is_not(None), command.c.next_action_at.is_not(None))
     one = (command.c.source == source, command.c.sender == sender)
     for who, most, where in (
-        (f"wallet 0x{sender.hex()}", of_wallet, one),
+        (f"wallet {address_text(sender)}", of_wallet, one),
         ("your account", of_account, (command.c.tenant == tenant,)),
     ):
         rows = connection.execute(

@@ -13,9 +13,11 @@ from sqlalchemy.dialects.postgresql import BYTEA
 from db.control import wallet_watch
 
 WATCHED_MOST = 10_000
+EVM_BYTES = 20
 AFTERWARDS_MOST = 1_000  # of those, wallets for which nothing waits any more
 RELAY = "relay"  # the kind of what was relayed and not asked for
 
+# Only on EVM chains: what a wallet of Solana does with a program is listed by that one.
 # Those that are waited for come first, the longest waiting before the others; then
 # those whose command ended last, of which the most may still come.
 _WATCHED = text(
@@ -23,11 +25,13 @@ _WATCHED = text(
     WITH waiting AS (
         SELECT sender, min(seen_from) AS first, min(created_at) AS since
         FROM control.command
-        WHERE source = :source AND sender IS NOT NULL AND next_action_at IS NOT NULL
+        WHERE source = :source AND octet_length(sender) = :size
+            AND next_action_at IS NOT NULL
         GROUP BY sender ORDER BY since, sender LIMIT :most
     ), afterwards AS (
         SELECT sender, seen_from AS first FROM control.wallet_watch
-        WHERE source = :source ORDER BY ended_at DESC, sender
+        WHERE source = :source AND octet_length(sender) = :size
+        ORDER BY ended_at DESC, sender
         LIMIT least(:afterwards, :most - (SELECT count(*) FROM waiting))
     )
     SELECT sender, min(first) AS first
@@ -52,8 +56,11 @@ def watched(connection: Connection, source: int) -> dict[bytes, int]:
     """The wallets whose transactions are read, each with its first block."""
     rows = connection.execute(
         _WATCHED,
-        {"source": source, "most": WATCHED_MOST, "afterwards": AFTERWARDS_MOST},
-    )
+        {
+            "source": source, "size": EVM_BYTES, "most": WATCHED_MOST,
+            "afterwards": AFTERWARDS_MOST,
+        },
+    )  # fmt: skip
     return {bytes(sender): first for sender, first in rows}
 
 

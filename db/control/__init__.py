@@ -41,7 +41,13 @@ from db.control.signing import (
     signing_stop,
     spent_day,
 )
-from db.control.solana import failed_transaction, listing, signature, solana_attempt
+from db.control.solana import (
+    failed_transaction,
+    listing,
+    signature,
+    solana_attempt,
+    solana_wallet,
+)
 from db.control.stripe import (
     stripe_account,
     stripe_count,
@@ -98,6 +104,7 @@ __all__ = [
     "signing_stop",
     "slot",
     "solana_attempt",
+    "solana_wallet",
     "source",
     "spent_day",
     "stripe_account",

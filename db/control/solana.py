@@ -66,13 +66,14 @@ failed_transaction = Table(
 # A signed transaction for a command, stored before it leaves. It can land from `slot`
 # on, and no more after the block height `last_valid`; `past_slot` is the first
 # finalized slot that was seen beyond it. `state` is open, landed or dead. `fee` is in
-# lamports; without `raw` only the signer's memory knew of it.
+# lamports; without `raw` only the signer's memory knew of it. Without a signer the
+# command's wallet signed it.
 solana_attempt = Table(
     "solana_attempt",
     metadata,
     Column("signature", LargeBinary, primary_key=True),
     Column("command", Uuid, ForeignKey("control.command.id"), nullable=False),
-    Column("signer", Text, ForeignKey("control.signer.name"), nullable=False),
+    Column("signer", Text, ForeignKey("control.signer.name")),
     Column("number", Integer, nullable=False),
     Column("raw", LargeBinary, nullable=False),
     Column("slot", BigInteger, nullable=False),
@@ -92,4 +93,16 @@ Index(
     solana_attempt.c.signer,
     solana_attempt.c.next_action_at,
     postgresql_where=solana_attempt.c.state == "open",
+)
+
+# When it was last asked what a wallet sent by itself, and up to which final slot all of
+# that was looked at.
+solana_wallet = Table(
+    "solana_wallet",
+    metadata,
+    Column("source", SmallInteger, nullable=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("looked_at", DateTime(timezone=True), nullable=False),
+    Column("examined", BigInteger, nullable=False, server_default="-1"),
+    PrimaryKeyConstraint("source", "address"),
 )

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
+import commands.solana.past as past
 import commands.solana.work as lane
 import db.commands.solana.attempts as attempts
 import db.commands.solana.resolve as resolve
@@ -138,7 +139,7 @@ BUGS = {
     "a blockhash is past at once, and may be valid": [
         (NodeDouble, "finalized", past_at_once), (NodeDouble, "valid", never_valid),
     ],
-    "what was called past too early stays so": [(lane, "forget_past", never_undone)],
+    "what was called past too early stays so": [(past, "forget_past", never_undone)],
     "a failed transaction is a success": [(resolve, "_look", failed_is_done)],
     "bytes leave unstored, and nobody remembers": [
         (lane, "_signed", sent_before_stored),
@@ -147,7 +148,7 @@ BUGS = {
     "a second attempt beside an open one": [
         (lane, "record_attempt", another_beside), *NOT_ASKED,
     ],
-    "no blockhash is ever past": [(lane, "note_past", never_past)],
+    "no blockhash is ever past": [(past, "note_past", never_past)],
     "nothing is signed anew": [(lane, "to_sign_again", not_again)],
     "confirmed is final": [(resolve, "_look", confirmed_is_final)],
     "an undone slot is not seen": [(lane, "_settle", undone_is_not_seen)],
@@ -177,5 +178,5 @@ def test_schedules_find_it(stage, monkeypatch, bug):  # noqa: F811
 
 def test_the_planted_places_are_where_the_lane_looks():
     assert lane.record_attempt is attempts.record_attempt
-    assert lane.note_past is resolve.note_past
-    assert lane.forget_past is resolve.forget_past
+    assert past.note_past is resolve.note_past
+    assert past.forget_past is resolve.forget_past

@@ -10,7 +10,6 @@ more. The wallet may send it all the same: the state stays what it is, for it wa
 as final, and `late_outcome` says beside it what became of the call.
 """
 
-import logging
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,15 +19,14 @@ from sqlalchemy import Connection, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from db import sources
-from db.commands.accept import CommandRow, as_row, lock, move, record
+from db.commands.accept import CommandRow, as_row, lock, move
 from db.commands.errors import AlreadyEnded, NonceConflict, SignedBefore
 from db.commands.evm.matching import signed_for_another
 from db.commands.evm.tags import MARKER, command_id_of
+from db.commands.late import tell_late
 from db.commands.states import TERMINAL, State
 from db.control import command, relay
 from db.position import height_of
-
-log = logging.getLogger(__name__)
 
 _NOWHERE: dict[str, Any] = {"transaction": None, "height": None}
 
@@ -364,20 +362,10 @@ def _note_late_outcome(
     failed_before = bool(row.late_outcome) or row.state is State.REVERTED
     if found is None or (failed_before and not found.succeeded):
         return row
-    late_outcome = State.SUCCEEDED if found.succeeded else State.REVERTED
-    hash_, height = bytes(found.hash), height_of(found.position)
-    changed = {"late_outcome": late_outcome, "transaction": hash_, "height": height}
-    updated = connection.execute(
-        update(command)
-        .where(command.c.id == row.id)
-        .values(changed | {"version": row.version + 1})
-        .returning(*command.columns)
-    ).one()
-    reason = f"it was {row.state}, and its wallet executed it afterwards"
-    details = changed | {"transaction": "0x" + hash_.hex(), "reason": reason}
-    record(connection, row.id, row.state, details, now)
-    log.warning("command_executed_late command=%s state=%s", row.id, row.state)
-    return as_row(updated)
+    return tell_late(
+        connection, row, bytes(found.hash), height_of(found.position), now,
+        succeeded=found.succeeded,
+    )  # fmt: skip
 
 
 def _carries_id(row: CommandRow) -> bool:

@@ -135,7 +135,7 @@ def record_attempt(
         return _complete(connection, made)
     if standing:
         return None
-    row = _insert(connection, owner, len(before) + 1, made, now)
+    row = insert_attempt(connection, owner, len(before) + 1, made, now)
     if owner.state is State.ACCEPTED:
         signature = made.signature.signature
         move(connection, owner, State.SIGNED, now, transaction=signature)
@@ -181,7 +181,7 @@ def recall_attempts(
     if owner.state not in (State.ACCEPTED, State.SIGNED) or not new:
         return
     for number, each in enumerate(new, len(before) + 1):
-        _insert(connection, owner, number, SignedTransaction(b"", each, 0), now)
+        insert_attempt(connection, owner, number, SignedTransaction(b"", each, 0), now)
     if owner.state is State.ACCEPTED:
         reason = "it was signed before, and the bytes were lost: waiting for its end"
         move(connection, owner, State.SIGNED, now, reason=reason)
@@ -261,13 +261,14 @@ def register_signer(
         )
 
 
-def _insert(
+def insert_attempt(
     connection: Connection,
     owner: CommandRow,
     number: int,
     made: SignedTransaction,
     now: datetime,
 ) -> AttemptRow:
+    """Store a transaction as the attempt of that number; the command is locked."""
     row = connection.execute(
         insert(attempt)
         .values(

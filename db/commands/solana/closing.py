@@ -19,6 +19,8 @@ def cancel(connection: Connection, command_id: uuid.UUID, now: datetime) -> Comm
         return row
     if row.state in (State.ACCEPTED, State.HELD):
         reason = "cancelled by request"
+        if row.sender is not None:
+            reason += ": its wallet can still send it, which is shown here"
         return move(connection, row, State.CANCELLED, now, reason=reason)
     asked = "its cancel was asked for: the chain will show whether it was in time"
     return move(connection, row, State.CLOSING, now, reason=asked)

@@ -47,6 +47,10 @@ _LOOK = """
     WHERE a.state = 'open'
 """
 _OF_SIGNER = text(f"{_LOOK} AND a.signer = :name ORDER BY a.command")
+_OF_WALLETS = text(
+    f"{_LOOK} AND a.signer IS NULL AND c.source = :source ORDER BY a.command"
+)
+_OF_COMMAND = text(f"{_LOOK} AND a.command = :command ORDER BY a.number")
 _OF_ATTEMPT = text(f"{_LOOK} AND a.signature = :signature")
 _UNSIGNED = text(
     """
@@ -87,6 +91,20 @@ class Look:
 def open_attempts(connection: Connection, name: str, now: datetime) -> list[Look]:
     """Return the open attempts of a signer, as the index shows them."""
     rows = connection.execute(_OF_SIGNER, {"name": name})
+    return [_look(row, now) for row in rows]
+
+
+def open_of_wallets(connection: Connection, source: int, now: datetime) -> list[Look]:
+    """Return the open attempts that wallets signed for a chain."""
+    rows = connection.execute(_OF_WALLETS, {"source": source})
+    return [_look(row, now) for row in rows]
+
+
+def open_of_command(
+    connection: Connection, command_id: uuid.UUID, now: datetime
+) -> list[Look]:
+    """Return the open attempts of a command, in order."""
+    rows = connection.execute(_OF_COMMAND, {"command": command_id})
     return [_look(row, now) for row in rows]
 
 
@@ -168,7 +186,7 @@ def bury(connection: Connection, signature: bytes, now: datetime) -> bool:
     row = connection.execute(_OF_ATTEMPT, {"signature": signature}).first()
     if row is None or row.landed is not None or not row.passed:
         return False
-    _set_state(connection, signature, "dead")
+    set_attempt_state(connection, signature, "dead")
     _end_if_over(connection, owner, now)
     return True
 
@@ -204,7 +222,7 @@ def _finish(
     signature = found.attempt.signature
     landing = {"transaction": signature, "height": found.landed}
     if found.error is None:
-        _set_state(connection, signature, "landed")
+        set_attempt_state(connection, signature, "landed")
         late = owner.state is State.CLOSING
         words = "it landed before its cancel" if late else ""
         move(connection, owner, State.SUCCEEDED, now, reason=words, **landing)
@@ -213,15 +231,16 @@ def _finish(
     ends = found.late or owner.state is State.CLOSING
     if found.error in retried and not ends:
         # What failed had no effect: another transaction may do it.
-        _set_state(connection, signature, "dead")
+        set_attempt_state(connection, signature, "dead")
         move(connection, owner, State.ACCEPTED, now, reason=words)
         return "retried"
-    _set_state(connection, signature, "landed")
+    set_attempt_state(connection, signature, "landed")
     move(connection, owner, State.REVERTED, now, reason=words, **landing)
     return "reverted"
 
 
-def _set_state(connection: Connection, signature: bytes, state: str) -> None:
+def set_attempt_state(connection: Connection, signature: bytes, state: str) -> None:
+    """Let an attempt have landed, or be dead."""
     connection.execute(_SET_STATE, {"of_signature": signature, "new": state})
 
 

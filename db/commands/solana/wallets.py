@@ -1,0 +1,303 @@
+"""Commands on Solana that a client's own wallet signs.
+
+What the wallet signed is an attempt without a signer of ours, whether it was handed to
+us or found on the chain: a memo with the command's id says what it was for. While one
+that we were given may land no other is taken, for both could. A wallet may sign and
+send another by itself all the same, so a command may have several that are open.
+"""
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from db.commands.accept import CommandRow, lock, move, record
+from db.commands.errors import AlreadyEnded, NonceConflict
+from db.commands.late import tell_late
+from db.commands.solana.attempts import (
+    SignedTransaction,
+    attempts_of,
+    insert_attempt,
+)
+from db.commands.solana.resolve import Look, open_of_command, set_attempt_state
+from db.commands.spelling import transaction_text
+from db.commands.states import TERMINAL, State
+from db.control import signature, solana_attempt, solana_wallet
+
+log = logging.getLogger(__name__)
+
+OVERLAP = 64  # slots below the examined ones that are looked at once more
+
+# Of the wallets with something to find: those of commands that wait, where a walk has
+# listed anything of the program since, and those whose command ended a while ago.
+_TO_LOOK_AT = text(
+    """
+    WITH wanted AS (
+        SELECT c.sender, min(c.seen_from) AS first FROM control.command c
+        WHERE c.source = :source AND octet_length(c.sender) = 32
+            AND c.next_action_at IS NOT NULL
+            AND EXISTS (SELECT FROM control.signature s
+                WHERE s.source = c.source AND s.address = c.target
+                    AND s.slot >= c.seen_from)
+        GROUP BY c.sender
+        UNION ALL
+        SELECT sender, seen_from FROM control.wallet_watch
+        WHERE source = :source AND octet_length(sender) = 32
+    )
+    SELECT w.sender, greatest(min(w.first), max(l.examined) - :overlap) AS since
+    FROM wanted w LEFT JOIN control.solana_wallet l
+        ON l.source = :source AND l.address = w.sender
+    WHERE l.looked_at IS NULL OR l.looked_at <= :before
+    GROUP BY w.sender ORDER BY max(l.looked_at) NULLS FIRST, w.sender LIMIT :most
+    """
+)
+_OVER = text(
+    """
+    SELECT c.id FROM control.command c
+    WHERE c.source = :source AND octet_length(c.sender) = 32
+        AND c.next_action_at IS NOT NULL
+        AND (c.state <> 'accepted' OR c.valid_until <= :now)
+        AND NOT EXISTS (SELECT FROM control.solana_attempt a
+            WHERE a.command = c.id AND a.state = 'open')
+    ORDER BY c.id
+    """
+)
+
+
+@dataclass(frozen=True, slots=True)
+class WalletLook:
+    """A wallet that is to be looked at, from a slot on."""
+
+    address: bytes
+    since: int
+
+
+def store_signed(
+    connection: Connection,
+    command_id: uuid.UUID,
+    made: SignedTransaction,
+    now: datetime,
+) -> CommandRow:
+    """Keep what a wallet signed, before it is sent; the same bytes are kept once.
+
+    Raises AlreadyEnded, and NonceConflict while another that it signed may land.
+    """
+    row = lock(connection, command_id)
+    attempts, given = attempts_of(connection, command_id), made.signature.signature
+    if any(bytes(each.signature) == given for each in attempts):
+        return row
+    if row.state in TERMINAL or row.state is State.CLOSING:
+        raise AlreadyEnded(
+            f"command {row.id} is {row.state}: nothing is sent for it any more"
+        )
+    for each in attempts:
+        if each.state != "dead":
+            raise NonceConflict(
+                f"command {row.id} was signed before, as "
+                f"{transaction_text(each.signature)}, which may still land: both could "
+                "have their effect. Wait until that one can land no more, about a "
+                "minute, ask for the command again, and sign what it says then"
+            )
+    insert_attempt(connection, row, len(attempts) + 1, made, now)
+    if row.state is State.ACCEPTED:
+        row = move(connection, row, State.SIGNED, now, transaction=given)
+    return row
+
+
+def note_found(
+    connection: Connection,
+    command_id: uuid.UUID,
+    made: SignedTransaction,
+    now: datetime,
+) -> bool:
+    """Keep a transaction that the wallet sent by itself; whether it is new.
+
+    What became of it the index says, as of what was handed to us.
+    """
+    row = lock(connection, command_id)
+    attempts = attempts_of(connection, command_id)
+    if any(bytes(each.signature) == made.signature.signature for each in attempts):
+        return False
+    insert_attempt(connection, row, len(attempts) + 1, made, now)
+    return True
+
+
+def wallets_to_look_at(
+    connection: Connection, source: int, before: datetime, most: int
+) -> list[WalletLook]:
+    """Return wallets that were last looked at before a time, the longest ago first."""
+    rows = connection.execute(
+        _TO_LOOK_AT,
+        {"source": source, "before": before, "most": most, "overlap": OVERLAP},
+    )
+    return [WalletLook(bytes(sender), since) for sender, since in rows]
+
+
+def note_looked(
+    connection: Connection, source: int, wallet: bytes, examined: int, now: datetime
+) -> None:
+    """Remember that all that a wallet sent up to a final slot was looked at."""
+    values = {"looked_at": now, "examined": examined}
+    statement = insert(solana_wallet).values(source=source, address=wallet, **values)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["source", "address"], set_=values
+        )
+    )
+
+
+def unknown_of(
+    connection: Connection, source: int, given: Sequence[bytes], since: int
+) -> list[bytes]:
+    """Return those signatures that the index lists and no command is known of."""
+    listed = (
+        select(signature.c.signature)
+        .where(
+            signature.c.source == source,
+            signature.c.slot >= since,
+            signature.c.signature.in_(given),
+        )
+        .distinct()
+    )
+    known = select(solana_attempt.c.signature).where(
+        solana_attempt.c.signature.in_(given)
+    )
+    before = {bytes(each) for each in connection.execute(known).scalars()}
+    rows = connection.execute(listed).scalars()
+    return [each for each in map(bytes, rows) if each not in before]
+
+
+def over(connection: Connection, source: int, now: datetime) -> list[uuid.UUID]:
+    """The commands of wallets that nothing open is for, and that go on or end."""
+    return list(connection.execute(_OVER, {"source": source, "now": now}).scalars())
+
+
+def settle_wallet_command(
+    connection: Connection,
+    command_id: uuid.UUID,
+    now: datetime,
+    *,
+    retried: frozenset[str] = frozenset(),
+    reason: str = "",
+) -> CommandRow:
+    """Bring a wallet's command up to date with the index; may be called at any time.
+
+    An error that is one of `retried` ends nothing; `reason` is told of a failure.
+    """
+    row = lock(connection, command_id)
+    looks = open_of_command(connection, command_id, now)
+    done = [each for each in looks if each.final]
+    done.sort(key=lambda each: each.error is not None)  # one that succeeded counts
+    for each in done:
+        row = _landed(connection, row, each, len(looks) > 1, now, retried, reason)
+    if row.state in TERMINAL:
+        return row
+    left = [each for each in looks if not each.final]
+    seen = [each for each in left if each.landed is not None]
+    if seen:
+        return _included(connection, row, seen[0], now)
+    if row.state is State.INCLUDED:
+        back = State.SIGNED if left else State.ACCEPTED
+        row = move(connection, row, back, now, reason="its block was undone")
+    return row if left else _nothing_open(connection, row, now)
+
+
+def _included(
+    connection: Connection, row: CommandRow, seen: Look, now: datetime
+) -> CommandRow:
+    """Tell of a transaction in a block that is not final."""
+    landing: dict[str, Any] = {
+        "transaction": seen.attempt.signature,
+        "height": seen.landed,
+    }
+    if row.state is State.INCLUDED:
+        if (row.transaction, row.height) == tuple(landing.values()):
+            return row
+        row = move(connection, row, State.SIGNED, now, reason="its block was undone")
+    if row.state is State.CLOSING:
+        return row
+    return move(connection, row, State.INCLUDED, now, **landing)
+
+
+def _landed(
+    connection: Connection,
+    row: CommandRow,
+    found: Look,
+    others: bool,
+    now: datetime,
+    retried: frozenset[str],
+    reason: str,
+) -> CommandRow:
+    """Settle what landed for good: by it the command ends, unless it has."""
+    assert found.landed is not None
+    given, error = found.attempt.signature, found.error
+    landing: dict[str, Any] = {"transaction": given, "height": found.landed}
+    if row.state in TERMINAL:
+        set_attempt_state(connection, given, "landed")
+        return _late(connection, row, found, now)
+    words = reason or error or ""
+    if error is None:
+        set_attempt_state(connection, given, "landed")
+        late = row.state is State.CLOSING
+        words = "it landed before its cancel" if late else ""
+        return move(connection, row, State.SUCCEEDED, now, reason=words, **landing)
+    if others or (
+        error in retried and not found.late and row.state is not State.CLOSING
+    ):
+        # What failed had no effect: another of the wallet's may have it.
+        set_attempt_state(connection, given, "dead")
+        words = f"it failed: {words}"
+        if row.state is State.INCLUDED:
+            return move(connection, row, State.SIGNED, now, reason=words)
+        record(connection, row.id, row.state, {"reason": words}, now)
+        return row
+    set_attempt_state(connection, given, "landed")
+    return move(connection, row, State.REVERTED, now, reason=words, **landing)
+
+
+def _late(
+    connection: Connection, row: CommandRow, found: Look, now: datetime
+) -> CommandRow:
+    """Tell beside the state what landed after the end."""
+    assert found.landed is not None
+    given, good = found.attempt.signature, found.error is None
+    if State.SUCCEEDED in (row.state, row.late_outcome):
+        if good:
+            log.warning("command_executed_again command=%s", row.id)
+            details = {
+                "transaction": transaction_text(given), "height": found.landed,
+                "reason": "its wallet executed it once more",
+            }  # fmt: skip
+            record(connection, row.id, row.state, details, now)
+        return row
+    failed_before = bool(row.late_outcome) or row.state is State.REVERTED
+    if failed_before and not good:
+        return row
+    return tell_late(connection, row, given, found.landed, now, succeeded=good)
+
+
+def _nothing_open(connection: Connection, row: CommandRow, now: datetime) -> CommandRow:
+    """Let a command wait for its wallet, or end: nothing for it can land any more."""
+    late = row.valid_until is not None and row.valid_until <= now
+    if late:
+        reason = (
+            "the wallet did not sign it in time; should it send it still, that is "
+            "shown here"
+        )
+        return move(connection, row, State.EXPIRED, now, reason=reason)
+    if row.state is State.CLOSING:
+        reason = "cancelled by request"
+        return move(connection, row, State.CANCELLED, now, reason=reason)
+    if row.state is not State.SIGNED:
+        return row
+    reason = (
+        "what the wallet signed can land no more: ask for the command again, and sign "
+        "what it says now"
+    )
+    gone = {"transaction": None, "height": None}
+    return move(connection, row, State.ACCEPTED, now, reason=reason, **gone)
