@@ -12,6 +12,7 @@ from ops.settings import (
     LimitSettings,
     RedisSettings,
     Settings,
+    SolanaWalletSettings,
     WalletSettings,
 )
 from ops.settings.tree import SHORT_NAMES
@@ -108,6 +109,30 @@ SECTIONS = (
             ),
             "waiting_of_wallet": SettingKey(
                 "integer", "How many may wait for one wallet."
+            ),
+        },
+    ),
+    Section(
+        "wallets.solana",
+        "What a wallet of Solana may add to the transaction that it is asked to sign. "
+        "Everything else is refused.",
+        SolanaWalletSettings,
+        {
+            "guards": SettingKey(
+                "list of text",
+                "Programs that only assert, such as Lighthouse. They have no account "
+                "written that the command's own instruction does not.",
+            ),
+            "guards_most": SettingKey(
+                "integer", "How many of their instructions a transaction may have."
+            ),
+            "fees": SettingKey(
+                "table",
+                "The most lamports of a fee by its recipient, to which the wallet may "
+                "add one transfer.",
+            ),
+            "priority_fee_max": SettingKey(
+                "integer", "In micro-lamports for a compute unit: the highest price."
             ),
         },
     ),

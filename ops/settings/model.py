@@ -251,6 +251,20 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SolanaWalletSettings:
+    """Instructions that wallets of Solana may add to what they are asked to sign.
+
+    `guards` are programs; `fees` is the most lamports by recipient; `priority_fee_max`
+    is in micro-lamports for a compute unit.
+    """
+
+    guards: tuple[bytes, ...] = ()
+    guards_most: int = 4
+    fees: Mapping[bytes, int] = field(default_factory=lambda: MappingProxyType({}))
+    priority_fee_max: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
 class WalletSettings:
     """Commands that clients sign with their own wallets: how long, and how many."""
 
@@ -258,6 +272,7 @@ class WalletSettings:
     watch_days: int = 7
     waiting_of_account: int = 100
     waiting_of_wallet: int = 20
+    solana: SolanaWalletSettings = SolanaWalletSettings()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,13 @@ from ops.settings.model import (
     RedisSettings,
     Settings,
     TableSettings,
-    WalletSettings,
 )
 from ops.settings.notifications import read_notifications
 from ops.settings.secret import SecretUrl
 from ops.settings.signers import read_signer
 from ops.settings.stripe import read_stripe
 from ops.settings.table import Table
+from ops.settings.wallets import read_wallets
 
 EVM_ALONE = (
     "contracts", "logs", "genesis", "watch_senders", "fees", "verify_bloom",
@@ -245,23 +245,6 @@ def read_limits(table: Table) -> LimitSettings:
         found[item.name] = table.number(item.name, value, type(value), minimum)
     table.finish()
     return LimitSettings(**found)  # type: ignore[arg-type]
-
-
-def read_wallets(table: Table) -> WalletSettings:
-    """Read `[wallets]`."""
-    default = WalletSettings()
-
-    def number(key: str, minimum: int = 1) -> int:
-        return table.number(key, int(getattr(default, key)), int, minimum)
-
-    found = WalletSettings(
-        valid_hours=number("valid_hours"),
-        watch_days=number("watch_days", 0),
-        waiting_of_account=number("waiting_of_account"),
-        waiting_of_wallet=number("waiting_of_wallet"),
-    )
-    table.finish()
-    return found
 
 
 def read_metrics(table: Table) -> MetricsSettings:

@@ -9,11 +9,10 @@ import asyncio
 import base64
 import uuid
 from dataclasses import replace
-from datetime import timedelta
 from hashlib import sha256
 
 from solders.keypair import Keypair
-from solders.message import MessageV0, from_bytes_versioned, to_bytes_versioned
+from solders.message import MessageV0, from_bytes_versioned
 from solders.pubkey import Pubkey
 from solders.transaction import VersionedTransaction
 from sqlalchemy import text

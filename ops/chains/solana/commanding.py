@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from commands.lane import Lane
 from commands.solana.context import Policy, SignerContext
+from commands.solana.extras import Extras
 from commands.solana.guard import Allowance, Rules, guarded
 from commands.solana.instructions import Addresses
 from commands.solana.lane import SolanaLane
@@ -44,6 +45,7 @@ def open_lane(
         row = sources.register(
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
+    listed = settings.wallets.solana
     return SolanaLane(
         name=chain.name,
         source=row.id,
@@ -53,6 +55,12 @@ def open_lane(
             each.name for each in settings.signers.values() if each.chain == chain.name
         ),
         plan=plan,
+        extras=Extras(
+            guards=frozenset(listed.guards),
+            guards_most=listed.guards_most,
+            fees=listed.fees,
+            price_max=listed.priority_fee_max,
+        ),
     )
 
 
