@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from solders.keypair import Keypair
@@ -15,6 +16,7 @@ from commands.submit import RulesBroken, Submission, new_id
 from db import sources
 from db.accounts import accounts
 from db.declare import Asker, Role
+from db.domains.settlement import money
 from db.journal.append import Actor
 from db.schema import migrate
 from db.sql.verify import differences
@@ -25,6 +27,7 @@ from helpers.door import PASSWORD, Door
 from helpers.market import FEE_BPS, Market
 from helpers.settling import reference
 from indexer.react import JournalSource, run_reactions
+from indexer.timers import run_due
 from ops import commanding
 from ops.command_service import open_command_service
 from ops.indexing import declared, streams
@@ -158,6 +161,21 @@ class Shop:
         found = self.rows("control.command")
         return [each for each in found if each["kind"] == "settle-purchase"]
 
+    def start(self, content, price, account):
+        """Begin to buy as another account does; as its session would be."""
+        purchase = "0x" + hashlib.sha256(account.encode()).hexdigest()[:32]
+        total = money.buyer_total(price)
+        self.ask(
+            "start-purchase", purchase=purchase, content=content, account=account,
+            buyer=str(Keypair().pubkey()), price=str(price), total=str(total),
+        )  # fmt: skip
+        return {"purchase": purchase, "total": total}
+
+    def pass_time(self, hours):
+        """Let hours pass for what waits; how many rows were due."""
+        now = datetime.now(UTC) + timedelta(hours=hours)
+        return run_due(JournalSource(self.engine, self.registry), now)
+
     def twin_of(self, session):
         """Another session of the same purchase, as a lost tab would leave it."""
         form = {
@@ -188,7 +206,8 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path, db_engine, database_url, monkeypatch):
+def shop(tmp_path, db_engine, database_url, monkeypatch, request):
+    """A shop; a parameter is more text of its settings."""
     with (
         SolanaNode(NodeOptions(slot_ms=50, finalized_after=3)) as node,
         FakeStripe(live=True) as fake,
@@ -202,6 +221,7 @@ def shop(tmp_path, db_engine, database_url, monkeypatch):
             genesis=genesis[:32], url=node.url, program=market.program.pubkey(),
             usdc=market.usdc, treasury=market.treasury, stripe=fake.url,
         )  # fmt: skip
+        said += getattr(request, "param", "")
         (tmp_path / "chainfold.toml").write_text(said)
         settings = load_settings(str(tmp_path / "chainfold.toml"))
         yield Shop(market, fake, settings, db_engine, database_url)
@@ -551,3 +571,44 @@ def test_a_warning_of_fraud_holds_a_purchase_until_a_person_decides(shop):
     assert [each["charge"] for each in shop.refunds()] == [paid[1]["id"]]
     assert len(shop.rows("public.settlements")) == 1
     assert shop.purchase(sessions[1])["stage"] == "blocked"
+
+
+@pytest.mark.parametrize(
+    "shop", ["\n[settlement]\nnew_buyer_wait_hours = 24\n"], indirect=True
+)
+def test_a_new_buyer_waits_and_goes_on_by_itself_or_by_a_person(shop):
+    market = shop.market
+    shop.publish("chapter-19", 500, {"cy": (market.people[5], 10_000)})
+    shop.accept("chapter-19", "cy", market.people[5])
+    first = shop.buy("chapter-19", Keypair().pubkey(), "k-14").json["data"]
+    shop.fake.panel.pay(first["session"])
+    others = [shop.start("chapter-19", 500, f"newcomer-{n}") for n in (1, 2)]
+    paid = [shop.fake.panel.pay(shop.twin_of(each)) for each in others]
+    everyone = (first, *others)
+    shop.work(lambda: all(shop.purchase(each)["waits_because"] for each in everyone))
+
+    assert {shop.purchase(each)["stage"] for each in everyone} == {"paid"}
+    assert "its buyer is new" in shop.purchase(first)["waits_because"]
+    assert "waits for 24 hours, until 20" in shop.purchase(first)["waits_because"]
+    shop.ask("release-purchase", purchase=others[0]["purchase"],
+             charge=paid[0]["id"], note="my neighbour")  # fmt: skip
+    shop.fake.panel.refund(paid[1]["id"])
+    shop.work(lambda: shop.purchase(others[0])["stage"] == "settled")
+    shop.work(lambda: shop.purchase(others[1])["stage"] == "blocked")
+    assert shop.purchase(others[0])["waits_because"] == ""
+    assert shop.pass_time(hours=23) == 0
+    shop.turn()
+    assert len(shop.settling()) == 1
+
+    assert shop.pass_time(hours=25) == 2
+    shop.work(lambda: shop.purchase(first)["stage"] == "settled")
+    shop.turn()
+    assert shop.purchase(others[1])["stage"] == "blocked"
+    second = shop.buy("chapter-19", Keypair().pubkey(), "k-15").json["data"]
+    shop.fake.panel.pay(second["session"])
+    shop.work(lambda: shop.purchase(second)["stage"] == "settled")
+    assert shop.purchase(second)["waits_because"] is None
+    assert len(shop.rows("public.settlements")) == 3
+    with shop.engine.connect() as connection:
+        for projection in shop.registry.projections.values():
+            assert list(differences(connection, projection.spec)) == []

@@ -11,7 +11,7 @@ import hashlib
 import random
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -21,6 +21,7 @@ from sqlalchemy import text
 from db.declare import RowOf, Withdrawal
 from db.domains.settlement import charges, entries, money, projections, reactions
 from db.domains.settlement.projections import Debt, PurchaseCharge
+from db.domains.settlement.settings import SettlementSettings
 from db.engine import connect
 from db.journal.append import append
 from db.journal.head import SOURCE
@@ -32,12 +33,12 @@ from helpers import servers
 from helpers.history import rounds
 from helpers.journal_of import bodies
 from indexer.react import JournalSource, run_reactions
+from indexer.timers import run_due
 
 REGISTRY = Registry.load()
 PRICE = 500
 TOTAL = money.buyer_total(PRICE)
 STOCK = {"endless": 0, "single": 1, "pair": 2, "waiting": 0}
-NOW = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 class Killed(Exception):
@@ -57,6 +58,8 @@ class Paid:
     asked: int = 0
     wanted: int = 0  # by a person
     released: bool = False  # since the last alarm
+    let_pass: bool = False  # by a person, ever
+    hour: int = 0  # in which it was captured
     came_back: bool = False
 
     @property
@@ -75,10 +78,14 @@ class Paid:
 class World:
     """A shop whose payments go back, with a chain of its own making."""
 
-    def __init__(self, engine, seed):
+    def __init__(self, engine, seed, wait_hours=0):
         self.engine, self.rng = engine, random.Random(seed)
-        self.journal = JournalSource(engine, REGISTRY)
+        settings = SettlementSettings(new_buyer_wait_hours=wait_hours)
+        self.journal = JournalSource(engine, REGISTRY.with_settings([settings]))
+        self.begun = datetime.now(UTC)  # what reactions say is said by this clock
+        self.wait_hours, self.hours = wait_hours, 0
         self.purchases, self.paid, self.settled = {}, [], {}
+        self.accounts, self.early = {}, []
         self.sent, self.seen, self.made = set(), 0, 0
         for name, stock in STOCK.items():
             document = "{}"
@@ -100,7 +107,11 @@ class World:
     def say(self, *said):
         with self.engine.begin() as connection:
             for each in said:
-                append(connection, REGISTRY, each, actor=ACTOR, now=NOW)
+                append(connection, REGISTRY, each, actor=ACTOR, now=self.now)
+
+    @property
+    def now(self):
+        return self.begun + timedelta(hours=self.hours)
 
     def of(self, paid):
         return {"charge": paid.charge, "payment_intent": "", "domain": "settlement",
@@ -114,9 +125,11 @@ class World:
         name = self.rng.choice([*STOCK, "single", "single"])
         purchase = "0x" + hashlib.md5(self.new("p").encode()).hexdigest()
         self.purchases[purchase] = name
+        self.accounts[purchase] = self.rng.choice("bcd")
         self.say(
             entries.PurchaseStarted(
-                purchase=purchase, content=name, account="b", price=PRICE, total=TOTAL,
+                purchase=purchase, content=name, price=PRICE, total=TOTAL,
+                account=self.accounts[purchase],
                 buyer=hashlib.sha256(purchase.encode()).digest(),
             )
         )  # fmt: skip
@@ -130,7 +143,7 @@ class World:
             else [*self.purchases, "nobody's"]
         )
         amount = TOTAL if chance < 0.85 else TOTAL + 1
-        paid = Paid(purchase, self.new("ch"), amount)
+        paid = Paid(purchase, self.new("ch"), amount, hour=self.hours)
         self.paid.append(paid)
         self.say(
             stripe.PaymentCaptured(
@@ -220,9 +233,10 @@ class World:
             keys = {"purchase": paid.purchase, "charge": paid.charge}
             row = ReadTables(connection, SOURCE).row(PurchaseCharge, **keys)
         self.hear()
-        if row.hold != "held" or paid.purchase in self.settled or self.is_asked(paid):
+        may = row.hold == "held" or row.waits == "waiting"
+        if not may or paid.purchase in self.settled or self.is_asked(paid):
             return
-        paid.released = True
+        paid.released = paid.let_pass = True
         self.say(entries.HoldReleased(**keys, note="a friend of ours"))
 
     def is_asked(self, paid):
@@ -263,6 +277,23 @@ class World:
     def react(self):
         run_reactions(self.journal)
         self.hear()
+        wanted = {digest for _, digest, _ in self.wanted()}
+        self.early += [
+            each
+            for each in self.paid
+            if digest_of(each) in wanted
+            and self.hours < each.hour + self.wait_hours
+            and not each.let_pass
+            and not any(self.account(each) == self.accounts[x] for x in self.settled)
+        ]
+
+    def account(self, paid):
+        return self.accounts.get(paid.purchase)
+
+    def wait(self):
+        """An hour passes, and what is due by then is given."""
+        self.hours += 1
+        run_due(self.journal, self.now)
 
     def react_and_die(self):
         def die(*_, **__):
@@ -322,13 +353,16 @@ class World:
             self.react()
             self.make_refunds()
         self.react()
+        self.hours += self.wait_hours
+        self.wait()
+        self.react()
 
 
 STEPS = [
     "start", "start", "start", "capture", "capture", "capture", "capture", "refund",
     "refund", "fail_refund", "fail_refund", "fail_unmade_refund", "dispute", "close",
     "warn", "release", "release", "want_refund", "make_refunds", "accept", "react",
-    "react", "react", "react_and_die", "send", "send", "land", "land",
+    "react", "react", "react_and_die", "wait", "send", "send", "land", "land",
 ]  # fmt: skip
 
 
@@ -361,6 +395,8 @@ def wrong(world):
             found["amount"] = each
         if asked[each.charge] > 1 + each.wanted:
             found["asked"] = each, asked[each.charge]
+    if world.early:
+        found["early"] = world.early
     return found | wrong_debts(world) | oversold(world)
 
 
@@ -399,11 +435,11 @@ def wrong_debts(world):
 @pytest.fixture(scope="session")
 def fresh_world(postgres_url, migrated_template):
     @contextlib.contextmanager
-    def make(seed):
+    def make(seed, **settings):
         with servers.fresh_database(postgres_url, migrated_template) as url:
             engine = connect(url)
             try:
-                yield World(engine, seed)
+                yield World(engine, seed, **settings)
             finally:
                 engine.dispose()
 
@@ -411,10 +447,12 @@ def fresh_world(postgres_url, migrated_template):
 
 
 @pytest.mark.slow
-@given(seed=st.integers(0, 2**32))
+@given(seed=st.integers(0, 2**32), wait_hours=st.sampled_from((0, 0, 1, 3)))
 @rounds(25)
-def test_what_stays_is_settled_once_and_what_goes_back_is_owed(fresh_world, seed):
-    with fresh_world(seed) as world:
+def test_what_stays_is_settled_once_and_what_goes_back_is_owed(
+    fresh_world, seed, wait_hours
+):
+    with fresh_world(seed, wait_hours=wait_hours) as world:
         world.play(60)
         world.settle()
         assert wrong(world) == {}
@@ -426,7 +464,7 @@ def found(fresh_world):
 
     def run():
         for seed in range(30):
-            with fresh_world(seed) as world:
+            with fresh_world(seed, wait_hours=seed % 2 * 2) as world:
                 world.play(60)
                 world.settle()
                 if wrong_ := wrong(world):
@@ -471,6 +509,20 @@ class TestPlanted:
                 RowOf({**vars(row), "warnings": 0}), purchase
             ),
         )  # fmt: skip
+        assert "settled" in found()
+
+    def test_waits_that_hold_nothing(self, found, monkeypatch):
+        monkeypatch.setattr(
+            reactions, "can_be_settled",
+            lambda row, purchase: charges.can_be_settled(
+                RowOf({**vars(row), "waits": ""}), purchase
+            ),
+        )  # fmt: skip
+        monkeypatch.setattr(reactions, "wait_of_new_buyer", lambda *_: None)
+        assert "early" in found()
+
+    def test_new_buyers_that_wait_for_ever(self, found, monkeypatch):
+        monkeypatch.setattr("indexer.timers.timers.due_rows", lambda *_: [])
         assert "settled" in found()
 
     def test_a_failed_refund_that_stays_a_debt(self, found, monkeypatch):

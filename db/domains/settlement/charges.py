@@ -86,7 +86,7 @@ def takes(charge: RowOf, purchase: RowOf) -> bool:
 
 def can_be_settled(charge: RowOf, purchase: RowOf) -> bool:
     """Whether nothing speaks against settling for a payment, or a person let it."""
-    if not is_due(charge, purchase):
+    if not is_due(charge, purchase) or charge.waits == "waiting":
         return False
     if charge.hold == "released":
         return kept(charge) > 0

@@ -97,7 +97,8 @@ class StartPurchase(Command):
 class ReleasePurchase(Command):
     """Let a purchase be settled for a payment that is held: `note` says why.
 
-    It is held after a warning of fraud, a refund of a part, or a dispute that was won.
+    It is held after a warning of fraud, a refund of a part, or a dispute that was won;
+    that of a new buyer may wait (`[settlement] new_buyer_wait_hours`).
     """
 
     purchase = Text(max_length=34)

@@ -84,8 +84,27 @@ class PurchaseReleased(Entry):
     purchase = Text(max_length=34)
 
 
+class PurchaseWaits(Entry):
+    """A purchase that was paid is not settled before `until`, and why.
+
+    `until` is in seconds since 1970.
+    """
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    until = Uint(63)
+    reason = Text(max_length=500)
+
+
+class PurchaseWaitOver(Entry):
+    """The moment has passed for which the settlement of a payment was to wait."""
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+
+
 class HoldReleased(Entry):
-    """A person has looked at a payment that was held, and lets it be settled."""
+    """A person has looked at a payment that was held or waited: it may be settled."""
 
     purchase = Text(max_length=34)
     charge = Text(max_length=255)

@@ -131,6 +131,10 @@ class Purchase(Projection):
     blocked_because = Latest(
         entries.PurchaseBlocked.reason, {entries.PurchaseReleased: ""}
     )
+    waits_because = Latest(
+        entries.PurchaseWaits.reason,
+        {entries.PurchaseWaitOver: "", entries.HoldReleased: ""},
+    )
     stage = Stage(
         ([""], entries.PurchaseStarted, "open"),
         (["", "open", "expired"], captured, "paid"),
@@ -148,7 +152,8 @@ class PurchaseCharge(Projection):
 
     `gone_for` has each refund that was made and each dispute that is open or lost, with
     its amount in cents. `alarms` counts all that ever spoke against settling. `hold` is
-    `held` after one, and `released` once a person has looked.
+    `held` after one, and `released` once a person has looked. `waits` is `waiting`
+    up to `wait_until` (seconds since 1970) where a rule says so, then `over`.
     """
 
     purchase = Key()
@@ -157,6 +162,7 @@ class PurchaseCharge(Projection):
     amount = First(captured.amount)
     currency = First(captured.currency)
     captured_in = First(captured.height)
+    captured_at = First(captured.block_time)
     gone_for = Replay(gone, refunded, refund_failed, disputed, won)
     refunds_asked = Count(asked_back)
     warnings = Count(warned)
@@ -167,6 +173,12 @@ class PurchaseCharge(Projection):
         (["", "released"], disputed, "held"),
         (["", "released"], warned, "held"),
         (["held"], entries.HoldReleased, "released"),
+    )
+    wait_until = First(entries.PurchaseWaits.until)
+    waits = Stage(
+        ([""], entries.PurchaseWaits, "waiting"),
+        (["waiting"], entries.PurchaseWaitOver, "over"),
+        (["", "waiting"], entries.HoldReleased, "over"),
     )
     index = ("hold",)
 
@@ -203,6 +215,16 @@ class Sale(Projection):
     purchase = Key()
 
     started_at = First(entries.PurchaseStarted.block_time)
+
+
+class BuyerPurchase(Projection):
+    """One row per purchase of an account: which purchases its buyer began."""
+
+    account = Key()
+    purchase = Key()
+
+    started_at = First(entries.PurchaseStarted.block_time)
+    readable_by = (STAFF, Own("account"))
 
 
 class Settlement(Projection):

@@ -22,6 +22,7 @@ from db.domains.settlement.charges import (
     takes,
 )
 from db.domains.settlement.commands import SettlePurchase
+from db.domains.settlement.newcomers import wait_of_new_buyer
 from db.domains.settlement.projections import (
     NAME,
     Collaborator,
@@ -73,7 +74,13 @@ def settle_what_waited(event: Any, tables: Tables) -> Asked:
 
 @reaction(to=entries.HoldReleased)
 def settle_what_was_released(event: Any, tables: Tables) -> Asked:
-    """A person let a payment that was held be settled."""
+    """A person let a payment that was held or waited be settled."""
+    yield from _go_on(event.purchase, tables)
+
+
+@reaction(to=entries.PurchaseWaitOver)
+def settle_what_has_waited(event: Any, tables: Tables) -> Asked:
+    """The payment of a new buyer has waited: its purchase is settled."""
     yield from _go_on(event.purchase, tables)
 
 
@@ -182,9 +189,11 @@ def _go_on(name: str, tables: Tables) -> Asked:
     if len(fit) != 1:
         return
     asked = _settlement(purchase, fit[0], tables)
-    if isinstance(asked, Command):
+    if not isinstance(asked, entries.PurchaseBlocked):
         if purchase.stage == "blocked":
             yield entries.PurchaseReleased(purchase=name)
+        yield asked
+    elif fit[0].waits and purchase.stage != "blocked":
         yield asked
 
 
@@ -240,7 +249,9 @@ def _has_paid(other: RowOf, own: RowOf, tables: Tables) -> bool:
 
 
 def _settlement(purchase: RowOf, charge: RowOf, tables: Tables) -> Command | Entry:
-    """The transaction of a paid purchase, or the entry that says what it lacks."""
+    """The transaction of a paid purchase, or the entry that says why not yet."""
+    if (wait := wait_of_new_buyer(purchase, charge, tables)) is not None:
+        return wait
     content = tables.row(Content, content=purchase.content)
     assert content is not None  # nothing else can be bought
     shares = [

@@ -124,7 +124,7 @@ def content_can_be_bought(command: Any, tables: Tables) -> Iterator[Refusal]:
 
 
 def payment_can_be_released(command: Any, tables: Tables) -> Iterator[Refusal]:
-    """A payment that is held is of the right amount, and not with the bank."""
+    """A payment that is held or waits is of the right amount, and not disputed."""
     purchase = tables.row(Purchase, purchase=command.purchase)
     charge = _payment(command, tables)
     if purchase is None or charge is None:
@@ -132,8 +132,8 @@ def payment_can_be_released(command: Any, tables: Tables) -> Iterator[Refusal]:
         return
     if purchase.stage == "settled":
         yield Refusal("settled", "the purchase is settled already")
-    if charge.hold != "held":
-        yield Refusal("not_held", "the payment is not held")
+    if charge.hold != "held" and charge.waits != "waiting":
+        yield Refusal("not_held", "the payment is not held, and waits for nothing")
     if not is_due(charge, purchase):
         yield Refusal("other_amount", f"{purchase.total} cents are due: refund it")
     if total(charge.gone_for, "dispute"):

@@ -29,3 +29,9 @@ class SettlementSettings(SettingsTable):
         "09:00. The seven days that are summed are those of UTC that are over.",
         check=time_zone,
     )
+    new_buyer_wait_hours = Setting(
+        0,
+        "For how long after a payment was captured it waits to be settled, in hours, "
+        "while its buyer has no purchase that was settled and that nothing speaks "
+        "against. 0: not at all.",
+    )

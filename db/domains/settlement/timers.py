@@ -1,13 +1,19 @@
-"""Timers of settlement: the treasury is reviewed every week."""
+"""Timers of settlement: new buyers wait, and the treasury is reviewed every week."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from db.declare import Entry, Tables, schedule
+from db.declare import Entry, Tables, due, schedule
 from db.domains.settlement import entries, treasury
-from db.domains.settlement.projections import SettledDay
+from db.domains.settlement.projections import PurchaseCharge, SettledDay
 from db.domains.settlement.settings import SettlementSettings
+
+
+@due(rows=PurchaseCharge, at="wait_until", clock="wall", when={"waits": ("waiting",)})
+def end_wait(charge: Any, tables: Tables) -> Iterator[Entry]:
+    """The payment of a new buyer has waited for as long as it was to."""
+    yield entries.PurchaseWaitOver(purchase=charge.purchase, charge=charge.charge)
 
 
 @schedule("0 9 * * MON", zone=SettlementSettings.review_zone, missed="each")
