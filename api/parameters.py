@@ -148,7 +148,7 @@ def unknown_parameter(name: str, known: Sequence[str]) -> Problem:
 
 
 def _filter(column: reads.Column, name: str, texts: Sequence[str]) -> dict[str, Any]:
-    """What a filter asks for: one value, or any of several."""
+    """Read a filter: one value, or any of several."""
     values = [value_of(column, name, text) for text in texts]
     if len(values) > VALUES_MOST:
         raise bad_parameter(

@@ -172,7 +172,7 @@ def _outer_order(
 def count_of(
     origin: FromClause, conditions: Sequence[ColumnElement[bool]]
 ) -> ScalarSelect[Any]:
-    """How many rows there are, counted as far as one above COUNT_MOST."""
+    """Count the rows, up to one above COUNT_MOST."""
     one: ColumnElement[int] = literal_column("1")
     found = (
         select(one)
@@ -202,8 +202,8 @@ def statement(
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a page's statement gave: one row more than the page may have, perhaps."""
+class PageResult:
+    """The answer of a page's statement, perhaps with one row more than it may have."""
 
     freshness: Freshness
     bodies: Sequence[str]
@@ -212,13 +212,13 @@ class Found:
 
 def run(
     connection: Connection, prepared: Statement, values: Mapping[str, Any]
-) -> Found:
+) -> PageResult:
     """Run a page's statement."""
     given = {**values, "count_rest": COUNT_MOST + 1}
     result = known(prepared.run(connection, given), values["source"])
     freshness = freshness_of(result[0][:_FRESHNESS_COLUMNS], values["as_of"])
     bodies = [row[_FRESHNESS_COLUMNS] for row in result if row[_FRESHNESS_COLUMNS]]
-    return Found(freshness, bodies, result[0][_FRESHNESS_COLUMNS + 1 :])
+    return PageResult(freshness, bodies, result[0][_FRESHNESS_COLUMNS + 1 :])
 
 
 def require_block(freshness: Freshness, as_of: int | None) -> BlockInfo:
@@ -231,7 +231,7 @@ def require_block(freshness: Freshness, as_of: int | None) -> BlockInfo:
 
 
 def finish(
-    found: Found,
+    found: PageResult,
     *,
     sort: Sort,
     limit: int,

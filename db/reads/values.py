@@ -256,7 +256,7 @@ def split_filter(name: str) -> tuple[str, str]:
 
 
 def condition(name: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """What a filter asks of its column; binds `where_<name>`."""
+    """Return the condition of a filter on its column; binds `where_<name>`."""
     comparison = split_filter(name)[1]
     if comparison in ("own", "any"):
         wide = isinstance(
