@@ -36,6 +36,7 @@ from db.commands.solana.memory import GivenSignature
 from db.commands.solana.resolve import Look, open_of_wallets
 from db.commands.solana.wallets import (
     WalletLook,
+    is_kept,
     note_found,
     note_looked,
     over,
@@ -91,6 +92,9 @@ def relay_signed(
     assert row.sender is not None
     signed = read_transaction(raw)
     added = check_signed(signed, row.data, row.id, row.sender, lane.extras)
+    with service.engine.connect() as connection:
+        if is_kept(connection, row, signed.signature):
+            return row
     if lane.node.cannot_land(signed.signature, signed.blockhash):
         raise BadTransaction(
             f"its blockhash {to_base58(signed.blockhash)} is too old: ask for the "

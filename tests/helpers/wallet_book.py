@@ -166,6 +166,7 @@ class WalletBook(Door):
 
     def __init__(self, settings, url, client, key):
         self.settings, self.chain, self.key = settings, client, key
+        self.alone = {}
         registry = declared(settings)
         super().__init__(url, registry)
         migrate(self.writer, registry)
@@ -204,6 +205,31 @@ class WalletBook(Door):
     def shown(self, data, **options):
         path = f"/api/v1/commands/{data['id']}"
         return self.get(path, token=self.by, **options).json["data"]
+
+    def again(self, data):
+        """What the wallet would be asked to sign now, whatever the state is."""
+        row = self.row(data)
+        return {"transaction_to_sign": self.lane.unsigned(self.command_service, row)}
+
+    def send_alone(self, data, raw):
+        """The wallet sends by itself; see `sent_alone`."""
+        self.alone[data["id"]] = raw
+        self.chain.post(raw, skipPreflight=True)
+
+    def sent_alone(self, data):
+        """Whether what the wallet sent by itself may yet land, or did."""
+        raw = self.alone.get(data["id"])
+        if raw is None:
+            return False
+        [status] = self.chain.call(
+            "getSignatureStatuses",
+            [str(raw.signatures[0])], {"searchTransactionHistory": True},
+        )["value"]  # fmt: skip
+        valid = self.chain.call(
+            "isBlockhashValid", str(raw.message.recent_blockhash),
+            {"commitment": "confirmed"},
+        )["value"]  # fmt: skip
+        return status is not None or valid
 
     def sign(self, data, *keys):
         return signed(message_of(data), *(keys or (self.key,)))

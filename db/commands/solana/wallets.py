@@ -77,6 +77,32 @@ class WalletLook:
     since: int
 
 
+def is_kept(connection: Connection, row: CommandRow, given: bytes) -> bool:
+    """Whether a transaction was stored for a command, and is not dead.
+
+    Raises AlreadyEnded, and NonceConflict while another that was signed may land.
+    """
+    standing = [
+        bytes(each.signature)
+        for each in attempts_of(connection, row.id)
+        if each.state != "dead"
+    ]
+    if given in standing:
+        return True
+    if row.state in TERMINAL or row.state is State.CLOSING:
+        raise AlreadyEnded(
+            f"command {row.id} is {row.state}: nothing is sent for it any more"
+        )
+    for each in standing:
+        raise NonceConflict(
+            f"command {row.id} was signed before, as {transaction_text(each)}, which "
+            "may still land: both could have their effect. Wait until that one can "
+            "land no more, about a minute, ask for the command again, and sign what "
+            "it says then"
+        )
+    return False
+
+
 def store_signed(
     connection: Connection,
     command_id: uuid.UUID,
@@ -85,24 +111,18 @@ def store_signed(
 ) -> CommandRow:
     """Keep what a wallet signed, before it is sent; the same bytes are kept once.
 
-    Raises AlreadyEnded, and NonceConflict while another that it signed may land.
+    Raises what `is_kept` does, and AlreadyEnded for what is known to be dead.
     """
     row = lock(connection, command_id)
-    attempts, given = attempts_of(connection, command_id), made.signature.signature
-    if any(bytes(each.signature) == given for each in attempts):
+    given = made.signature.signature
+    if is_kept(connection, row, given):
         return row
-    if row.state in TERMINAL or row.state is State.CLOSING:
+    attempts = attempts_of(connection, command_id)
+    if any(bytes(each.signature) == given for each in attempts):
         raise AlreadyEnded(
-            f"command {row.id} is {row.state}: nothing is sent for it any more"
+            f"{transaction_text(given)} can land no more: ask for command {row.id} "
+            "again, and sign what it says then"
         )
-    for each in attempts:
-        if each.state != "dead":
-            raise NonceConflict(
-                f"command {row.id} was signed before, as "
-                f"{transaction_text(each.signature)}, which may still land: both could "
-                "have their effect. Wait until that one can land no more, about a "
-                "minute, ask for the command again, and sign what it says then"
-            )
     insert_attempt(connection, row, len(attempts) + 1, made, now)
     if row.state is State.ACCEPTED:
         row = move(connection, row, State.SIGNED, now, transaction=given)
