@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, select, text
 from db.journal.readers import guard_views
 from db.registry import Registry
 from db.sql.columns import STATE, state_table
+from db.sql.comments import fact_comments, row_comments
 from db.sql.ddl import DDL_DIALECT, fact_view, projection_view, run_all
 
 _COMMENTS = text(
@@ -18,6 +19,15 @@ _COMMENTS = text(
     WHERE c.relkind = 'v' AND n.nspname IN ('public', :state)
     """
 ).bindparams(state=STATE)
+
+_COLUMNS = text(
+    """
+    SELECT c.relname, a.attname, col_description(c.oid, a.attnum)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+    WHERE c.relkind = 'v' AND n.nspname = 'public'
+    """
+)
 
 Comments = Mapping[tuple[str, str], str | None]
 
@@ -36,6 +46,7 @@ def replace_views(connection: Connection, registry: Registry) -> None:
         shown = _compiled(projection_view(row))
         changes += _change(known, "public", row.plural, shown, row.doc)
     run_all(connection, changes)
+    run_all(connection, list(_columns(connection, registry)))
     guard_views(connection, registry)
 
 
@@ -59,6 +70,20 @@ def _change(
         yield f"DROP VIEW {target}"
     yield f"CREATE VIEW {target} AS {rows}"
     yield f"COMMENT ON VIEW {target} IS '{literal}'"
+
+
+def _columns(connection: Connection, registry: Registry) -> Iterator[str]:
+    """The statements that give columns their comments, where they are not so yet."""
+    wanted = {e.spec.table: fact_comments(e) for e in registry.events.values()}
+    for plural, projection in registry.projections.items():
+        wanted[plural] = row_comments(projection.spec)
+    quote = DDL_DIALECT.identifier_preparer.quote
+    for view, column, comment in connection.execute(_COLUMNS):
+        wish = wanted.get(view, {}).get(column, comment)
+        if wish is not None and wish != comment:
+            literal = wish.replace("'", "''")
+            name = f"public.{quote(view)}.{quote(column)}"
+            yield f"COMMENT ON COLUMN {name} IS '{literal}'"
 
 
 def drop_view(connection: Connection, schema: str, name: str) -> None:

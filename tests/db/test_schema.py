@@ -575,6 +575,49 @@ def test_views_carry_the_docstring_and_readable_values(db_engine, source):
     assert 66 == len(row["transaction"])
 
 
+COLUMN_COMMENTS = """
+    SELECT a.attname, col_description(a.attrelid, a.attnum) FROM pg_attribute a
+    WHERE a.attrelid = to_regclass(:view) AND a.attnum > 0
+"""
+
+
+def column_comments(engine, view):
+    with engine.connect() as connection:
+        found = connection.execute(text(COLUMN_COMMENTS), {"view": view})
+        return dict(found.all())
+
+
+def test_every_column_of_a_view_says_what_it_is(db_engine, source):
+    deals = column_comments(db_engine, "public.deals")
+    paid = column_comments(db_engine, "public.s_paid")
+
+    assert all([*deals.values(), *paid.values()])
+    assert "The name of the chain, as in the settings." == deals["chain"]
+    assert "Key: Address of 20 bytes." == deals["deal"]
+    assert deals["total"].startswith("Sum(Paid.amount).")
+    assert PAID.spec.doc.split("\n", 1)[0] in deals["total"]
+    assert "Parameter amount: Uint of 256 bits." == paid["amount"]
+    assert "seconds since 1970" in paid["block_time"]
+
+
+def test_comments_of_columns_follow_the_declarations(db_engine, source):
+    with db_engine.begin() as connection:
+        for view in ("public.deals", "public.s_paid"):
+            connection.execute(text(f"COMMENT ON COLUMN {view}.chain IS 'of old'"))
+        connection.execute(text("CREATE VIEW mine AS SELECT 1 AS one"))
+        connection.execute(text("COMMENT ON COLUMN mine.one IS 'by hand'"))
+
+    migrate(db_engine, TWO)  # which makes the one view anew, and keeps the other
+
+    deals = column_comments(db_engine, "public.deals")
+    paid = column_comments(db_engine, "public.s_paid")
+    assert {"The name of the chain, as in the settings."} == {
+        deals["chain"], paid["chain"]
+    }  # fmt: skip
+    assert deals["payments"].startswith("Count(Paid).")
+    assert {"one": "by hand"} == column_comments(db_engine, "public.mine")
+
+
 def test_a_docstring_may_hold_anything(db_engine):
     odd = declared(
         Projection, "Odd", __doc__="It's 100 % \\ :x {y} %s.", deal=Key(),
