@@ -1,6 +1,8 @@
 """Commands that a wallet of Solana signs: asked for, handed in, proved by the index."""
 
 import random
+import subprocess
+from pathlib import Path
 
 import pytest
 from solders.instruction import Instruction
@@ -11,6 +13,8 @@ from db.commands.states import State
 from devnet.solana import ledger
 from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
+from devnet.toolchain import ToolchainError, node_command
+from helpers import npm
 from helpers.wallet_book import (
     BUSINESS,
     WalletBook,
@@ -27,6 +31,8 @@ from idl.base58 import to_base58
 from ops.settings import load_settings
 
 pytestmark = pytest.mark.chain
+
+HOME = Path(__file__).parents[1] / "solana" / "javascript"
 
 
 @pytest.fixture(scope="module")
@@ -329,10 +335,11 @@ def test_somebody_elses_transaction_with_the_memo_is_not_the_wallets(open_book):
     other = key_of("ben")
     book.chain.fund(other.pubkey())
     memo = instructions_of(message_of(data))[3]
-    raw = signed(
-        compiled([ledger.mark(1, 2), memo], other.pubkey(), book.chain.blockhash()),
-        other,
+    pay = TransferParams(
+        from_pubkey=other.pubkey(), to_pubkey=book.key.pubkey(), lamports=1_000_000
     )
+    named = [transfer(pay), ledger.mark(1, 2), memo]
+    raw = signed(compiled(named, other.pubkey(), book.chain.blockhash()), other)
     book.chain.post(raw, skipPreflight=True)
     book.pass_time()
     book.pass_time(5, passes=2)
@@ -484,3 +491,36 @@ def test_a_worker_killed_between_any_two_steps_does_each_command_once(open_book,
 
     assert {book.row(each).state for each in commands} == {State.SUCCEEDED}
     assert book.effects() == len(commands)
+
+
+def by_javascript(book, data, how):
+    try:
+        npm.install(HOME)
+        node = node_command()
+    except (npm.NpmUnavailable, ToolchainError) as error:
+        pytest.skip(str(error))
+    done = subprocess.run(
+        [*node, "sign.cjs", how, bytes(book.key.secret()).hex()], cwd=HOME, check=True,
+        capture_output=True, text=True,
+        input=data["transaction_to_sign"]["message"],
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_what_solanas_javascript_client_signs_is_taken(open_book):
+    """As it is, and compiled anew: legacy, and with the wallet's own price."""
+    book = open_book()
+    commands = [book.asked(number) for number in range(3)]
+    for data, how in zip(commands, ("as-is", "legacy", "priced"), strict=True):
+        given = by_javascript(book, data, how)
+        if how == "as-is":
+            assert given == based(book.sign(data))
+        book.give(data, given)
+    smuggled = book.asked(3)
+    refused = book.give(smuggled, by_javascript(book, smuggled, "transfer"), 422)
+    book.pass_time()
+    book.pass_time(5, passes=2)
+
+    assert {book.row(each).state for each in commands} == {State.SUCCEEDED}
+    assert "instruction 5 (0x02000000e8030000" in refused["detail"]
+    assert book.effects() == 3
