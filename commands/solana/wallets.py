@@ -161,13 +161,13 @@ def _look_at(
     yield "looked"
     with service.engine.connect() as connection:
         new = unknown_of(
-            connection, lane.source, [each.signature for each in sent], wallet.since
+            connection, lane.source, wallet, [each.signature for each in sent]
         )
     for signature in new:
         raw = lane.node.transaction(signature)
         if raw is None:
             return  # a node that is behind: it is looked at again
-        if _keep_found(service, lane, wallet.address, raw):
+        if _keep_found(service, lane, wallet.address, signature, raw):
             yield "found"
     with service.engine.begin() as connection:
         note_looked(connection, lane.source, wallet.address, final, service.clock())
@@ -175,7 +175,11 @@ def _look_at(
 
 
 def _keep_found(
-    service: CommandService, lane: "SolanaLane", wallet: bytes, raw: bytes
+    service: CommandService,
+    lane: "SolanaLane",
+    wallet: bytes,
+    signature: bytes,
+    raw: bytes,
 ) -> bool:
     """Keep a transaction of a wallet if it carries out a command; whether it is new."""
     try:
@@ -185,6 +189,8 @@ def _keep_found(
     command_id = command_named(signed.steps)
     if command_id is None or wallet not in signed.signers:
         return False
+    if signed.signature != signature:
+        return False  # the node told of another one than was asked for
     with service.engine.connect() as connection:
         row = find(connection, command_id)
     if row is None or (row.source, row.sender) != (lane.source, wallet):

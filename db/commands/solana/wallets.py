@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 
 from db.commands.accept import CommandRow, lock, move, record
@@ -27,7 +27,7 @@ from db.commands.solana.attempts import (
 from db.commands.solana.resolve import Look, open_of_command, set_attempt_state
 from db.commands.spelling import transaction_text
 from db.commands.states import TERMINAL, State
-from db.control import signature, solana_attempt, solana_wallet
+from db.control import solana_wallet
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,17 @@ _OVER = text(
         AND NOT EXISTS (SELECT FROM control.solana_attempt a
             WHERE a.command = c.id AND a.state = 'open')
     ORDER BY c.id
+    """
+)
+
+_UNKNOWN = text(
+    """
+    SELECT DISTINCT s.signature FROM control.signature s
+    WHERE s.source = :source AND s.slot >= :since AND s.signature = ANY(:given)
+        AND s.address IN (SELECT c.target FROM control.command c
+            WHERE c.source = :source AND c.sender = :sender)
+        AND NOT EXISTS (SELECT FROM control.solana_attempt a
+            WHERE a.signature = s.signature)
     """
 )
 
@@ -172,24 +183,20 @@ def note_looked(
 
 
 def unknown_of(
-    connection: Connection, source: int, given: Sequence[bytes], since: int
+    connection: Connection, source: int, wallet: WalletLook, given: Sequence[bytes]
 ) -> list[bytes]:
-    """Return those signatures that the index lists and no command is known of."""
-    listed = (
-        select(signature.c.signature)
-        .where(
-            signature.c.source == source,
-            signature.c.slot >= since,
-            signature.c.signature.in_(given),
-        )
-        .distinct()
-    )
-    known = select(solana_attempt.c.signature).where(
-        solana_attempt.c.signature.in_(given)
-    )
-    before = {bytes(each) for each in connection.execute(known).scalars()}
-    rows = connection.execute(listed).scalars()
-    return [each for each in map(bytes, rows) if each not in before]
+    """Return those signatures that are listed for programs that it was to call.
+
+    Without those that are stored already.
+    """
+    rows = connection.execute(
+        _UNKNOWN,
+        {
+            "source": source, "sender": wallet.address, "since": wallet.since,
+            "given": list(given),
+        },
+    )  # fmt: skip
+    return [bytes(each) for each in rows.scalars()]
 
 
 def over(connection: Connection, source: int, now: datetime) -> list[uuid.UUID]:

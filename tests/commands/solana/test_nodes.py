@@ -65,7 +65,10 @@ ASKED = {
     "sendTransaction": lambda asked: asked.send(b"\1"),
     "getSignatureStatuses": lambda asked: asked.cannot_land(SIGNATURE, None),
     "isBlockhashValid": lambda asked: asked.cannot_land(SIGNATURE, HASH),
+    "getSignaturesForAddress": lambda asked: asked.sent_by(PAYER, 0),
+    "getTransaction": lambda asked: asked.transaction(SIGNATURE),
 }
+NOTHING = {"getRecentPrioritizationFees": 0, "getSignaturesForAddress": []}
 
 
 class TestWhichNodeAnswers:
@@ -118,12 +121,43 @@ class TestWhatIsRead:
     @pytest.mark.parametrize("method", ASKED)
     def test_an_answer_of_another_shape_is_none(self, one, method, odd):
         one.answers[method] = odd
-        if (method, odd) == ("getRecentPrioritizationFees", []):
-            assert nodes(one).priority_fee([]) == 0  # nobody paid
+        if odd == [] and method in NOTHING:
+            assert ASKED[method](nodes(one)) == NOTHING[method]  # nobody paid, or sent
+            return
+        if (method, odd) == ("getTransaction", None):
+            assert nodes(one).transaction(SIGNATURE) is None
             return
 
         with pytest.raises(NodeAway, match=one.url.removeprefix("http://")):
             ASKED[method](nodes(one))
+
+    def test_what_a_wallet_sent_is_read_in_pages_down_to_a_slot(self, one):
+        lines = [
+            {"signature": to_base58(number.to_bytes(64)), "slot": 9_000 - number // 2}
+            for number in range(2_500)
+        ]
+
+        def page(address, config):
+            last = config.get("before")
+            start = (
+                0 if last is None else 1 + [e["signature"] for e in lines].index(last)
+            )
+            return lines[start : start + config["limit"]]
+
+        one.answers["getSignaturesForAddress"] = page
+        found = nodes(one).sent_by(PAYER, 8_300)
+
+        assert [each.slot for each in found] == [9_000 - n // 2 for n in range(1_402)]
+        assert found[-1].signature == (1_401).to_bytes(64)
+        assert one.calls["getSignaturesForAddress"] == 2
+
+    def test_a_transaction_is_read_as_bytes(self, one):
+        raw = bytes(range(200))
+        one.answers["getTransaction"] = {
+            "slot": 7, "transaction": [base64.b64encode(raw).decode(), "base64"],
+        }  # fmt: skip
+
+        assert nodes(one).transaction(SIGNATURE) == raw
 
     def test_the_fee_is_what_three_of_four_paid_less_than(self):
         paid = [{"slot": n, "prioritizationFee": n * 10 + 3} for n in range(1, 101)]
