@@ -133,6 +133,7 @@ def known_keys(tmp_path: Path) -> set[str]:
         "notifications": "",
         "notifications.channels.t": 'url_env = "T"',
         "settlement": "",
+        "wallets.solana": "",
         "stripe": 'secret_key_env = "S"\naccount = "acct_1KqzW2LxY"',
         "auth.external.w": 'issuer = "i"\njwks_url = "https://a"\naudience = "a"',
     }
