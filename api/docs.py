@@ -73,7 +73,8 @@ with those that it may have as <code>choices</code>.</li>
 <li><code>?count=true</code> adds <code>count</code>: the rows of all pages, counted up
 to 10,000; <code>exact</code> is false when there are more.</li>
 <li>Facts of a time: <code>?since=2026-01-01&amp;until=2026-02-01T00:00:00Z</code>, from
-the one on and before the other, in RFC 3339, as a date, or in seconds since 1970.</li>
+the one on and before the other, in RFC 3339, as a date, or in seconds since 1970; so
+are the times of rows (<code>created_at__gte</code>).</li>
 <li>Facts are filtered by all that they hold. Where there is no index, 20,000 facts are
 looked at for a page, and <code>scan</code> says so: a page that stopped there may be
 short, empty even, and has a <code>next</code> to go on with.</li>

@@ -106,7 +106,7 @@ def value_of(column: reads.Column, name: str, text: str) -> Any:
             choices=list(column.choices),
         )
     try:
-        return reads.parse(column, text)
+        return reads.parse(column, text, name)
     except reads.BadQuery as error:
         raise bad_parameter(name, str(error)) from error
 

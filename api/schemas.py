@@ -258,6 +258,8 @@ def _filter_parameter(
     if may_repeat(name, filters):
         schema = {"type": "array", "items": schema, "maxItems": VALUES_MOST}
         meaning = "Exactly this; given several times, any of these."
+    if column.form is ValueForm.TIME and name not in INDEXED:
+        meaning += f" {_TIME_FORM}"
     if indexed is not None and name not in (*indexed, *INDEXED):
         meaning += " There is no index: see `scan` of the answer."
     return _parameter(name, schema, meaning)

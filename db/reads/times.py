@@ -13,10 +13,10 @@ _TIME = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def parse_time(name: str, text: str) -> int:
+def parse_time(name: str, text: str, *, whole: bool) -> int:
     """The first whole second at or after a time; raises BadQuery.
 
-    A date is the beginning of its day in UTC.
+    A date is the beginning of its day in UTC. `whole`: a part of a second is refused.
     """
     if re.fullmatch(r"[0-9]{1,12}", text):
         return int(text)
@@ -32,4 +32,6 @@ def parse_time(name: str, text: str) -> int:
         ) from error
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
+    if whole and found.microsecond:
+        raise BadQuery(f"{name}: {text!r} has a part of a second: leave it out.")
     return math.ceil((found - _EPOCH).total_seconds())

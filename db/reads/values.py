@@ -113,7 +113,17 @@ def row_filters(spec: ProjectionSpec) -> dict[str, Column]:
     for name in spec.index:
         if ordered(columns[name]):
             found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
-    return {name: c for name, c in found.items() if c.form is not ValueForm.JSON}
+    return {
+        name: replace(column, form=ValueForm.TIME) if holds_time(column) else column
+        for name, column in found.items()
+        if column.form is not ValueForm.JSON
+    }
+
+
+def holds_time(column: Column) -> bool:
+    """Whether a column has times of blocks, or beginnings of buckets of them."""
+    field = column.field
+    return field is PLACE["block_time"] or isinstance(field, TimeBucket)
 
 
 def ordered(column: Column) -> bool:
@@ -155,7 +165,7 @@ def fact_filters(
     found = {name: c for name, c in found.items() if c.form is not ValueForm.JSON}
     found["height__gte"] = found["height__lte"] = columns["height"]
     for name in TIMES:
-        found[name] = replace(columns["block_time"], name=name, form=ValueForm.TIME)
+        found[name] = replace(columns["block_time"], form=ValueForm.TIME)
     return found
 
 
@@ -233,13 +243,18 @@ ANY = "__any"
 
 def is_range(name: str, column: Column) -> bool:
     """Whether a filter, by the name of readers, is one end of a range."""
-    return name.endswith(("__gte", "__lte")) or column.form is ValueForm.TIME
+    return name.endswith(("__gte", "__lte")) or _is_of_facts(name, column)
+
+
+def _is_of_facts(name: str, column: Column) -> bool:
+    """Whether a filter is one of TIMES, and no column of that name."""
+    return name in TIMES and column.name == "block_time"
 
 
 def asked(name: str, column: Column, values: Sequence[Any]) -> dict[str, Any]:
     """The part of `where` for a filter, by the name of readers, and its values."""
     where = name if is_range(name, column) else column.name
-    if column.form is ValueForm.TIME:
+    if _is_of_facts(name, column):
         where = TIMES[name]
     if len(values) == 1:
         return {where: values[0]}
@@ -292,20 +307,23 @@ def as_json(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
     return readable(column.field, value)
 
 
-def parse(column: Column, given: Any) -> Any:
+def parse(column: Column, given: Any, name: str | None = None) -> Any:
     """A value as a query or a cursor gives it, as Postgres takes it; raises BadQuery.
 
     A number may be larger than its column holds: nothing equals it, and that is the
-    answer.
+    answer. `name` is that of the filter.
     """
+    name = name or column.name
     if column.form is ValueForm.TIME:
-        return parse_time(column.name, str(given))
+        if type(given) is int:
+            return given
+        return parse_time(name, str(given), whole=not _is_of_facts(name, column))
     if column.form in (ValueForm.DECIMAL, ValueForm.NUMBER):
         digits = str(given) if type(given) is int else given
         pattern = rf"-?[0-9]{{1,{MAX_DIGITS}}}"
         if isinstance(digits, str) and re.fullmatch(pattern, digits):
             return int(digits)
-        raise BadQuery(f"{column.name}: {_shown(given)} is not a whole number.")
+        raise BadQuery(f"{name}: {_shown(given)} is not a whole number.")
     try:
         return column.field.check(given)
     except ValueError as error:
@@ -314,7 +332,7 @@ def parse(column: Column, given: Any) -> Any:
             ValueForm.BASE58: f"{_size(column.field)} bytes in base58",
             ValueForm.BOOLEAN: "true or false",
         }.get(column.form, "text")
-        raise BadQuery(f"{column.name}: {_shown(given)} is not {expected}.") from error
+        raise BadQuery(f"{name}: {_shown(given)} is not {expected}.") from error
 
 
 def _digest(*parts: Any) -> str:

@@ -303,6 +303,33 @@ def test_forms_of_time(listed):
         assert "2026-01-31T12:00:00Z" in refused["detail"]
 
 
+def test_times_of_rows_are_asked_for_in_the_same_forms(listed):
+    everything = rows(listed, LIST)
+    middle = everything[len(everything) // 2]["first_at"]
+    moment = told(middle - FIRST)
+
+    for comparison, wanted in (
+        ("__gte", [row for row in everything if row["first_at"] >= middle]),
+        ("__lte", [row for row in everything if row["first_at"] <= middle]),
+        ("", [row for row in everything if row["first_at"] == middle]),
+    ):
+        assert wanted == rows(listed, f"{LIST}?first_at{comparison}={moment}")
+        assert wanted == rows(listed, f"{LIST}?first_at{comparison}={middle}")
+    several = f"{LIST}?first_at={moment}&first_at={everything[0]['first_at']}"
+    assert {row["first_at"] for row in rows(listed, several)} == {
+        middle, everything[0]["first_at"]
+    }  # fmt: skip
+    refused = listed.get(f"{LIST}?first_at__lte=2026-01-31T00:00:00.5Z", 400).json
+    assert "first_at__lte" in refused["detail"]
+    assert "leave it out" in refused["detail"]
+    assert listed.get(f"{LIST}?first_at__gte=soon", 400).json["parameter"] == (
+        "first_at__gte"
+    )
+    assert "RFC 3339" in parameters(listed, LIST)["first_at__gte"]["description"]
+    hours = rows(listed, f"/api/v1/hourlies?tick={told(20)}")
+    assert {row["tick"] for row in hours} == {FIRST + 20}
+
+
 def test_a_clock_that_goes_back_hides_no_fact(database_url, ledger_class):
     history = History.of(5, HEIGHT)
     for height, found in history.facts.items():
