@@ -1,11 +1,12 @@
 """A signer at work on Solana: its key, its nodes, its policy and its programs."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
 
+from commands.solana.choosing import Several
 from commands.solana.node import Node
 from commands.solana.signers import Signer
 from db.declare.solana.call import SolanaCallSpec
@@ -35,7 +36,10 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class SignerContext:
-    """Everything that work on one signer needs; `calls` are by the command's kind."""
+    """Everything that work on one signer needs.
+
+    `calls` are by the command's kind, `several` the accounts that serve for a name.
+    """
 
     engine: Engine
     signer: Signer
@@ -43,3 +47,4 @@ class SignerContext:
     policy: Policy
     clock: Clock
     calls: Mapping[str, SolanaCallSpec]
+    several: Several = field(default_factory=dict)

@@ -55,7 +55,8 @@ class Rules:
     """The rules of a signer; no allowances: anything.
 
     `limits` is the most of each asset in a day (UTC): a mint's tokens in their smallest
-    unit, or lamports. `price_max` is in micro-lamports for a compute unit.
+    unit, or lamports. `price_max` is in micro-lamports for a compute unit. `named` are
+    the names of accounts in the settings; of one name, each may stand for another.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Rules:
     allow: tuple[Allowance, ...] | None = None
     limits: Mapping[bytes, int] = field(default_factory=dict)
     price_max: int | None = None
+    named: Mapping[bytes, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +146,15 @@ class GuardedSigner:
                 self._check_budget(data)
                 continue
             self._check_call(program, data)
-            for part in (program, data, *(keys[at] for at in places)):
+            for part in (program, data, *(self._account(keys[at]) for at in places)):
                 digest.update(len(part).to_bytes(4, "big") + part)
             digest.update(b"\xff" * 4)  # no part has this length: the instruction ends
         return digest.digest()
+
+    def _account(self, key: bytes) -> bytes:
+        """Return what stands for an account in a digest: its name, if it has one."""
+        name = self.rules.named.get(key)
+        return key if name is None else f"account {name}".encode()
 
     def _check_budget(self, data: bytes) -> None:
         """Take known instructions of the compute budget, and no higher price."""

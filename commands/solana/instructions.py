@@ -4,8 +4,8 @@ The instruction is stored with the command, as `bytes(Instruction)` of solders, 
 what a transaction carries; who pays, the blockhash and the fee come when it is signed.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from solders.instruction import AccountMeta, Instruction
@@ -35,10 +35,18 @@ _COUNTED = (Primitive("string"), Primitive("bytes"))  # their length comes first
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """The addresses that a chain's settings give: of programs, and of accounts."""
+    """The addresses that a chain's settings give: of programs, and of accounts.
+
+    `several` has all of an account's name, of which `accounts` has the first.
+    """
 
     programs: Mapping[str, bytes]
     accounts: Mapping[str, bytes]
+    several: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+
+    def all_of(self, name: str) -> Sequence[bytes]:
+        """Return every address of an account's name; raises NoContract without one."""
+        return self.several.get(name) or (address_of(self, name),)
 
 
 def build_instruction(
@@ -175,11 +183,11 @@ class _Keys:
             return seed.value
         if seed.kind == "account":
             return bytes(self.of(self._refs[seed.path]))
-        for field in self._call.layout.fields:
-            if field.name == seed.path:
-                value = self._values[field.name]
-                body = encode([field], {field.name: value}, self._call.idl.types)
-                counted = isinstance(field.type, Vec) or field.type in _COUNTED
+        for item in self._call.layout.fields:
+            if item.name == seed.path:
+                value = self._values[item.name]
+                body = encode([item], {item.name: value}, self._call.idl.types)
+                counted = isinstance(item.type, Vec) or item.type in _COUNTED
                 return body[4:] if counted else body
         raise EncodeError(f"{seed.path}: no argument of that name is a seed")
 

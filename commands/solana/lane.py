@@ -9,24 +9,18 @@ from solders.instruction import Instruction
 from sqlalchemy import Connection
 
 from commands.arguments import BadArguments
-from commands.errors import BadTransaction, Refused
+from commands.errors import BadTransaction, NodeAway, Refused
 from commands.lane import NoSigner
 from commands.solana import wallets
 from commands.solana.asked import memo_of
+from commands.solana.choosing import NOTHING_HASH, simulate_choices
 from commands.solana.errors import explain_failure
 from commands.solana.extras import NO_EXTRAS, Extras
-from commands.solana.instructions import (
-    Addresses,
-    address_of,
-    build_instruction,
-)
+from commands.solana.instructions import Addresses, build_instruction
 from commands.solana.node import Node
 from commands.solana.transaction import (
-    UNITS_MAX,
     Budget,
     compile_message,
-    unsigned,
-    writable_of,
 )
 from commands.submit import CommandService, Submission
 from db.accounts.accounts import SOLANA
@@ -38,7 +32,6 @@ from db.declare.commands import CommandSpec
 from db.declare.solana.call import SolanaCallSpec
 from idl.base58 import to_base58
 
-_DRAFT_HASH = bytes(32)  # a simulation takes a blockhash of its own
 _DRAFT_ID = uuid.UUID(int=0)  # as long as that of a command, which comes later
 KEY_BYTES = 32
 COMMANDS_ALONE = (
@@ -125,15 +118,13 @@ class SolanaLane:
         _check_signers(spec, instruction, sender)
         by_wallet = request.signer is None
         memo = [memo_of(_DRAFT_ID)] if by_wallet else []
-        draft = compile_message(
-            instruction, sender, _DRAFT_HASH, Budget(UNITS_MAX, 1), more=memo
+        if request.cause and not by_wallet:
+            compile_message(instruction, sender, NOTHING_HASH, Budget())  # it fits
+            return replace(request, data=bytes(instruction))
+        instruction, simulation = simulate_choices(
+            self.node, call, instruction, sender, self.places.several, more=memo
         )
         request = replace(request, data=bytes(instruction))
-        if request.cause and not by_wallet:
-            return request
-        simulation = self.node.simulate(
-            unsigned(draft), sender, writable_of(instruction, sender)
-        )
         if simulation.error is None:
             return replace(request, gas_limit=simulation.units)
         failure = explain_failure(
@@ -158,12 +149,19 @@ class SolanaLane:
         """Return what an account has, in lamports; raises NodeAway."""
         return self.node.balance(address)
 
-    def token_balance(self, name: str) -> int:
-        """Return what a token account of the settings holds, in its smallest unit.
+    def token_balances(self, name: str) -> list[tuple[bytes, int | None]]:
+        """Return what the token accounts of a name hold, in the smallest unit.
 
-        Raises NoContract for a name that the settings lack, NodeAway.
+        None for one of which no node tells it. Raises NoContract for a name that the
+        settings lack.
         """
-        return self.node.token_balance(address_of(self.places, name))
+        return [(key, self._held(key)) for key in self.places.all_of(name)]
+
+    def _held(self, account: bytes) -> int | None:
+        try:
+            return self.node.token_balance(account)
+        except NodeAway:
+            return None
 
     def unsigned(self, service: CommandService, row: CommandRow) -> dict[str, Any]:
         """Return the transaction that a wallet is to sign; raises NodeAway."""

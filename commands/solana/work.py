@@ -21,6 +21,7 @@ from solders.transaction import VersionedTransaction
 from commands.arguments import BadArguments
 from commands.errors import NodeAway, NodeOfOtherChain, SigningHeld, SigningRefused
 from commands.holds import HoldReasons
+from commands.solana.choosing import simulate_choices
 from commands.solana.context import SignerContext
 from commands.solana.errors import explain_failure
 from commands.solana.guard import UnknownSignatures
@@ -28,10 +29,8 @@ from commands.solana.node import NoMoney
 from commands.solana.past import Undertaker
 from commands.solana.signers import Payload
 from commands.solana.transaction import (
-    UNITS_MAX,
     Budget,
     compile_message,
-    unsigned,
     with_margin,
     writable_of,
 )
@@ -60,8 +59,6 @@ from db.commands.solana.resolve import (
     to_sign_again,
 )
 from db.commands.states import Hold, State
-
-NOTHING_HASH = bytes(32)  # a simulation takes a blockhash of its own
 
 log = logging.getLogger(__name__)
 
@@ -236,18 +233,16 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
     intent = hashlib.sha256(f"{tenant}\0{key}".encode()).digest()
     if before := context.signer.recall(intent, known):
         raise UnknownSignatures(before)
-    instruction = Instruction.from_bytes(command.data)
-    writable = writable_of(instruction, payer)
-    draft = compile_message(instruction, payer, NOTHING_HASH, Budget(UNITS_MAX, 1))
-    simulated = context.node.simulate(unsigned(draft), payer, writable)
+    call = context.calls.get(command.kind)
+    instruction, simulated = simulate_choices(
+        context.node, call, Instruction.from_bytes(command.data), payer, context.several
+    )
     if simulated.error is not None:
-        failure = explain_failure(
-            context.calls.get(command.kind), command.target, simulated.error,
-            simulated.logs,
-        )  # fmt: skip
+        failure = explain_failure(call, command.target, simulated.error, simulated.logs)
         if failure.unpaid:
             raise NoMoney(f"signer {context.signer.name}: {failure.reason}")
         return failure.reason
+    writable = writable_of(instruction, payer)
     price = min(context.node.priority_fee(writable), context.policy.price_max)
     budget = Budget(with_margin(simulated.units, context.policy.margin_percent), price)
     recent = context.node.blockhash()

@@ -35,6 +35,7 @@ UPGRADER = Keypair.from_seed(
 """May upgrade the programs of a development chain: public, worth nothing."""
 
 MINT_BYTES = 82
+TOKEN_ACCOUNT_BYTES = 165
 CHUNK_BYTES = 900
 BUFFER_HEADER, PROGRAM_DATA_HEADER, PROGRAM_BYTES = 37, 45, 36
 LAND_SECONDS_MAX = 60.0
@@ -158,6 +159,24 @@ class Client:
         ]
         self.send(Instruction(ASSOCIATED, b"\1", accounts))
         return account
+
+    def make_token_account(self, mint: Pubkey, owner: Pubkey) -> Pubkey:
+        """Make a token account at an address of its own, beside the associated one."""
+        made, key = Keypair(), self.payer.pubkey()
+        size = TOKEN_ACCOUNT_BYTES
+        self.send(
+            _create(key, made.pubkey(), self.rent(size), size, TOKEN),
+            Instruction(
+                TOKEN,
+                bytes([18]) + bytes(owner),  # InitializeAccount3
+                [
+                    AccountMeta(made.pubkey(), is_signer=False, is_writable=True),
+                    AccountMeta(mint, is_signer=False, is_writable=False),
+                ],
+            ),
+            signers=[made],
+        )
+        return made.pubkey()
 
     def mint_to(self, mint: Pubkey, account: Pubkey, amount: int) -> str:
         """Mint tokens into an account."""

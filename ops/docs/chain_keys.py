@@ -167,7 +167,13 @@ CHAIN_SECTIONS = (
         "chains.<name>.accounts",
         'Addresses of a Solana chain that declared calls name, as `Named("treasury")`.',
         None,
-        {"<name>": SettingKey("address in base58", "The address of that name.")},
+        {
+            "<name>": SettingKey(
+                "address in base58, or a list",
+                "The address of that name. Of several, such as token accounts of one "
+                "owner, each transaction names one that it succeeds with.",
+            )
+        },
     ),
     Section(
         "contracts.<name>",

@@ -14,7 +14,7 @@ from api.metrics import STATES, ChainCollector, Metrics
 from api.notice_metrics import NoticeCollector
 from api.payment_metrics import PaymentCollector
 from api.service import Service
-from db.domains.settlement.routes.treasury import TreasuryCollector
+from db.domains.settlement.routes.treasury import TreasuryCollector, TreasuryFigures
 from db.domains.settlement.settings import SettlementSettings
 from db.domains.settlement.treasury import state
 from indexer import metrics as indexer_metrics
@@ -69,8 +69,8 @@ def api() -> Iterator[Described]:
     yield from _described(JournalCollector(service).metrics(None))
     yield from _described(PaymentCollector(service).metrics(None))
     yield from _described([NoticeCollector(service).metric({})])
-    treasury = state([], 0, None, SettlementSettings())
-    yield from _described(TreasuryCollector(service).metrics(treasury, 0, 0))
+    treasury = TreasuryFigures(state([], 0, None, SettlementSettings()))
+    yield from _described(TreasuryCollector(service).metrics(treasury))
 
 
 def _described(families: Iterable[Metric], owner: Any = None) -> Iterator[Described]:

@@ -18,6 +18,7 @@ from db.declare.settings import SettingsTable
 from db.proofs import UNPROVED, Proof, Verify
 from idl import Idl
 from ops.settings.secret import Secret, SecretUrl
+from ops.settings.wallet_model import WALLETS, WalletSettings
 
 SOLANA = "solana"  # the namespace of its chains in CAIP-2
 
@@ -141,7 +142,7 @@ class ChainSettings:
     programs: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     tokens: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     payers: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
-    accounts: Mapping[str, bytes] = field(default_factory=_nothing)
+    accounts: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
     compare_seconds: float = 600.0
     ws: tuple[SecretUrl, ...] = ()
 
@@ -248,31 +249,6 @@ class LimitSettings:
     backfill_workers: int = 2
     request_timeout_seconds: float = 10.0
     max_inflight_requests: int = 32
-
-
-@dataclass(frozen=True, slots=True)
-class SolanaWalletSettings:
-    """Instructions that wallets of Solana may add to what they are asked to sign.
-
-    `guards` are programs; `fees` is the most lamports by recipient; `priority_fee_max`
-    is in micro-lamports for a compute unit.
-    """
-
-    guards: tuple[bytes, ...] = ()
-    guards_most: int = 4
-    fees: Mapping[bytes, int] = field(default_factory=lambda: MappingProxyType({}))
-    priority_fee_max: int = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class WalletSettings:
-    """Commands that clients sign with their own wallets: how long, and how many."""
-
-    valid_hours: int = 24
-    watch_days: int = 7
-    waiting_of_account: int = 100
-    waiting_of_wallet: int = 20
-    solana: SolanaWalletSettings = SolanaWalletSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +379,7 @@ class Settings:
     tables: Mapping[str, TableSettings] = field(default_factory=_nothing)
     signers: Mapping[str, SignerSettings] = field(default_factory=_nothing)
     limits: LimitSettings = LimitSettings()
-    wallets: WalletSettings = WalletSettings()
+    wallets: WalletSettings = WALLETS
     api: ApiSettings = ApiSettings()
     auth: AuthSettings = AuthSettings()
     metrics: MetricsSettings = MetricsSettings()

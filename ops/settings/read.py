@@ -159,10 +159,16 @@ def read_chain(name: str, table: Table) -> ChainSettings:
     return chain
 
 
-def read_accounts(table: Table) -> Mapping[str, bytes]:
-    """Read `[chains.<name>.accounts]`: addresses that commands name."""
-    found = {name: table.parsed(name, values.pubkey) for name in table.names()}
-    return MappingProxyType({name: key for name, key in found.items() if key})
+def read_accounts(table: Table) -> Mapping[str, tuple[bytes, ...]]:
+    """Read `[chains.<name>.accounts]`: addresses that commands name, once each."""
+    found: dict[str, tuple[bytes, ...]] = {}
+    for name in table.names():
+        keys = table.parsed_list(name, values.pubkey)
+        if len(set(keys)) < len(keys):
+            table.problem(name, "names an address twice: once is enough")
+        if keys:
+            found[name] = keys
+    return MappingProxyType(found)
 
 
 def read_require(table: Table) -> Proof:

@@ -6,6 +6,7 @@ import random
 
 from solders.compute_budget import set_compute_unit_limit
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 
 from devnet.programs.build import program
 from devnet.solana import settlement
@@ -58,17 +59,23 @@ class Market:
         limit = set_compute_unit_limit(1_000_000)
         return self.client.send(limit, *before, call, **config)
 
-    def drain(self) -> None:
-        """Leave nothing in the treasury: it goes to somebody who sells nothing."""
+    def drain(self, treasury=None) -> None:
+        """Leave nothing in an account of the treasury: it goes to a stranger."""
+        treasury = treasury or self.treasury
         account = self.client.make_account(self.usdc, Keypair().pubkey())
-        self.client.send(
-            pay_tokens(
-                self.treasury, self.usdc, account, self.key, self.held(self.key), 6
-            )
-        )
+        held = self.held_in(treasury)
+        self.client.send(pay_tokens(treasury, self.usdc, account, self.key, held, 6))
+
+    def second_treasury(self, amount: int) -> Pubkey:
+        """Make another USDC account of the treasury, at no associated address."""
+        made = self.client.make_token_account(self.usdc, self.key)
+        self.client.mint_to(self.usdc, made, amount)
+        return made
 
     def held(self, owner) -> int:
-        account = associated(owner, self.usdc)
+        return self.held_in(associated(owner, self.usdc))
+
+    def held_in(self, account) -> int:
         found = self.client.call(
             "getTokenAccountBalance", str(account), {"commitment": "confirmed"}
         )

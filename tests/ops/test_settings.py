@@ -825,3 +825,19 @@ def test_sections_of_domains_are_known_where_the_domain_is_chosen(problems, tmp_
     broken = problems('declarations = ["gongs.py"]\n[gongs]\ntimes = 4\n')
     assert "BellSettings.times: it is no setting. Remedy: write times" in broken
     assert broken.startswith("1 problem(s)")
+
+
+def test_a_name_may_have_several_accounts(load, problems):
+    chain = (
+        '[chains.s]\nid = "solana:x"\nrpc = "http://a"\nfinality = "commitment"\n'
+        "[chains.s.accounts]\n"
+    )
+    other = "9sFQ4WDmYvUPTBYg7p3Gvxyq4Nt3ZCvSzXJ8hLHzBMZv"
+
+    found = load(f'{chain}one = "{KEY}"\ntwo = ["{other}", "{KEY}"]\n').chains["s"]
+
+    one, two = Pubkey().check(KEY), Pubkey().check(other)
+    assert found.accounts == {"one": (one,), "two": (two, one)}
+    twice = problems(f'{chain}one = ["{KEY}", "{KEY}"]\n')
+    assert "chains.s.accounts.one (in chainfold.toml): names an address twice" in twice
+    assert "is not a Solana address" in problems(f'{chain}one = ["x"]\n')

@@ -4,10 +4,12 @@ import asyncio
 import hashlib
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from solders.keypair import Keypair
+from solders.pubkey import Pubkey
 from sqlalchemy import text
 
 from api.auth.passwords import hash_password
@@ -21,15 +23,18 @@ from db.journal.append import Actor
 from db.schema import migrate
 from db.sql.verify import differences
 from devnet.solana import settlement
+from devnet.solana.client import associated
 from devnet.solana.run import NodeOptions, SolanaNode
 from devnet.stripe.run import FakeStripe
 from helpers.door import PASSWORD, Door
 from helpers.market import FEE_BPS, Market
 from helpers.settling import reference
+from idl.base58 import to_base58
 from indexer.react import JournalSource, run_reactions
 from indexer.timers import run_due
 from ops import commanding
 from ops.command_service import open_command_service
+from ops.doctor import examine
 from ops.indexing import declared, streams
 from ops.payments import open_reader, payment_options, refund_worker
 from ops.running import catch_up
@@ -59,6 +64,7 @@ secret_key_env = "STRIPE_KEY"
 api = "{stripe}"
 success_url = "https://shop.example.org/thanks"
 """
+TWO_TREASURIES = "two treasuries"
 DOCUMENT = json.dumps({"name": "Chapter 7 · « Été »", "symbol": "FOLD"})
 
 
@@ -221,7 +227,12 @@ def shop(tmp_path, db_engine, database_url, monkeypatch, request):
             genesis=genesis[:32], url=node.url, program=market.program.pubkey(),
             usdc=market.usdc, treasury=market.treasury, stripe=fake.url,
         )  # fmt: skip
-        said += getattr(request, "param", "")
+        param = getattr(request, "param", "")
+        if param == TWO_TREASURIES:
+            param, both = "", [market.treasury, market.second_treasury(10**12)]
+            one = f'treasury = "{market.treasury}"'
+            said = said.replace(one, f"treasury = {json.dumps(list(map(str, both)))}")
+        said += param
         (tmp_path / "chainfold.toml").write_text(said)
         settings = load_settings(str(tmp_path / "chainfold.toml"))
         yield Shop(market, fake, settings, db_engine, database_url)
@@ -612,3 +623,103 @@ def test_a_new_buyer_waits_and_goes_on_by_itself_or_by_a_person(shop):
     with shop.engine.connect() as connection:
         for projection in shop.registry.projections.values():
             assert list(differences(connection, projection.spec)) == []
+
+
+def metrics_of(shop):
+    said = shop.door.app.extensions["chainfold_metrics"].text().decode()
+    lines = [line for line in said.splitlines() if not line.startswith("#")]
+    return {
+        name: float(value) for name, value in (each.rsplit(" ", 1) for each in lines)
+    }
+
+
+@pytest.mark.parametrize("shop", [TWO_TREASURIES], indirect=True)
+def test_two_accounts_of_the_treasury_pay_beside_each_other(shop):
+    market = shop.market
+    accounts = [
+        to_base58(x) for x in shop.settings.chains["local"].accounts["treasury"]
+    ]
+    shop.publish("chapter-20", 500, {"cy": (market.people[6], 10_000)})
+    shop.accept("chapter-20", "cy", market.people[6])
+    _, [part], _ = reference(4_974_000, FEE_BPS, [10_000])
+
+    def sell(count, name):
+        sold = [shop.start("chapter-20", 500, f"{name}-{n}") for n in range(count)]
+        for each in sold:
+            shop.fake.panel.pay(shop.twin_of(each))
+        return [each["purchase"] for each in sold]
+
+    def paid_by():
+        return {x["purchase"]: x["treasury"] for x in shop.rows("public.settlements")}
+
+    def finish(sold):
+        shop.work(lambda: set(sold) <= paid_by().keys())
+        return [paid_by()[each] for each in sold]
+
+    def told():
+        return shop.door.get("/api/v1/admin/treasury", token=shop.token).json["data"]
+
+    by = finish(sell(6, "early"))
+    while set(by) != set(accounts) and len(by) < 24:  # chance may choose one six times
+        by += finish(sell(1, f"more-{len(by)}"))
+    assert set(by) == set(accounts)
+    left = {each: 10**12 - part * by.count(each) for each in accounts}
+    assert {x["account"]: x["balance"] for x in told()["accounts"]} == {
+        name: str(held) for name, held in left.items()
+    }
+    assert told()["balance"] == str(sum(left.values()))
+    assert told()["outflow"] == str(len(by) * part)
+    gauges = metrics_of(shop)
+    for name, held in left.items():
+        gauge = f'chainfold_treasury_account_balance_usdc{{account="{name}"}}'
+        assert gauges[gauge] == held / 10**6
+    assert gauges["chainfold_treasury_balance_usdc"] == sum(left.values()) / 10**6
+
+    market.drain(Pubkey.from_string(accounts[0]))
+    assert set(finish(sell(4, "later"))) == {accounts[1]}
+    market.drain(Pubkey.from_string(accounts[1]))
+    waiting = sell(2, "last")
+    shop.work(
+        lambda: (
+            [x["reason"][:14] for x in shop.settling() if x["state"] == "held"]
+            == ["TreasuryTooLow"] * 2
+        )
+    )
+    assert told()["health"] == "critical"
+    market.client.mint_to(market.usdc, Pubkey.from_string(accounts[0]), 50_000_000)
+    with shop.engine.begin() as connection:
+        connection.execute(text("UPDATE control.command SET next_action_at = now()"
+                                " WHERE state = 'held'"))  # fmt: skip
+    assert set(finish(waiting)) == {accounts[0]}
+    assert market.held(market.people[6]) == (len(by) + 6) * part
+
+
+def test_doctor_looks_at_each_account_of_the_treasury(shop):
+    market, chain = shop.market, shop.settings.chains["local"]
+    good = chain.accounts["treasury"][0]
+
+    def found(*keys):
+        accounts = {**chain.accounts, "treasury": tuple(map(bytes, keys))}
+        changed = replace(shop.settings, chains={
+            "local": replace(chain, accounts=accounts),
+        })  # fmt: skip
+        [said] = [
+            each for each in examine(changed, shop.registry, None)
+            if each.check == "chain local treasury"
+        ]  # fmt: skip
+        return said
+
+    second = market.second_treasury(1)
+    assert found(good, second).well, found(good, second).detail
+    assert f"2 token accounts of {market.key}" in found(good, second).detail
+    other_mint = market.client.make_mint(6)
+    for key, words in (
+        (Keypair().pubkey(), "is not there"),
+        (market.program.pubkey(), "is no token account"),
+        (associated(market.people[0], market.usdc), f"is of {market.people[0]}, not"),
+        (market.client.make_account(other_mint, market.key), "holds tokens of"),
+    ):
+        said = found(good, key)
+        assert not said.well
+        assert f"{key} {words}" in said.detail
+        assert "Correct treasury in [chains.local.accounts]" in said.detail

@@ -48,3 +48,11 @@ def test_every_command_happens_once_or_is_told_not_to_have(stage, part):
         if found := solana_schedules.run(stage, stage.source, seed):
             failed[seed] = found
     assert failed == {}
+
+
+def test_some_are_signed_anew_with_another_account(stage):
+    """Else the schedules above say nothing of commands that change accounts."""
+    assert any(
+        solana_schedules.play(stage, stage.source, seed).switched()
+        for seed in range(FIRST, FIRST + 60)
+    )

@@ -59,9 +59,14 @@ SIGNER, ITEM = Signer(), Item()
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An address of the settings, which differs from cluster to cluster."""
+    """An address of the settings, which differs from cluster to cluster.
+
+    With `owner` and `mint` it is a token account of theirs: `chainfold doctor` checks.
+    """
 
     name: str
+    owner: Any = None
+    mint: Any = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,7 @@ class SettlePurchase(Command):
         accounts={
             "payer": SIGNER,
             "treasury_authority": SIGNER,
-            "treasury": Named("treasury"),
+            "treasury": Named("treasury", owner=SIGNER, mint=USDC),
             "usdc_mint": USDC,
             "buyer": buyer,
         },

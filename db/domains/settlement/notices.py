@@ -28,11 +28,11 @@ from db.domains.settlement.projections import (
     TreasuryAccount,
 )
 from db.domains.settlement.settings import SettlementSettings
+from db.domains.settlement.treasury import MICRO, AccountHeld
 from db.payments.currencies import shown
 from db.payments.stripe import entries as stripe
 
 TEAM = ToChannel("operations")
-MICRO = 10**6
 
 BOUGHT = Wording(
     en=(
@@ -96,13 +96,13 @@ DISPUTED = Wording(
 LOW = Wording(
     en=(
         "The treasury is {health}",
-        "The account {account} holds {balance} USDC, for {days} days: fill it.",
+        "It holds {balance} USDC, for {days} days: fill {accounts}.",
     ),
     fr=(
         "La trésorerie : {health}",
         (
-            "Le compte {account} contient {balance} USDC, pour {days} jours : "
-            "approvisionnez-le."
+            "Elle contient {balance} USDC, pour {days} jours : approvisionnez "
+            "{accounts}."
         ),
     ),
 )
@@ -159,28 +159,30 @@ def tell_of_a_dispute(entry: Any, tables: Tables) -> Iterator[Notice]:
 
 @schedule("0 * * * *", zone="UTC")
 def warn_of_the_treasury(at: datetime, tables: Tables) -> Iterator[Notice]:
-    """Tell the team, once a day for each level, that a treasury account runs low.
+    """Tell the team, once a day for each level, that the treasury runs low.
 
-    The balance is that of the indexed movements: accounts that are not named in
-    `[chains.<name>.tokens]` are not watched.
+    Its accounts are those that have paid; their balances are those of the indexed
+    movements, and one that is not named in `[chains.<name>.tokens]` is not counted.
     """
     today = int(at.timestamp()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
-    days: list[Any] = tables.rows(SettledDay)
+    held = list(_indexed(tables))
+    balance = treasury.balance_of(held)
+    settings = tables.settings(SettlementSettings)
+    found = treasury.state(tables.rows(SettledDay), today, balance, settings)
+    if balance is None or found.health not in ("warning", "critical"):
+        return
+    runway = found.runway_days
+    yield Notice(
+        "treasury_low", LOW, to=TEAM, once=f"{today} {found.health}",
+        health=found.health, accounts=", ".join(each.account for each in held),
+        days="∞" if runway is None else runway, balance=f"{balance / MICRO:,.6f}",
+    )  # fmt: skip
+
+
+def _indexed(tables: Tables) -> Iterator[AccountHeld]:
+    """Yield the followed accounts that have paid, as their movements have them."""
     for each in tables.rows(TreasuryAccount):
         moved = tables.rows(AccountDay, account=each.treasury)
-        if not moved:
-            continue
-        latest = max(moved, key=lambda row: row.day)
-        found = treasury.state(
-            days, today, int(latest.balance), tables.settings(SettlementSettings)
-        )
-        if found.health not in ("warning", "critical"):
-            continue
-        account = Encoding.BASE58.text(each.treasury)
-        runway = found.runway_days
-        yield Notice(
-            "treasury_low", LOW, to=TEAM, once=f"{account} {today} {found.health}",
-            health=found.health, account=account,
-            days="∞" if runway is None else runway,
-            balance=f"{int(latest.balance) / MICRO:,.6f}",
-        )  # fmt: skip
+        if moved:
+            latest = max(moved, key=lambda row: row.day)
+            yield AccountHeld(each.treasury, int(latest.balance))

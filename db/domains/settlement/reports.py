@@ -11,6 +11,7 @@ from db.domains.settlement.treasury import (
     DAY_SECONDS,
     MICRO,
     WINDOW_DAYS,
+    AccountHeld,
     TreasuryState,
 )
 from db.payments.currencies import shown
@@ -26,8 +27,8 @@ TONES = {
     "unknown": Tone.OPEN,
 }  # fmt: skip
 UNFOLLOWED = (
-    "The history of the balance is not indexed: name the treasury's token account in "
-    "[chains.<name>.tokens] of the settings."
+    "The history of the balance is not indexed: name every token account of the "
+    "treasury in [chains.<name>.tokens] of the settings."
 )
 
 
@@ -36,15 +37,16 @@ class TreasuryRows:
     """The rows that the page is made from.
 
     `settled` are rows of `SettledDay`, `paid` of `PaidDay`, `balances` of `AccountDay`
-    for the treasury's token account, `weeks` of `TreasuryWeek`, and `debts` the debts
-    among those of `Debt`. `today` is the beginning of the current day, in seconds since
-    1970.
+    for each of `accounts`, in their order, `weeks` of `TreasuryWeek`, and `debts` the
+    debts among those of `Debt`. `today` is the beginning of the current day, in seconds
+    since 1970.
     """
 
     state: TreasuryState
+    accounts: Sequence[AccountHeld]
     settled: Sequence[RowOf]
     paid: Sequence[RowOf]
-    balances: Sequence[RowOf]
+    balances: Sequence[Sequence[RowOf]]
     weeks: Sequence[RowOf]
     debts: Sequence[RowOf]
     today: int
@@ -56,8 +58,8 @@ def treasury_report(rows: TreasuryRows) -> ReportPage:
         "Treasury",
         figures=_figures(rows),
         charts=_charts(rows),
-        tables=[_weeks(rows.weeks), *_debts(rows.debts)],
-        notes=[] if rows.balances else [UNFOLLOWED],
+        tables=[_accounts(rows.accounts), _weeks(rows.weeks), *_debts(rows.debts)],
+        notes=[] if _is_followed(rows) else [UNFOLLOWED],
     )
 
 
@@ -98,9 +100,11 @@ def _success(rows: TreasuryRows) -> Figure:
 
 
 def _charts(rows: TreasuryRows) -> list[Chart]:
+    if not _is_followed(rows):
+        return [_by_week(rows)]
     days = [rows.today - back * DAY_SECONDS for back in range(DAYS - 1, -1, -1)]
     labels = [_date(day) for day in days]
-    held = _held(rows.balances, days)
+    held = _summed([_held(each, days) for each in rows.balances])
     outflow = {row.day: row.fronted - row.earned - row.dust for row in rows.settled}
     lasts = [_runway(each, outflow, day) for each, day in zip(held, days, strict=True)]
     charts = [
@@ -114,7 +118,21 @@ def _charts(rows: TreasuryRows) -> list[Chart]:
             limit=rows.state.settings.low_runway_days,
         ),
     ]  # fmt: skip
-    return [*(charts if rows.balances else []), _by_week(rows)]
+    return [*charts, _by_week(rows)]
+
+
+def _is_followed(rows: TreasuryRows) -> bool:
+    """Whether movements of every account are indexed."""
+    return bool(rows.balances) and all(rows.balances)
+
+
+def _summed(accounts: Sequence[Sequence[int | None]]) -> list[int | None]:
+    """The sum of the balances at the end of each day, as far as they are known."""
+    found: list[int | None] = []
+    for day in zip(*accounts, strict=True):
+        known = [held for held in day if held is not None]
+        found.append(sum(known) if known else None)
+    return found
 
 
 def _held(rows: Sequence[RowOf], days: Sequence[int]) -> list[int | None]:
@@ -157,6 +175,20 @@ def _by_week(rows: TreasuryRows) -> Chart:
         },
         Form.BARS,
     )  # fmt: skip
+
+
+def _accounts(held: Sequence[AccountHeld]) -> ReportTable:
+    return ReportTable(
+        "Accounts",
+        ("account", "balance"),
+        [
+            (
+                each.account,
+                "not told" if each.balance is None else usdc(each.balance),
+            )
+            for each in held
+        ],
+    )
 
 
 def _weeks(rows: Sequence[RowOf]) -> ReportTable:

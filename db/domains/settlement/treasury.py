@@ -10,12 +10,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from db.declare import RowOf
+from db.declare.fields import Encoding
 from db.domains.settlement.settings import LEVELS, SettlementSettings
 
 DAY_SECONDS = 86_400
 WINDOW_DAYS = 7
 MICRO = 10**6  # of a USDC
 UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountHeld:
+    """A token account of the treasury, and its micro-USDC; None: no node told."""
+
+    key: bytes
+    balance: int | None
+
+    @property
+    def account(self) -> str:
+        """Return its address in base58."""
+        return Encoding.BASE58.text(self.key)
+
+    def as_json(self) -> dict[str, Any]:
+        """The account as the API answers it."""
+        balance = None if self.balance is None else str(self.balance)
+        return {"account": self.account, "balance": balance}
+
+
+def balance_of(held: Sequence[AccountHeld]) -> int | None:
+    """Return the sum of the balances that are known; None when none is."""
+    known = [each.balance for each in held if each.balance is not None]
+    return sum(known) if known else None
 
 
 @dataclass(frozen=True, slots=True)

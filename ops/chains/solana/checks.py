@@ -1,6 +1,7 @@
 """Checks of Solana clusters for `doctor`: heads, and programs at addresses."""
 
 import asyncio
+import base64
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,10 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine
 
+from commands.errors import SigningRefused
 from db import sources
+from db.declare.solana.accounts import TOKEN, TOKEN_2022, Named
+from db.declare.solana.call import SolanaCallSpec
 from db.declare.solana.fees import FEES
 from db.declare.solana.tokens import TOKENS
 from db.fit import examine as fit_of
@@ -23,11 +27,13 @@ from indexer.rpc.refusals import ErrorKind
 from indexer.solana.client import CONFIRMED, FIRST_BLOCK
 from indexer.solana.waking import Waker
 from ops.chains.solana.client import solana_client
+from ops.chains.solana.commanding import open_key
 from ops.chains.solana.source import narrowed_to
 from ops.errors import OperationError
-from ops.settings import ChainSettings, Settings
+from ops.settings import ChainSettings, Settings, SignerSettings
 
 ATTEMPTS = 3  # somebody waits for the answer
+KEY_BYTES = 32
 ACCOUNTS_MAX = 100  # that a node tells at once
 
 
@@ -37,6 +43,15 @@ class _Account(msgspec.Struct):
 
 class _Accounts(msgspec.Struct):
     value: list[_Account | None]
+
+
+class _TokenAccount(msgspec.Struct):
+    owner: str  # the program
+    data: tuple[str, str]
+
+
+class _TokenAccounts(msgspec.Struct):
+    value: list[_TokenAccount | None]
 
 
 def head_of(settings: Settings, chain: ChainSettings) -> int:
@@ -68,6 +83,7 @@ def address_checks(
     yield "programs", partial(_programs, settings, chain, programs)
     if tokens := addresses.get(TOKENS):
         yield "tokens", partial(_tokens, settings, chain, list(tokens))
+    yield from _account_checks(settings, chain, registry)
     name = chain.name
     if chain.ws:
         followed = [key for at in addresses.values() for key in at]
@@ -123,6 +139,79 @@ def _tokens(settings: Settings, chain: ChainSettings, keys: Sequence[bytes]) -> 
             f"[chains.{chain.name}.tokens], or the endpoint's cluster."
         )
     return f"token movements of {len(texts)} addresses"
+
+
+def _account_checks(
+    settings: Settings, chain: ChainSettings, registry: Registry
+) -> Iterator[tuple[str, Callable[[], str]]]:
+    """Yield the checks of accounts that calls declare as somebody's token accounts."""
+    for name, signer, mint in sorted(
+        {
+            (each.name, command.spec.signer or "", each.mint.name)
+            for command in registry.commands.values()
+            if isinstance(command.spec.call, SolanaCallSpec)
+            for each in command.spec.call.accounts.values()
+            if isinstance(each, Named) and isinstance(each.mint, Named)
+        }
+    ):
+        config = settings.signers.get(signer)
+        is_here = config is not None and config.chain == chain.name
+        if is_here and name in chain.accounts and mint in chain.accounts:
+            yield name, partial(_token_accounts, settings, chain, name, signer, mint)
+
+
+def _token_accounts(
+    settings: Settings, chain: ChainSettings, name: str, signer: str, mint: str
+) -> str:
+    """Each account of a name is a token account of the signer, for the mint."""
+    texts = [to_base58(key) for key in chain.accounts[name]]
+    config = {
+        "encoding": "base64",
+        "commitment": "confirmed",
+        "dataSlice": {"offset": 0, "length": 2 * KEY_BYTES},
+    }
+    call = RpcCall("getMultipleAccounts", (texts, config), _TokenAccounts)
+    [answer] = _ask(settings, chain, [call])
+    wanted = to_base58(chain.accounts[mint][0])
+    owner = _address_of(settings.signers[signer])
+    wrong = [
+        f"{text} {problem}"
+        for text, found in zip(texts, answer.value, strict=True)
+        if (problem := _wrong_account(found, wanted, owner))
+    ]
+    if wrong:
+        raise OperationError(
+            f"{'; '.join(wrong)}: nothing is paid from there. Correct {name} in "
+            f"[chains.{chain.name}.accounts]."
+        )
+    whose = f"of {owner}" if owner else f"(no key of {signer} here to compare)"
+    return f"{len(texts)} token accounts {whose}"
+
+
+def _wrong_account(
+    found: _TokenAccount | None, mint: str, owner: str | None
+) -> str | None:
+    """Return what is wrong with a token account; its data begin with mint and owner."""
+    if found is None:
+        return "is not there"
+    data = base64.b64decode(found.data[0])
+    if found.owner not in (TOKEN, TOKEN_2022) or len(data) < 2 * KEY_BYTES:
+        return "is no token account"
+    if (held := to_base58(data[:KEY_BYTES])) != mint:
+        return f"holds tokens of {held}, not of {mint}"
+    if owner is not None and (whose := to_base58(data[KEY_BYTES:])) != owner:
+        return f"is of {whose}, not of {owner}"
+    return None
+
+
+def _address_of(config: SignerSettings) -> str | None:
+    """The address of a signer; None where neither it nor its key is at hand."""
+    if config.address is not None:
+        return to_base58(config.address)
+    try:
+        return to_base58(open_key(config).address)
+    except (OperationError, SigningRefused):
+        return None  # another check says so
 
 
 def _accounts(

@@ -50,7 +50,11 @@ def open_lane(
         name=chain.name,
         source=row.id,
         node=_nodes(settings, chain, at_once, row.id),
-        places=Addresses(_programs(settings, chain), chain.accounts),
+        places=Addresses(
+            _programs(settings, chain),
+            {name: keys[0] for name, keys in chain.accounts.items()},
+            chain.accounts,
+        ),
         signers=frozenset(
             each.name for each in settings.signers.values() if each.chain == chain.name
         ),
@@ -105,6 +109,7 @@ def open_signer_context(
         ),
         clock=clock,
         calls=_calls(registry),
+        several=chain.accounts,
     )
 
 
@@ -159,6 +164,7 @@ def _rules(
         allow=tuple(_allowances(settings, config, chain, registry, wanted)),
         limits=limits,
         price_max=config.priority_fee_max,
+        named={key: name for name, keys in chain.accounts.items() for key in keys},
     )
 
 

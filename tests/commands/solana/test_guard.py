@@ -251,6 +251,24 @@ class TestTheMemory:
         with pytest.raises(SigningRefused, match="signed something else"):
             signer.sign(asked(message(*other), settled=frozenset({first})))
 
+    def test_accounts_of_one_name_stand_for_each_other_once_the_first_is_dead(
+        self, engine
+    ):
+        one, two, three = (bytes([n, *range(1, 32)]) for n in (31, 77, 13))
+        rules = {"named": {one: "treasury", two: "treasury", three: "usdc"}}
+        first = guard(engine, **rules).sign(asked(message(call(others=(31, 8)))))
+        other = asked(message(call(others=(77, 8)), blockhash=5))
+
+        with pytest.raises(UnknownSignatures):
+            guard(engine, **rules).sign(other)
+        dead = replace(other, settled=frozenset({first}))
+        with pytest.raises(SigningRefused, match="must never differ"):
+            guard(engine).sign(dead)
+        strange = message(call(others=(13, 8)), blockhash=5)
+        with pytest.raises(SigningRefused, match="must never differ"):
+            guard(engine, **rules).sign(asked(strange, settled=frozenset({first})))
+        assert guard(engine, **rules).sign(dead) != first
+
     def test_two_instructions_are_not_one_with_their_accounts(self, engine):
         """What one names as accounts must not pass for another's program and data."""
         data = bytes(PAYER.pubkey())

@@ -1,7 +1,8 @@
 """The treasury of settlement: as JSON, as a page of the console, and as metrics."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, request
@@ -15,7 +16,6 @@ from api.errors import Problem
 from api.json_answers import json_answer
 from api.service import Service
 from api.writes import require_command_service
-from commands.errors import NodeAway
 from commands.lane import ChainRequired, Lane, NoContract, NoSigner
 from commands.solana.lane import SolanaLane
 from db import reads
@@ -34,7 +34,7 @@ from db.domains.settlement.projections import (
 from db.domains.settlement.reports import TreasuryRows, treasury_report
 from db.domains.settlement.routes.described import CENTS, MICRO, PURCHASE
 from db.domains.settlement.settings import LEVELS, SettlementSettings
-from db.domains.settlement.treasury import UNKNOWN, TreasuryState
+from db.domains.settlement.treasury import UNKNOWN, AccountHeld, TreasuryState
 from db.journal.head import SOURCE
 from db.reads.tables import ReadTables
 
@@ -54,10 +54,26 @@ TREASURY = shape(
     data=shape(
         chain={"type": "string"}, purchases=CENTS, fronted=MICRO, earned=MICRO,
         outflow=MICRO, balance={"type": ["string", "null"]},
+        accounts={
+            "type": "array",
+            "items": shape(
+                account={"type": "string"}, balance={"type": ["string", "null"]}
+            ),
+        },
         daily_outflow=MICRO, runway_days={"type": ["number", "null"]},
         health={"enum": list(HEALTH)}, debts=DEBTS,
     )
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class TreasuryFigures:
+    """The treasury as its metrics tell of it; debts by number, and in cents."""
+
+    state: TreasuryState
+    accounts: Sequence[AccountHeld] = ()
+    debts: int = 0
+    owed_cents: int = 0
 
 
 class Treasury:
@@ -69,47 +85,40 @@ class Treasury:
     def show(self) -> Response:
         """Tell what the treasury fronted and earned, and for how long it lasts.
 
-        Amounts are in micro-USDC. Runway is the balance by what left on an average day
-        of the last seven. `debts` are payments that were settled and whose money went
+        Amounts are in micro-USDC. `balance` is that of all `accounts` that a node told
+        of. Runway is the balance by what left on an average day of the last seven.
+        `debts` are payments that were settled and whose money went
         back, in cents, the greatest hundred by name.
         """
         principal = current_principal(self._service)
         require_role(principal, *STAFF)
         lane = self._lane(request.args.get("chain"))
-        found = self._state(lane, self._settled(lane))
+        held = _held(lane)
+        found = self._state(self._settled(lane), held)
+        accounts = [each.as_json() for each in held]
         debts = debts_as_json(self._debts())
-        return json_answer(
-            {"data": {"chain": lane.name, **found.as_json(), "debts": debts}}
-        )
+        said = {"chain": lane.name, **found.as_json(), "accounts": accounts}
+        return json_answer({"data": {**said, "debts": debts}})
 
     def report(self) -> ReportPage:
         """Return the page of the treasury in the console."""
         lane = self._lane(None)
-        settled = self._settled(lane)
-        account = (
-            lane.places.accounts.get("treasury")
-            if isinstance(lane, SolanaLane)
-            else None
-        )
-        balances = (
-            []
-            if account is None
-            else self._of_chain(lane, lambda t: t.rows(AccountDay, account=account))
-        )
+        settled, held = self._settled(lane), _held(lane)
         return treasury_report(
             TreasuryRows(
-                state=self._state(lane, settled),
+                state=self._state(settled, held),
+                accounts=held,
                 settled=settled,
                 paid=self._journal(lambda t: t.rows(PaidDay)),
-                balances=balances,
+                balances=[self._days_of(lane, each) for each in held],
                 weeks=self._journal(lambda t: t.rows(TreasuryWeek)),
                 debts=self._debts(),
                 today=_today(),
             )
         )
 
-    def read(self) -> tuple[TreasuryState, int, int] | None:
-        """Return the state, and the number and sum of debts in cents; None without."""
+    def read(self) -> TreasuryFigures | None:
+        """Return what the metrics tell; None where there is no treasury."""
         commands = self._service.command_service
         if commands is None:
             return None
@@ -117,8 +126,16 @@ class Treasury:
             lane = commands.lane_for(SettlePurchase.spec)
         except (NoSigner, ChainRequired):
             return None
+        held = _held(lane)
         debts = [owed(each) for each in self._debts()]
-        return self._state(lane, self._settled(lane)), len(debts), sum(debts)
+        state = self._state(self._settled(lane), held)
+        return TreasuryFigures(state, held, len(debts), sum(debts))
+
+    def _days_of(self, lane: Lane, of: AccountHeld) -> list[RowOf]:
+        found: list[RowOf] = self._of_chain(
+            lane, lambda t: t.rows(AccountDay, account=of.key)
+        )
+        return found
 
     def _lane(self, chain: str | None) -> Lane:
         """Return the lane of the treasury's signer."""
@@ -131,9 +148,11 @@ class Treasury:
                     "no_such_row", f"There is no treasury: {error}."
                 ) from None
 
-    def _state(self, lane: Lane, settled: list[RowOf]) -> TreasuryState:
+    def _state(
+        self, settled: list[RowOf], held: Sequence[AccountHeld]
+    ) -> TreasuryState:
         settings = self._service.registry.settings_of(SettlementSettings)
-        return treasury.state(settled, _today(), _balance(lane), settings)
+        return treasury.state(settled, _today(), treasury.balance_of(held), settings)
 
     def _settled(self, lane: Lane) -> list[RowOf]:
         found: list[RowOf] = self._of_chain(lane, lambda t: t.rows(SettledDay))
@@ -160,7 +179,7 @@ class TreasuryCollector(DatabaseCollector):
         super().__init__(service)
         self._treasury = Treasury(service)
         self._asked_at = -BALANCE_SECONDS
-        self._found: tuple[TreasuryState, int, int] | None = None
+        self._found: TreasuryFigures | None = None
 
     def read(self) -> Iterator[Metric]:
         """Yield the metrics of the state; none where there is no treasury."""
@@ -168,12 +187,11 @@ class TreasuryCollector(DatabaseCollector):
             self._found = self._treasury.read()
             self._asked_at = time.monotonic()
         if self._found is not None:
-            yield from self.metrics(*self._found)
+            yield from self.metrics(self._found)
 
-    def metrics(
-        self, state: TreasuryState, debts: int, owed_cents: int
-    ) -> Iterator[Metric]:
-        """Yield the metrics of a state; what is not known has no value."""
+    def metrics(self, found: TreasuryFigures) -> Iterator[Metric]:
+        """Yield the metrics of the treasury; what is not known has no value."""
+        state = found.state
         balance = None if state.balance is None else state.balance / treasury.MICRO
         for name, meaning, value in (
             ("balance_usdc", "What the treasury holds, by the chain.", balance),
@@ -182,8 +200,8 @@ class TreasuryCollector(DatabaseCollector):
             ("outflow_usdc", "What left it in seven days.",
              state.outflow / treasury.MICRO),
             ("purchases", "Purchases settled in seven days.", state.purchases),
-            ("debts", "Payments settled whose money went back.", debts),
-            ("owed_cents", "The sum of these debts, in cents.", owed_cents),
+            ("debts", "Payments settled whose money went back.", found.debts),
+            ("owed_cents", "The sum of these debts, in cents.", found.owed_cents),
         ):  # fmt: skip
             gauge = GaugeMetricFamily(f"chainfold_treasury_{name}", meaning)
             if value is not None:
@@ -195,6 +213,15 @@ class TreasuryCollector(DatabaseCollector):
         for level in HEALTH:
             health.add_metric([level], int(level == state.health))
         yield health
+        accounts = GaugeMetricFamily(
+            "chainfold_treasury_account_balance_usdc",
+            "What one of its accounts holds, by the chain.",
+            labels=["account"],
+        )
+        for each in found.accounts:
+            if each.balance is not None:
+                accounts.add_metric([each.account], each.balance / treasury.MICRO)
+        yield accounts
 
 
 def _today() -> int:
@@ -202,9 +229,10 @@ def _today() -> int:
     return int(time.time()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
 
 
-def _balance(lane: Lane) -> int | None:
-    """Return what the treasury holds, in micro-USDC; None while no node tells."""
+def _held(lane: Lane) -> list[AccountHeld]:
+    """Return what each account of the treasury holds, as nodes tell it now."""
     try:
-        return lane.token_balance("treasury") if isinstance(lane, SolanaLane) else None
-    except (NodeAway, NoContract):
-        return None
+        found = lane.token_balances("treasury") if isinstance(lane, SolanaLane) else []
+    except NoContract:
+        return []
+    return [AccountHeld(key, balance) for key, balance in found]

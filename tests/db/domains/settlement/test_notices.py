@@ -6,6 +6,7 @@ from types import SimpleNamespace as Row
 import pytest
 
 from db.declare import ToAccount, ToChannel
+from db.declare.fields import Encoding
 from db.domains.settlement import notices
 from db.domains.settlement.projections import (
     AccountDay,
@@ -125,6 +126,21 @@ def test_the_team_is_told_when_the_treasury_runs_low(balance, outflow, health):
     assert [each.texts["en"][0] for each in found] == (
         [] if health is None else [f"The treasury is {health}"]
     )
+
+
+def test_the_team_is_told_of_all_accounts_at_once():
+    shelf = treasury(1_500 * 10**6, 0)
+    more = Row(account=BUYER, day=TODAY, balance=499_999_999)
+    shelf.kept[AccountDay.__name__].append(more)
+
+    [found] = notices.warn_of_the_treasury.ask(MONDAY, shelf)
+    more.balance += 1
+
+    accounts = [Encoding.BASE58.text(each) for each in (TREASURY, BUYER)]
+    assert found.texts["en"][1] == (
+        f"It holds 1,999.999999 USDC, for ∞ days: fill {', '.join(accounts)}."
+    )
+    assert not list(notices.warn_of_the_treasury.ask(MONDAY, shelf))
 
 
 def test_it_is_told_once_a_day_for_each_level():

@@ -12,7 +12,12 @@ from db.domains.settlement.reports import (
     usdc,
 )
 from db.domains.settlement.settings import SettlementSettings
-from db.domains.settlement.treasury import DAY_SECONDS, state
+from db.domains.settlement.treasury import (
+    DAY_SECONDS,
+    AccountHeld,
+    balance_of,
+    state,
+)
 
 TODAY = 1_795_996_800  # Monday 2026-11-30
 
@@ -26,8 +31,9 @@ def report(
     settled=(), paid=(), balances=(), weeks=(), debts=(), balance=None, **settings
 ):
     found = state(list(settled), TODAY, balance, SettlementSettings(**settings))
+    held = [AccountHeld(bytes([n]) * 32, balance) for n, _ in enumerate(balances, 1)]
     return treasury_report(
-        TreasuryRows(found, settled, paid, balances, list(weeks), debts, TODAY)
+        TreasuryRows(found, held, settled, paid, balances, list(weeks), debts, TODAY)
     )
 
 
@@ -85,7 +91,7 @@ def test_thresholds_and_levels_are_those_of_the_settings():
         "warning"
     )
     page = report(
-        rows, balances=[Row(day=TODAY, balance=10**9)], low_balance_usdc=7,
+        rows, balances=[[Row(day=TODAY, balance=10**9)]], low_balance_usdc=7,
         low_runway_days=3.5,
     )  # fmt: skip
     assert chart(page, "Balance").limit == 7
@@ -105,7 +111,7 @@ def test_the_balance_holds_until_it_moves():
         Row(day=TODAY - 20 * DAY_SECONDS, balance=5_500_000),
         Row(day=TODAY - DAY_SECONDS, balance=1_250_000),
     ]
-    page = report([day(22, 7_000_000, 1), day(2, 700_000)], balances=balances)
+    page = report([day(22, 7_000_000, 1), day(2, 700_000)], balances=[balances])
 
     held = chart(page, "Balance").series["balance"]
     assert len(held) == DAYS
@@ -116,6 +122,31 @@ def test_the_balance_holds_until_it_moves():
     assert runway[DAYS - 4] is None  # nothing had left for seven days
     assert runway[-1] == 12.5
     assert page.notes == []
+
+
+def test_accounts_are_listed_and_summed():
+    first = [Row(day=TODAY - 3 * DAY_SECONDS, balance=7_000_000)]
+    second = [
+        Row(day=TODAY - 2 * DAY_SECONDS, balance=1_000_000),
+        Row(day=TODAY, balance=500_000),
+    ]
+
+    page = report(balances=[first, second], balance=8)
+
+    held = chart(page, "Balance").series["balance"]
+    assert held[-5:] == [None, 7.0, 8.0, 8.0, 7.5]
+    assert [each[1] for each in page.tables[0].rows] == ["0.000008 USDC"] * 2
+    half = report(balances=[first, []])
+    assert half.notes == [UNFOLLOWED]
+    assert half.tables[0].rows[0][1] == "not told"
+
+
+def test_a_balance_that_no_node_tells_counts_for_nothing():
+    one, two, lost = (AccountHeld(bytes(32), n) for n in (5, 7, None))
+
+    assert balance_of([one, lost, two]) == 12
+    assert balance_of([lost]) is None
+    assert balance_of([]) is None
 
 
 def test_without_movements_the_page_says_how_to_have_them():
@@ -146,7 +177,7 @@ def test_reviews_latest_first_with_what_people_did():
         for n in range(1, 12)
     ]  # fmt: skip
 
-    [table] = report(weeks=rows).tables
+    [_, table] = report(weeks=rows).tables
 
     assert len(table.rows) == WEEKS
     assert table.rows[0] == (
@@ -166,11 +197,11 @@ def test_debts_are_shown_with_the_greatest_first():
 
     found = figure(page, "owed")
     assert (found.value, found.tone) == ("14.01 USD", Tone.BAD)
-    assert page.tables[1].rows[0] == (
+    assert page.tables[2].rows[0] == (
         "0x02", "ch_b", "10.61 USD", "dispute du_1, refund re_2"
     )  # fmt: skip
     assert figure(report(), "owed").tone is Tone.GOOD
-    assert len(report().tables) == 1
+    assert len(report().tables) == 2
 
 
 def test_amounts_are_whole():
