@@ -1,4 +1,4 @@
-"""What became of a call that its wallet sent although its command had ended."""
+"""The outcome of a call that its wallet sent although its command had ended."""
 
 import logging
 from datetime import datetime

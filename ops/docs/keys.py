@@ -12,10 +12,9 @@ from ops.settings import (
     LimitSettings,
     RedisSettings,
     Settings,
-    SolanaWalletSettings,
-    WalletSettings,
 )
 from ops.settings.tree import SHORT_NAMES
+from ops.settings.wallet_model import SolanaWalletSettings, WalletSettings
 
 SECTIONS = (
     Section(

@@ -37,15 +37,14 @@ from ops.settings.model import (
     Settings,
     SignerKind,
     SignerSettings,
-    SolanaWalletSettings,
     StripeSettings,
     TableSettings,
-    WalletSettings,
 )
 from ops.settings.read import read_settings
 from ops.settings.secret import Secret, SecretUrl
 from ops.settings.table import Table
 from ops.settings.tree import NOT_READ, Tree, lay_environment, plant
+from ops.settings.wallet_model import SolanaWalletSettings, WalletSettings
 
 __all__ = [
     "FILE",

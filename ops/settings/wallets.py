@@ -5,8 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from ops.settings import values
-from ops.settings.model import SolanaWalletSettings, WalletSettings
 from ops.settings.table import Table
+from ops.settings.wallet_model import SolanaWalletSettings, WalletSettings
 
 # What these are given in a wallet's name moves its money: none of them only guards.
 _MOVERS = {
