@@ -97,7 +97,9 @@ def test_events_instructions_tables_and_api_of_a_program(node, settings, db_engi
         }
     ]  # fmt: skip
     assert len(page["block"]["hash"]) in (43, 44)
-    [first] = get(f"events/ledger_recorded?author={author}&limit=1")["data"]
+    [first] = get(f"events/ledger_recorded?author={author}&sort=position&limit=1")[
+        "data"
+    ]
     assert first["transaction"] == signature
     by_id = {each["id"]: each for each in get("events/ledger_recorded")["data"]}
     told = by_id["0x" + "01" * 32]
