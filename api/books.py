@@ -203,8 +203,10 @@ def books_page(service: Service) -> ReportPage:
 
 
 def _table(title: str, rows: list[dict[str, str]], *first: str) -> ReportTable:
-    names = (*first, "currency", "debit", "credit", *(("balance",) if first else ()))
-    return ReportTable(title, names, [tuple(row[n] for n in names) for row in rows])
+    numbers = ("debit", "credit", *(("balance",) if first else ()))
+    names = (*first, "currency", *numbers)
+    cells = [tuple(row[name] for name in names) for row in rows]
+    return ReportTable(title, names, cells, numbers)
 
 
 def _whole_csv(

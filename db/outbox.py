@@ -20,6 +20,8 @@ from db.declare import Event, FieldKind, RowOf
 from db.position import MAX_ORDINAL, BlockRange
 from db.sql.columns import fact_table
 
+CHANNEL = "chainfold_request"  # notified when a command is asked for, or withdrawn
+
 
 @dataclass(frozen=True, slots=True)
 class CommandRequest:
@@ -85,6 +87,22 @@ def step_back(connection: Connection, source: int, blocks: BlockRange) -> None:
     )
 
 
+def has_facts(
+    connection: Connection, event: type[Event], source: int, name: str
+) -> bool:
+    """Whether an event has facts, final or not, that a reaction has not seen."""
+    reached = (
+        select(reaction.c.position)
+        .where(reaction.c.source == source, reaction.c.name == name)
+        .scalar_subquery()
+    )
+    table = fact_table(event)
+    found = select(table.c.position).where(
+        table.c.source == source, table.c.position > func.coalesce(reached, -1)
+    )
+    return bool(connection.scalar(select(found.exists())))
+
+
 def facts_between(
     connection: Connection,
     event: type[Event],
@@ -140,6 +158,7 @@ def request_command(
         .on_conflict_do_nothing()
         .returning(outbox.c.id)
     )  # fmt: skip
+    _wake(connection)
     return made.scalar() is not None
 
 
@@ -165,6 +184,7 @@ def withdraw(
             where=outbox.c.withdrawn_because == "",
         ).returning(outbox.c.id)
     )
+    _wake(connection)
     return done.scalar() is not None
 
 
@@ -235,6 +255,11 @@ def request_key(name: str, values: Sequence[Any]) -> str:
     """`certify:["0x…","0x…"]`: the same for the same request."""
     shown = ["0x" + v.hex() if isinstance(v, bytes) else str(v) for v in values]
     return f"{name}:{json.dumps(shown, separators=(',', ':'))}"
+
+
+def _wake(connection: Connection) -> None:
+    """Wake at commit who submits requests."""
+    connection.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 def _answer(connection: Connection, request_id: int, **values: Any) -> None:

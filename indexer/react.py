@@ -80,12 +80,18 @@ def run_reactions(of: Reacting) -> int:
     for each in of.registry.reactions.values():
         if each.event.spec.in_journal != (of.id == SOURCE):
             continue
-        while True:
+        while _has_facts(of, each):
             seen, asked = _run(of, each)
             made += asked
             if seen < BUNDLE:
                 break
     return made
+
+
+def _has_facts(of: Reacting, reaction: Reaction) -> bool:
+    """Look whether there is anything to react to, which is mostly not so."""
+    with of.engine.connect() as connection:
+        return outbox.has_facts(connection, reaction.event, of.id, reaction.id)
 
 
 def _run(of: Reacting, reaction: Reaction) -> tuple[int, int]:

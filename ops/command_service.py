@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from commands.errors import NodeAway
 from commands.requests import submit_requests
 from commands.submit import CommandService, WalletTerms, no_notify
+from db import outbox
 from db.engine import Unavailable, connect_at_once
 from db.listen import Listener
 from db.reads import ReadError
@@ -78,7 +79,10 @@ def work_requests(settings: Settings, engine: Engine, stop: threading.Event) -> 
     daily = Daily() if NOTARY in settings.signers else None
     woken = threading.Event()
     rq_notifier.wake_events.add(woken)
-    listener = Listener(engine, "chainfold", lambda _: woken.set()).start()
+    listeners = [
+        Listener(engine, channel, lambda _: woken.set()).start()
+        for channel in ("chainfold", outbox.CHANNEL)
+    ]
     while not stop.is_set():
         woken.clear()
         try:
@@ -98,7 +102,8 @@ def work_requests(settings: Settings, engine: Engine, stop: threading.Event) -> 
             log.exception("requests_failed")
         woken.wait(WORK_SECONDS)
     rq_notifier.wake_events.discard(woken)
-    listener.stop()
+    for listener in listeners:
+        listener.stop()
 
 
 @contextmanager

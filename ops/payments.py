@@ -14,7 +14,6 @@ from commands.stripe.client import Client, open_client
 from commands.stripe.refunds import RefundWorker, no_guard
 from db.engine import Refused
 from db.errors import DatabaseError, LeaseLost
-from db.listen import Listener
 from db.payments import account as accounts
 from db.payments.webhooks import CHANNEL
 from db.registry import Registry
@@ -25,6 +24,7 @@ from indexer.stripe.errors import RateLimited
 from indexer.stripe.reader import Stopped, StripeReader
 from ops.errors import OperationError
 from ops.settings import Settings
+from ops.waking import heard, pause
 
 AGAIN_SECONDS = 60.0  # after what only a person can put right
 LEASE_SECONDS = 1.0
@@ -127,16 +127,25 @@ async def read_payments(
 
     It reads every `poll_seconds`, and at once after a webhook.
     """
-    if not settings.stripe.given:
-        return
-    bell, ending = threading.Event(), threading.Event()
-    listener = Listener(engine, CHANNEL, lambda _: bell.set()).start()
+    if settings.stripe.given:
+        async with heard(engine, CHANNEL) as told:
+            await _read_when_told(settings, engine, registry, stop, told)
+
+
+async def _read_when_told(
+    settings: Settings,
+    engine: Engine,
+    registry: Registry,
+    stop: asyncio.Event,
+    told: asyncio.Event,
+) -> None:
+    ending = threading.Event()
     reader: StripeReader | None = None
     failures = 0
     try:
         while not stop.is_set():
-            bell.clear()
-            pause, failures = settings.stripe.poll_seconds, failures + 1
+            told.clear()
+            rest, failures = settings.stripe.poll_seconds, failures + 1
             try:
                 if reader is None:
                     opened = open_reader(settings, engine, registry)
@@ -146,30 +155,29 @@ async def read_payments(
                 if await asyncio.to_thread(_read_once, reader):
                     failures = 0
                 else:
-                    pause = LEASE_SECONDS
+                    rest = LEASE_SECONDS
             except RateLimited as error:
-                pause = error.seconds
+                rest = error.seconds
                 await _tell(engine, reader, "retrying", error)
             except LeaseLost as error:
                 log.warning("stripe_lease_lost cause=%s", error)
             except (Retryable, Refused) as error:
-                pause = backoff(failures)
+                rest = backoff(failures)
                 await _tell(engine, reader, "retrying", error)
             except (Permanent, DatabaseError, OperationError) as error:
-                pause = AGAIN_SECONDS
+                rest = AGAIN_SECONDS
                 await _tell(engine, reader, "refused", error)
             except Exception as error:
                 # Without this nothing would be read any more, and nobody hear of it.
-                pause = AGAIN_SECONDS
+                rest = AGAIN_SECONDS
                 log.exception("stripe_failed")
                 await _tell(engine, reader, "stopped", error)
-            await _wait(stop, bell, pause)
+            await pause(stop, told, rest)
     finally:
         ending.set()
         with contextlib.suppress(Refused):
             if reader is not None and reader.lease is not None:
                 reader.lease.leave(engine)
-        await asyncio.shield(asyncio.to_thread(listener.stop))
 
 
 def _read_once(reader: StripeReader) -> bool:
@@ -214,14 +222,3 @@ async def _tell(
 
     with contextlib.suppress(Refused):
         await asyncio.to_thread(record)
-
-
-async def _wait(stop: asyncio.Event, bell: threading.Event, seconds: float) -> None:
-    """Wait so long, or until `stop` or a webhook."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not stop.is_set() and not bell.is_set():
-        left = deadline - asyncio.get_running_loop().time()
-        if left <= 0:
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), min(left, 0.1))

@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 
 from db import sources
 from db.engine import Refused
+from db.journal.head import SOURCE
 from db.reads import ReadError
 from db.registry import Registry
 from indexer.follow import first_line
@@ -18,8 +19,10 @@ from indexer.react import Reacting, run_reactions
 from indexer.timers import run_due, run_schedules
 from ops.indexing import streams
 from ops.settings import Settings
+from ops.waking import heard, pause
 
 REACT_SECONDS = 0.5
+REST_SECONDS = 0.02  # between passes, however often it is woken
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +30,8 @@ log = logging.getLogger(__name__)
 async def react(of: Reacting, stop: asyncio.Event, *more: Callable[[], int]) -> None:
     """Run reactions and timers of a chain, or of the journal, again and again.
 
-    `more` are run besides. Each is tried though another fails.
+    Notifications of Postgres wake it, and twice a second it looks by itself, as one may
+    be lost. `more` are run besides. Each is tried though another fails.
     """
     work: list[Callable[[], int]] = [
         partial(run_reactions, of),
@@ -35,20 +39,32 @@ async def react(of: Reacting, stop: asyncio.Event, *more: Callable[[], int]) -> 
         *more,
     ]
     registry = of.registry
-    while (registry.reactions or registry.dues or registry.schedules) and (
-        not stop.is_set()
-    ):
-        await sleep(stop, REACT_SECONDS)
-        for each in work:
-            try:
-                await asyncio.to_thread(each)
-            except (Refused, ReadError) as error:
-                log.warning(
-                    "reactions_retried chain=%s cause=%s", of.name, first_line(error)
-                )
-            except Exception:
-                # Without this nothing would be done any more, and nobody hear of it.
-                log.exception("reactions_failed chain=%s", of.name)
+    if not (registry.reactions or registry.dues or registry.schedules):
+        return
+    async with heard(of.engine, "chainfold", partial(_is_final, of.id)) as woken:
+        while not stop.is_set():
+            await pause(stop, woken, REACT_SECONDS)
+            woken.clear()
+            for each in work:
+                await _try(each, of.name)
+            await sleep(stop, REST_SECONDS)
+
+
+def _is_final(source: int, payload: str) -> bool:
+    """Whether a notification tells of final blocks of a source, or of an entry."""
+    first, _, rest = payload.partition(":")
+    return first == str(source) and (source == SOURCE or rest.startswith("final:"))
+
+
+async def _try(work: Callable[[], int], chain: str) -> None:
+    """Do some work in a thread; what goes wrong is logged, and it is tried again."""
+    try:
+        await asyncio.to_thread(work)
+    except (Refused, ReadError) as error:
+        log.warning("reactions_retried chain=%s cause=%s", chain, first_line(error))
+    except Exception:
+        # Without this nothing would be done any more, and nobody hear of it.
+        log.exception("reactions_failed chain=%s", chain)
 
 
 class _Paced:

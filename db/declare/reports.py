@@ -66,11 +66,12 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class ReportTable:
-    """Rows of texts under their columns."""
+    """Rows of texts under their columns; those of `numbers` are aligned right."""
 
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    numbers: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -357,12 +357,13 @@ def test_a_place_that_is_taken_is_refused_when_told_not_to_wait(engine, node):
         AssertionError("a fault in a reaction"),
     ],
 )
-def test_reactions_end_when_told_and_not_before(monkeypatch, fail):
+def test_reactions_end_when_told_and_not_before(db_engine, monkeypatch, fail):
     """A cancellation may be lost where the awaited thing is done already."""
     runs = []
     chain = SimpleNamespace(
-        name="fake", registry=SimpleNamespace(reactions={"some": object()}, dues={})
-    )
+        name="fake", id=1, engine=db_engine,
+        registry=SimpleNamespace(reactions={"some": object()}, dues={}),
+    )  # fmt: skip
 
     def run(_):
         runs.append(1)
@@ -378,4 +379,41 @@ def test_reactions_end_when_told_and_not_before(monkeypatch, fail):
 
     monkeypatch.setattr(reacting, "run_reactions", run)
     monkeypatch.setattr(reacting, "REACT_SECONDS", 0.01)
+    asyncio.run(play_it())
+
+
+def test_reactions_are_woken_by_what_concerns_them(db_engine, monkeypatch):
+    """Final blocks of their chain and entries wake them, nothing else does."""
+    runs = {0: [], 7: []}
+    registry = SimpleNamespace(reactions={"some": object()}, dues={})
+
+    def notify(payload):
+        with db_engine.begin() as connection:
+            connection.execute(
+                text("SELECT pg_notify('chainfold', :it)"), {"it": payload}
+            )
+
+    async def play_it():
+        stop = asyncio.Event()
+        tasks = [
+            asyncio.create_task(reacting.react(
+                SimpleNamespace(name="x", id=id_, engine=db_engine, registry=registry),
+                stop,
+            ))
+            for id_ in runs
+        ]  # fmt: skip
+        await asyncio.sleep(1.5)  # they listen, and have looked once
+        for payload, woken in (
+            ("7:final:12", [7]), ("7:3:12", []), ("0:44:44", [0]), ("77:final:12", []),
+            ("8:final:3", []),
+        ):  # fmt: skip
+            before = {id_: len(found) for id_, found in runs.items()}
+            notify(payload)
+            await asyncio.sleep(0.7)
+            assert [i for i, n in before.items() if len(runs[i]) > n] == woken, payload
+        stop.set()
+        await asyncio.gather(*tasks)
+
+    monkeypatch.setattr(reacting, "run_reactions", lambda of: runs[of.id].append(1))
+    monkeypatch.setattr(reacting, "REACT_SECONDS", 600)
     asyncio.run(play_it())

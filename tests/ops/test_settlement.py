@@ -328,7 +328,7 @@ def test_a_purchase_waits_for_a_collaborators_wallet_and_goes_on(shop):
 
     fee, parts, _ = reference(9_974_000, FEE_BPS, [7_500, 2_500])
     assert [market.held(each) for each in market.people[3:5]] == parts
-    assert shop.purchase(session)["stage"] == "paid"
+    assert shop.purchase(session)["stage"] in ("paid", "settled")  # when it is final
     assert fee > 0
 
 
