@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from solders.instruction import Instruction
 from solders.system_program import TransferParams, transfer
+from sqlalchemy import text
 
 from commands.solana import wallets
 from db.commands.states import State
+from db.commands.watching import watched
 from devnet.solana import ledger
 from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
@@ -524,3 +526,51 @@ def test_what_solanas_javascript_client_signs_is_taken(open_book):
     assert {book.row(each).state for each in commands} == {State.SUCCEEDED}
     assert "instruction 5 (0x02000000e8030000" in refused["detail"]
     assert book.effects() == 3
+
+
+def test_the_indexer_reads_no_wallets_of_solana(open_book):
+    """What they do with a program is listed by the program's address."""
+    book = open_book()
+    book.asked(1)
+    cancelled = book.asked(2)
+    book.post(f"/api/v1/commands/{cancelled['id']}/cancel", {}, token=book.by)
+    book.pass_time(2, passes=2)
+
+    with book.writer.connect() as connection:
+        assert watched(connection, book.lane.source) == {}
+        events = connection.execute(text("SELECT DISTINCT event FROM control.coverage"))
+        assert "chain.transactions" not in set(events.scalars())
+
+
+def test_a_cancelled_command_is_asked_for_again_for_the_same_wallet(open_book):
+    book = open_book()
+    data = book.asked(1)
+    path = f"/api/v1/commands/{data['id']}"
+    book.post(f"{path}/cancel", {}, token=book.by)
+    again = book.post(
+        f"{path}/retry", {}, 202, token=book.by, headers={"Idempotency-Key": "again"}
+    ).json["data"]
+    shown = book.shown(again)
+
+    first, second = (message_of(each) for each in (data, shown))
+    assert instructions_of(first)[2] == instructions_of(second)[2]
+    assert instructions_of(first)[3] != instructions_of(second)[3]  # the memo
+    assert "must be" not in book.give(shown, book.sign(shown))
+    book.pass_time(5, passes=3)
+    assert book.row(again).state is State.SUCCEEDED
+
+
+def test_one_commands_signature_is_not_taken_for_another_that_asks_for_the_same(
+    open_book,
+):
+    book = open_book()
+    first, second = book.asked(1), book.asked(1)
+
+    refused = book.give(second, book.sign(first), 422)
+    book.give(first, book.sign(first))
+    book.pass_time(5, passes=3)
+
+    assert "instruction 4" in refused["detail"]
+    assert [book.row(each).state for each in (first, second)] == [
+        State.SUCCEEDED, State.ACCEPTED,
+    ]  # fmt: skip
