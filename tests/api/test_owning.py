@@ -73,8 +73,20 @@ def test_filters_sorts_and_pages_do_not_widen_it(office, drafts):
     first = office.get(f"{DRAFTS}?limit=1", token=token).json
     then = office.get(f"{DRAFTS}?limit=1&after={first['next']}", token=token).json
     found = [each["draft"] for page in (first, then) for each in page["data"]]
-    assert ([drafts[0], drafts[3]], None) == (found, then["next"])
-    office.get(f"{DRAFTS}?beneficiary__own={theirs}", 400, token=token)
+    assert ([drafts[3], drafts[0]], None) == (found, then["next"])
+    both = f"beneficiary={theirs}&beneficiary={'0x' + ANNA.hex()}"
+    for path in (DRAFTS, DRAFTED):
+        asked = office.get(f"{path}?{both}&count=true", None, token=token).json
+        if path == DRAFTED:  # no index has it, so it is not counted
+            assert 400 == asked["status"]
+            asked = office.get(f"{path}?{both}", token=token).json
+        else:
+            assert {"rows": 2, "exact": True} == asked["count"]
+        assert {drafts[0], drafts[3]} == {each["draft"] for each in asked["data"]}
+    mine = office.get(f"{DRAFTED}?count=true", token=token).json
+    assert len(mine["data"]) == mine["count"]["rows"]
+    for name in ("beneficiary__own", "beneficiary__any"):
+        office.get(f"{DRAFTS}?{name}={theirs}", 400, token=token)
     office.get(f"{DRAFTS}?as_of=3", 400, token=token)
 
 

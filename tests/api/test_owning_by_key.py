@@ -77,7 +77,7 @@ def test_a_buyer_reads_what_is_theirs(door):
 
     assert data(door, BUYERS, anna) == [{"buyer": ANNA.address, "amount": "16"}]
     assert data(door, BUYERS, ben) == [{"buyer": BEN.address, "amount": "7"}]
-    assert [each["amount"] for each in data(door, BOUGHT, anna)] == ["5", "11"]
+    assert [each["amount"] for each in data(door, BOUGHT, anna)] == ["11", "5"]
     assert {each["buyer"] for each in data(door, BOUGHT, ben)} == {BEN.address}
     door.get(BUYERS, 401)
 
