@@ -151,7 +151,8 @@ class StripeReader:
                     groups.setdefault((TYPES[ref.type], ref.object), []).append(ref)
             for outcome, group in aside.items():
                 self._note(group, outcome, done)
-            for (kind, id_), group in groups.items():
+            # A session shows its charge too, so that nobody has to ask whose it is.
+            for (kind, id_), group in sorted(groups.items(), key=_after_sessions):
                 self._look(kind, id_, group, done)
 
     def look(self, kind: str, id_: str, done: Round | None = None) -> int:
@@ -305,3 +306,7 @@ class StripeReader:
 
     def _seconds(self) -> int:
         return int(self.clock().timestamp())
+
+
+def _after_sessions(item: tuple[tuple[str, str], list[EventRef]]) -> bool:
+    return item[0][0] != "checkout.session"

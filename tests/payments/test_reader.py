@@ -37,6 +37,20 @@ def test_a_payment_is_captured_once_with_its_fee(shop, reader, migrated_engine):
     assert counts(migrated_engine) == {"said": 1, "nothing": 2, "ignored": 1}
 
 
+def test_a_payment_is_said_after_two_requests(shop, reader, migrated_engine):
+    """The list of events, and the session with its charge and its fee."""
+    reader.round()
+    shop.paid()
+    asked = []
+    shop.direct.watch = lambda: asked.append(
+        len(said(migrated_engine, e.PaymentCaptured))
+    )
+    reader.round()
+
+    before = asked.index(1)  # it is watched before and after each request
+    assert before == 4, asked
+
+
 @pytest.mark.parametrize("currency", ["eur", "jpy", "kwd"])
 def test_other_currencies_have_both_amounts(shop, reader, migrated_engine, currency):
     charge = shop.paid(20_477, currency)
