@@ -184,7 +184,7 @@ def test_a_declaration_in_a_module_that_is_only_imported_is_refused(tmp_path):
         events="from bells import more\n",
     )  # fmt: skip
 
-    refused(r"declares in roles, events.*move the class", None, [folder])
+    refused(r"declares in settings, roles, events.*move the class", None, [folder])
 
 
 def test_a_name_that_python_knows_is_refused(tmp_path):
