@@ -50,6 +50,11 @@ from db.declare import DeclarationError, Program
 from db.registry import Registry
 
 PAGE_SIZE_MAX = 200
+# Names of routes that are no tables, which no projection may have.
+OWN_NAMES = frozenset(
+    {"auth", "books", "commands", "console", "docs", "documents", "failed_transactions"}
+    | {"health", "index", "journal", "schedules", "stripe"}
+)
 API_VERSION = "1"
 # A route that needs to know who asks names these in its `security`.
 SECURITY_SCHEMES = {
@@ -161,7 +166,16 @@ def _admit(app: Flask, api: Api, service: Service, web: WebOptions) -> None:
 
 
 def _show_tables(api: Api, service: Service) -> None:
+    """Show tables and facts; raises DeclarationError for a name of another route."""
     for projection in service.registry.projections.values():
+        if projection.spec.plural in OWN_NAMES:
+            raise DeclarationError(
+                projection.spec.name,
+                f"the API has other routes called {projection.spec.plural!r}",
+                f'give it another name: plural = "{projection.spec.domain}_'
+                f'{projection.spec.plural}"',
+                projection.__module__,
+            )
         api.register_blueprint(read_blueprint(service, projection.spec))
     for event in service.registry.events.values():
         api.register_blueprint(facts_blueprint(service, event))

@@ -53,7 +53,7 @@ class PaymentOptions:
 def payments_blueprint(service: Service, options: PaymentOptions) -> Blueprint:
     """`POST /checkout/webhook`."""
     blueprint = Blueprint(
-        "payments", __name__, description="Where Stripe tells what happened."
+        "stripe", __name__, description="Where Stripe tells what happened."
     )
 
     @accepts("application/json", max_bytes=BODY_BYTES_MAX)
