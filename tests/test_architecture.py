@@ -78,12 +78,12 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 # How many lines each package may have.
 PACKAGE_LINES = {
     "abis": 400,
-    "api": 8_700,
-    "commands": 7_550,
-    "db": 28_000,
+    "api": 9_200,
+    "commands": 8_450,
+    "db": 30_200,
     "idl": 1_620,
     "indexer": 11_900,
-    "ops": 14_400,
+    "ops": 14_950,
 }
 
 

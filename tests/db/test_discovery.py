@@ -39,7 +39,7 @@ class Ringing(Projection):
     plural = "{name}_ringings"
 """
 ROLES = 'from db.declare import Role\nRINGER = Role("ringer", self_service=True)\n'
-OURS = {"audit", "anchoring", "compliance", "stripe"}
+OURS = {"audit", "anchoring", "compliance", "periods", "stripe"}
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ USDC and dollars are two currencies. USDC that were bought go through the accoun
 USDC that it was credited.
 """
 
-from db.declare.books import LedgerAccount, AccountType, Currency, Posting
+from db.declare.books import AccountType, Currency, LedgerAccount, Posting
 from db.domains.settlement import entries as e
 from db.payments.stripe.postings import BANK
 

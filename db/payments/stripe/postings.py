@@ -8,7 +8,7 @@ booked when its card is charged; a fee that Stripe tells later is booked then.
 from typing import Any
 
 from db.declare import FieldRef
-from db.declare.books import LedgerAccount, AccountType, Posting
+from db.declare.books import AccountType, LedgerAccount, Posting
 from db.payments.stripe import entries as e
 
 STRIPE_BALANCE = LedgerAccount("1000", "Stripe balance", AccountType.ASSET)
