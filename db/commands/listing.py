@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from db.commands.accept import CommandRow, as_row
-from db.commands.states import State
+from db.commands.states import TERMINAL, State
 from db.control import attempt, command, command_event, relay, slot, solana_attempt
 
 
@@ -86,6 +86,18 @@ def list_commands(
     if before is not None:
         query = query.where(command.c.id < before)
     return [as_row(row) for row in connection.execute(query)]
+
+
+def open_arguments(
+    connection: Connection, kind: str, source: int
+) -> list[dict[str, Any]]:
+    """The arguments of all commands of a kind on a chain that have not ended."""
+    query = select(command.c.arguments).where(
+        command.c.kind == kind,
+        command.c.source == source,
+        command.c.state.not_in(TERMINAL),
+    )
+    return list(connection.execute(query).scalars())
 
 
 def events_after(

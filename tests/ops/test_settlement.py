@@ -342,6 +342,12 @@ def test_a_treasury_that_is_short_queues_payments_and_goes_on_when_filled(shop):
 
     shop.work(lambda: shop.settling() and shop.settling()[0]["state"] == "held")
     assert shop.settling()[0]["reason"].startswith("TreasuryTooLow")
+    waits = 19_974_000 - 1_997_400  # less the usual fee
+    told = shop.door.get("/api/v1/admin/treasury", token=shop.token).json["data"]
+    assert {each: told[each] for each in ("balance", "posted", "pending")} == {
+        "balance": "0", "posted": "0", "pending": str(waits),
+    }  # fmt: skip
+    assert told["available"] == str(-waits)
     market.client.mint_to(market.usdc, market.treasury, 50_000_000)
     with shop.engine.begin() as connection:
         connection.execute(text("UPDATE control.command SET next_action_at = now()"
@@ -350,6 +356,10 @@ def test_a_treasury_that_is_short_queues_payments_and_goes_on_when_filled(shop):
 
     _, parts, _ = reference(19_974_000, FEE_BPS, [10_000])
     assert market.held(market.people[5]) == parts[0]
+    shop.work(lambda: shop.settling()[0]["state"] == "succeeded")
+    told = shop.door.get("/api/v1/admin/treasury", token=shop.token).json["data"]
+    left = str(50_000_000 - parts[0])
+    assert (told["pending"], told["available"], told["posted"]) == ("0", left, left)
 
 
 def test_a_purchase_that_is_paid_twice_is_settled_once_and_refunded_once(shop):

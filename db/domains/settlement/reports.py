@@ -65,11 +65,14 @@ def treasury_report(rows: TreasuryRows) -> ReportPage:
 
 def _figures(rows: TreasuryRows) -> list[Figure]:
     state = rows.state
-    balance = "not told" if state.balance is None else usdc(state.balance)
+    balance = _or_none(state.balance)
     runway = state.runway_days
     return [
         Figure("health", state.health, TONES[state.health], _reason(state)),
         Figure("balance", balance, note="as the chain says now"),
+        Figure("posted", _or_none(state.posted), note="by indexed movements"),
+        Figure("pending", usdc(state.pending), note="of settlements under way"),
+        _available(state),
         Figure("runway", "no outflow" if runway is None else f"{runway:g} days"),
         Figure("outflow of 7 days", usdc(state.outflow), note="paid to creators"),
         Figure("net to replenish", usdc(state.net_to_replenish)),
@@ -79,6 +82,17 @@ def _figures(rows: TreasuryRows) -> list[Figure]:
         _success(rows),
         _owed(rows.debts),
     ]
+
+
+def _or_none(amount: int | None) -> str:
+    return "not told" if amount is None else usdc(amount)
+
+
+def _available(state: TreasuryState) -> Figure:
+    """Return what is left for other settlements, or what is missing for these."""
+    if state.available is not None and state.available < 0:
+        return Figure("missing", usdc(-state.available), Tone.BAD, "payments wait")
+    return Figure("available", _or_none(state.available), note="balance less pending")
 
 
 def _reason(state: TreasuryState) -> str:

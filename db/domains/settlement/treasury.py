@@ -5,12 +5,13 @@ fee included; that fee and the dust never leave the treasury, so what left it, a
 runway goes by, is the *outflow*: the sum of the payouts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from db.declare import RowOf
 from db.declare.fields import Encoding
+from db.domains.settlement import money
 from db.domains.settlement.settings import LEVELS, SettlementSettings
 
 DAY_SECONDS = 86_400
@@ -47,7 +48,10 @@ def balance_of(held: Sequence[AccountHeld]) -> int | None:
 class TreasuryState:
     """The treasury over the last seven days; `balance` is None when nobody told it.
 
-    `runway_days` is None while nothing leaves the treasury.
+    `balance` is what the chain says now, `posted` what the indexed movements of its
+    accounts come to (None where they are not followed), and `pending` what settlements
+    will take that were asked for and have not ended. `runway_days` is None while
+    nothing leaves the treasury.
     """
 
     purchases: int
@@ -56,6 +60,13 @@ class TreasuryState:
     outflow: int
     balance: int | None
     settings: SettlementSettings
+    posted: int | None = None
+    pending: int = 0
+
+    @property
+    def available(self) -> int | None:
+        """Return what is left for other settlements; below zero: what is missing."""
+        return None if self.balance is None else self.balance - self.pending
 
     @property
     def daily_outflow(self) -> int:
@@ -104,15 +115,36 @@ class TreasuryState:
             "fronted": str(self.fronted),
             "earned": str(self.earned),
             "outflow": str(self.outflow),
-            "balance": None if self.balance is None else str(self.balance),
+            "balance": _text(self.balance),
+            "posted": _text(self.posted),
+            "pending": str(self.pending),
+            "available": _text(self.available),
             "daily_outflow": str(self.daily_outflow),
             "runway_days": self.runway_days,
             "health": self.health,
         }
 
 
+def pending_outflow(settlements: Iterable[Mapping[str, Any]]) -> int:
+    """Return what settlements will take, from the arguments of their commands.
+
+    By the platform's usual fee: another that the program has is not known here.
+    """
+    found = 0
+    for each in settlements:
+        _, parts, _ = money.split(int(each["distributable"]), each["shares"])
+        found += sum(parts)
+    return found
+
+
 def state(
-    days: Sequence[RowOf], last: int, balance: int | None, settings: SettlementSettings
+    days: Sequence[RowOf],
+    last: int,
+    balance: int | None,
+    settings: SettlementSettings,
+    *,
+    posted: int | None = None,
+    pending: int = 0,
 ) -> TreasuryState:
     """Return the state from the rows of `SettledDay`, seven days up to the last one.
 
@@ -130,4 +162,10 @@ def state(
         outflow=fronted - earned - dust,
         balance=balance,
         settings=settings,
+        posted=posted,
+        pending=pending,
     )
+
+
+def _text(amount: int | None) -> str | None:
+    return None if amount is None else str(amount)

@@ -19,6 +19,7 @@ from api.writes import require_command_service
 from commands.lane import ChainRequired, Lane, NoContract, NoSigner
 from commands.solana.lane import SolanaLane
 from db import reads
+from db.commands.listing import open_arguments
 from db.declare import STAFF, RowOf
 from db.declare.reports import ReportPage
 from db.domains.settlement import treasury
@@ -50,14 +51,15 @@ DEBTS = shape(
         ),
     },
 )  # fmt: skip
+_KNOWN = {"type": ["string", "null"]}
 TREASURY = shape(
     data=shape(
         chain={"type": "string"}, purchases=CENTS, fronted=MICRO, earned=MICRO,
-        outflow=MICRO, balance={"type": ["string", "null"]},
+        outflow=MICRO, balance=_KNOWN, posted=_KNOWN, pending=MICRO, available=_KNOWN,
         accounts={
             "type": "array",
             "items": shape(
-                account={"type": "string"}, balance={"type": ["string", "null"]}
+                account={"type": "string"}, balance=_KNOWN
             ),
         },
         daily_outflow=MICRO, runway_days={"type": ["number", "null"]},
@@ -86,15 +88,17 @@ class Treasury:
         """Tell what the treasury fronted and earned, and for how long it lasts.
 
         Amounts are in micro-USDC. `balance` is that of all `accounts` that a node told
-        of. Runway is the balance by what left on an average day of the last seven.
-        `debts` are payments that were settled and whose money went
-        back, in cents, the greatest hundred by name.
+        of, `posted` what their indexed movements come to, `pending` what settlements
+        that are under way will take, `available` the balance without that. Runway is
+        the balance by what left on an average day of the last seven. `debts` are
+        payments that were settled and whose money went back, in cents, the greatest
+        hundred by name.
         """
         principal = current_principal(self._service)
         require_role(principal, *STAFF)
         lane = self._lane(request.args.get("chain"))
         held = _held(lane)
-        found = self._state(self._settled(lane), held)
+        found = self._state(lane, self._settled(lane), held)
         accounts = [each.as_json() for each in held]
         debts = debts_as_json(self._debts())
         said = {"chain": lane.name, **found.as_json(), "accounts": accounts}
@@ -106,7 +110,7 @@ class Treasury:
         settled, held = self._settled(lane), _held(lane)
         return treasury_report(
             TreasuryRows(
-                state=self._state(settled, held),
+                state=self._state(lane, settled, held),
                 accounts=held,
                 settled=settled,
                 paid=self._journal(lambda t: t.rows(PaidDay)),
@@ -128,7 +132,7 @@ class Treasury:
             return None
         held = _held(lane)
         debts = [owed(each) for each in self._debts()]
-        state = self._state(self._settled(lane), held)
+        state = self._state(lane, self._settled(lane), held)
         return TreasuryFigures(state, held, len(debts), sum(debts))
 
     def _days_of(self, lane: Lane, of: AccountHeld) -> list[RowOf]:
@@ -149,10 +153,19 @@ class Treasury:
                 ) from None
 
     def _state(
-        self, settled: list[RowOf], held: Sequence[AccountHeld]
+        self, lane: Lane, settled: list[RowOf], held: Sequence[AccountHeld]
     ) -> TreasuryState:
-        settings = self._service.registry.settings_of(SettlementSettings)
-        return treasury.state(settled, _today(), treasury.balance_of(held), settings)
+        days = [day for each in held for day in self._days_of(lane, each)[-1:]]
+        open_ = reads.read(
+            self._service.engine,
+            lambda c: open_arguments(c, SettlePurchase.spec.slug, lane.source),
+        )
+        return treasury.state(
+            settled, _today(), treasury.balance_of(held),
+            self._service.registry.settings_of(SettlementSettings),
+            posted=sum(day.balance for day in days) if days else None,
+            pending=treasury.pending_outflow(open_),
+        )  # fmt: skip
 
     def _settled(self, lane: Lane) -> list[RowOf]:
         found: list[RowOf] = self._of_chain(lane, lambda t: t.rows(SettledDay))
@@ -195,6 +208,8 @@ class TreasuryCollector(DatabaseCollector):
         balance = None if state.balance is None else state.balance / treasury.MICRO
         for name, meaning, value in (
             ("balance_usdc", "What the treasury holds, by the chain.", balance),
+            ("pending_usdc", "What settlements under way will take.",
+             state.pending / treasury.MICRO),
             ("runway_days", "Days that it lasts; none without outflow.",
              state.runway_days),
             ("outflow_usdc", "What left it in seven days.",

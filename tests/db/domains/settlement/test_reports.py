@@ -16,6 +16,7 @@ from db.domains.settlement.treasury import (
     DAY_SECONDS,
     AccountHeld,
     balance_of,
+    pending_outflow,
     state,
 )
 
@@ -59,6 +60,21 @@ def test_figures_of_seven_days():
     assert figure(page, "purchases in 7 days").value == "3"
     assert figure(page, "settled of paid").value == "100.0%"
     assert figure(page, "health").tone is Tone.GOOD
+
+
+def test_what_is_under_way_is_not_available():
+    asked = [{"distributable": "9974001", "shares": [3_333, 6_667]},
+             {"distributable": "1", "shares": [10_000]}]  # fmt: skip
+    pending = pending_outflow(asked)
+    assert pending == (8_976_601 * 3_333) // 10_000 + (8_976_601 * 6_667) // 10_000 + 1
+    for balance, name, shown in (
+        (pending + 17, "available", "0.000017 USDC"),
+        (pending - 17, "missing", "0.000017 USDC"),
+        (None, "available", "not told"),
+    ):
+        found = state([], TODAY, balance, SettlementSettings(), pending=pending)
+        page = treasury_report(TreasuryRows(found, [], [], [], [], [], [], TODAY))
+        assert figure(page, name).value == shown
 
 
 def test_health_tells_its_reason():
