@@ -26,8 +26,8 @@ def payment_hash(charge: str) -> bytes:
 
 
 def owed(debt: RowOf) -> int:
-    """Return the cents that are owed for a payment."""
-    return total(debt.owed_for)
+    """Return the cents that are owed for a payment: without what was written off."""
+    return max(total(debt.owed_for) - int(debt.written_off), 0)
 
 
 def debts_as_json(debts: Iterable[RowOf]) -> dict[str, Any]:

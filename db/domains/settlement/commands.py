@@ -19,7 +19,7 @@ from db.declare import (
 )
 from db.domains.settlement import entries, rules
 from db.domains.settlement import events as e
-from db.domains.settlement.projections import Purchase
+from db.domains.settlement.projections import Debt, Purchase
 from db.domains.settlement.roles import CREATOR
 
 USDC = Named("usdc")
@@ -182,3 +182,22 @@ class RecordTreasuryFunding(Command):
     role = Role.OPERATOR
     rules = (rules.funding_is_new,)
     record = entries.TreasuryFunded
+
+
+class WriteOffDebt(Command):
+    """Write off what is owed for a payment that was settled and whose money went back.
+
+    `cents` of it will not come back: the dispute is lost, or the refund was ours to
+    bear. It is owed no more, and the books stay as they are: they had the loss when the
+    money left.
+    """
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    cents = Uint(63)
+    reason = Text(max_length=500)
+
+    route = Route("debts/<purchase>/<charge>/write-off", via=Debt)
+    role = Role.OPERATOR
+    rules = (rules.debt_is_owed,)
+    record = entries.DebtWrittenOff

@@ -169,3 +169,12 @@ class TreasuryFunded(Entry):
     cents = Uint(63)
     reference = Text(max_length=200)
     funded_at = Uint(63)
+
+
+class DebtWrittenOff(Entry):
+    """A person says that `cents` of what is owed for a payment will not come back."""
+
+    purchase = Text(max_length=34)
+    charge = Text(max_length=255)
+    cents = Uint(63)
+    reason = Text(max_length=500)

@@ -188,7 +188,8 @@ class Debt(Projection):
 
     In the stage `debt` both happened, and `owed_for` has the refunds and disputes that
     stand, each with its amount in cents; it is empty when all of them came to nothing.
-    `outflow` is what creators were paid for it, in micro-USDC.
+    What was `written_off` of that, in cents, is owed no more. `outflow` is what
+    creators were paid for it, in micro-USDC.
     """
 
     purchase = Key()
@@ -197,6 +198,7 @@ class Debt(Projection):
     settled_at = First(entries.ChargeSettled.block_time)
     outflow = First(entries.ChargeSettled.outflow)
     owed_for = Replay(gone, refunded, refund_failed, disputed, won)
+    written_off = Sum(entries.DebtWrittenOff.cents)
     stage = Stage(
         ([""], entries.ChargeSettled, "settled"),
         ([""], refunded, "returned"),

@@ -11,11 +11,13 @@ from db.domains.settlement import money
 from db.domains.settlement.charges import (
     is_due,
     kept,
+    owed,
     total,
 )
 from db.domains.settlement.projections import (
     Collaborator,
     Content,
+    Debt,
     Purchase,
     PurchaseCharge,
     TreasuryFunding,
@@ -152,6 +154,15 @@ def payment_can_be_refunded(command: Any, tables: Tables) -> Iterator[Refusal]:
     if kept(charge) <= 0:
         yield Refusal("refunded", "nothing is left of the payment: it went back")
     yield from _no_refund_under_way(command, tables)
+
+
+def debt_is_owed(command: Any, tables: Tables) -> Iterator[Refusal]:
+    """So much is owed for a payment that was settled and whose money went back."""
+    debt = tables.row(Debt, purchase=command.purchase, charge=command.charge)
+    if debt is None or debt.stage != "debt" or not owed(debt):
+        yield Refusal("nothing_owed", "nothing is owed for such a payment")
+    elif not 0 < command.cents <= owed(debt):
+        yield Refusal("too_much", f"{owed(debt)} cents are owed: write off 1 to that")
 
 
 def _payment(command: Any, tables: Tables) -> RowOf | None:

@@ -204,8 +204,9 @@ def test_reviews_latest_first_with_what_people_did():
 
 def test_debts_are_shown_with_the_greatest_first():
     debts = [
-        Row(purchase="0x01", charge="ch_a", owed_for={"refund re_1": 340}),
-        Row(purchase="0x02", charge="ch_b",
+        Row(purchase="0x01", charge="ch_a", owed_for={"refund re_1": 340},
+            written_off=0),
+        Row(purchase="0x02", charge="ch_b", written_off=0,
             owed_for={"refund re_2": 500, "dispute du_1": 561}),
     ]  # fmt: skip
 
