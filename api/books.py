@@ -31,13 +31,14 @@ from db.books.chart import AccountChart
 from db.books.closing import CannotClose, Period, close_period, closed_periods
 from db.books.days import day_of, end_of, start_of
 from db.books.export import csv_lines
+from db.books.lines import DATED, EFFECTIVE, Span
 from db.books.trial_balance import TrialBalance, read_trial_balance
 from db.declare.readers import STAFF
 from db.declare.reports import Figure, ReportPage, ReportTable, Tone
 from db.declare.roles import Role
 from db.reads import read
 
-DATES = ("dated", "effective")
+DATES = (DATED, EFFECTIVE)
 MEMORY_BYTES_MAX = 1 << 20  # of CSV; more goes to a temporary file
 CHUNK_BYTES = 64 << 10
 _DECIMAL: Schema = {"type": "string", "pattern": r"^-?\d+(\.\d+)?$"}
@@ -77,13 +78,13 @@ class Books:
         or `effective`, when things happened.
         """
         self._look("as_of", "by")
-        by = request.args.get("by", "dated")
+        by = request.args.get("by", DATED)
         if by not in DATES:
             raise bad_parameter("by", f"It is one of {', '.join(DATES)}.")
         before = end_of(_day("as_of") or _today())
         found = read(
             self._service.engine,
-            lambda c: read_trial_balance(c, self._chart, before, by=by),
+            lambda c: read_trial_balance(c, self._chart, Span(before, by=by)),
         )
         return json_answer({"data": found.as_json(self._chart)})
 
@@ -170,7 +171,7 @@ def books_page(service: Service) -> ReportPage:
     before = end_of(_today())
 
     def ask(connection: Connection) -> tuple[TrialBalance, list[Period]]:
-        balance = read_trial_balance(connection, chart, before)
+        balance = read_trial_balance(connection, chart, Span(before))
         return balance, list(closed_periods(connection, chart))
 
     balance, periods = read(service.engine, ask)

@@ -4,18 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from db.books.chart import AccountChart
 from db.books.days import end_of, last_day
+from db.books.lines import Span, read_closes
 from db.books.periods.entries import BooksClosed
 from db.books.trial_balance import TrialBalance, read_trial_balance
 from db.errors import DatabaseError
 from db.journal.append import Actor, append
 from db.journal.head import lock_head
-from db.position import height_of
 from db.registry import Registry
-from db.sql.columns import fact_table
 
 
 class CannotClose(DatabaseError):
@@ -52,14 +51,14 @@ def close_period(
     until = end_of(day)
     if until > now.timestamp():
         raise CannotClose(f"{day} is not over (UTC): close a day that is")
-    latest = max((each.until for each in _closed(connection)), default=0)
+    latest = max((each.until for each in read_closes(connection)), default=0)
     if until <= latest:
         raise CannotClose(
             f"the books are closed up to {last_day(latest)}: close a later day. What "
             "comes to be known about a closed period is dated after it by itself"
         )
     chart = AccountChart(registry.postings)
-    balance = read_trial_balance(connection, chart, until, through=head.seq)
+    balance = read_trial_balance(connection, chart, Span(until, through=head.seq))
     entry = BooksClosed(until=until, digest=balance.digest)
     append(connection, registry, entry, actor=actor, now=now)
     return balance
@@ -67,29 +66,11 @@ def close_period(
 
 def closed_periods(connection: Connection, chart: AccountChart) -> Iterator[Period]:
     """Yield the closed periods, the earliest first, each compared with what is now."""
-    for each in _closed(connection):
-        now = read_trial_balance(connection, chart, each.until, through=each.seq - 1)
-        later = read_trial_balance(connection, chart, each.until)
+    for each in read_closes(connection):
+        then = Span(each.until, through=each.seq - 1)
+        now = read_trial_balance(connection, chart, then)
+        later = read_trial_balance(connection, chart, Span(each.until))
         yield Period(
             each.until, each.seq, each.closed_at, each.digest,
             now.digest == later.digest == each.digest,
         )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class _Closed:
-    until: int
-    seq: int
-    closed_at: int
-    digest: bytes
-
-
-def _closed(connection: Connection) -> list[_Closed]:
-    table = fact_table(BooksClosed)
-    query = select(
-        table.c.until, table.c.position, table.c.block_time, table.c.digest
-    ).order_by(table.c.position)
-    return [
-        _Closed(int(until), height_of(position), at, bytes(digest))
-        for until, position, at, digest in connection.execute(query)
-    ]

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, select
 
 from db.books.chart import AccountChart
 from db.books.days import day_of
-from db.books.lines import sides
+from db.books.lines import Span, lines, read_closes
+from db.declare.books import LedgerAccount, Posting
 
 COLUMNS = (
     "date", "effective", "booked", "entry", "account", "name", "text", "business",
@@ -32,27 +33,34 @@ def csv_lines(
     yield _csv([COLUMNS])
     if not chart.postings:
         return
-    found = sides(chart.postings, since=since, before=before)
-    query = select(
-        found.c.dated, found.c.effective, found.c.booked, found.c.seq,
-        found.c.account, found.c.posting, found.c.business, found.c.reference,
-        found.c.currency, found.c.signed,
-    ).order_by(
-        found.c.dated, found.c.seq, found.c.posting, found.c.side.desc()
-    )  # fmt: skip
+    span = Span(since=since, before=before)
+    found = lines(chart.postings, span, read_closes(connection)).subquery("lines")
+    query = select(found).order_by(found.c.dated, found.c.seq, found.c.posting)
     streamed = connection.execution_options(stream_results=True).execute(query)
     for rows in streamed.partitions(CHUNK_ROWS):
-        yield _csv([_row(chart, row) for row in rows])
+        yield _csv([each for row in rows for each in _both(chart, row)])
 
 
-def _row(chart: AccountChart, line: Any) -> tuple[str, ...]:
-    amount = chart.text(abs(int(line.signed)), line.currency)
-    debit, credit = (amount, "") if line.signed > 0 else ("", amount)
+def _both(chart: AccountChart, line: Any) -> Iterator[tuple[str, ...]]:
+    """Yield the two rows of a line: first its posting's debit, then its credit."""
+    posting, amount = chart.postings[line.posting], int(line.amount)
+    yield _row(chart, line, posting, posting.debit, amount)
+    yield _row(chart, line, posting, posting.credit, -amount)
+
+
+def _row(
+    chart: AccountChart,
+    line: Any,
+    posting: Posting,
+    account: LedgerAccount,
+    signed: int,
+) -> tuple[str, ...]:
+    amount = chart.text(abs(signed), line.currency)
+    debit, credit = (amount, "") if signed > 0 else ("", amount)
     return (
         day_of(line.dated), _moment(line.effective), _moment(line.booked),
-        str(line.seq), line.account, chart.accounts[line.account].name,
-        chart.postings[line.posting].text, _plain(line.business),
-        _plain(line.reference), line.currency, debit, credit,
+        str(line.seq), account.number, account.name, posting.text,
+        _plain(line.business), _plain(line.reference), line.currency, debit, credit,
     )  # fmt: skip
 
 

@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection, Numeric, cast, func, select
+from sqlalchemy import Connection
 
 from db.books.chart import AccountChart
 from db.books.days import last_day
-from db.books.lines import sides
+from db.books.lines import Span, read_closes, sums
 from db.declare.books import AccountType, LedgerAccount
 from db.journal.head import read_head
 
@@ -78,35 +78,33 @@ class TrialBalance:
 
 
 def read_trial_balance(
-    connection: Connection,
-    chart: AccountChart,
-    before: int,
-    *,
-    by: str = "dated",
-    through: int | None = None,
+    connection: Connection, chart: AccountChart, span: Span
 ) -> TrialBalance:
-    """Add up the lines before a moment; `by` is as in `db.books.lines.sides`.
+    """Add up the lines of a span, which begins with the first line.
 
-    Without `through` all entries count that there are.
+    Of later entries than those that there are now none counts.
     """
-    if through is None:
-        head = read_head(connection)
-        through = 0 if head is None else head.seq
+    head = read_head(connection)
+    through = min(span.through, 0 if head is None else head.seq)
     rows: list[BalanceRow] = []
     if chart.postings:
-        found = sides(chart.postings, before=before, by=by, through=through)
-        amount = cast(found.c.signed, Numeric)
-        query = select(
-            found.c.account,
-            found.c.currency,
-            func.sum(func.greatest(amount, 0)),
-            func.sum(func.greatest(-amount, 0)),
-        ).group_by(found.c.account, found.c.currency)
+        query = sums(
+            chart.postings, replace(span, through=through), read_closes(connection)
+        )
+        found: dict[tuple[str, str], list[int]] = {}
+        for number, currency, above, below in connection.execute(query):
+            posting = chart.postings[number]
+            for account, debit, credit in (
+                (posting.debit, above, below), (posting.credit, below, above),
+            ):  # fmt: skip
+                both = found.setdefault((account.number, currency), [0, 0])
+                both[0] += int(debit)
+                both[1] += int(credit)
         rows = [
-            BalanceRow(chart.accounts[number], currency, int(debit), int(credit))
-            for number, currency, debit, credit in connection.execute(query)
+            BalanceRow(chart.accounts[number], currency, debit, credit)
+            for (number, currency), (debit, credit) in found.items()
         ]
-    return TrialBalance(before, through, tuple(sorted(rows, key=_place)))
+    return TrialBalance(span.before, through, tuple(sorted(rows, key=_place)))
 
 
 def _place(row: BalanceRow) -> tuple[int, str, str]:

@@ -10,6 +10,7 @@ from db.books.chart import AccountChart
 from db.books.closing import close_period, closed_periods
 from db.books.days import day_of, end_of, start_of
 from db.books.export import csv_lines
+from db.books.lines import DATED, EFFECTIVE, Span
 from db.books.trial_balance import TrialBalance, read_trial_balance
 from ops.cli.context import CliState, at_terminal, pass_state
 from ops.commanding import now
@@ -35,9 +36,8 @@ def books_balance(
     chart = AccountChart(state.registry.postings)
     before = end_of(_date(day) or now().date())
     with state.reading() as engine, engine.connect() as connection:
-        found = read_trial_balance(
-            connection, chart, before, by="effective" if effective else "dated"
-        )
+        by = EFFECTIVE if effective else DATED
+        found = read_trial_balance(connection, chart, Span(before, by=by))
     if as_json:
         click.echo(json.dumps(found.as_json(chart)))
     else:

@@ -16,7 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from commands.stripe.asking import REQUEST
 from commands.stripe.refunds import RefundWorker
 from db.books.chart import AccountChart
-from db.books.lines import LAST
+from db.books.lines import Span
 from db.books.trial_balance import read_trial_balance
 from db.control import stripe_webhook
 from db.engine import Refused
@@ -423,7 +423,7 @@ def wrong_books(year):
             expected[each["currency"]] += each["net"]
     chart = AccountChart(year.registry.postings)
     with year.engine.connect() as connection:
-        found = read_trial_balance(connection, chart, LAST)
+        found = read_trial_balance(connection, chart, Span())
     at_stripe = {
         row.currency: row.balance for row in found.rows if row.account == STRIPE_BALANCE
     }

@@ -17,6 +17,7 @@ from db.books.chart import AccountChart
 from db.books.closing import CannotClose, close_period, closed_periods
 from db.books.days import DAY_SECONDS, day_of, end_of, start_of
 from db.books.export import COLUMNS, csv_lines
+from db.books.lines import Span
 from db.books.trial_balance import read_trial_balance
 from db.declare import Entry, Text, Uint
 from db.declare.books import AccountType, Currency, LedgerAccount, Posting
@@ -63,7 +64,7 @@ def settled(purchase, outflow):
 
 def balance(engine, before=FOREVER, **options):
     with engine.connect() as connection:
-        return read_trial_balance(connection, CHART, before, **options)
+        return read_trial_balance(connection, CHART, Span(before, **options))
 
 
 def balances(engine, **options):
@@ -384,7 +385,7 @@ class TestDeclarations:
                 append(connection, registry, Told(amount=amount, other=3, title="x"),
                        actor=ANNA, now=NOW)  # fmt: skip
         with db_engine.connect() as connection:
-            found = read_trial_balance(connection, AccountChart([posting]), FOREVER)
+            found = read_trial_balance(connection, AccountChart([posting]), Span())
         assert [(row.account, row.balance) for row in found.rows] == [
             (ONE, 104 + 7_004), (TWO, -104 - 7_004),
         ]  # fmt: skip
