@@ -164,6 +164,10 @@ class TestTreasury:
         [first, *_] = lines(migrated_engine)
         assert first["date"] == str(TODAY - timedelta(days=19))
         assert first["effective"].startswith(day_of(long_ago))
+        open_from = start_of(TODAY - timedelta(days=19))
+        assert lines(migrated_engine, open_from) == lines(migrated_engine) != []
+        assert lines(migrated_engine, before=open_from) == []
+        assert lines(migrated_engine, open_from + 1) == []
 
 
 class TestFunding:
