@@ -193,7 +193,7 @@ def _go_on(name: str, tables: Tables) -> Asked:
         if purchase.stage == "blocked":
             yield entries.PurchaseReleased(purchase=name)
         yield asked
-    elif fit[0].waits and purchase.stage != "blocked":
+    elif asked.values["reason"] != purchase.blocked_because:
         yield asked
 
 
