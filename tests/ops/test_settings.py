@@ -775,11 +775,13 @@ class BellSettings(SettingsTable):
 
 
 def test_a_domain_reads_the_settings_that_it_declares(load, tmp_path):
-    (tmp_path / "bells.py").write_text(BELLS)
-    said = 'declarations = ["bells.py"]\n[bells]\ntimes = 4\n'
+    (tmp_path / "handbells.py").write_text(BELLS)
+    said = 'declarations = ["handbells.py"]\n[handbells]\ntimes = 4\n'
 
-    settings = load(said, CHAINFOLD_BELLS__LOUD="true", CHAINFOLD_BELLS__TONE="high")
-    [found] = [each for each in settings.of_domains if each.domain == "bells"]
+    settings = load(
+        said, CHAINFOLD_HANDBELLS__LOUD="true", CHAINFOLD_HANDBELLS__TONE="high"
+    )
+    [found] = [each for each in settings.of_domains if each.domain == "handbells"]
     assert (found.times, found.loud, found.tone) == (4, True, "high")
     registry = declared(settings)
     assert registry.settings_of(type(found)) is found
