@@ -80,7 +80,7 @@ PACKAGE_LINES = {
     "abis": 400,
     "api": 9_200,
     "commands": 8_450,
-    "db": 30_200,
+    "db": 30_400,
     "idl": 1_620,
     "indexer": 11_900,
     "ops": 14_950,

@@ -40,7 +40,7 @@ class Shelf:
 
 def purchase(name=MINE, stage="paid"):
     return Row(purchase=name, account="acc-4", content="c-2", price=500, total=546,
-               stage=stage, buyer=bytes(range(32)))  # fmt: skip
+               stage=stage, buyer=bytes(range(32)), blocked_because=None)  # fmt: skip
 
 
 def charge(name=MINE, **changes):
@@ -104,7 +104,8 @@ def test_what_has_waited_and_lacks_a_wallet_says_so():
 
     assert isinstance(said, entries.PurchaseBlocked)
     assert "eve of c-2 has no wallet" in said.values["reason"]
-    rows[0][1].stage = "blocked"  # it was said already
+    rows[0][1].stage = "blocked"
+    rows[0][1].blocked_because = said.values["reason"]  # it was said already
     assert not list(reactions.settle_what_has_waited.react(event, Shelf(*rows)))
     rows[0][1].stage, rows[1][1].waits = "paid", "waiting"
     assert not list(reactions.settle_what_has_waited.react(event, Shelf(*rows)))
