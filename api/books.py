@@ -150,6 +150,7 @@ def books_blueprint(context: AuthContext) -> Blueprint:
     add_route(
         blueprint, "/lines.csv", books.export_lines, method="GET",
         summary="The lines of the books as CSV", security=SIGNED_IN,
+        returns={"type": "string"}, media="text/csv",
         path=[_query("since", _DAY), _query("until", _DAY)],
     )  # fmt: skip
     periods = {"type": "array", "items": _PERIOD}

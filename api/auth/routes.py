@@ -67,11 +67,15 @@ def add_route(
     status: int = 200,
     security: list[Schema] | None = None,
     path: list[Schema] | None = None,
+    media: str = "application/json",
 ) -> None:
-    """Register a route with its entry in the OpenAPI document."""
+    """Register a route with its entry in the OpenAPI document.
+
+    `returns` is the schema of its answer, whose media type is `media`.
+    """
     done: Schema = {"description": "Done."}
     if returns is not None:
-        done["content"] = {"application/json": {"schema": returns}}
+        done["content"] = {media: {"schema": returns}}
     described: Schema = {
         "summary": summary,
         "description": (view.__doc__ or "").strip(),

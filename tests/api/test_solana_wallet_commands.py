@@ -17,8 +17,9 @@ from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
 from devnet.toolchain import ToolchainError, node_command
 from helpers import npm
+from helpers.ledger_business import write_business
 from helpers.wallet_book import (
-    BUSINESS,
+    COMMANDS,
     WalletBook,
     based,
     compiled,
@@ -41,9 +42,7 @@ HOME = Path(__file__).parents[1] / "solana" / "javascript"
 def declarations(tmp_path_factory):
     """A domain outside the product; Python knows a module of its name only once."""
     folder = tmp_path_factory.mktemp("declared") / "pocketbook"
-    folder.mkdir()
-    (folder / "__init__.py").write_text(BUSINESS)
-    return folder
+    return write_business(folder, *COMMANDS)
 
 
 @pytest.fixture

@@ -26,69 +26,7 @@ from ops.command_service import open_command_service
 from ops.indexing import declared
 from ops.running import catch_up
 
-BUSINESS = '''
-"""Entries of a ledger that their authors sign with their own wallets."""
-
-from db.declare import (
-    CALLER, ITEM, SIGNER, Command, Each, Event, FixedBytes, Invoke, Json, Key, Program,
-    Projection, Pubkey, Role, Sum, Text, Uint,
-)
-
-ledger = Program("ledger")
-
-
-class Recorded(Event):
-    """An entry was recorded."""
-
-    source = ledger
-    author = Pubkey()
-    id = FixedBytes(32)
-    amount = Uint(64)
-    note = Text()
-
-
-class Writer(Projection):
-    """What each author recorded."""
-
-    author = Key()
-    total = Sum(Recorded.amount)
-
-
-class SayEntry(Command):
-    """Say an entry, as often as it is asked for."""
-
-    id = FixedBytes(32)
-    entry = Json()
-    recipients = Json()
-
-    role = Role.OPERATOR
-    signer = CALLER
-    call = Invoke(
-        "ledger.emit",
-        {"id": id, "entry": entry},
-        accounts={"author": SIGNER},
-        remaining=[Each(recipients, ITEM, writable=False)],
-    )
-    proof = Recorded
-
-
-class KeepEntry(Command):
-    """Record an entry, once for each id."""
-
-    id = FixedBytes(32)
-    entry = Json()
-    recipients = Json()
-
-    role = Role.OPERATOR
-    signer = CALLER
-    call = Invoke(
-        "ledger.record",
-        {"id": id, "entry": entry},
-        accounts={"author": SIGNER},
-        remaining=[Each(recipients, ITEM, writable=False)],
-    )
-    proof = Recorded
-'''
+COMMANDS = (("SayEntry", "emit", "CALLER"), ("KeepEntry", "record", "CALLER"))
 SETTINGS = """
 domains = ["pocketbook"]
 declarations = ["{declarations}"]

@@ -28,6 +28,7 @@ from db.schema import migrate
 from devnet.solana import ledger
 from devnet.solana.client import Devnet
 from devnet.solana.run import NodeOptions, SolanaNode
+from helpers.ledger_business import write_business
 from helpers.surfpool import SurfpoolUnavailable, surfpool
 from idl.base58 import to_base58
 from ops import commanding
@@ -39,51 +40,6 @@ from ops.settings import load_settings
 
 pytestmark = pytest.mark.chain
 
-BUSINESS = '''
-"""Entries of a ledger: asked for by operators, recorded by a program."""
-
-from db.declare import (
-    ITEM, SIGNER, Command, Each, Event, FixedBytes, Invoke, Json, Key, Program,
-    Projection, Pubkey, Role, Sum, Text, Uint,
-)
-
-ledger = Program("ledger")
-
-
-class Recorded(Event):
-    """An entry was recorded."""
-
-    source = ledger
-    author = Pubkey()
-    id = FixedBytes(32)
-    amount = Uint(64)
-    note = Text()
-
-
-class Author(Projection):
-    """What each author recorded."""
-
-    author = Key()
-    total = Sum(Recorded.amount)
-
-
-class RecordEntry(Command):
-    """Record an entry, once for each id."""
-
-    id = FixedBytes(32)
-    entry = Json()
-    recipients = Json()
-
-    role = Role.OPERATOR
-    signer = "author"
-    call = Invoke(
-        "ledger.record",
-        {"id": id, "entry": entry},
-        accounts={"author": SIGNER},
-        remaining=[Each(recipients, ITEM, writable=False)],
-    )
-    proof = Recorded
-'''
 SETTINGS = """
 domains = ["bookkeeping"]
 declarations = ["{declarations}"]
@@ -187,9 +143,7 @@ def node():
 def declarations(tmp_path_factory):
     """A domain outside the product; Python knows a module of its name only once."""
     folder = tmp_path_factory.mktemp("declared") / "bookkeeping"
-    folder.mkdir()
-    (folder / "__init__.py").write_text(BUSINESS)
-    return folder
+    return write_business(folder, ("RecordEntry", "record", '"author"'))
 
 
 @pytest.fixture
