@@ -122,6 +122,16 @@ class Pool(ABC, Generic[A]):
 
         `explain` makes what is raised of a node's final word.
         """
+        (answer,) = self._ask_all([(question, read)], explain)
+        return answer
+
+    def _ask_all(
+        self,
+        asked: Sequence[tuple[Question, Callable[[Any], Any]]],
+        explain: Callable[[Exception, NodeHealth, Asking], Exception | None]
+        | None = None,
+    ) -> list[Any]:
+        """Return what one node answers to several questions, asked in one request."""
         explain = explain or self._explain
         words: list[CommandError] = []
         with self._turn() as asking:
@@ -131,8 +141,11 @@ class Pool(ABC, Generic[A]):
                     words.append(NodeAway(state.words))
                     continue
                 try:
-                    (result,) = self._checked(state, [question], asking)
-                    return self._read(state, question.method, result, read)
+                    found = self._checked(state, [each for each, _ in asked], asking)
+                    return [
+                        self._read(state, question.method, result, read)
+                        for (question, read), result in zip(asked, found, strict=True)
+                    ]
                 except CommandError as error:
                     final = explain(error, state, asking)
                     if final is not None:

@@ -70,7 +70,9 @@ class Simulated:
 
     `units` are compute units; `error` is None unless it fails, as the node has it.
     `lamports` is by how much the payer would have less, `tokens` the same by mint, of
-    the token accounts that the payer owns.
+    the token accounts that the payer owns. Where it succeeds, `price` is the priority
+    fee to offer (see `Node.priority_fee`) and `recent` the blockhash to sign with: they
+    are asked in the same request.
     """
 
     units: int
@@ -78,6 +80,8 @@ class Simulated:
     logs: Sequence[str] = ()
     lamports: int = 0
     tokens: Mapping[bytes, int] = field(default_factory=dict)
+    price: int = 0
+    recent: Blockhash | None = None
 
 
 class NoMoney(NodeAway):

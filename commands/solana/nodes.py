@@ -28,6 +28,7 @@ _TOKEN_ACCOUNT_BYTES = 165
 FEES_READ = 150  # slots whose fees count, the newest ones
 PERCENT = 75  # of the fees that were paid, ours is above so many
 PAGE, PAGES_MOST = 1_000, 10  # of what a wallet sent
+FEE_ACCOUNTS_MOST = 128  # that a node takes in the question for fees
 WITNESSES = 2  # nodes that must say that nothing can land, if there are as many
 
 
@@ -67,7 +68,7 @@ class SolanaNodes(Pool[Answer]):
 
     def blockhash(self) -> Blockhash:
         """Return a confirmed blockhash to sign with."""
-        return self._ask(Question("getLatestBlockhash", (CONFIRMED,)), _blockhash)
+        return self._ask(_LATEST, _blockhash)
 
     def finalized(self) -> Finalized:
         """Return the last finalized slot and its height."""
@@ -78,12 +79,6 @@ class SolanaNodes(Pool[Answer]):
     ) -> Simulated:
         """Return what a transaction would do; see `Node.simulate`."""
         keys = [to_base58(each) for each in writable]
-        before = self._ask(
-            Question(
-                "getMultipleAccounts", (keys, {**CONFIRMED, "encoding": "base64"})
-            ),
-            lambda answer: _accounts(answer["value"], len(keys)),
-        )
         config = {
             **CONFIRMED,
             "encoding": "base64",
@@ -91,16 +86,28 @@ class SolanaNodes(Pool[Answer]):
             "replaceRecentBlockhash": True,
             "accounts": {"encoding": "base64", "addresses": keys},
         }
-        question = Question("simulateTransaction", (_base64(raw), config))
-        return self._ask(
-            question,
-            lambda answer: _simulated(answer["value"], before, writable, payer),
-        )
+        in_base64 = {**CONFIRMED, "encoding": "base64"}
+        before, answer, price, recent = self._ask_all([
+            (
+                Question("getMultipleAccounts", (keys, in_base64)),
+                lambda answer: _accounts(answer["value"], len(keys)),
+            ),
+            (
+                Question("simulateTransaction", (_base64(raw), config)),
+                lambda answer: _simulated(answer["value"], len(keys)),
+            ),
+            (_fees_of(keys), _fee),
+            (_LATEST, _blockhash),
+        ])  # fmt: skip
+        units, logs, error, after = answer
+        if error is not None:
+            return Simulated(units, error, logs)
+        lamports, tokens = _spent(before, after, writable, payer)
+        return Simulated(units, None, logs, lamports, tokens, price, recent)
 
     def priority_fee(self, accounts: Sequence[bytes]) -> int:
         """Return the fee that most recent blocks would have asked for; see `Node`."""
-        keys = [to_base58(each) for each in accounts[:128]]
-        return self._ask(Question("getRecentPrioritizationFees", (keys,)), _fee)
+        return self._ask(_fees_of([to_base58(each) for each in accounts]), _fee)
 
     def send(self, raw: bytes) -> Answer:
         """Hand the same bytes to every node, unsimulated; see `Pool._send`."""
@@ -183,6 +190,13 @@ class SolanaNodes(Pool[Answer]):
             return Answer(result.message)
         text = self._read(state, question.method, result, _signature)
         return Answer(f"the node answered {text}", taken=True)
+
+
+_LATEST = Question("getLatestBlockhash", (CONFIRMED,))
+
+
+def _fees_of(keys: Sequence[str]) -> Question:
+    return Question("getRecentPrioritizationFees", (keys[:FEE_ACCOUNTS_MOST],))
 
 
 def _base64(raw: bytes) -> str:
@@ -280,14 +294,24 @@ def _accounts(answer: Any, count: int) -> list[_Account]:
 
 
 def _simulated(
-    answer: Any, before: Sequence[_Account], writable: Sequence[bytes], payer: bytes
-) -> Simulated:
+    answer: Any, count: int
+) -> tuple[int, Sequence[str], Any, list[_Account]]:
+    """Return units, logs, the error or None, and the accounts that there would be."""
     units, logs = _count(answer.get("unitsConsumed") or 0), answer.get("logs") or []
     if not isinstance(logs, list) or not all(isinstance(line, str) for line in logs):
         raise ValueError("its logs are no lines of text")
-    if answer["err"] is not None:
-        return Simulated(units, answer["err"], logs)
-    after = _accounts(answer["accounts"], len(before))
+    error = answer["err"]
+    after = [] if error is not None else _accounts(answer["accounts"], count)
+    return units, logs, error, after
+
+
+def _spent(
+    before: Sequence[_Account],
+    after: Sequence[_Account],
+    writable: Sequence[bytes],
+    payer: bytes,
+) -> tuple[int, Mapping[bytes, int]]:
+    """Return the lamports, and the tokens by mint, that the payer would have less."""
     lamports, tokens = 0, dict[bytes, int]()
     for key, was, then in zip(writable, before, after, strict=True):
         if key == payer:
@@ -295,5 +319,4 @@ def _simulated(
         if was.owner == payer:
             kept = then.tokens if then.owner == payer else 0
             tokens[was.mint] = tokens.get(was.mint, 0) + was.tokens - kept
-    spent: Mapping[bytes, int] = {mint: n for mint, n in tokens.items() if n > 0}
-    return Simulated(units, None, logs, max(0, lamports), spent)
+    return max(0, lamports), {mint: n for mint, n in tokens.items() if n > 0}

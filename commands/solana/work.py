@@ -32,7 +32,6 @@ from commands.solana.transaction import (
     Budget,
     compile_message,
     with_margin,
-    writable_of,
 )
 from db.commands import accept
 from db.commands.accept import CommandRow, move
@@ -242,10 +241,10 @@ def _signed(context: SignerContext, command: CommandRow) -> SignedTransaction | 
         if failure.unpaid:
             raise NoMoney(f"signer {context.signer.name}: {failure.reason}")
         return failure.reason
-    writable = writable_of(instruction, payer)
-    price = min(context.node.priority_fee(writable), context.policy.price_max)
+    price = min(simulated.price, context.policy.price_max)
     budget = Budget(with_margin(simulated.units, context.policy.margin_percent), price)
-    recent = context.node.blockhash()
+    recent = simulated.recent
+    assert recent is not None  # it succeeds
     message = compile_message(instruction, payer, recent.hash, budget)
     payload = Payload(
         message=to_bytes_versioned(message),

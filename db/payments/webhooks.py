@@ -31,15 +31,15 @@ def keep(
     return new == 1
 
 
-def unfetched(connection: Connection, limit: int) -> list[str]:
-    """The events of webhooks that were not retrieved yet, the first first."""
+def unfetched(connection: Connection, limit: int) -> dict[str, bytes]:
+    """The events that were not retrieved yet, the first first, with their webhooks."""
     query = (
-        select(stripe_webhook.c.event)
+        select(stripe_webhook.c.event, stripe_webhook.c.body)
         .where(stripe_webhook.c.fetched.is_(False))
         .order_by(stripe_webhook.c.received_at)
         .limit(limit)
     )
-    return list(connection.scalars(query))
+    return {row.event: bytes(row.body) for row in connection.execute(query)}
 
 
 def mark_fetched(connection: Connection, events: Collection[str]) -> None:

@@ -15,13 +15,14 @@ from indexer.stripe.values import Object, Owner, id_of, inner, number, owner_of,
 FEE_LATE = "its fee is not known yet"
 _INTENT, _CHARGE = "payment_intent", "latest_charge"
 
+SESSION = "checkout.session"
 # The types of events that are looked at, by the object that they are about.
 KINDS = {
     "charge": (
         "charge.captured", "charge.refunded", "charge.succeeded", "charge.updated",
     ),
     "payment_intent": ("payment_intent.succeeded",),
-    "checkout.session": (
+    SESSION: (
         "checkout.session.async_payment_failed",
         "checkout.session.async_payment_succeeded", "checkout.session.completed",
         "checkout.session.expired",
@@ -69,7 +70,7 @@ class Looking:
         """Fetch an object and what belongs to it; raises Gone, Away or OddAnswer."""
         looks = {
             "charge": self._charge, "payment_intent": self._intent,
-            "checkout.session": self._session, "refund": self._refund,
+            SESSION: self._session, "refund": self._refund,
             "dispute": self._dispute, "radar.early_fraud_warning": self._warning,
             "payout": self._payout,
         }  # fmt: skip

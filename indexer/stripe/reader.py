@@ -1,7 +1,8 @@
 """The reader: along the events of an account, from the oldest that is not read yet.
 
-One round lists what is new, with an overlap because lists show some events late, looks
-at each object that something happened to, and notes the events with what was said in
+One round looks at what webhooks name, so that a payment is known after one question.
+Then it lists what is new, with an overlap because lists show some events late, looks at
+each other object that something happened to, and notes the events with what was said in
 one transaction for each object. The cursor moves after all of them. A sweep looks once
 a day through all events that Stripe still lists; it should add nothing. A reader that
 ends anywhere loses nothing: whatever it had not noted is listed again.
@@ -15,15 +16,16 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
+from db.bounded import Unreadable, load_json
 from db.payments import account as accounts
 from db.payments import events as noted
 from db.payments import webhooks
 from db.payments.account import AccountRow, ReaderLease
 from db.payments.events import EventRef, Waiting
 from db.registry import Registry
-from indexer.stripe.asking import Api
+from indexer.stripe.asking import Api, event_ref
 from indexer.stripe.errors import Gone, OddAnswer, WrongAccount
-from indexer.stripe.look import TYPES, Looking, Sighting
+from indexer.stripe.look import SESSION, TYPES, Looking, Sighting
 from indexer.stripe.values import text
 
 DAY = 86_400
@@ -39,6 +41,7 @@ BATCH = 500  # events whose objects are looked at once
 # What events that say nothing of ours come to, in `control.stripe_count`.
 NOTHING, FOREIGN, IGNORED = "nothing", "foreign", "ignored"
 OTHER_ACCOUNT, OTHER_MODE, GONE, ODD = "other_account", "other_mode", "gone", "odd"
+SAID = "said"
 RECOVERED = (
     "charges", "refunds", "disputes", "payouts", "checkout.sessions",
     "radar.early_fraud_warnings",
@@ -79,6 +82,8 @@ class StripeReader:
     stopping: Callable[[], bool] = lambda: False
     known: str = ""  # the account, once it was opened
     recovered: set[tuple[str, str]] = field(default_factory=set, repr=False)
+    # What came of webhooks' objects in this round, by event and object.
+    looked: dict[tuple[str, str], str] = field(default_factory=dict, repr=False)
 
     def open(self) -> AccountRow:
         """Ask whose key it is, and make the account known; raises WrongAccount."""
@@ -100,6 +105,7 @@ class StripeReader:
         read_until = row.cursor  # of a first round that did not end
         if row.polled_at is not None:
             read_until = int(row.polled_at.timestamp())
+        self._look_at_announced(done)
         self._poll(row.cursor, done)
         if read_until and self._seconds() - read_until > LISTED_SECONDS - DAY:
             self._recover(read_until, done)
@@ -145,7 +151,7 @@ class StripeReader:
             for ref in batch:
                 if ref.id not in new:
                     continue
-                if outcome := self._aside(ref):
+                if outcome := self._aside(ref) or self.looked.get((ref.id, ref.object)):
                     aside.setdefault(outcome, []).append(ref)
                 else:
                     groups.setdefault((TYPES[ref.type], ref.object), []).append(ref)
@@ -207,7 +213,8 @@ class StripeReader:
             return IGNORED
         return ""
 
-    def _look(self, kind: str, id_: str, group: list[EventRef], done: Round) -> None:
+    def _look(self, kind: str, id_: str, group: list[EventRef], done: Round) -> str:
+        """Look at an object, and note what it shows; what came of it."""
         if self.stopping():
             raise Stopped
         looking = self.looking()
@@ -224,7 +231,9 @@ class StripeReader:
             # It must not be in the way of all that come after it.
             outcome, waits = ODD, str(error)
             log.exception("stripe_object_odd kind=%s id=%s", kind, id_)
+        before = done.entries
         self._note(group, outcome, done, seen, Waiting(kind, id_, waits))
+        return SAID if done.entries > before else outcome
 
     def _note(
         self,
@@ -246,10 +255,34 @@ class StripeReader:
             elif waiting is not None:
                 noted.wait_no_more(connection, waiting.kind, waiting.object)
 
+    def _look_at_announced(self, done: Round) -> None:
+        """Look at the objects that new webhooks name, before events are listed.
+
+        A webhook's content chooses only what is looked at first. Its event is noted
+        when the list shows it, without a second look: the object was fetched after the
+        event was made.
+        """
+        self.looked.clear()
+        with self.engine.connect() as connection:
+            bodies = webhooks.unfetched(connection, WAITING_MOST)
+            new = noted.unread(connection, list(bodies))
+        named = []
+        for id_ in new:
+            try:
+                ref = event_ref(load_json(bodies[id_], bytes_max=len(bodies[id_])))
+            except (Unreadable, OddAnswer, AttributeError):
+                continue  # it is retrieved by its id
+            if ref.id == id_ and not self._aside(ref):
+                named.append(ref)
+        for ref in sorted(named, key=lambda each: each.kind != SESSION):
+            outcome = self._look(ref.kind, ref.object, [], done)
+            if outcome != GONE:
+                self.looked[ref.id, ref.object] = outcome
+
     def _fetch_announced(self, done: Round) -> None:
         """Retrieve the events of webhooks that no list has shown yet."""
         with self.engine.connect() as connection:
-            ids = webhooks.unfetched(connection, WAITING_MOST)
+            ids = list(webhooks.unfetched(connection, WAITING_MOST))
             new = noted.unread(connection, ids)
         if not ids:
             return
@@ -309,4 +342,4 @@ class StripeReader:
 
 
 def _after_sessions(item: tuple[tuple[str, str], list[EventRef]]) -> bool:
-    return item[0][0] != "checkout.session"
+    return item[0][0] != SESSION

@@ -160,11 +160,10 @@ class NodeDouble:
             raise NoMoney("the payer has no lamports")
         if not self.quiet and self.rng.random() < 0.25:  # this vault, now
             return Simulated(0, {"InstructionError": [2, "InvalidArgument"]})
-        return Simulated(self.rng.randint(900, 9_999), lamports=self.rng.randint(0, 9))
-
-    def priority_fee(self, accounts):
-        self._maybe_away()
-        return self.rng.randint(0, 10**7)
+        return Simulated(
+            self.rng.randint(900, 9_999), lamports=self.rng.randint(0, 9),
+            price=self.rng.randint(0, 10**7), recent=self.blockhash(),
+        )  # fmt: skip
 
     def send(self, raw):
         if self.quiet or self.rng.random() < 0.7:

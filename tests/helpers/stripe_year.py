@@ -7,6 +7,7 @@ to Stripe and any two statements to Postgres. Entries ask for refunds besides, w
 the same process makes.
 """
 
+import json
 import random
 from collections import Counter
 
@@ -294,24 +295,25 @@ class Year:
             return
         late = self.chance.randint(1, 5 * DAY) if fault is Webhook.DELAY else 0
         at = self.shop.book.clock.now() + late
-        self.hints += [(at, made["id"])] * (2 if fault is Webhook.DUPLICATE else 1)
+        told = (at, made["id"], json.dumps(made).encode())
+        self.hints += [told] * (2 if fault is Webhook.DUPLICATE else 1)
 
     def _webhooks(self):
         """The webhooks that are due are stored, as the API stores them."""
         now = self.shop.book.clock.now()
-        due = [id_ for at, id_ in self.hints if at <= now]
+        due = [each for each in self.hints if each[0] <= now]
         self.hints = [each for each in self.hints if each[0] > now]
         if self.shop.faults.reorder:
             self.chance.shuffle(due)
         with self.engine.begin() as connection:
-            for id_ in due:
+            for _, id_, body in due:
                 connection.execute(
                     insert(stripe_webhook)
                     .values(
                         event=id_,
                         received_at=self.shop.now(),
                         signed_at=now,
-                        body=b"{}",
+                        body=body,
                     )
                     .on_conflict_do_nothing()
                 )

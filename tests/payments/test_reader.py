@@ -1,5 +1,7 @@
 """What Stripe shows is said in the journal, once, whatever happens on the way."""
 
+import json
+
 import pytest
 import stripe
 from sqlalchemy import select, text
@@ -8,6 +10,7 @@ from db.control import stripe_event, stripe_waiting, stripe_webhook
 from db.errors import LeaseLost
 from db.journal.verify import faults
 from db.payments import account as accounts
+from db.payments import webhooks
 from db.payments.stripe import entries as e
 from db.payments.stripe.projections import StripePayment, StripePayout
 from devnet.stripe.book import DAY
@@ -49,6 +52,64 @@ def test_a_payment_is_said_after_two_requests(shop, reader, migrated_engine):
 
     before = asked.index(1)  # it is watched before and after each request
     assert before == 4, asked
+
+
+def tell(shop, engine, events, change=lambda content: content):
+    """Keep webhooks of events, as the API keeps them."""
+    for event in events:
+        body = json.dumps(change(json.loads(json.dumps(event)))).encode()
+        with engine.begin() as connection:
+            webhooks.keep(connection, event["id"], body, signed_at=0, now=shop.now())
+
+
+def test_a_payment_of_a_webhook_is_said_after_one_request(
+    shop, reader, migrated_engine
+):
+    """The object that the webhook names is fetched; the event is noted without it."""
+    reader.round()
+    charge = shop.paid(7_703)
+    [told] = [each.event for each in shop.book.events
+              if each.event["type"] == "checkout.session.completed"]  # fmt: skip
+    tell(shop, migrated_engine, [told])
+    asked = []
+    shop.direct.watch = lambda: asked.append(
+        len(said(migrated_engine, e.PaymentCaptured))
+    )
+    reader.round()
+
+    assert asked.index(1) == 2, asked  # it is watched before and after each request
+    [found] = said(migrated_engine, e.PaymentCaptured)
+    assert (found["charge"], found["amount"]) == (charge["id"], 7_703)
+    assert counts(migrated_engine) == {"said": 1, "nothing": 2, "ignored": 1}
+    requests = len(asked) // 2
+    assert requests == 4, "session, list, and the two objects of other events"
+    shop.direct.watch = lambda: asked.append(None)
+    reader.round()
+    assert len(asked) // 2 == requests + 1, "the webhook is done with"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda it: it | {"livemode": True},
+        lambda it: it | {"account": "acct_other"},
+        lambda it: it | {"type": "customer.created"},
+        lambda it: it | {"id": "evt_another"},
+        lambda it: it | {"data": []},
+        lambda it: it | {"data": {"object": {"object": "charge", "id": "ch_nobody"}}},
+        lambda it: it | {"data": {"object": {"object": "payout", "id": 7}}},
+        lambda it: [it],
+        lambda it: None,
+    ],
+)
+def test_what_a_webhook_holds_is_never_trusted(shop, reader, migrated_engine, change):
+    charge = shop.paid(8_117)
+    tell(shop, migrated_engine, [each.event for each in shop.book.events], change)
+    reader.round()
+
+    [found] = said(migrated_engine, e.PaymentCaptured)
+    assert (found["charge"], found["amount"]) == (charge["id"], 8_117)
+    assert counts(migrated_engine)["said"] == 1
 
 
 @pytest.mark.parametrize("currency", ["eur", "jpy", "kwd"])

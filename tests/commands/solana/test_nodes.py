@@ -31,6 +31,11 @@ def solana_node(slot=4_567, genesis=GENESIS):
         "getGenesisHash": genesis,
         "getSlot": slot,
         "getSignatureStatuses": {"context": {"slot": slot}, "value": [None]},
+        "getRecentPrioritizationFees": [],
+        "getLatestBlockhash": {
+            "context": {"slot": slot - 2},
+            "value": {"blockhash": to_base58(HASH), "lastValidBlockHeight": slot + 41},
+        },
         "isBlockhashValid": {"context": {"slot": slot}, "value": False},
         "sendTransaction": to_base58(SIGNATURE),
     }
@@ -202,6 +207,15 @@ class TestASimulation:
         assert dict(found.tokens) == {MINT: 600_001}
         assert (found.units, found.error) == (4_321, None)
 
+    def test_all_to_sign_with_is_asked_in_one_request(self, one):
+        one.answers["getRecentPrioritizationFees"] = [
+            {"slot": 4_500 + number, "prioritizationFee": number} for number in range(8)
+        ]
+        found = self.simulated(one, [account(7)] * 3, [account(5)] * 3)
+
+        assert (found.price, found.recent) == (6, Blockhash(HASH, 4_608, 4_565))
+        assert one.requests == 1
+
     def test_what_comes_in_is_not_spent(self, one):
         found = self.simulated(
             one,
@@ -251,7 +265,7 @@ class TestASimulation:
     def test_any_json_is_read_or_refused_as_the_pool_expects(self, answer):
         # What `Pool` takes for an answer of another shape.
         with suppress(ValueError, LookupError, TypeError, AttributeError):
-            _simulated(answer, [], [], PAYER)
+            _simulated(answer, 0)
 
 
 class TestSending:
