@@ -1,12 +1,14 @@
 """The streams of a chain: each declared event, by each filter it is read with."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from db.coverage import Stream
 from db.declare import FieldRef
 from db.declare.emitters import Emitter
+from db.declare.solana.tokens import TOKENS
 from db.registry import Registry
+from db.solana.wallets import WALLET
 
 BLOCKS = "chain.blocks"
 TRANSACTIONS = "chain.transactions"
@@ -20,12 +22,14 @@ class Wanted:
 
     `addresses` maps the name of a contract to its addresses, each with its first block.
     `absent` are contracts of other chains: none is followed, whatever announces it.
+    `wallets` are followed with all their token accounts, each from its first block.
     """
 
     start: int
     addresses: Mapping[str, Mapping[bytes, int]]
     watch_senders: frozenset[bytes] = frozenset()
     absent: frozenset[str] = frozenset()
+    wallets: Mapping[bytes, int] = field(default_factory=dict)
 
 
 def plan_streams(registry: Registry, wanted: Wanted) -> list[Stream]:
@@ -88,6 +92,11 @@ def _places(
         (emitter.encoding.text(address), start)
         for address, start in wanted.addresses.get(emitter.name, {}).items()
     ]
+    if emitter.name == TOKENS:
+        found += [
+            (WALLET + emitter.encoding.text(wallet), start)
+            for wallet, start in wanted.wallets.items()
+        ]
     for name, maker in emitter.makers.items():
         factory = maker.view.event.spec
         if factory.id in above:

@@ -9,6 +9,7 @@ and the keys of those that were new are recomputed, which is right in any case.
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from sqlalchemy import Connection, Engine
 
@@ -23,7 +24,7 @@ from db.position import BlockRange
 from db.proofs import Proof
 from db.registry import Registry
 from db.schema import check_declarations
-from db.solana import listing
+from db.solana import listing, wallets
 from db.sql.columns import fact_table
 from indexer.errors import Contradiction, Reorg
 from indexer.source import Batch
@@ -191,10 +192,13 @@ def cover(
     if batch.validators is not None:
         validators.store(connection, source, batch.validators)
     store_oddities(connection, source, batch)
-    children = _store_children(connection, registry, source, batch)
+    late, own = _store_children(connection, registry, source, batch, streams)
     coverage.record(connection, source, streams, batch.range)
+    wallets.open_again(connection, source, own, batch.range)
+    found = {row["address"] for row in late if row["contract"] in own}
+    wallets.open_again(connection, source, own, found=found)
     sources.notify(connection, source, batch.range)
-    return children
+    return len({(row["contract"], row["address"]) for row in late})
 
 
 def store_oddities(connection: Connection, source: int, batch: Batch) -> None:
@@ -213,15 +217,21 @@ def store_oddities(connection: Connection, source: int, batch: Batch) -> None:
 
 
 def _store_children(
-    connection: Connection, registry: Registry, source: int, batch: Batch
-) -> int:
-    """Remember the children that a range announced; how many were not known.
+    connection: Connection,
+    registry: Registry,
+    source: int,
+    batch: Batch,
+    streams: Collection[Stream],
+) -> tuple[list[dict[str, Any]], set[str]]:
+    """Remember the children that a range announced; returns those that were not known.
 
     Where later blocks were read without one of them, they are to be read again: a node
     may have held it back when it was asked for the children alone, which nothing
-    proves, while all logs of a block must fit its bloom.
+    proves, while all logs of a block must fit its bloom. Also returns the filters of
+    the wallets that are written, or of which a token account was found.
     """
     rows = [asdict(child) for child in batch.children]
+    own = wallets.lock(connection, source, streams, rows)
     late = sources.late_children(connection, source, rows)
     sources.store_children(connection, source, late)
     for name in sorted({row["contract"] for row in late}):
@@ -231,4 +241,4 @@ def _store_children(
         coverage.unmark_filters(
             connection, source, [e.spec.id for e in events], sorted(filters), height
         )
-    return len({(row["contract"], row["address"]) for row in late})
+    return late, own

@@ -217,12 +217,13 @@ def _documents(settings: Settings) -> str:
 
 
 def _contracts(settings: Settings, chain: ChainSettings, registry: Registry) -> str:
-    addresses = wanted(settings, chain, registry).addresses
+    plan = wanted(settings, chain, registry)
+    addresses = {**plan.addresses, "wallets": plan.wallets}
     if not any(addresses.values()):
         if chain.namespace == SOLANA:
             raise OperationError(
                 f"no program has an address: write [chains.{chain.name}.programs] or "
-                "tokens or payers, or [programs.<name>] with idl and address"
+                "tokens, wallets or payers, or [programs.<name>] with idl and address"
             )
         raise OperationError(
             f"no contract has an address: write [chains.{chain.name}.contracts], or "

@@ -24,6 +24,7 @@ from indexer.follow import check_genesis, stop_chain
 from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.chains import kind_of
+from ops.chains.solana.source import followed_wallets
 from ops.declaring import declare_commands, declare_tables
 from ops.errors import OperationError
 from ops.settings import (
@@ -45,7 +46,7 @@ def declared(settings: Settings) -> Registry:
     registry = registry.with_settings(settings.of_domains)
     chains = settings.chains.values()
     own: list[type[Event]] = []
-    own += [TokenMoved] if any(chain.tokens for chain in chains) else []
+    own += [TokenMoved] if any(c.tokens or c.wallets for c in chains) else []
     own += [FeePaid] if any(chain.payers for chain in chains) else []
     registry = registry.with_events(
         [event for event in own if event.spec.id not in registry.events]
@@ -133,7 +134,10 @@ def wanted(settings: Settings, chain: ChainSettings, registry: Registry) -> Want
     watched = frozenset(chain.watch_senders)
     if chain.namespace != SOLANA:
         watched |= _signer_addresses(settings)
-    return Wanted(chain.start_block, addresses, watched, frozenset(absent))
+    return Wanted(
+        chain.start_block, addresses, watched, frozenset(absent),
+        followed_wallets(chain),
+    )  # fmt: skip
 
 
 def _start(emitter: ContractSettings | ProgramSettings, chain: ChainSettings) -> int:

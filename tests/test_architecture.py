@@ -80,10 +80,10 @@ PACKAGE_LINES = {
     "abis": 400,
     "api": 9_200,
     "commands": 8_450,
-    "db": 30_400,
+    "db": 30_500,
     "idl": 1_620,
-    "indexer": 11_900,
-    "ops": 14_950,
+    "indexer": 12_300,
+    "ops": 15_050,
 }
 
 

@@ -173,7 +173,7 @@ def test_every_setting_is_in_the_reference(tmp_path):
     named_by_the_operator = {
         "chains.<name>.contracts.<contract>", "chains.<name>.programs.<program>",
         "chains.<name>.tokens.<name>", "chains.<name>.accounts.<name>",
-        "chains.<name>.payers.<name>",
+        "chains.<name>.payers.<name>", "chains.<name>.wallets.<name>",
         *(f"tables.<name>.{key}" for key in ("doc", "index", "<column>")),
     }  # fmt: skip
 

@@ -3,7 +3,8 @@
 A signature is listed when an endpoint has named it, written when what it did is in the
 database, and final when it cannot be undone. Slots count as listed when a walk crossed
 them whole. A signature that turns up in a slot that was read already opens that slot
-again: its coverage is taken back, and it is read once more.
+again: its coverage is taken back, and it is read once more. An address is read for
+itself, as a wallet, or as a token account of one (`db.solana.wallets`).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -79,16 +80,28 @@ _REOPEN = text(
     UPDATE control.coverage c
     SET blocks = c.blocks - (
         SELECT range_agg(int8range(s, s + 1)) FROM unnest(:all_slots) AS s)
-    WHERE c.source = :source AND c.filter = control.base58(:address)
+    WHERE c.source = :source AND c.filter IN (
+            SELECT control.base58(:address)
+            UNION ALL SELECT 'wallet:' || control.base58(:address)
+            UNION ALL SELECT contract FROM control.child
+                WHERE source = :source AND address = :address)
         AND EXISTS (SELECT FROM unnest(:all_slots) AS s WHERE c.blocks @> s)
     """
-).bindparams(_ROWS[0])
+).bindparams(_ROWS[0], bindparam("address", type_=LargeBinary))
 _OPEN = text(
     """
-    SELECT DISTINCT s.address, s.slot FROM control.signature s
-    JOIN control.coverage c ON c.source = s.source
-        AND c.filter = control.base58(s.address) AND c.blocks @> s.slot
-    WHERE s.source = :source AND NOT s.written AND s.slot >= :first
+    WITH late AS (
+        SELECT DISTINCT address, slot FROM control.signature
+        WHERE source = :source AND NOT written AND slot >= :first
+    ), named AS (SELECT DISTINCT address FROM late), read_for AS (
+        SELECT address, control.base58(address) AS filter FROM named
+        UNION ALL SELECT address, 'wallet:' || control.base58(address) FROM named
+        UNION ALL SELECT address, contract FROM control.child
+            JOIN named USING (address) WHERE source = :source
+    )
+    SELECT DISTINCT late.address, late.slot FROM late JOIN read_for USING (address)
+    JOIN control.coverage c ON c.source = :source AND c.filter = read_for.filter
+        AND c.blocks @> late.slot
     """
 )
 _MISSING = text(

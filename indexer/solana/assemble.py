@@ -54,13 +54,14 @@ class FollowedProgram:
 
     With `places` these are where the program is, and the addresses are those of which
     a transaction must name one for what the program did in it to be facts. So are
-    those of `Tokens`.
+    those of `Tokens`, and `wallets`, whose token accounts are found as they open.
     """
 
     program: Program
     addresses: Mapping[bytes, int]
     events: Sequence[type[Event]]
     places: Sequence[bytes] = ()
+    wallets: Mapping[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -123,10 +124,12 @@ class Assembler:
         placed: Iterable[Placed],
         followed: frozenset[str],
         wanted: frozenset[str],
+        owned: Mapping[str, int] = MappingProxyType({}),
     ) -> Assembled:
         """Make the facts of the wanted events, and keep what failed.
 
-        `placed` is in order, `followed` are the addresses to look at. Raises Malformed
+        `placed` is in order, `followed` are the addresses to look at, `owned` those of
+        wallets and their token accounts, each with its first slot. Raises Malformed
         when an answer contradicts itself.
         """
         programs = self._programs(followed)
@@ -152,7 +155,7 @@ class Assembler:
             heard = self._concerning(programs, each, found.keys)
             found = found if heard == programs else found.of(heard)
             self._add(each, found, wanted, groups, out)
-            for decoder, moved in self._moved(each, found.keys, wanted):
+            for decoder, moved in self._moved(each, found.keys, wanted, owned):
                 groups.setdefault(id(decoder), (decoder, []))[1].append(moved)
         for decoder, occurrences in groups.values():
             decoder.decode(occurrences, wanted, out)
@@ -235,11 +238,18 @@ class Assembler:
             yield decoder, Occurrence(at, each.block_time, signature, body[:32], body)
 
     def _moved(
-        self, each: Placed, keys: Sequence[str], wanted: frozenset[str]
+        self,
+        each: Placed,
+        keys: Sequence[str],
+        wanted: frozenset[str],
+        owned: Mapping[str, int],
     ) -> Iterator[tuple[LayoutDecoder, Occurrence]]:
         """Yield the token movements of a transaction that names a followed address."""
         tokens, transaction = self._tokens, each.transaction
-        if tokens is None or not tokens.concern(transaction.slot, keys):
+        if tokens is None or not (
+            tokens.concern(transaction.slot, keys)
+            or names_one(keys, transaction.slot, owned)
+        ):
             return
         decoder = tokens.decoder.find(b"", instruction=False)
         if decoder is None or wanted.isdisjoint(decoder.ids):

@@ -9,7 +9,7 @@ state.rs: 165 bytes, behind which Token-2022 tells the type and writes extension
 import base64
 import binascii
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +18,9 @@ from sqlalchemy import Connection
 from db import coverage
 from db.coverage import Stream
 from db.position import BlockRange
+from db.solana import wallets
 from db.solana.balances import folded
+from db.solana.wallets import WALLET
 from idl.base58 import from_base58
 from indexer.rpc.answers import RpcCall
 from indexer.rpc.messages import Malformed
@@ -115,24 +117,31 @@ async def held_tokens(
 def compare_balances(
     connection: Connection,
     source: int,
-    streams: Iterable[Stream],
+    by_address: Mapping[str, Stream],
     told: Sequence[HeldTokens],
 ) -> BalanceComparison:
     """Compare what the chain holds with the movements up to the same slot.
 
-    `streams` are those of `TokenMoved`; each has an address for its filter.
+    `by_address` has the stream of `TokenMoved` by which each address is read: its own,
+    or that of its wallet.
     """
-    by_address = {stream.filter: stream for stream in streams}
+    owned = wallets.accounts(connection, source, wallets_of(by_address.values()))
     equal: list[str] = []
     differences: list[BalanceDifference] = []
     unread: list[str] = []
     unknown: list[str] = []
     others: list[str] = []
     for held in told:
-        wanted = [by_address[address] for address in held.amounts]
+        wanted = {by_address[address] for address in held.amounts}
         until = BlockRange(0, held.slot)
-        gaps = {s.filter for s in coverage.missing(connection, source, wanted, until)}
+        lacking = coverage.missing(connection, source, wanted, until)
         keys = {address: from_base58(address, 32) for address in held.amounts}
+        gaps = {
+            address
+            for address, key in keys.items()
+            if by_address[address] in lacking
+            or _is_unfound(by_address[address].filter, key, owned)
+        }
         starts = {key: by_address[address].start for address, key in keys.items()}
         sums = folded(connection, source, starts, held.slot)
         for address, amount in held.amounts.items():
@@ -156,6 +165,17 @@ def compare_balances(
                     BalanceDifference(address, total, amount, held.slot, since)
                 )
     return BalanceComparison(equal, differences, unread, unknown, others)
+
+
+def _is_unfound(filter_: str, key: bytes, owned: Set[tuple[str, bytes]]) -> bool:
+    """Whether an account of a wallet has not been found yet."""
+    return filter_.startswith(WALLET) and (filter_, key) not in owned
+
+
+def wallets_of(streams: Iterable[Stream]) -> list[str]:
+    """The filters of streams that are of wallets, once each."""
+    found = {stream.filter for stream in streams}
+    return sorted(each for each in found if each.startswith(WALLET))
 
 
 def _amount(account: _Account | None) -> int | None:

@@ -2,15 +2,11 @@
 
 Heights are slots; a slot may have no block. What is confirmed is read and may be
 undone, what is finalized may not. A range is read when the listing has crossed all its
-slots (`indexer.solana.listing`): every transaction that is listed is fetched, whichever
-endpoint has it, and put where its block has it. Blocks are read for their hashes near
-the head, where a fork may replace them, and where a node does not tell the index of a
-transaction in its block.
+slots (`indexer.solana.listing`): every transaction that is listed is fetched
+(`indexer.solana.reading`), and put where its block has it.
 """
 
-import itertools
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 
 from db.blocks import NO_BLOCK, Header
 from db.position import BlockRange
@@ -18,12 +14,11 @@ from db.proofs import Level
 from db.solana import listing as stored
 from db.solana.listing import Listed
 from idl.base58 import to_base58
-from indexer.errors import Contradiction, Late, Permanent, Reorg, Retryable
-from indexer.rpc.answers import Missing, RpcCall, RpcError
+from indexer.errors import Late, Reorg
+from indexer.rpc.answers import Missing
 from indexer.rpc.endpoint import Health
 from indexer.rpc.messages import Malformed, collector_paused
-from indexer.rpc.refusals import ErrorKind
-from indexer.solana.assemble import Assembler, FollowedProgram, Placed
+from indexer.solana.assemble import Assembler, FollowedProgram
 from indexer.solana.client import (
     CONFIRMED,
     FINALIZED,
@@ -33,13 +28,13 @@ from indexer.solana.client import (
     block_call,
     blocks_call,
     statuses_call,
-    transaction_call,
 )
 from indexer.solana.listing import OVERLAP, Listing, Walker
-from indexer.solana.messages import RpcBlock, RpcTransaction, key_bytes
+from indexer.solana.messages import RpcTransaction, key_bytes, signature_bytes
+from indexer.solana.reading import NEAR, Reader, header_of
+from indexer.solana.wallets import Owned, Wallets
 from indexer.source import Batch, Child
 
-NEAR = 32  # slots below the confirmed one in which a block is looked for
 LATE_SLOTS = 10_000  # below the final one, in which late lines are looked for
 
 
@@ -58,11 +53,12 @@ class SolanaSource:
         self._client = client
         self._listing = listing
         self._walker = Walker(client, listing)
+        self._reader = Reader(client, self._forget)
+        self._wallets = Wallets(client, listing, self._walker, programs)
         self._programs = programs
         self._assembler = Assembler.of(programs)
         self._confirmed = self._final = -1
         self._finals: dict[str, int] = {}  # by endpoint, the highest final slot
-        self._tells_index = True  # whether transactions come with their index
 
     async def head(self) -> Header:
         """The highest confirmed slot that has a block.
@@ -86,13 +82,16 @@ class SolanaSource:
             break
         else:
             raise Late("no endpoint is as far as it was: waiting for one")
-        header = await self._highest(BlockRange(max(confirmed - NEAR, 0), confirmed))
+        header = await self._reader.highest(
+            BlockRange(max(confirmed - NEAR, 0), confirmed)
+        )
         if header is None:
             raise Late(f"no block near slot {confirmed} yet: waiting for one")
         self._confirmed = max(self._confirmed, header.height)
         self._final = max(self._final, min(final, header.height))
         first = max(self._final - LATE_SLOTS, 0)
         await self._listing.run(lambda c, source: stored.reopen(c, source, first))
+        await self._wallets.look(self._confirmed)
         return header
 
     async def final_height(self, head: Header) -> int:
@@ -149,11 +148,13 @@ class SolanaSource:
             return Header(0, key_bytes(genesis), NO_BLOCK, 0)
         if height > await self._client.call(CONFIRMED):
             return None
-        block = await self._try(block_call(height))
+        block = await self._reader.first_answer(block_call(height))
         if block is not None:
-            return _header(height, block)
+            return header_of(height, block)
         first = max(height - NEAR, 0)
-        around = await self._try(blocks_call(first, height + NEAR)) or [height]
+        around = await self._reader.first_answer(blocks_call(first, height + NEAR)) or [
+            height
+        ]
         skipped = around[0] < height < around[-1] and height not in around
         return Header(height, NO_BLOCK, NO_BLOCK, 0) if skipped else None
 
@@ -165,29 +166,27 @@ class SolanaSource:
         if wanted.last > self._confirmed:
             raise Late(f"slot {wanted.last} is not confirmed yet: waiting for it")
         addresses = self._addresses(ids, wanted.last)
-        lines = [
-            (address, line)
-            for address, start in addresses.items()
-            for line in await self._lines(address, start, wanted)
-        ]
-        slots = {line.slot for _, line in lines}
-        signatures = {line.signature: line.slot for _, line in lines}
         is_final = wanted.last <= self._final
-        blocks, headers = await self._blocks(wanted, slots, is_final=is_final)
         try:
-            found = await self._transactions(signatures)
+            lines, read, owned = await self._list(addresses, ids, wanted)
+            signatures = {line.signature: line.slot for _, line in lines}
+            blocks, headers = await self._reader.blocks(
+                wanted, {*signatures.values()}, is_final=is_final
+            )
+            await self._add(read, lines)
         except Missing:
             if not is_final:  # it may be of a fork that is gone: list these anew
                 await self._forget(wanted)
             raise
-        placed = await self._place(found, blocks)
+        placed = await self._reader.place(list(read.values()), blocks)
         followed = frozenset(map(to_base58, addresses))
         with collector_paused():
-            made = self._assembler.assemble(placed, followed, ids)
+            made = self._assembler.assemble(placed, followed, ids, owned.texts())
         return Batch(
             wanted,
             headers,
             made.facts,
+            owned.found,
             undecodable=made.undecodable,
             stats={
                 "transactions": len(placed),
@@ -203,7 +202,8 @@ class SolanaSource:
 
     def addresses(self) -> list[bytes]:
         """Return every address whose transactions are listed."""
-        return list({at for each in self._programs for at in each.addresses})
+        found = {at for each in self._programs for at in each.addresses}
+        return list(found.union(self._wallets.addresses))
 
     def _addresses(self, ids: frozenset[str], last: int) -> dict[bytes, int]:
         """The addresses of programs with wanted events, and their first slots."""
@@ -215,6 +215,44 @@ class SolanaSource:
                         found[address] = min(start, found.get(address, start))
         return found
 
+    async def _list(
+        self, addresses: Mapping[bytes, int], ids: frozenset[str], wanted: BlockRange
+    ) -> tuple[list[tuple[bytes, Listed]], dict[bytes, RpcTransaction], Owned]:
+        """The lines of addresses, of wallets and of their token accounts in a range.
+
+        Where there are wallets, the transactions are read at once: they show accounts
+        that are not known, whose own are read too, and may show others.
+        """
+        owned = await self._wallets.known(ids, wanted.last)
+        lines: list[tuple[bytes, Listed]] = []
+        read: dict[bytes, RpcTransaction] = {}
+        fresh = dict(addresses)
+        for address, start in owned.starts.items():
+            fresh[address] = min(start, fresh.get(address, start))
+        while fresh:
+            lines += [
+                (address, line)
+                for address, start in fresh.items()
+                for line in await self._lines(address, start, wanted)
+            ]
+            if not owned.starts:
+                break
+            added = await self._add(read, lines)
+            fresh = await self._wallets.find(added, owned, self._confirmed)
+        return lines, read, owned
+
+    async def _add(
+        self, read: dict[bytes, RpcTransaction], lines: Sequence[tuple[bytes, Listed]]
+    ) -> Sequence[RpcTransaction]:
+        """Read the transactions of lines that are not among those read; return them."""
+        signatures = {
+            line.signature: line.slot for _, line in lines if line.signature not in read
+        }
+        found = await self._reader.transactions(signatures)
+        for each in found:
+            read[signature_bytes(each.transaction.signatures[0])] = each
+        return found
+
     async def _lines(
         self, address: bytes, start: int, wanted: BlockRange
     ) -> list[Listed]:
@@ -223,140 +261,6 @@ class SolanaSource:
         return await self._listing.run(
             lambda c, source: stored.listed(c, source, address, within)
         )
-
-    async def _blocks(
-        self, wanted: BlockRange, slots: Collection[int], *, is_final: bool
-    ) -> tuple[dict[int, RpcBlock], list[Header]]:
-        """The blocks that are needed, with signatures where the index is, and headers.
-
-        Of final slots the last block is enough, and none where nothing was done.
-        """
-        asked: list[int] = []
-        if not is_final:
-            there = await self._client.call(
-                blocks_call(wanted.first, wanted.last), height=wanted.last
-            )
-            lacking = set(slots) - set(there)
-            if lacking:
-                await self._forget(wanted)
-                raise Contradiction(
-                    f"slot {min(lacking)} has a transaction and no block: it was "
-                    "dropped, or an endpoint lags; listing it anew"
-                )
-            asked = sorted({*slots, *there[-1:]})
-        elif not self._tells_index:
-            asked = sorted(slots)
-        calls = [
-            block_call(at, signatures=not self._tells_index and at in slots)
-            for at in asked
-        ]
-        reply = await self._client.batch(calls, height=wanted.last) if calls else None
-        blocks: dict[int, RpcBlock] = {}
-        for at, block in zip(asked, reply.results if reply else (), strict=True):
-            if block is None:
-                raise Late(f"the block of slot {at} is not there yet: asking again")
-            blocks[at] = block
-        headers = [_header(at, blocks[at]) for at in asked if at]  # 0: see `header`
-        if is_final and slots and (not asked or asked[-1] < wanted.last):
-            near = BlockRange(max(wanted.last - NEAR, wanted.first), wanted.last)
-            last = await self._highest(near)
-            if last is not None and last.height and last.height not in blocks:
-                headers.append(last)
-        return blocks, headers
-
-    async def _highest(self, within: BlockRange) -> Header | None:
-        """The highest block in some slots, None when they have none."""
-        block = await self._try(block_call(within.last))
-        if block is not None:
-            return _header(within.last, block)
-        there = await self._client.call(blocks_call(within.first, within.last))
-        for slot in reversed(there):
-            block = await self._try(block_call(slot))
-            if block is not None:
-                return _header(slot, block)
-        return None
-
-    async def _try(self, call: RpcCall) -> Any:
-        """The answer of whoever has one; None where nobody has."""
-        for endpoint in self._client.usable():
-            try:
-                answer = await self._client.ask(endpoint, call)
-            except Retryable:
-                continue
-            if answer is not None:
-                return answer
-        return None
-
-    async def _transactions(
-        self, signatures: Mapping[bytes, int]
-    ) -> list[RpcTransaction]:
-        """Every transaction that is listed; null is another endpoint's turn.
-
-        Raises Permanent for one of a version that nobody here can read.
-        """
-        calls = [transaction_call(to_base58(each)) for each in signatures]
-        if not calls:
-            return []
-        last = max(signatures.values())
-        try:
-            found = (await self._client.batch(calls, height=last)).results
-        except RpcError as error:
-            if error.refusal is ErrorKind.VERSION:
-                raise Permanent(
-                    f"{error}: a transaction is of a version that this release cannot "
-                    "read; nothing was skipped. Install a newer release"
-                ) from None
-            raise
-        for each, (signature, slot) in zip(found, signatures.items(), strict=True):
-            signed = each.transaction.signatures
-            if not signed or signed[0] != to_base58(signature):
-                raise Malformed("a transaction is not the one asked for: ask again")
-            if each.slot != slot:
-                await self._forget(BlockRange(slot, slot))
-                await self._forget(BlockRange(each.slot, each.slot))
-                raise Contradiction(
-                    f"{signed[0]} was listed in slot {slot} and is in {each.slot}: "
-                    "listing them anew"
-                )
-        return list(found)
-
-    async def _place(
-        self, found: Sequence[RpcTransaction], blocks: dict[int, RpcBlock]
-    ) -> list[Placed]:
-        """Transactions in their order on the chain, with index and time."""
-        bare = {each.slot for each in found if each.transaction_index is None}
-        asked = sorted(
-            at for at in bare if at not in blocks or not blocks[at].signatures
-        )
-        if asked:
-            self._tells_index = False
-            calls = [block_call(at, signatures=True) for at in asked]
-            answers = (await self._client.batch(calls, height=asked[-1])).results
-            blocks = blocks | dict(zip(asked, answers, strict=True))
-        places: dict[int, dict[str, int]] = {}
-        for at in bare:
-            signatures = (blocks[at].signatures if blocks[at] else None) or ()
-            places[at] = {text: index for index, text in enumerate(signatures)}
-        placed = []
-        for each in found:
-            text = each.transaction.signatures[0]
-            index = each.transaction_index
-            if index is None:
-                index = places[each.slot].get(text)
-            if index is None:
-                raise Contradiction(
-                    f"the block of slot {each.slot} lacks {text}, which is in it: an "
-                    "endpoint lags, or lies; asking again"
-                )
-            block = blocks.get(each.slot)
-            time = each.block_time or (block.block_time if block else None) or 0
-            placed.append(Placed(each, index, time))
-        placed.sort(key=lambda each: (each.transaction.slot, each.index))
-        for one, other in itertools.pairwise(placed):
-            same = one.transaction.slot == other.transaction.slot
-            if same and one.index == other.index:
-                raise Malformed("two transactions have one index: ask again")
-        return placed
 
     def provable(self) -> Sequence[Level]:
         """No level: nothing that is read here proves a block."""
@@ -390,10 +294,3 @@ class SolanaSource:
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.close()
-
-
-def _header(slot: int, block: RpcBlock) -> Header:
-    return Header(
-        slot, key_bytes(block.blockhash), key_bytes(block.previous_blockhash),
-        block.block_time or 0,
-    )  # fmt: skip

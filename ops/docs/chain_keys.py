@@ -90,6 +90,7 @@ CHAIN_SECTIONS = (
             "contracts": SettingKey("section", "See below."),
             "programs": SettingKey("section", "See below."),
             "tokens": SettingKey("section", "See below."),
+            "wallets": SettingKey("section", "See below."),
             "payers": SettingKey("section", "See below."),
             "accounts": SettingKey("section", "See below."),
             "compare_seconds": SettingKey(
@@ -136,16 +137,32 @@ CHAIN_SECTIONS = (
         "that token accounts gained or lost are facts, `tokens.TokenMoved`. A token "
         "account is named by everything that moves its tokens, so its balance is the "
         "sum of its movements. A mint is named by what mints and burns, and by "
-        "transfers only if they check it; an owner's wallet by what it signs; a "
-        "program by all that runs it. These three show other accounts' movements, "
-        "and no whole balances.",
+        "transfers only if they check it; a program by all that runs it. These show "
+        "other accounts' movements, and no whole balances. A wallet with all its "
+        "token accounts is written in `[chains.<name>.wallets]`.",
         None,
         {
             "<name>": SettingKey(
                 "address in base58, or a list; or `{ address, start }`",
-                "Token accounts, mints, wallets or programs, of SPL Token and "
+                "Token accounts, mints or programs, of SPL Token and "
                 "Token-2022, and the first slot worth reading for them; the program's "
                 "own where it is followed as a program too.",
+            )
+        },
+    ),
+    Section(
+        "chains.<name>.wallets",
+        "Wallets of a Solana chain that are followed with all their token accounts, "
+        "under names of yours: those that they have, those that were closed and those "
+        "that are opened later, of SPL Token and Token-2022. What moved in "
+        "transactions that name a wallet or one of its accounts are facts, "
+        "`tokens.TokenMoved`, so what an owner holds is the sum of its movements.",
+        None,
+        {
+            "<name>": SettingKey(
+                "address in base58, or a list; or `{ address, start }`",
+                "Wallets, and the first slot worth reading for them and for their "
+                "token accounts.",
             )
         },
     ),

@@ -72,12 +72,19 @@ def _repeated_addresses(settings: Settings) -> Iterator[str]:
 def _repeated_keys(settings: Settings) -> Iterator[str]:
     """Find keys that are followed twice for their token movements, or their fees.
 
+    A wallet is followed with its token movements, so it is not in `tokens` too.
+
     One may be that of a program, whose transactions are then looked at for both.
     """
     for chain in settings.chains.values():
-        for section, named in (("tokens", chain.tokens), ("payers", chain.payers)):
+        moving = [("tokens", chain.tokens), ("wallets", chain.wallets)]
+        for sections in (moving, [("payers", chain.payers)]):
             first: dict[bytes, str] = {}
-            for name, deployments in named.items():
+            for section, name, deployments in (
+                (section, name, deployments)
+                for section, named in sections
+                for name, deployments in named.items()
+            ):
                 place = f"chains.{chain.name}.{section}.{name}"
                 for each in deployments:
                     if each.address in first:

@@ -141,6 +141,7 @@ class ChainSettings:
     contracts: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     programs: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     tokens: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
+    wallets: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     payers: Mapping[str, tuple[Deployment, ...]] = field(default_factory=_nothing)
     accounts: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
     compare_seconds: float = 600.0

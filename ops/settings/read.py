@@ -37,7 +37,9 @@ EVM_ALONE = (
     "contracts", "logs", "genesis", "watch_senders", "fees", "verify_bloom",
     "verify_receipts", "require", "validators", "validators_block", "audit_blocks",
 )  # fmt: skip
-SOLANA_ALONE = ("programs", "tokens", "payers", "accounts", "compare_seconds", "ws")
+SOLANA_ALONE = (
+    "programs", "tokens", "wallets", "payers", "accounts", "compare_seconds", "ws",
+)  # fmt: skip
 
 
 def read_settings(
@@ -146,6 +148,7 @@ def read_chain(name: str, table: Table) -> ChainSettings:
         contracts=read_deployments(table.section("contracts"), values.address),
         programs=read_deployments(table.section("programs"), values.pubkey),
         tokens=read_deployments(table.section("tokens"), values.pubkey),
+        wallets=read_deployments(table.section("wallets"), values.pubkey),
         payers=read_deployments(table.section("payers"), values.pubkey),
         accounts=read_accounts(table.section("accounts")),
         compare_seconds=table.number(

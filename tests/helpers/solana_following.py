@@ -167,7 +167,11 @@ async def following(engine, urls, *, registry=REGISTRY, programs=None, **options
     )  # fmt: skip
     programs = programs or [FollowedProgram(program, {ADDRESS: 0}, [Recorded])]
     source = SolanaSource("sol", client, programs, Listing(engine, row.id))
-    wanted = Wanted(0, {each.program.name: dict(each.addresses) for each in programs})
+    wanted = Wanted(
+        0,
+        {each.program.name: dict(each.addresses) for each in programs},
+        wallets=programs[-1].wallets,
+    )
     streams = plan_streams(registry, wanted)
     try:
         chain = Chain(engine, registry, source, row.id, streams, **options)

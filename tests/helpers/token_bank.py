@@ -54,6 +54,12 @@ def followed(*addresses: Pubkey, start: int = 0) -> list[FollowedProgram]:
     return [FollowedProgram(Tokens(), starts, [TokenMoved])]
 
 
+def of_wallets(*wallets: Pubkey, start: int = 0) -> list[FollowedProgram]:
+    """The settings' wallets, as the source is given them."""
+    starts = {bytes(each): start for each in wallets}
+    return [FollowedProgram(Tokens(), {}, [TokenMoved], wallets=starts)]
+
+
 @dataclass
 class Mint:
     """A mint, its program, and the fee of a transfer in basis points."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine
 
@@ -14,6 +14,9 @@ from db.engine import Refused
 from db.errors import DatabaseError
 from db.registry import Registry
 from db.schema import unchanged
+from db.solana import wallets
+from db.solana.wallets import WALLET
+from idl.base58 import to_base58
 from indexer import metrics
 from indexer.errors import IndexerError
 from indexer.solana.balances import (
@@ -21,7 +24,10 @@ from indexer.solana.balances import (
     HeldTokens,
     compare_balances,
     held_tokens,
+    wallets_of,
 )
+from indexer.solana.client import SolanaClient
+from indexer.solana.wallets import accounts_calls
 from ops.chains.solana.client import solana_client
 from ops.settings import ChainSettings, Settings
 
@@ -50,10 +56,10 @@ async def compare(
     Where the index is not as far as the chain, or not rid of a fork yet, it is looked
     at again for a time. Raises Retryable when no endpoint answers.
     """
-    wanted = token_streams(streams)
     client = solana_client(settings, chain, engine)
     try:
-        reported = await held_tokens(client, [stream.filter for stream in wanted])
+        wanted = await _places(client, chain.name, engine, token_streams(streams))
+        reported = await held_tokens(client, list(wanted))
     finally:
         await client.close()
     patience = PATIENCE_SECONDS if patience_seconds is None else patience_seconds
@@ -72,14 +78,41 @@ def _look(
     name: str,
     engine: Engine,
     registry: Registry,
-    streams: Sequence[Stream],
+    wanted: Mapping[str, Stream],
     reported: Sequence[HeldTokens],
 ) -> BalanceComparison:
     with unchanged(engine, registry) as connection:
         row = sources.find(connection, name)
         if row is None:
-            return BalanceComparison(unread=[stream.filter for stream in streams])
-        return compare_balances(connection, row.id, streams, reported)
+            return BalanceComparison(unread=list(wanted))
+        return compare_balances(connection, row.id, wanted, reported)
+
+
+async def _places(
+    client: SolanaClient, name: str, engine: Engine, streams: Sequence[Stream]
+) -> dict[str, Stream]:
+    """The addresses to compare, each with the stream by which it is read.
+
+    Of a wallet these are the accounts that it has now, and those that it had.
+    """
+    found = {each.filter: each for each in streams if not wallets_of([each])}
+    by_filter = {each.filter: each for each in streams if wallets_of([each])}
+    for filter_, stream in by_filter.items():
+        wallet = filter_.removeprefix(WALLET)
+        told = [await client.call(call) for call in accounts_calls(wallet)]
+        keys = {each.pubkey for answer in told for each in answer.value}
+        found |= {key: found.get(key, stream) for key in keys}
+    for filter_, key in await asyncio.to_thread(_known, engine, name, list(by_filter)):
+        address = to_base58(key)
+        found.setdefault(address, by_filter[filter_])
+    return found
+
+
+def _known(engine: Engine, name: str, filters: Sequence[str]) -> set[tuple[str, bytes]]:
+    """The token accounts that were found of wallets."""
+    with engine.connect() as connection:
+        row = sources.find(connection, name) if filters else None
+        return wallets.accounts(connection, row.id, filters) if row else set()
 
 
 async def keep_comparing(

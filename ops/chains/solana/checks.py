@@ -26,9 +26,10 @@ from indexer.rpc.answers import RpcCall, RpcError
 from indexer.rpc.refusals import ErrorKind
 from indexer.solana.client import CONFIRMED, FIRST_BLOCK
 from indexer.solana.waking import Waker
+from indexer.solana.wallets import accounts_calls
 from ops.chains.solana.client import solana_client
 from ops.chains.solana.commanding import open_key
-from ops.chains.solana.source import narrowed_to
+from ops.chains.solana.source import followed_wallets, narrowed_to
 from ops.errors import OperationError
 from ops.settings import ChainSettings, Settings, SignerSettings
 
@@ -83,6 +84,10 @@ def address_checks(
     yield "programs", partial(_programs, settings, chain, programs)
     if tokens := addresses.get(TOKENS):
         yield "tokens", partial(_tokens, settings, chain, list(tokens))
+    wallets = followed_wallets(chain)
+    if wallets:
+        yield "wallets", partial(_wallets, settings, chain, list(wallets))
+        addresses = {**addresses, "wallets": wallets}
     yield from _account_checks(settings, chain, registry)
     name = chain.name
     if chain.ws:
@@ -139,6 +144,39 @@ def _tokens(settings: Settings, chain: ChainSettings, keys: Sequence[bytes]) -> 
             f"[chains.{chain.name}.tokens], or the endpoint's cluster."
         )
     return f"token movements of {len(texts)} addresses"
+
+
+def _wallets(settings: Settings, chain: ChainSettings, keys: Sequence[bytes]) -> str:
+    """Every endpoint tells which token accounts wallets have, and they are wallets."""
+    texts = [to_base58(key) for key in keys]
+    place = f"[chains.{chain.name}.wallets]"
+    config = {"encoding": "base64", "dataSlice": {"offset": 0, "length": 0}}
+    count = 0
+    for text in texts:
+        asked = RpcCall("getMultipleAccounts", ([text], config), _TokenAccounts)
+        try:
+            here, *told = _ask(settings, chain, [asked, *accounts_calls(text)])
+        except RpcError as error:
+            raise OperationError(
+                f"which token accounts {text} has is not told ({error}): those that "
+                "somebody opens without naming the wallet are not found. Add an "
+                "endpoint that answers getTokenAccountsByOwner"
+            ) from None
+        [account] = here.value
+        owned = sum(len(each.value) for each in told)
+        if account is not None and account.owner in (TOKEN, TOKEN_2022):
+            raise OperationError(
+                f"{text} is of a token program, and no wallet: write a token account "
+                f"into [chains.{chain.name}.tokens], or correct the address in {place}"
+            )
+        if account is None and not owned:
+            raise OperationError(
+                f"nothing is at {text}, and no token account is of it: no tokens will "
+                f"move there but those of before. Correct the address in {place}, or "
+                "the endpoint's cluster"
+            )
+        count += owned
+    return f"{len(texts)} wallets have {count} token accounts"
 
 
 def _account_checks(

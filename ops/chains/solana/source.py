@@ -1,10 +1,12 @@
 """Solana clusters: their sources, as the settings describe them."""
 
+import itertools
 from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
 from db.declare import Program
+from db.declare.solana.tokens import TOKENS
 from db.registry import Registry
 from db.sources import SourceRow
 from indexer.chain import Chain
@@ -36,6 +38,14 @@ def narrowed_to(
     return program.addresses.get(chain.name, ())
 
 
+def followed_wallets(chain: ChainSettings) -> dict[bytes, int]:
+    """Return the wallets that are followed, each with its first slot."""
+    return {
+        each.address: chain.start_block if each.start is None else each.start
+        for each in itertools.chain(*chain.wallets.values())
+    }
+
+
 def range_blocks(settings: Settings) -> int:
     """The most slots that are read in one range: most have nothing that is followed."""
     return SLOTS_A_BLOCK * settings.limits.range_blocks
@@ -57,6 +67,7 @@ def open_source(
             plan.addresses.get(name, {}),
             registry.events_of(name),
             narrowed_to(settings, chain, name),
+            plan.wallets if name == TOKENS else {},
         )
         for name, emitter in registry.emitters.items()
         if isinstance(emitter, Program) and name not in plan.absent

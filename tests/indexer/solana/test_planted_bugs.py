@@ -20,6 +20,7 @@ from helpers.solana_following import Town, catch_up, following, stored
 from indexer.errors import IndexerError
 from indexer.solana.assemble import Assembler
 from indexer.solana.listing import Walker
+from indexer.solana.reading import Reader
 from indexer.solana.source import SolanaSource
 
 pytestmark = [pytest.mark.chain, pytest.mark.slow]
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.chain, pytest.mark.slow]
 
 def null_is_skipped(monkeypatch):
     """A transaction that a replica has not is left out."""
-    original = SolanaSource._transactions
+    original = Reader.transactions
 
     async def transactions(self, signatures):
         found = []
@@ -38,7 +39,7 @@ def null_is_skipped(monkeypatch):
                 continue
         return found
 
-    monkeypatch.setattr(SolanaSource, "_transactions", transactions)
+    monkeypatch.setattr(Reader, "transactions", transactions)
 
 
 def empty_is_the_beginning(monkeypatch):
@@ -77,7 +78,7 @@ def late_lines_open_nothing(monkeypatch):
 
 def order_of_the_listing(monkeypatch):
     """The place of a transaction is where the node happened to list it."""
-    original = SolanaSource._place
+    original = Reader.place
 
     async def place(self, found, blocks):
         placed = await original(self, found, blocks)
@@ -85,7 +86,7 @@ def order_of_the_listing(monkeypatch):
             object.__setattr__(each, "index", at)
         return sorted(placed, key=lambda e: (e.transaction.slot, e.index))
 
-    monkeypatch.setattr(SolanaSource, "_place", place)
+    monkeypatch.setattr(Reader, "place", place)
 
 
 def signature_of(placed):
@@ -95,10 +96,10 @@ def signature_of(placed):
 def failed_counts_too(monkeypatch):
     original = Assembler.assemble
 
-    def assemble(self, placed, followed, wanted):
+    def assemble(self, placed, *others):
         for each in placed:
             each.transaction.meta.err = None
-        return original(self, placed, followed, wanted)
+        return original(self, placed, *others)
 
     monkeypatch.setattr(Assembler, "assemble", assemble)
 
