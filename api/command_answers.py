@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Response
+from flask import Response, request
 
 from api.json_answers import json_answer, list_answer
+from api.parameters import read_units
 from api.schemas import Schema
-from api.service import PREFIX
+from api.service import PREFIX, Service
+from commands.arguments import shown_arguments
 from db.commands.accept import CommandRow
 from db.commands.listing import CommandEvent, SentTransaction
 from db.commands.spelling import address_text, transaction_text
@@ -80,8 +82,11 @@ PAGE: Schema = {
 }
 
 
-def as_object(row: CommandRow) -> dict[str, Any]:
-    """A command as JSON has it."""
+def as_object(service: Service, row: CommandRow) -> dict[str, Any]:
+    """A command as JSON has it; its arguments as people read them, or ?units=raw."""
+    arguments = row.arguments
+    if read_units(request.args):
+        arguments = shown_arguments(service.registry.commands, row.kind, arguments)
     return {
         "id": str(row.id),
         "kind": row.kind,
@@ -89,7 +94,7 @@ def as_object(row: CommandRow) -> dict[str, Any]:
         "final": row.state in TERMINAL,
         "late_outcome": row.late_outcome or None,
         "reason": row.reason,
-        "arguments": row.arguments,
+        "arguments": arguments,
         "signer": row.signer,
         "wallet": None if row.sender is None else address_text(row.sender),
         "transaction": None
@@ -127,10 +132,10 @@ def sent_object(sent: SentTransaction) -> dict[str, Any]:
 
 
 def command_answer(
-    row: CommandRow, *, fresh: bool | None = None, **extra: Any
+    service: Service, row: CommandRow, *, fresh: bool | None = None, **extra: Any
 ) -> Response:
     """A command; `fresh` True: just taken, False: known by its key, None: read."""
-    answer = json_answer({"data": {**as_object(row), **extra}})
+    answer = json_answer({"data": {**as_object(service, row), **extra}})
     if fresh is not None:
         answer.headers["Location"] = f"{PREFIX}/commands/{row.id}"
     if fresh:
@@ -140,6 +145,8 @@ def command_answer(
     return answer
 
 
-def page_of(rows: Sequence[CommandRow], following: str | None) -> Response:
+def page_of(
+    service: Service, rows: Sequence[CommandRow], following: str | None
+) -> Response:
     """A page of commands."""
-    return list_answer([as_object(row) for row in rows], following)
+    return list_answer([as_object(service, row) for row in rows], following)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.schemas import Schema
+from api.schemas import UNITS_PARAMETER, Schema
 from api.writes import KEY_HEADER
 from commands.lane import SIGNED_BYTES_MAX
 from db.commands.states import State
@@ -79,10 +79,10 @@ def described(name: str, page_size_max: int) -> dict[str, Any]:
     size = _asked("limit", limit, "How many at most.")
     found: dict[str, dict[str, Any]] = {
         "list_all": {
-            "parameters": [*_NARROWER, size],
+            "parameters": [*_NARROWER, size, UNITS_PARAMETER],
             "responses": {"200": _answer("Newest first.", "CommandPage")},
         },
-        "show": {"parameters": _WAIT, "responses": _ONE},
+        "show": {"parameters": [*_WAIT, UNITS_PARAMETER], "responses": _ONE},
         "stream": {"responses": _STREAM},
         "retry": {"parameters": [KEY_HEADER], "responses": _TAKEN},
         "signed": {"requestBody": _SIGNED, "responses": _TAKEN},

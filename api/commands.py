@@ -54,9 +54,9 @@ _LEVELS = {
     State.CLOSING: 2, State.INCLUDED: 3,
 }  # fmt: skip
 _UNTIL = {"signed": 2, "included": 3, "final": 4}
-_READ_KEYS = ("wait", "until")
+_READ_KEYS = ("wait", "until", "units")
 ReadAfter = Callable[[int], list[dict[str, Any]]]
-_LIST_KEYS = ("state", "kind", "signer", "after", "limit")
+_LIST_KEYS = ("state", "kind", "signer", "after", "limit", "units")
 
 
 def commands_blueprint(service: Service, hub: Hub) -> Blueprint:
@@ -114,7 +114,9 @@ class _Routes:
             ),
         )
         more = len(rows) > limit
-        return page_of(rows[:limit], str(rows[limit - 1].id) if more else None)
+        return page_of(
+            self._service, rows[:limit], str(rows[limit - 1].id) if more else None
+        )
 
     def show(self, command_id: uuid.UUID) -> Response:
         check_names(_READ_KEYS)
@@ -131,6 +133,7 @@ class _Routes:
             ),
         )
         return command_answer(
+            self._service,
             row,
             events=[event_object(each) for each in events],
             sent=[sent_object(each) for each in sent],
@@ -160,7 +163,7 @@ class _Routes:
                 connection, command_service.registry, command_id,
                 actor=actor_of(principal), now=command_service.clock(),
             )  # fmt: skip
-        return command_answer(row)
+        return command_answer(self._service, row)
 
     def release(self, command_id: uuid.UUID) -> Response:
         principal = current_principal(self._service)
@@ -172,7 +175,7 @@ class _Routes:
                 connection, command_service.registry, command_id,
                 actor=actor_of(principal), now=command_service.clock(),
             )  # fmt: skip
-        return command_answer(row)
+        return command_answer(self._service, row)
 
     def retry(self, command_id: uuid.UUID) -> Response:
         principal = current_principal(self._service)
@@ -202,7 +205,7 @@ class _Routes:
         )
         with alone_with(principal.tenant, asked.idempotency_key), as_problems():
             row, fresh = command_service.submit(command, asked)
-        return command_answer(row, fresh=fresh)
+        return command_answer(self._service, row, fresh=fresh)
 
     def signed(self, command_id: uuid.UUID) -> Response:
         principal = current_principal(self._service)
@@ -216,7 +219,7 @@ class _Routes:
             row = command_service.lane_of(row.source).relay_signed(
                 command_service, row, _raw()
             )
-        return command_answer(row, fresh=True)
+        return command_answer(self._service, row, fresh=True)
 
     def relay(self) -> Response:
         principal = current_principal(self._service)
@@ -224,7 +227,7 @@ class _Routes:
         asked = Submission(actor_of(principal), idempotency_key(), {})
         with alone_with(principal.tenant, asked.idempotency_key), as_problems():
             row, fresh = command_service.relay(_raw(), asked)
-        return command_answer(row, fresh=fresh)
+        return command_answer(self._service, row, fresh=fresh)
 
     def _row(
         self, principal: Principal, command_id: uuid.UUID, *, to_change: bool = False

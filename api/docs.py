@@ -45,7 +45,6 @@ _FORMS = {
     reads.ValueForm.BOOLEAN: "true, false",
     reads.ValueForm.TEXT: "text",
     reads.ValueForm.JSON: "JSON",
-    reads.ValueForm.TIME: "time",
 }
 _READING = f"""
 <p>Everything here follows from what the chains say. Every answer names the block it is
@@ -227,12 +226,19 @@ def _names(names: Iterable[str]) -> str:
 
 def _columns(columns: Mapping[str, reads.Column]) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(name)}</code><td>{_FORMS[column.form]}"
+        f"<tr><td><code>{escape(name)}</code><td>{_form(column)}"
         f"{' or null' if column.nullable else ''}<td>{escape(column.meaning)}"
         for name, column in columns.items()
     )
     head = "<tr><th>column<th>value<th>from"
     return f"<div class=wide><table>{head}{rows}</table></div>"
+
+
+def _form(column: reads.Column) -> str:
+    meaning = column.field.meaning
+    if column.in_units and meaning is not None:
+        return escape(meaning.described())
+    return _FORMS[column.form]
 
 
 def _problems() -> str:

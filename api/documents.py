@@ -201,7 +201,7 @@ def _add_anchor(blueprint: Blueprint, service: Service, documents: Documents) ->
             actor = Actor(asker.name, "documents", asker.address, asker.agent)
             asked = Submission(actor, f"document {document}", arguments)
             row, fresh = command_service.submit(AnchorHash, asked)
-        return command_answer(row, fresh=fresh)
+        return command_answer(service, row, fresh=fresh)
 
     add_route(
         blueprint, "/<uuid:document>/anchor", anchor_document, path=_PATH,

@@ -16,7 +16,7 @@ from db.reads import OWN
 
 
 @dataclass(frozen=True, slots=True)
-class Share:
+class Portion:
     """The part whose `field` has one of these values; without a field it is all."""
 
     field: str | None = None
@@ -48,21 +48,21 @@ class Share:
         return f"{version}-{hashlib.sha256(repr(self).encode()).hexdigest()[:16]}"
 
 
-def share_of(
+def portion_of(
     service: Service,
     readable_by: Readers,
     owned_by: str | None,
     fields: Mapping[str, Field],
-) -> Share:
+) -> Portion:
     """Return the rows the caller may read; raises `not_signed_in` or `not_allowed`."""
     if readable_by is None:
-        return Share()
+        return Portion()
     principal = current_principal(service)
     if owned_by is None:
         require_role(principal, *readable_by)
     if owned_by is None or not principal.roles.isdisjoint(readable_by):
-        return Share()
-    return Share(owned_by, _names(principal, fields[owned_by]))
+        return Portion()
+    return Portion(owned_by, _names(principal, fields[owned_by]))
 
 
 def _names(principal: Principal, field: Field) -> tuple[Any, ...]:

@@ -29,10 +29,11 @@ class Query:
     after: str | None = None
     limit: int = 20
     counted: bool = False
+    in_units: bool = True
     where: Mapping[str, Any] = field(default_factory=dict)
 
 
-COMMON = ("chain", "as_of")
+COMMON = ("chain", "as_of", "units")
 PAGING = ("sort", "limit", "after", "count")
 VALUES_MOST = 50  # of a filter that is given several times
 RESERVED = frozenset({*COMMON, *PAGING})
@@ -50,6 +51,7 @@ def read_query(
     given: "MultiDict[str, str]",
     *,
     filters: Mapping[str, reads.Column] | None = None,
+    raw_filters: Mapping[str, reads.Column] | None = None,
     sorts: Iterable[str] = (),
     default_sorts: tuple[str | None, str | None] = (None, None),
     page_size: int = 20,
@@ -57,10 +59,12 @@ def read_query(
 ) -> Query:
     """A query string read for a list, or for one row when there are no filters.
 
-    `filters` must be `usable`; `default_sorts` are the order of the rows as they are,
+    `filters` must be `usable`, and `raw_filters`, which read values as they are stored,
+    have the same names; `default_sorts` are the order of the rows as they are,
     and that of the rows as of a block. Raises Problem for what cannot be understood.
     """
-    filters = filters or {}
+    in_units = read_units(given)
+    filters = (filters if in_units else raw_filters) or filters or {}
     known = [*COMMON, *((*PAGING, *filters) if sorts else ())]
     seen: dict[str, str] = {}
     where: dict[str, Any] = {}
@@ -85,7 +89,22 @@ def read_query(
         after=seen.get("after"),
         limit=_limit(seen.get("limit"), page_size, page_size_max),
         counted=_truth("count", seen.get("count")),
+        in_units=in_units,
         where=where,
+    )
+
+
+def read_units(given: "MultiDict[str, str]") -> bool:
+    """Whether values are in the forms of their meanings, and not as they are stored."""
+    asked = given.getlist("units")
+    if asked in ([], ["raw"]):
+        return not asked
+    raise Problem(
+        "bad_parameter",
+        f"units: {_shown(', '.join(asked))} is not raw. Leave it out for values as "
+        "people read them, or give raw for those that are stored.",
+        parameter="units",
+        choices=["raw"],
     )
 
 

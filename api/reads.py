@@ -14,7 +14,7 @@ from api.answers import CACHE, not_modified, page_answer, row_answer, tag_of
 from api.auth.routes import SIGNED_IN
 from api.chains import ServedChain
 from api.errors import Problem
-from api.owning import Share, share_of
+from api.owning import Portion, portion_of
 from api.parameters import Query, read_query, usable, value_of
 from api.service import PREFIX, Service
 from db import reads
@@ -34,6 +34,7 @@ def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
         relation=spec.plural,
         events=[event.spec.id for event in spec.events],
         filters=usable(reads.row_filters(spec)),
+        raw_filters=usable(reads.row_filters(spec, in_units=False)),
         sorts=reads.sortable(spec),
         default_sorts=(
             reads.default_sort(spec), reads.default_sort(spec, past=True)
@@ -56,7 +57,7 @@ def read_blueprint(service: Service, spec: ProjectionSpec) -> Blueprint:
     )  # fmt: skip
     _add(
         blueprint, f"/{spec.plural}/{path}", f"get_{spec.plural}",
-        _row_view(resource, spec, keys),
+        _row_view(resource, spec),
         summary=f"One {spec.name}", answer=f"{spec.name}Answer",
         parameters=resource.parameters(many=False), path=schemas.path_parameters(keys),
         readable_by=spec.readable_by, owned_by=spec.owned_by,
@@ -74,6 +75,7 @@ def facts_blueprint(service: Service, event: type[Event]) -> Blueprint:
         relation="",
         events=[spec.id],
         filters=usable(reads.fact_filters(event, projections)),
+        raw_filters=usable(reads.fact_filters(event, projections, in_units=False)),
         sorts=["position"],
         default_sorts=("-position", "-position"),
         indexed=frozenset(reads.indexed_filters(event, projections)),
@@ -113,12 +115,13 @@ def components(service: Service) -> dict[str, schemas.Schema]:
 
 @dataclass(frozen=True, slots=True)
 class _Resource:
-    """The parts that all routes of one projection or event share."""
+    """The parts that all routes of one projection or event portion."""
 
     service: Service
     relation: str  # the projection's name, "" for an event
     events: Sequence[str]
     filters: Mapping[str, reads.Column]
+    raw_filters: Mapping[str, reads.Column]
     sorts: Sequence[str]
     default_sorts: tuple[str, str]  # of the rows as they are, and as of a block
     indexed: frozenset[str] | None  # the fields that have an index; None: all filters
@@ -128,9 +131,9 @@ class _Resource:
     owned_by: str | None
     fields: Mapping[str, Field]
 
-    def admit(self) -> Share:
+    def admit(self) -> Portion:
         """Return the rows the caller may read; refuses who may read none."""
-        return share_of(self.service, self.readable_by, self.owned_by, self.fields)
+        return portion_of(self.service, self.readable_by, self.owned_by, self.fields)
 
     def chain(self, query: Query) -> ServedChain:
         """Return the chain that the request is about, or the journal."""
@@ -154,6 +157,7 @@ class _Resource:
         return read_query(
             request.args,
             filters=self.filters if many else None,
+            raw_filters=self.raw_filters if many else None,
             sorts=self.sorts if many else (),
             default_sorts=self.default_sorts if many else (None, None),
             page_size=self.service.page_size,
@@ -161,7 +165,7 @@ class _Resource:
         )
 
     def unchanged(
-        self, chain: ServedChain, query: Query, share: Share
+        self, chain: ServedChain, query: Query, portion: Portion
     ) -> Response | None:
         """A 304 when the client has the answer already."""
 
@@ -174,11 +178,11 @@ class _Resource:
                 ),
             )  # fmt: skip
 
-        return not_modified(freshness, share.version(self.version))
+        return not_modified(freshness, portion.version(self.version))
 
-    def page(self, found: reads.Page, share: Share) -> Response:
+    def page(self, found: reads.Page, portion: Portion) -> Response:
         """The answer that holds a page."""
-        version = share.version(self.version)
+        version = portion.version(self.version)
         tag = tag_of(found.block, version, found.built_at)
         return self.guarded(page_answer(found, tag))
 
@@ -194,21 +198,21 @@ def _list_view(resource: _Resource, select: Select) -> View:
     service = resource.service
 
     def list_page() -> Response:
-        share = resource.admit()
+        portion = resource.admit()
         query = resource.query(many=True)
-        where = share.narrow(query.where, query.as_of)
+        where = portion.narrow(query.where, query.as_of)
         chain = resource.chain(query)
-        return resource.unchanged(chain, query, share) or resource.page(
+        return resource.unchanged(chain, query, portion) or resource.page(
             reads.read(
                 service.engine,
                 lambda connection: select(
                     connection, chain.id, query,
                     where=where, descending=query.descending, after=query.after,
                     limit=query.limit, counted=query.counted, as_of=query.as_of,
-                    plan=chain.plan,
+                    plan=chain.plan, in_units=query.in_units,
                 ),
             ),
-            share,
+            portion,
         )  # fmt: skip
 
     return list_page
@@ -223,34 +227,39 @@ def _rows_view(resource: _Resource, spec: ProjectionSpec) -> View:
     return _list_view(resource, select)
 
 
-def _row_view(
-    resource: _Resource, spec: ProjectionSpec, keys: Mapping[str, reads.Column]
-) -> View:
+def _row_view(resource: _Resource, spec: ProjectionSpec) -> View:
     service = resource.service
 
     def get_row(**path: str) -> Response:
-        share = resource.admit()
+        portion = resource.admit()
         query = resource.query(many=False)
-        values = {name: value_of(c, name, path[name]) for name, c in keys.items()}
+        columns = reads.row_columns(spec, in_units=query.in_units)
+        values = {name: value_of(columns[name], name, path[name]) for name in spec.keys}
         chain = resource.chain(query)
-        known = resource.unchanged(chain, query, share)
+        known = resource.unchanged(chain, query, portion)
         if known is not None:
             return known
         row = reads.read(
             service.engine,
             lambda connection: reads.select_row(
-                connection, spec, chain.id, values, as_of=query.as_of, plan=chain.plan
+                connection,
+                spec,
+                chain.id,
+                values,
+                as_of=query.as_of,
+                plan=chain.plan,
+                in_units=query.in_units,
             ),
         )
         # Whose it is not is not told that it is there.
-        if row.data is None or not share.has(orjson.loads(row.data)):
+        if row.data is None or not portion.has(orjson.loads(row.data)):
             raise Problem(
                 "no_such_row",
                 f"No {spec.name} has these keys at block {row.block.height} of "
                 f"{row.block.chain}. Check them, or ask again after the next block.",
                 block=row.block.as_json(),
             )
-        tag = tag_of(row.block, share.version(resource.version), row.built_at)
+        tag = tag_of(row.block, portion.version(resource.version), row.built_at)
         return resource.guarded(row_answer(row.data, row.block, tag))
 
     return get_row

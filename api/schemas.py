@@ -10,6 +10,7 @@ from typing import Any
 from api.errors import PROBLEMS
 from api.parameters import VALUES_MOST, may_repeat
 from db.declare import Event, Field
+from db.declare.meanings import Meaning
 from db.declare.projections import ProjectionSpec
 from db.proofs import HeaderProof, LogsProof
 from db.reads import (
@@ -86,6 +87,11 @@ CHAIN_PARAMETER: Schema = {
     "in": "query", "name": "chain", "schema": {"type": "string"},
     "description": "Required when several are followed that have it.",
 }  # fmt: skip
+UNITS_PARAMETER: Schema = {
+    "in": "query", "name": "units", "schema": {"type": "string", "enum": ["raw"]},
+    "description": "raw: amounts, shares, times and durations as the whole numbers "
+    "that are stored, codes as hex.",
+}  # fmt: skip
 COUNT: Schema = {
     "type": "object",
     "description": "How many rows there are, where `count=true` asks for it. They are "
@@ -120,13 +126,20 @@ def column_schema(column: Column) -> Schema:
         schema["enum"] = [*column.choices, *([None] if column.nullable else [])]
     if column.nullable and "type" in schema:
         schema["type"] = [schema["type"], "null"]
-    schema["description"] = column.meaning
+    schema["description"] = (
+        " ".join(filter(None, [schema.get("description"), f"From {column.meaning}."]))
+        if column.in_units
+        else column.meaning
+    )
     return schema
 
 
 def field_schema(field: Field) -> Schema:
     """The schema of a value that is given to a command."""
-    schema = _schema_of(form_of(field), field)
+    if field.meaning is not None:
+        schema = _meant_schema(field.meaning)
+    else:
+        schema = _schema_of(form_of(field), field)
     if field.max_length is not None and schema.get("type") == "string":
         hexed = form_of(field) is ValueForm.HEX
         schema["maxLength"] = 2 + 2 * field.max_length if hexed else field.max_length
@@ -136,7 +149,13 @@ def field_schema(field: Field) -> Schema:
 
 
 def _form_schema(column: Column) -> Schema:
+    if column.in_units and column.field.meaning is not None:
+        return _meant_schema(column.field.meaning)
     return _schema_of(column.form, column.field)
+
+
+def _meant_schema(meaning: Meaning) -> Schema:
+    return {**meaning.schema(), "description": f"{meaning.described().capitalize()}."}
 
 
 def _schema_of(form: ValueForm, field: Field) -> Schema:
@@ -219,6 +238,7 @@ def parameters(
             "The height of the block whose end the answer is about; the checkpoint "
             "when it is left out.",
         ),
+        UNITS_PARAMETER,
     ]
     if filters is None:
         return found

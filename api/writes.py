@@ -27,9 +27,10 @@ from api.command_answers import command_answer
 from api.command_problems import as_problems
 from api.errors import Problem
 from api.idempotency import HEADER, alone_with, idempotency_key
-from api.parameters import value_of
-from api.schemas import CHAIN_PARAMETER, Schema, field_schema
+from api.parameters import read_units, value_of
+from api.schemas import CHAIN_PARAMETER, UNITS_PARAMETER, Schema, field_schema
 from api.service import PREFIX, Service
+from commands.arguments import read_arguments
 from commands.errors import NodeAway
 from commands.lane import Lane, NoLane
 from commands.submit import CommandService, Submission
@@ -108,11 +109,12 @@ def _add(
         asked = _submission(spec, principal, key, service, command_service, route, path)
         with alone_with(principal.tenant, key), as_problems():
             row, fresh = command_service.submit(command, asked)
-        return command_answer(row, fresh=fresh, **to_sign(service, row))
+        return command_answer(service, row, fresh=fresh, **to_sign(service, row))
 
     documented = blueprint.doc(**_description(spec, route, endpoint))(ask)
     parameters = [
         CHAIN_PARAMETER,
+        UNITS_PARAMETER,
         *(
             {"in": "path", "name": name, "required": True, "schema": {"type": "string"}}
             for name in route.names
@@ -192,10 +194,12 @@ def _submission(
             lane = command_service.lane_for(spec, request.args.get("chain"))
         sender = _wallet(principal, lane.wallet_kind, body.pop("wallet", None))
     filled: dict[str, Any] = dict(path)
+    in_units, stored = read_units(request.args), frozenset[str]()
     if route.via is not None:
         with as_problems():
             lane = command_service.lane_for(spec, request.args.get("chain"))
         filled = _from_row(service, lane, spec, route.via, path)
+        stored = frozenset(filled)
     both = sorted(filled.keys() & body.keys())
     if both:
         raise Problem(
@@ -203,10 +207,14 @@ def _submission(
             f"{', '.join(both)} is in the path already: leave it out of the body.",
             problems=[f"{name}: it is in the path" for name in both],
         )
+    arguments = {**body, **filled}
+    if in_units:
+        with as_problems():
+            arguments = read_arguments(spec, arguments, stored)
     return Submission(
         actor=actor_of(principal),
         idempotency_key=key,
-        arguments={**body, **filled},
+        arguments=arguments,
         valid_until=_deadline(command_service, seconds),
         sender=sender,
         asker=principal.asker,
@@ -222,7 +230,7 @@ def _from_row(
     path: Mapping[str, str],
 ) -> dict[str, Any]:
     """The fields that a projection's row fills."""
-    columns = reads.row_columns(via.spec)
+    columns = reads.row_columns(via.spec, in_units=read_units(request.args))
     keys = {name: value_of(columns[name], name, path[name]) for name in via.spec.keys}
     row = reads.read(
         service.engine,

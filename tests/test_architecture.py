@@ -78,9 +78,9 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 # How many lines each package may have.
 PACKAGE_LINES = {
     "abis": 400,
-    "api": 9_200,
-    "commands": 8_450,
-    "db": 30_500,
+    "api": 9_400,
+    "commands": 8_550,
+    "db": 31_550,
     "idl": 1_620,
     "indexer": 12_300,
     "ops": 15_050,

@@ -37,6 +37,7 @@ MANUAL = (
     "settings",
     "rules",
     "fields",
+    "meanings",
     "events",
     "folds",
     "projections",

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from api.auth.context import AuthContext
 from api.errors import Problem
+from commands.arguments import shown_arguments
 from commands.errors import NodeAway
 from commands.lane import NoLane
 from db import reads
@@ -103,7 +104,7 @@ def command_list(context: AuthContext, asked: Mapping[str, str]) -> CommandPage:
     )  # fmt: skip
     now = context.now()
     return CommandPage(
-        rows=[_row(each, now) for each in rows[:PAGE]],
+        rows=[_row(context, each, now) for each in rows[:PAGE]],
         state=state,
         states=[*State],
         next=str(rows[PAGE - 1].id) if len(rows) > PAGE else None,
@@ -124,8 +125,8 @@ def one_command(context: AuthContext, command_id: uuid.UUID) -> CommandView:
     if row is None:
         raise Problem("no_such_command", f"There is no command {command_id}.")
     return CommandView(
-        row=_row(row, context.now()),
-        arguments=[(name, _text(value)) for name, value in row.arguments.items()],
+        row=_row(context, row, context.now()),
+        arguments=_arguments(context, row),
         late_outcome=row.late_outcome,
         transaction=""
         if row.transaction is None
@@ -180,13 +181,20 @@ def span(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-def _row(row: CommandRow, now: datetime) -> CommandLine:
+def _arguments(context: AuthContext, row: CommandRow) -> list[tuple[str, str]]:
+    """Return the arguments of a command as people read them."""
+    commands = context.service.registry.commands
+    shown = shown_arguments(commands, row.kind, row.arguments)
+    return [(name, _text(value)) for name, value in shown.items()]
+
+
+def _row(context: AuthContext, row: CommandRow, now: datetime) -> CommandLine:
     return CommandLine(
         id=str(row.id),
         kind=row.kind,
         state=row.state,
         tone=_tone(row.state),
-        gist=" ".join(f"{name}={_text(v)}" for name, v in row.arguments.items()),
+        gist=" ".join(f"{name}={v}" for name, v in _arguments(context, row)),
         reason=row.reason,
         signer=row.signer or ("a wallet" if row.sender else "the journal"),
         at=f"{row.created_at:%Y-%m-%d %H:%M:%S}",

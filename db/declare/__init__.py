@@ -1,12 +1,12 @@
 """The vocabulary: everything a domain may import.
 
-`fields` say what a value is, `events` what a chain can say, `folds` how facts become
-one value, `projections` which table they make, `commands` what may be asked and by
-which `roles`, `rules` what speaks against it, `reactions` what follows from a fact,
-`timers` what time asks for, `notices` what people are told, `settings` what an operator
-may set, `journal` what we say ourselves and do not tell everyone. Each module's
-docstring is its part of the manual; a mistake raises `DeclarationError` at import, with
-file, name and remedy.
+`fields` say what a value is and `meanings` what it is to people, `events` what a chain
+can say, `folds` how facts become one value, `projections` which table they make,
+`commands` what may be asked and by which `roles`, `rules` what speaks against it,
+`reactions` what follows from a fact, `timers` what time asks for, `notices` what people
+are told, `settings` what an operator may set, `journal` what we say ourselves and do
+not tell everyone. Each module's docstring is its part of the manual; a mistake raises
+`DeclarationError` at import, with file, name and remedy.
 """
 
 from db.declare.commands import CALLER, Command, Route
@@ -46,6 +46,7 @@ from db.declare.folds import (
     Top,
 )
 from db.declare.journal import EVERYONE, Entry, Personal
+from db.declare.meanings import Code, Duration, Money, Share, Time, Url
 from db.declare.notices import Notice, ToAccount, ToChannel, ToWallet, Wording
 from db.declare.projections import Bucket, Key, Projection
 from db.declare.reactions import Reaction, reaction
@@ -82,12 +83,14 @@ __all__ = [
     "Bucket",
     "Bytes32",
     "Call",
+    "Code",
     "Command",
     "Contract",
     "Count",
     "CountDistinct",
     "DeclarationError",
     "Due",
+    "Duration",
     "Each",
     "Entry",
     "Event",
@@ -107,6 +110,7 @@ __all__ = [
     "Latest",
     "Max",
     "Min",
+    "Money",
     "Named",
     "Notice",
     "Own",
@@ -123,11 +127,13 @@ __all__ = [
     "Schedule",
     "Setting",
     "SettingsTable",
+    "Share",
     "Signature",
     "Stage",
     "Sum",
     "Tables",
     "Text",
+    "Time",
     "ToAccount",
     "ToChannel",
     "ToWallet",
@@ -135,6 +141,7 @@ __all__ = [
     "Tokens",
     "Top",
     "Uint",
+    "Url",
     "Uuid",
     "Withdrawal",
     "Wording",

@@ -47,6 +47,7 @@ from db.declare.names import domain_of, snake_case
 from db.declare.projections import Projection
 from db.declare.roles import Role
 from db.declare.rules import Rule, check_rules
+from db.declare.units import meaning_words
 
 WORDS = frozenset(
     {"role", "signer", "call", "record", "proof", "rules", "once_per", "route"}
@@ -203,6 +204,13 @@ def _check_record(subject: str, record: Any, fields: Mapping[str, Field]) -> Non
                 f"it is {fields[name].describe()}, and {record.spec.name}.{name} is "
                 f"{field.describe()}",
                 "use the same field in both",
+            )
+        if fields[name].meaning != field.meaning:
+            raise DeclarationError(
+                f"{subject}.{name}",
+                f"it is {meaning_words(fields[name].meaning)}, and {record.spec.name}."
+                f"{name} is {meaning_words(field.meaning)}",
+                "give both the same meaning",
             )
         if (fields[name].max_length or 0) > (field.max_length or 0):
             raise DeclarationError(

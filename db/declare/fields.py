@@ -16,6 +16,9 @@
 | Uuid        | text            | str    | string             |
 | Json        | jsonb           | object | object             |
 
+`Uint(meaning=Money(18, "ETB"))` says what a value is to people, and so how they see and
+write it (`db.declare.meanings`); what is stored, and what Python has, stay the same.
+
 The fields that hold the types of an ABI are in `db.declare.evm.types`, those of an IDL
 in `db.declare.solana.types`.
 
@@ -30,15 +33,18 @@ import re
 import uuid
 from typing import TYPE_CHECKING, Any, Self, overload
 
+from db.declare.errors import DeclarationError
 from idl.base58 import from_base58, to_base58
 
 if TYPE_CHECKING:
     from db.declare.events import FieldRef
+    from db.declare.meanings import Meaning
 
 
 TEXT_LENGTH_MAX = 2000  # characters
 BLOB_LENGTH_MAX = 8192  # bytes
 JSON_LENGTH_MAX = 16_384  # bytes
+NUMBER_BITS = 48  # of the widest integer that is a number in JSON
 _SHOWN = 60  # characters of a wrong value
 
 
@@ -74,6 +80,7 @@ class Field:
 
     `param` is the name in the ABI when it is not the field's own name in camelCase;
     `emitter=True` takes the address of the contract that wrote the log instead.
+    `meaning` is what its values are to people; it is in no fingerprint.
     """
 
     kind: FieldKind = FieldKind.BYTES
@@ -81,10 +88,23 @@ class Field:
     max_length: int | None = None  # of what is given to us: characters, or bytes
     encoding = Encoding.HEX  # of BYTES as text
 
-    def __init__(self, *, param: str | None = None, emitter: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        param: str | None = None,
+        emitter: bool = False,
+        meaning: "Meaning | None" = None,
+    ) -> None:
         self.param = param
         self.emitter = emitter
+        self.meaning = meaning
         self.name = ""
+        if meaning is not None and not meaning.holds(self):
+            raise DeclarationError(
+                f"{type(self).__name__}(meaning={meaning!r})",
+                f"its values cannot be {meaning.described()}",
+                "use a field of a type that `db.declare.meanings` lists",
+            )
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -108,6 +128,27 @@ class Field:
     def check_given(self, value: Any) -> Any:
         """Check a value from a client, where `check` checks a value from a chain."""
         return self.check(value)
+
+    def read(self, given: Any) -> Any:
+        """Check a value as people write it, in the form of its meaning."""
+        if self.meaning is None:
+            return self.check_given(given)
+        value = self.meaning.read(self, given)
+        self.meaning.limit(self, value)
+        return self.check_given(value)
+
+    def shown(self, value: Any) -> Any:
+        """A canonical value in the JSON form in which people see it."""
+        if self.meaning is not None:
+            return self.meaning.text(value)
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value if self.in_number else str(value)
+        return self.text(value)
+
+    @property
+    def in_number(self) -> bool:
+        """Whether its values are numbers in JSON, exact in every language."""
+        return False
 
     def refuse_long(self, length: int, unit: str) -> None:
         """Raise ValueError for what is longer than it may be."""
@@ -138,7 +179,7 @@ class _ByteField(Field):
 
     def _read(self, text: str) -> bytes:
         if not re.fullmatch(r"0x([0-9a-fA-F]{2})*", text):
-            raise ValueError(f"{self.name}: {_shown(text)} is not 0x-prefixed hex")
+            raise ValueError(f"{self.name}: {quoted(text)} is not 0x-prefixed hex")
         return bytes.fromhex(text[2:])
 
 
@@ -152,9 +193,14 @@ class FixedBytes(_ByteField):
     """`bytesN`: exactly `size` bytes, 1 to 32."""
 
     def __init__(
-        self, size: int, *, param: str | None = None, emitter: bool = False
+        self,
+        size: int,
+        *,
+        param: str | None = None,
+        emitter: bool = False,
+        meaning: "Meaning | None" = None,
     ) -> None:
-        super().__init__(param=param, emitter=emitter)
+        super().__init__(param=param, emitter=emitter, meaning=meaning)
         if not 1 <= size <= 32:
             raise ValueError(f"bytes{size} does not exist: use 1 to 32")
         self.size = size
@@ -163,8 +209,10 @@ class FixedBytes(_ByteField):
 class Bytes32(FixedBytes):
     """A 32-byte identifier."""
 
-    def __init__(self, *, param: str | None = None) -> None:
-        super().__init__(32, param=param)
+    def __init__(
+        self, *, param: str | None = None, meaning: "Meaning | None" = None
+    ) -> None:
+        super().__init__(32, param=param, meaning=meaning)
 
 
 class Hash(_ByteField):
@@ -183,7 +231,7 @@ class _Base58Field(_ByteField):
         try:
             return from_base58(text, self.size)
         except ValueError as error:
-            raise ValueError(f"{self.name}: {_shown(text)}: {error}") from None
+            raise ValueError(f"{self.name}: {quoted(text)}: {error}") from None
 
 
 class Pubkey(_Base58Field):
@@ -219,8 +267,14 @@ class _Integer(Field):
     kind = FieldKind.NUMERIC
     signed = False
 
-    def __init__(self, bits: int = 256, *, param: str | None = None) -> None:
-        super().__init__(param=param)
+    def __init__(
+        self,
+        bits: int = 256,
+        *,
+        param: str | None = None,
+        meaning: "Meaning | None" = None,
+    ) -> None:
+        super().__init__(param=param, meaning=meaning)
         if not 1 <= bits <= 256:
             raise ValueError(f"{bits} bits: an integer has 1 to 256")
         self.bits = bits
@@ -231,12 +285,16 @@ class _Integer(Field):
         if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,78}", value):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"{self.name}: {_shown(value)} is not a whole number")
+            raise ValueError(f"{self.name}: {quoted(value)} is not a whole number")
         low, high = self.bounds()
         if not low <= value <= high:
-            shown = _shown(value) if value.bit_length() < 1024 else "a huge number"
-            raise ValueError(f"{self.name}: {shown} is outside {low}..{high}")
+            text = quoted(value) if value.bit_length() < 1024 else "a huge number"
+            raise ValueError(f"{self.name}: {text} is outside {low}..{high}")
         return value
+
+    @property
+    def in_number(self) -> bool:
+        return self.bits <= NUMBER_BITS
 
     def bounds(self) -> tuple[int, int]:
         """The least and the greatest value, both included."""
@@ -267,7 +325,7 @@ class Bool(Field):
         if value in ("true", "false"):
             return bool(value == "true")
         if not isinstance(value, bool):
-            raise ValueError(f"{self.name}: {_shown(value)} is not true or false")
+            raise ValueError(f"{self.name}: {quoted(value)} is not true or false")
         return value
 
 
@@ -277,9 +335,13 @@ class Text(Field):
     kind = FieldKind.TEXT
 
     def __init__(
-        self, *, param: str | None = None, max_length: int = TEXT_LENGTH_MAX
+        self,
+        *,
+        param: str | None = None,
+        max_length: int = TEXT_LENGTH_MAX,
+        meaning: "Meaning | None" = None,
     ) -> None:
-        super().__init__(param=param)
+        super().__init__(param=param, meaning=meaning)
         self.max_length = max_length
 
     def check_given(self, value: Any) -> str:
@@ -306,7 +368,7 @@ class Uuid(Text):
             return str(value)
         pattern = r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"
         if not isinstance(value, str) or not re.fullmatch(pattern, value):
-            raise ValueError(f"{self.name}: {_shown(value)} is not a UUID")
+            raise ValueError(f"{self.name}: {quoted(value)} is not a UUID")
         return value.lower()
 
 
@@ -329,7 +391,7 @@ class Json(Field):
         return value
 
 
-def _shown(value: Any) -> str:
+def quoted(value: Any) -> str:
     """Return a wrong value for a message, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

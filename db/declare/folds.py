@@ -34,7 +34,8 @@ from db.declare.errors import DeclarationError
 from db.declare.events import Event, EventView, FieldRef
 from db.declare.expressions import Binary, Constant, Expression, as_expression
 from db.declare.fields import Field, FieldKind, Int, Json, Text, Uint
-from db.declare.values import common_field, value_field
+from db.declare.meanings import Time
+from db.declare.values import common_field
 
 TOP_MOST = 100  # values of a Top, which every merge sorts
 Reducer = Callable[[Any, Any], Any]
@@ -75,7 +76,7 @@ class Fold(Expression):
     @property
     def field(self) -> Field:
         """The field whose type the fold's value has."""
-        return common_field([value_field(c.value) for c in self.contributions])
+        return common_field([c.value for c in self.contributions])
 
     @property
     def kind(self) -> FieldKind:
@@ -116,7 +117,8 @@ class Sum(Fold):
 
     @property
     def field(self) -> Field:
-        return Int()
+        meaning = super().field.meaning
+        return Int(meaning=None if isinstance(meaning, Time) else meaning)
 
     @property
     def kind(self) -> FieldKind:
@@ -171,7 +173,7 @@ class CountDistinct(Fold):
     @property
     def member(self) -> Field:
         """The field of the values counted."""
-        return common_field([value_field(c.value) for c in self.contributions])
+        return common_field([c.value for c in self.contributions])
 
 
 class Min(Fold):

@@ -48,7 +48,14 @@ from db.declare.folds import (
 )
 from db.declare.names import domain_of, snake_case
 from db.declare.readers import EVERYONE, Readers, owner_of, readers_of
-from db.declare.values import NUMBERS, alike, type_name, value_field
+from db.declare.values import (
+    NUMBERS,
+    alike,
+    full_type,
+    same_type,
+    type_name,
+    value_field,
+)
 
 # Columns of every row, and what a class body says otherwise than by a column.
 _RESERVED = frozenset(
@@ -322,12 +329,12 @@ def _key_fields(
                         f"declare one in {event}, or write {event}.keyed({key}=…)",
                     )
                 known = found.setdefault(key, field)
-                if (known.kind, known.size) != (field.kind, field.size):
+                if not same_type(known, field):
                     raise DeclarationError(
                         f"{subject}.{key}",
-                        f"{event} gives it as {field.describe()}, "
-                        f"another event as {known.describe()}",
-                        "declare both fields with the same type",
+                        f"{event} gives it as {full_type(field)}, "
+                        f"another event as {full_type(known)}",
+                        "declare both fields with the same type and meaning",
                     )
         _check_values(subject, fold)
     return found
@@ -357,6 +364,7 @@ def _check_values(subject: str, fold: Fold) -> None:
                 f"others {type_name(fields[0])}",
                 "fold values of one type",
             )
+    _ = fold.field  # refuses values of different meanings
 
 
 def _plural_of(cls: type[Projection]) -> str:

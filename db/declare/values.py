@@ -10,6 +10,8 @@ from typing import Any
 from db.declare.errors import DeclarationError
 from db.declare.expressions import COMPARISONS, LOGIC, Binary, Constant, Expression
 from db.declare.fields import Blob, Bool, Field, FieldKind, FixedBytes, Int, Text
+from db.declare.meanings import Meaning, Share
+from db.declare.units import meaning_of, same_meaning
 
 NUMBERS = frozenset({FieldKind.NUMERIC, FieldKind.BIGINT})
 
@@ -26,11 +28,18 @@ def value_field(value: Expression) -> Field:
     raise TypeError(f"{value!r} has no type")
 
 
-def common_field(fields: Sequence[Field]) -> Field:
-    """The field that holds the values of all these, which are alike."""
-    if len({field.kind for field in fields}) > 1:
-        return Int()
-    return fields[0]
+def common_field(values: Sequence[Expression]) -> Field:
+    """The field that holds all these values, which are alike.
+
+    Raises DeclarationError where they mean different things.
+    """
+    fields = [value_field(value) for value in values]
+    sides = [(f.meaning, _is_constant(v)) for f, v in zip(fields, values, strict=True)]
+    meaning = same_meaning(", ".join(v.describe() for v in values), sides)
+    fitting = [field for field in fields if field.meaning == meaning]
+    if not fitting or len({field.kind for field in fields}) > 1:
+        return Int(meaning=meaning)
+    return fitting[0]
 
 
 def alike(one: Field, other: Field) -> bool:
@@ -38,6 +47,18 @@ def alike(one: Field, other: Field) -> bool:
     if one.kind is not other.kind:
         return {one.kind, other.kind} <= NUMBERS
     return one.size == other.size
+
+
+def same_type(one: Field, other: Field) -> bool:
+    """Whether two fields are stored alike and mean the same."""
+    stored = (one.kind, one.size) == (other.kind, other.size)
+    return stored and one.meaning == other.meaning
+
+
+def full_type(field: Field) -> str:
+    """The type of a field with its meaning."""
+    meaning = "" if field.meaning is None else f", {field.meaning.described()}"
+    return field.describe() + meaning
 
 
 def type_name(field: Field) -> str:
@@ -56,9 +77,37 @@ def _binary_field(value: Binary) -> Field:
                 f"{type_name(left)} is never equal to {type_name(right)}",
                 "compare values of one type (bytes of one length: pad them)",
             )
+        _meaning(value, left, right)
         return Bool()
-    result = Bool() if value.operator in COMPARISONS else Int()
-    return _need(value, left, right, NUMBERS, result)
+    _need(value, left, right, NUMBERS, left)
+    meaning = _meaning(value, left, right)
+    return Bool() if value.operator in COMPARISONS else Int(meaning=meaning)
+
+
+def _meaning(value: Binary, left: Field, right: Field) -> Meaning | None:
+    """The meaning of the value; raises DeclarationError where it has none."""
+    product, by = value.left, value.right
+    if (
+        value.operator == "//"
+        and isinstance(product, Binary)
+        and product.operator == "*"
+    ):
+        sides = [value_field(product.left).meaning, value_field(product.right).meaning]
+        for share, other in (sides, sides[::-1]):  # amount * share // its parts
+            parts = share.whole if isinstance(share, Share) else None
+            if isinstance(by, Constant) and by.value == parts:
+                return other
+    return meaning_of(
+        value.describe(),
+        value.operator,
+        (left.meaning, _is_constant(value.left)),
+        (right.meaning, _is_constant(value.right)),
+    )
+
+
+def _is_constant(value: Expression) -> bool:
+    """Whether a value is made of literals alone."""
+    return not value.leaves()
 
 
 def _need(

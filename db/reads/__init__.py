@@ -21,6 +21,9 @@ so that a read and a migration cannot wait for each other.
 | boolean  | Bool, comparisons                                  | true, false        |
 | text     | Text, Stage                                        | string             |
 | json     | Json, Replay                                       | as it is           |
+| meant    | what has a meaning: `db.declare.meanings`          | text, as it says   |
+
+`in_units=False` has what means something as it is stored, whole numbers as text.
 
 A filter with one value asks for equality, with several for any of them. Rows are
 filtered by what they have an index for. Facts are filtered by all that they hold: where
@@ -41,23 +44,20 @@ from db.reads.errors import (
     TooSlow,
 )
 from db.reads.facts import SCAN_MOST, select_facts
+from db.reads.forms import Column, ValueForm, form_of, parse
 from db.reads.freshness import BLOCKS, BlockInfo, Freshness, checkpoint, read_freshness
 from db.reads.pages import COUNT_MOST, Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
     ANY,
     OWN,
-    Column,
-    ValueForm,
     asked,
     default_sort,
     fact_columns,
     fact_filters,
     fact_version,
-    form_of,
     indexed_filters,
     is_range,
-    parse,
     row_columns,
     row_filters,
     row_version,

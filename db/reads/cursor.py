@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from db.reads.errors import BadCursor, BadQuery
-from db.reads.values import Column, parse
+from db.reads.forms import Column, parse
 
 MAX_CHARACTERS = 4096
 

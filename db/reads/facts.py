@@ -23,6 +23,7 @@ from db.declare import Event
 from db.position import MAX_ORDINAL, ORDINAL_BITS, position
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
+from db.reads.forms import TIMES, Column
 from db.reads.freshness import freshness_binds, freshness_cte
 from db.reads.pages import (
     Page,
@@ -39,8 +40,6 @@ from db.reads.statements import Statement
 from db.reads.values import (
     ANY,
     HEIGHTS,
-    TIMES,
-    Column,
     condition,
     fact_columns,
     split_filter,
@@ -90,6 +89,7 @@ def select_facts(
     counted: bool = False,
     as_of: int | None = None,
     plan: Sequence[Stream] | None = None,
+    in_units: bool = True,
 ) -> Page:
     """A page of facts at or below the checkpoint, or the block `as_of`.
 
@@ -110,12 +110,12 @@ def select_facts(
     if as_of is not None:
         check_height(as_of)
     digest = query_digest(
-        event.spec.id, source, sorted(where.items()), descending, as_of
+        event.spec.id, source, sorted(where.items()), descending, as_of, in_units
     )
-    sort_columns = (fact_columns(event)["position"],)
+    sort_columns = (fact_columns(event, in_units=in_units)["position"],)
     cursor = None if after is None else decode_cursor(after, digest, sort_columns)
     sort = Sort(sort_columns, descending, after=cursor is not None)
-    prepared = _statement(event, tuple(sorted(where)), scanned, sort, counted)
+    prepared = _statement(event, tuple(sorted(where)), scanned, sort, counted, in_units)
     binds = freshness_binds(source, [event.spec.id], plan, as_of=as_of)
     binds |= _bound(where)
     binds |= {"limit": limit + 1, "scan_rest": SCAN_MOST - 1}
@@ -172,6 +172,7 @@ def _statement(
     scanned: tuple[str, ...],
     sort: Sort,
     counted: bool,
+    in_units: bool,
 ) -> Statement:
     freshness = freshness_cte()
     table = fact_table(event)
@@ -202,7 +203,7 @@ def _statement(
         if not sort.descending:
             last = here <= func.coalesce(edge, here)
         rest.append(last)
-    rows = sorted_rows(table, _visible(event), [*found, *rest], sort)
+    rows = sorted_rows(table, _visible(event, in_units), [*found, *rest], sort)
     return statement(freshness, rows, sort, extras)
 
 
@@ -259,10 +260,12 @@ _BISECT = """
 """
 
 
-def _visible(event: type[Event]) -> list[tuple[Column, ColumnElement[Any]]]:
+def _visible(
+    event: type[Event], in_units: bool
+) -> list[tuple[Column, ColumnElement[Any]]]:
     table = fact_table(event)
     found: list[tuple[Column, ColumnElement[Any]]] = []
-    for name, column in fact_columns(event).items():
+    for name, column in fact_columns(event, in_units=in_units).items():
         if name == "height":
             found.append((column, table.c.position.op(">>")(ORDINAL_BITS)))
         else:

@@ -41,9 +41,9 @@ from sqlalchemy import (
 
 from db.reads.cursor import encode_cursor
 from db.reads.errors import NothingIndexed, NotYetIndexed
+from db.reads.forms import Column, as_json
 from db.reads.freshness import BlockInfo, Freshness, freshness_of, known
 from db.reads.statements import Statement, compiled
-from db.reads.values import Column, as_json
 
 _FRESHNESS_COLUMNS = 8
 COUNT_MOST = 10_000  # rows counted; of more it is told that there are more

@@ -28,6 +28,7 @@ from db.declare.projections import ProjectionSpec
 from db.position import MAX_HEIGHT, BlockRange
 from db.reads.cursor import decode_cursor, query_digest
 from db.reads.errors import BadQuery
+from db.reads.forms import Column
 from db.reads.freshness import freshness_binds, freshness_cte
 from db.reads.pages import (
     Page,
@@ -45,7 +46,6 @@ from db.reads.statements import Statement
 from db.reads.values import (
     ANY,
     OWN,
-    Column,
     condition,
     row_columns,
     row_filters,
@@ -76,8 +76,11 @@ def select_rows(
     counted: bool = False,
     as_of: int | None = None,
     plan: Sequence[Stream] | None = None,
+    in_units: bool = True,
 ) -> Page:
     """A page of rows, by key or by an indexed column.
+
+    `in_units`: values have the forms of their meanings, else those they are stored in.
 
     `where` has values by the names of `row_filters`, lists of them where ANY follows.
     As of a block only keys can be filtered and sorted by: anything else would fold
@@ -86,9 +89,9 @@ def select_rows(
     """
     where = where or {}
     _check(spec, where, order, as_of)
-    sort_columns = _sort_columns(spec, order)
+    sort_columns = _sort_columns(spec, order, in_units)
     digest = query_digest(
-        spec.plural, source, sorted(where.items()), order, descending, as_of
+        spec.plural, source, sorted(where.items()), order, descending, as_of, in_units
     )
     cursor = None if after is None else decode_cursor(after, digest, sort_columns)
     sort = Sort(
@@ -97,7 +100,9 @@ def select_rows(
         after=cursor is not None,
         after_null=cursor is not None and cursor[0] is None,
     )
-    prepared = _statement(spec, tuple(sorted(where)), sort, as_of is not None, counted)
+    prepared = _statement(
+        spec, tuple(sorted(where)), sort, as_of is not None, counted, in_units
+    )
     binds = _binds(spec, source, where, as_of, plan) | {"limit": limit + 1}
     for number, value in enumerate(cursor or ()):
         binds[f"after_{number}"] = value
@@ -117,13 +122,16 @@ def select_row(
     *,
     as_of: int | None = None,
     plan: Sequence[Stream] | None = None,
+    in_units: bool = True,
 ) -> Row:
     """The row with these keys. Raises a ReadError."""
     if set(keys) != set(spec.keys):
         raise BadQuery(f"{spec.name} is named by {', '.join(spec.keys)}, all of them.")
     _check(spec, {}, None, as_of)
-    sort = Sort(_sort_columns(spec, None), False, after=False)
-    prepared = _statement(spec, tuple(sorted(keys)), sort, as_of is not None, False)
+    sort = Sort(_sort_columns(spec, None, in_units), False, after=False)
+    prepared = _statement(
+        spec, tuple(sorted(keys)), sort, as_of is not None, False, in_units
+    )
     binds = _binds(spec, source, keys, as_of, plan) | {"limit": 1}
     found = run(connection, prepared, binds)
     block = require_block(found.freshness, as_of)
@@ -169,8 +177,10 @@ def check_height(as_of: int) -> None:
         raise BadQuery(f"as_of: {as_of} is not the height of a block.")
 
 
-def _sort_columns(spec: ProjectionSpec, order: str | None) -> tuple[Column, ...]:
-    columns = row_columns(spec)
+def _sort_columns(
+    spec: ProjectionSpec, order: str | None, in_units: bool
+) -> tuple[Column, ...]:
+    columns = row_columns(spec, in_units=in_units)
     names = [] if order is None else [order]
     names += [key for key in spec.keys if key != order]
     return tuple(columns[name] for name in names)
@@ -204,19 +214,22 @@ def _statement(
     sort: Sort,
     past: bool,
     counted: bool,
+    in_units: bool,
 ) -> Statement:
     freshness, live = freshness_cte(), _live(spec)
     conditions = [live.c.source == bindparam("source"), *_conditions(live, where)]
     if past:
         conditions.append(_had_facts(spec, live))
-        rows = _rows_as_of(spec, where, sort)
+        rows = _rows_as_of(spec, where, sort, in_units)
     else:
-        rows = sorted_rows(live, _visible(spec, live), conditions, sort)
+        rows = sorted_rows(live, _visible(spec, live, in_units), conditions, sort)
     extras = {"total": count_of(live, conditions)} if counted else {}
     return statement(freshness, rows, sort, extras)
 
 
-def _rows_as_of(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> Select[Any]:
+def _rows_as_of(
+    spec: ProjectionSpec, where: Sequence[str], sort: Sort, in_units: bool
+) -> Select[Any]:
     """The rows of a page, folded from the facts up to the block.
 
     The keys of the page are chosen before anything is folded.
@@ -231,7 +244,7 @@ def _rows_as_of(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> Selec
         rows = fold_select(spec, _among(spec, _chosen(spec, where, sort)))
     folded = rows.subquery("folded")
     begun = replace(sort, after=False)
-    return sorted_rows(folded, _visible(spec, folded), [], begun)
+    return sorted_rows(folded, _visible(spec, folded, in_units), [], begun)
 
 
 def _chosen(spec: ProjectionSpec, where: Sequence[str], sort: Sort) -> CTE:
@@ -306,9 +319,9 @@ def _live(spec: ProjectionSpec) -> Table:
 
 
 def _visible(
-    spec: ProjectionSpec, origin: Any
+    spec: ProjectionSpec, origin: Any, in_units: bool
 ) -> list[tuple[Column, ColumnElement[Any]]]:
-    columns = row_columns(spec)
+    columns = row_columns(spec, in_units=in_units)
     found = [
         (columns[name], value) for name, _, value in projection_columns(spec, origin)
     ]

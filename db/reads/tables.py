@@ -1,4 +1,7 @@
-"""The tables as rules and reactions read them: rows with values in Python form."""
+"""The tables as rules and reactions read them: rows with values in Python form.
+
+Values are as they are stored, whatever they mean: amounts in the smallest unit.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,9 +15,10 @@ from db.declare.projections import ProjectionSpec
 from db.declare.settings import Given, S, settings_of
 from db.journal.head import SOURCE, STREAM
 from db.reads.errors import BadQuery, NothingIndexed, PartlyIndexed
+from db.reads.forms import Column, ValueForm, parse
 from db.reads.freshness import BlockInfo
 from db.reads.rows import select_row, select_rows
-from db.reads.values import Column, ValueForm, parse, row_columns, row_filters
+from db.reads.values import row_columns, row_filters
 from db.sources import by_id
 
 PAGE = 1000
@@ -74,7 +78,7 @@ class ReadTables:
         source, plan, as_of = self._place(spec)
         found = select_row(
             self._connection, spec, source, _checked(spec, keys),
-            as_of=as_of, plan=plan,
+            as_of=as_of, plan=plan, in_units=False,
         )  # fmt: skip
         _check_whole(found.block)
         return None if found.data is None else _row_of(spec, json.loads(found.data))
@@ -88,7 +92,7 @@ class ReadTables:
         while True:
             page = select_rows(
                 self._connection, spec, source, where=_checked(spec, where),
-                after=after, limit=PAGE, as_of=as_of, plan=plan,
+                after=after, limit=PAGE, as_of=as_of, plan=plan, in_units=False,
             )  # fmt: skip
             _check_whole(page.block)
             found += [_row_of(spec, row) for row in json.loads(page.data)]
@@ -130,7 +134,7 @@ def _check_whole(block: BlockInfo) -> None:
 
 
 def _checked(spec: ProjectionSpec, given: Mapping[str, Any]) -> dict[str, Any]:
-    filters = row_filters(spec)
+    filters = row_filters(spec, in_units=False)
     return {
         name: parse(filters[name], filters[name].field.text(value))
         if name in filters
@@ -140,7 +144,7 @@ def _checked(spec: ProjectionSpec, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _row_of(spec: ProjectionSpec, row: Mapping[str, Any]) -> RowOf:
-    columns = row_columns(spec)
+    columns = row_columns(spec, in_units=False)
     return RowOf({name: _value(columns[name], value) for name, value in row.items()})
 
 

@@ -1,10 +1,8 @@
-"""Columns as readers see them: their form in JSON, their SQL, and reading them back."""
+"""Columns as readers see them, and what they can be filtered and sorted by."""
 
-import enum
 import hashlib
-import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,10 +10,8 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Numeric,
-    Text,
     any_,
     bindparam,
-    cast,
 )
 
 from db.declare import Event, Field, FieldKind, First, Fold, Latest, Min, Stage
@@ -23,50 +19,26 @@ from db.declare.buckets import TimeBucket
 from db.declare.emitters import PLACE
 from db.declare.expressions import Constant
 from db.declare.projections import ProjectionSpec
-from db.reads.errors import BadQuery
-from db.reads.times import parse_time
+from db.declare.values import NUMBERS
+from db.reads.forms import TIMES, Column, ValueForm, form_of, is_of_facts
 from db.registry import event_fingerprint
 from db.sql.folds import sql_fold, sql_folds
-from db.sql.types import readable
-
-MAX_DIGITS = 200  # more than any sum of uint256 will have
-
-
-class ValueForm(enum.Enum):
-    """The form of a value in JSON; the package's docstring has the table."""
-
-    HEX = "hex"
-    BASE58 = "base58"
-    DECIMAL = "decimal"
-    NUMBER = "number"
-    BOOLEAN = "boolean"
-    TEXT = "text"
-    JSON = "json"
-    TIME = "time"  # of a query: RFC 3339, or seconds since 1970
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Column:
-    """One column of an answer."""
-
-    name: str
-    field: Field
-    form: ValueForm
-    nullable: bool
-    meaning: str  # where the value comes from, for documentation
-    choices: tuple[str, ...] = ()  # every value it can have, of a closed set of texts
 
 
 @cache
-def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
-    """The columns of a projection's rows; a Stage brings its count of refused moves."""
+def row_columns(spec: ProjectionSpec, *, in_units: bool = True) -> dict[str, Column]:
+    """The columns of a projection's rows; a Stage brings its count of refused moves.
+
+    `in_units`: in the forms of their meanings, else as they are stored.
+    """
     found = [
-        Column(name, field, form_of(field), False, "key")
+        Column(name, field, form_of(field, in_units=in_units), False, "key")
         for name, field in spec.keys.items()
     ]
     folds = {fold.name: fold for fold in sql_folds(spec)}
     for name, fold in folds.items():
-        form = ValueForm.NUMBER if fold.number else form_of(fold.field)
+        form = form_of(fold.field, in_units=in_units)
+        form = ValueForm.NUMBER if fold.number else form
         found.append(
             Column(
                 name, fold.field, form, fold.nullable, fold.meaning(),
@@ -85,30 +57,33 @@ def row_columns(spec: ProjectionSpec) -> dict[str, Column]:
             for leaf in expression.leaves()
             if isinstance(leaf, Fold)
         )
-        found.append(Column(name, field, form_of(field), nullable, meaning))
+        form = form_of(field, in_units=in_units)
+        found.append(Column(name, field, form, nullable, meaning))
     return {column.name: column for column in found}
 
 
 @cache
-def fact_columns(event: type[Event]) -> dict[str, Column]:
+def fact_columns(event: type[Event], *, in_units: bool = True) -> dict[str, Column]:
     """The columns of an event's facts."""
     fields = {name: PLACE[name] for name in ("height", "position", "block_time")}
     fields["transaction"] = event.spec.source.implicit["transaction"]
     fields |= event.spec.fields
     return {
-        name: Column(name, field, form_of(field), False, _origin(field))
+        name: Column(
+            name, field, form_of(field, in_units=in_units), False, _origin(field)
+        )
         for name, field in fields.items()
     }
 
 
 @cache
-def row_filters(spec: ProjectionSpec) -> dict[str, Column]:
+def row_filters(spec: ProjectionSpec, *, in_units: bool = True) -> dict[str, Column]:
     """Return the filters of rows: keys and indexed columns, with `__gte`, `__lte`.
 
     An indexed column that holds JSON has no order and no equality worth asking for;
     bytes, booleans and the words of a closed set have no order worth asking for.
     """
-    columns = row_columns(spec)
+    columns = row_columns(spec, in_units=in_units)
     found = {name: columns[name] for name in [*spec.keys, *spec.index]}
     for name in spec.index:
         if ordered(columns[name]):
@@ -130,7 +105,7 @@ def ordered(column: Column) -> bool:
     """Whether a range of the column's values means something to people."""
     if column.form is ValueForm.TEXT:
         return not column.choices
-    return column.form in (ValueForm.DECIMAL, ValueForm.NUMBER)
+    return column.field.kind in NUMBERS
 
 
 def choices_of(fold: Fold) -> tuple[str, ...]:
@@ -147,20 +122,20 @@ def choices_of(fold: Fold) -> tuple[str, ...]:
 
 
 def fact_filters(
-    event: type[Event], specs: Iterable[ProjectionSpec]
+    event: type[Event], specs: Iterable[ProjectionSpec], *, in_units: bool = True
 ) -> dict[str, Column]:
     """Return the filters of facts: every value of theirs, heights and times.
 
     Those that `indexed_filters` has not are looked for in a part of the facts at once.
     A field that is named as a range of time is filtered by its name and an underscore.
     """
-    columns = fact_columns(event)
+    columns = fact_columns(event, in_units=in_units)
     first = indexed_filters(event, specs)
     found: dict[str, Column] = {}
     for name in [*first, *event.spec.fields, "transaction"]:
         found.setdefault(f"{name}_" if name in TIMES else name, columns[name])
     for name in event.spec.fields:
-        if columns[name].form in (ValueForm.DECIMAL, ValueForm.NUMBER):
+        if columns[name].field.kind in NUMBERS:
             found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
     found = {name: c for name, c in found.items() if c.form is not ValueForm.JSON}
     found["height__gte"] = found["height__lte"] = columns["height"]
@@ -233,8 +208,6 @@ def fact_version(event: type[Event]) -> str:
 
 
 HEIGHTS = ("height__gte", "height__lte")
-# Ranges of time of facts, as readers name them: from one on, and before the other.
-TIMES = {"since": "block_time__gte", "until": "block_time__lt"}
 # End the names of filters that take a list of values. Requests cannot name them: OWN is
 # for what whoever asks may see, ANY for a filter that is given several times.
 OWN = "__own"
@@ -243,18 +216,13 @@ ANY = "__any"
 
 def is_range(name: str, column: Column) -> bool:
     """Whether a filter, by the name of readers, is one end of a range."""
-    return name.endswith(("__gte", "__lte")) or _is_of_facts(name, column)
-
-
-def _is_of_facts(name: str, column: Column) -> bool:
-    """Whether a filter is one of TIMES, and no column of that name."""
-    return name in TIMES and column.name == "block_time"
+    return name.endswith(("__gte", "__lte")) or is_of_facts(name, column)
 
 
 def asked(name: str, column: Column, values: Sequence[Any]) -> dict[str, Any]:
     """The part of `where` for a filter, by the name of readers, and its values."""
     where = name if is_range(name, column) else column.name
-    if _is_of_facts(name, column):
+    if is_of_facts(name, column):
         where = TIMES[name]
     if len(values) == 1:
         return {where: values[0]}
@@ -286,70 +254,8 @@ def condition(name: str, column: ColumnElement[Any]) -> ColumnElement[bool]:
     return column <= value if comparison == "lte" else column == value
 
 
-def form_of(field: Field) -> ValueForm:
-    """The JSON form of a field's values."""
-    if field in (PLACE["height"], PLACE["block_time"]) or isinstance(field, TimeBucket):
-        return ValueForm.NUMBER
-    if field.kind is FieldKind.BYTES:
-        return ValueForm(field.encoding.value)
-    forms = {
-        FieldKind.NUMERIC: ValueForm.DECIMAL, FieldKind.BIGINT: ValueForm.DECIMAL,
-        FieldKind.BOOLEAN: ValueForm.BOOLEAN, FieldKind.TEXT: ValueForm.TEXT,
-        FieldKind.JSON: ValueForm.JSON,
-    }  # fmt: skip
-    return forms[field.kind]
-
-
-def as_json(column: Column, value: ColumnElement[Any]) -> ColumnElement[Any]:
-    """The SQL of a value in its JSON form."""
-    if column.form is ValueForm.DECIMAL:
-        return cast(value, Text)
-    return readable(column.field, value)
-
-
-def parse(column: Column, given: Any, name: str | None = None) -> Any:
-    """A value as a query or a cursor gives it, as Postgres takes it; raises BadQuery.
-
-    A number may be larger than its column holds: nothing equals it, and that is the
-    answer. `name` is that of the filter.
-    """
-    name = name or column.name
-    if column.form is ValueForm.TIME:
-        if type(given) is int:
-            return given
-        return parse_time(name, str(given), whole=not _is_of_facts(name, column))
-    if column.form in (ValueForm.DECIMAL, ValueForm.NUMBER):
-        digits = str(given) if type(given) is int else given
-        pattern = rf"-?[0-9]{{1,{MAX_DIGITS}}}"
-        if isinstance(digits, str) and re.fullmatch(pattern, digits):
-            return int(digits)
-        raise BadQuery(f"{name}: {_shown(given)} is not a whole number.")
-    try:
-        return column.field.check(given)
-    except ValueError as error:
-        expected = {
-            ValueForm.HEX: f"0x and {_digits(column.field)} hex digits",
-            ValueForm.BASE58: f"{_size(column.field)} bytes in base58",
-            ValueForm.BOOLEAN: "true or false",
-        }.get(column.form, "text")
-        raise BadQuery(f"{name}: {_shown(given)} is not {expected}.") from error
-
-
 def _digest(*parts: Any) -> str:
     return hashlib.blake2b(repr(parts).encode(), digest_size=8).hexdigest()
-
-
-def _digits(field: Field) -> str:
-    return "an even number of" if field.size is None else str(field.size * 2)
-
-
-def _size(field: Field) -> str:
-    return "some" if field.size is None else str(field.size)
-
-
-def _shown(given: Any) -> str:
-    text = repr(given)
-    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _origin(field: Field) -> str:

@@ -34,7 +34,8 @@ def row_comments(spec: ProjectionSpec) -> dict[str, str]:
     for fold in folds:
         found[fold.name] = _of_fold(fold)
     for name, expression in spec.expressions.items():
-        found[name] = f"Computed on read: {expression.describe()}."
+        parts = [f"Computed on read: {expression.describe()}."]
+        found[name] = " ".join([*parts, *_meaning(spec.column_field(name))])
     for fold in folds:
         for name, meaning in fold.beside().items():
             found[name] = f"{meaning[:1].upper()}{meaning[1:]}."
@@ -53,7 +54,9 @@ def fact_comments(event: type[Event]) -> dict[str, str]:
 
 
 def type_words(field: Field) -> str:
-    """The declared type of a field, in words."""
+    """The declared type of a field, in words; of a meaning, that."""
+    if field.meaning is not None:
+        return field.meaning.described()
     if field is PLACE["position"]:
         return "a position on the chain"
     if field is PLACE["block_time"] or isinstance(field, TimeBucket):
@@ -65,11 +68,20 @@ def type_words(field: Field) -> str:
     return name if bits is None else f"{name} of {bits} bits"
 
 
+def _meaning(field: Field) -> list[str]:
+    """The sentence on what a value means, if it means something."""
+    if field.meaning is None:
+        return []
+    words = field.meaning.described()
+    return [f"{words[:1].upper()}{words[1:]}."]
+
+
 def _of_fold(fold: SqlFold[Any]) -> str:
     """The origin of a fold's values, and the summary of its event if there is one."""
     events = {each.view.event for each in fold.fold.contributions}
     parts = [f"{fold.meaning()}."]
     if fold.field is PLACE["block_time"]:
         parts.append(f"{_SECONDS.capitalize()}.")
+    parts += _meaning(fold.field)
     parts += [first_line(event.spec.doc) for event in events if len(events) == 1]
     return " ".join(filter(None, parts))

@@ -18,6 +18,7 @@ from sqlalchemy.types import TypeEngine
 
 from db.declare import Field, FieldKind
 from db.declare.fields import Encoding
+from db.sql.meanings import meant_sql, meant_value
 
 
 @cache
@@ -41,7 +42,14 @@ def field_type(field: Field) -> TypeEngine[Any]:
 
 
 def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A stored value as people read it: bytes as text, the rest as it is."""
+    """A stored value as the public views have it: by its meaning, or as it is."""
+    if field.meaning is not None:
+        return meant_value(field.meaning, column)
+    return raw(field, column)
+
+
+def raw(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A stored value without its meaning: bytes as text, the rest as it is."""
     if field.kind is not FieldKind.BYTES:
         return column
     if field.encoding is Encoding.BASE58:
@@ -50,7 +58,9 @@ def readable(field: Field, column: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def readable_text(field: Field, column: str) -> str:
-    """The same as text of SQL."""
+    """The same as `readable` as text of SQL."""
+    if field.meaning is not None:
+        return meant_sql(field.meaning, column)
     if field.kind is not FieldKind.BYTES:
         return column
     if field.encoding is Encoding.BASE58:

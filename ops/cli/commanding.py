@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +14,7 @@ import click
 from sqlalchemy import Engine
 
 from commands.actions import cancel_command, release_command
+from commands.arguments import read_arguments, shown_arguments
 from commands.submit import Submission
 from db.commands.accept import CommandRow, find, history
 from db.commands.spelling import transaction_text
@@ -62,6 +63,7 @@ def command() -> None:
 @click.option("--valid-seconds", type=int, help="Give up when not mined by then.")
 @click.option("--chain", help="The chain it goes to, where it could go to several.")
 @click.option("--wait", type=float, default=0.0, help="Seconds to wait for the end.")
+@click.option("--raw", is_flag=True, help="Values are as stored: amounts in wei.")
 @pass_state
 def command_submit(
     state: CliState,
@@ -71,18 +73,22 @@ def command_submit(
     valid_seconds: int | None,
     chain: str | None,
     wait: float,
+    raw: bool,
 ) -> None:
     """Ask for a command of this KIND, with ARGUMENTS as name=value."""
     known = state.registry.commands
     if kind not in known:
         raise OperationError(f"no command {kind!r}; there is {', '.join(known)}.")
+    given: Mapping[str, Any] = _pairs(arguments)
+    if not raw:
+        given = read_arguments(known[kind].spec, given)
     with state.database() as engine:
         signer = known[kind].spec.signer
         if signer is not None:
             open_worker(state.settings, engine, signer)  # registers it
         until = now() + timedelta(seconds=valid_seconds) if valid_seconds else None
         asked = Submission(
-            at_terminal(), key or str(uuid.uuid4()), _pairs(arguments), until,
+            at_terminal(), key or str(uuid.uuid4()), given, until,
             asker=Asker(frozenset(state.registry.roles.values())), chain=chain,
         )  # fmt: skip
         command_service = open_command_service(state.settings, engine)
@@ -90,7 +96,7 @@ def command_submit(
         click.echo(f"{accepted.id} {'accepted' if fresh else 'known already'}")
         if wait:
             ended = _await_end(engine, accepted.id, wait)
-            _show(engine, ended)
+            _show(state, engine, ended)
             sys.exit(0 if ended.state == "succeeded" else 1)
 
 
@@ -100,7 +106,7 @@ def command_submit(
 def command_show(state: CliState, command_id: uuid.UUID) -> None:
     """Show a command and its history."""
     with state.reading() as engine:
-        _show(engine, _find(engine, command_id))
+        _show(state, engine, _find(engine, command_id))
 
 
 @command.command(name="cancel")
@@ -159,9 +165,10 @@ def _await_end(engine: Engine, command_id: uuid.UUID, seconds: float) -> Command
     return row
 
 
-def _show(engine: Engine, row: CommandRow) -> None:
+def _show(state: CliState, engine: Engine, row: CommandRow) -> None:
+    arguments = shown_arguments(state.registry.commands, row.kind, row.arguments)
     click.echo(f"{row.kind} {row.id}: {row.state}")
-    click.echo(f"  arguments  {json.dumps(row.arguments)}")
+    click.echo(f"  arguments  {json.dumps(arguments)}")
     if row.late_outcome:
         click.echo(f"  its wallet sent it after its end: {row.late_outcome}")
     if row.transaction is not None:

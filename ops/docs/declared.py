@@ -17,6 +17,7 @@ from db.reads import (
     sortable,
 )
 from db.registry import Registry
+from db.sql.meanings import view_type
 from ops.docs.markdown import code, page, paragraphs, summary, table
 
 IN_JSON = {
@@ -141,6 +142,9 @@ def _columns(spec: ProjectionSpec) -> list[tuple[str, ...]]:
 def _form(column: Column) -> tuple[str, str]:
     """The column's type in Postgres, and its form in JSON."""
     null = " or null" if column.nullable else ""
+    if column.in_units and column.field.meaning is not None:
+        meaning = column.field.meaning
+        return view_type(meaning), f"{meaning.described()}{null}"
     kind = "text" if column.form.value == "hex" else column.field.kind.value
     return kind, IN_JSON[column.form.value] + null
 

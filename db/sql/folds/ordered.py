@@ -26,7 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 from db.declare import Expression, Replay, Stage
 from db.declare.events import EventView
 from db.sql.folds.base import AT, F, SqlFold
-from db.sql.types import readable, sql_type
+from db.sql.types import raw, sql_type
 
 
 class _InOrder(SqlFold[F]):
@@ -123,7 +123,7 @@ class ReplayFold(_InOrder[Replay]):
         for name in ("position", "block_time", *fields):
             found = column(view.__getattr__(name))
             if name in fields:
-                found = readable(fields[name], found)
+                found = raw(fields[name], found)
             pairs += [literal(name), found]
         return func.jsonb_build_object(*pairs, type_=JSONB())
 
