@@ -155,7 +155,7 @@ def test_a_document_from_its_upload_to_the_chain(desk):
     anchored = desk.decide(made, "anchor", 202).json["data"]
     again = desk.decide(made, "anchor", 200).json["data"]
     assert anchored["id"] == again["id"]
-    assert ("anchor-hash", made["content_hash"], "102") == (
+    assert ("anchor-hash", made["content_hash"], 102) == (
         anchored["kind"],
         anchored["arguments"]["content_hash"],
         anchored["arguments"]["kind"],
