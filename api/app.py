@@ -9,7 +9,9 @@ application; granian with threads serves it best.
 """
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 from flask import Flask, Response
@@ -61,6 +63,12 @@ SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+
+
+class _Flask(Flask):
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function: none is a coroutine, and to ask takes a while."""
+        return func
 
 
 class _Api(Api):  # type: ignore[misc]
@@ -127,7 +135,7 @@ def create_app(
 
 def _empty_app(service: Service) -> Flask:
     """Return an app with its configuration and no routes."""
-    app = Flask("chainfold", static_folder=None)
+    app = _Flask("chainfold", static_folder=None)
     app.extensions["chainfold"] = service
     app.config.update(
         API_TITLE="Chainfold",

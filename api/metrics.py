@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 from flask import Flask, Response, g, request
@@ -95,6 +96,9 @@ class Metrics:
             ["problem"],
             registry=self.registry,
         )
+        # As many as there are labels: to look one up costs more than to count.
+        self._counter = cache(self.requests.labels)
+        self._timer = cache(self.seconds.labels)
         if folder is None:
             ProcessCollector(registry=self._told)
             PlatformCollector(registry=self._told)
@@ -123,12 +127,12 @@ class Metrics:
         rule = request.url_rule
         route = "unmatched" if rule is None else rule.rule
         method = request.method if request.method in METHODS else "other"
-        self.requests.labels(method, route, response.status_code).inc()
+        self._counter(method, route, response.status_code).inc()
         if (problem := g.get("problem")) is not None:
             self.problems.labels(problem).inc()
         started = g.get("started")
         if started is not None:
-            self.seconds.labels(route).observe(time.perf_counter() - started)
+            self._timer(route).observe(time.perf_counter() - started)
         return response
 
 

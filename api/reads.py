@@ -170,13 +170,15 @@ class _Resource:
         """A 304 when the client has the answer already."""
 
         def freshness() -> reads.Freshness:
-            return reads.read(
-                self.service.engine,
-                lambda connection: reads.read_freshness(
-                    connection, chain.id, self.events, chain.plan,
-                    as_of=query.as_of, relation=self.relation,
-                ),
-            )  # fmt: skip
+            return reads.read(self.service.engine, read)
+
+        def read(connection: Connection) -> reads.Freshness:
+            about = (connection, chain.id, self.events, chain.plan)
+            if query.as_of is None:
+                return reads.read_freshness_again(*about, relation=self.relation)
+            return reads.read_freshness(
+                *about, as_of=query.as_of, relation=self.relation
+            )
 
         return not_modified(freshness, portion.version(self.version))
 

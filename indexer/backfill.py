@@ -1,17 +1,13 @@
 """Writing past ranges with several processes, in any order, resumable at any point.
 
-The parent splits the gaps of a window into chunks; each worker leases a chunk and steps
-through it. What is covered is never read again, so running a backfill twice, or after
-it was killed, does only what is left. A worker that dies gives its chunk to another.
+The parent splits the gaps of a window into chunks; each worker (`indexer.workers`)
+leases a chunk and steps through it. What is covered is never read again, so running a
+backfill twice, or after it was killed, does only what is left. A worker that dies gives
+its chunk to another.
 """
 
 import asyncio
 import logging
-import multiprocessing
-import os
-import queue
-import signal
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import (
@@ -22,7 +18,6 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from db import coverage
@@ -38,13 +33,15 @@ from indexer.collector import settle_collector
 from indexer.errors import Permanent, Retryable
 from indexer.follow import CaughtUp, Leased, Wrote, backoff, first_line, step
 from indexer.planning import know_children
+from indexer.workers import WorkerPool
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-# Opens a chain for one process; must be picklable, as workers begin with nothing.
+# Opens a chain for one process.
 OpenChain = Callable[[], AbstractAsyncContextManager[Chain]]
 
+MOST_RANGES = 50  # in a chunk
 _MAX_FAILURES = 20  # retries of one step in a row before a worker gives up
 
 
@@ -92,26 +89,30 @@ async def run_backfill(
     """
     started = time.monotonic()
     settle_collector()
-    async with _opened(open_chain) as chain:
-        window = await _retried(lambda: backfill_window(chain, first, last))
-        gaps = await _retried(lambda: asyncio.to_thread(missing_ranges, chain, window))
-        total = sum(gap.blocks for gap in gaps)
-        counter = _ProgressCounter(window, total, started, report)
-        if workers == 1 or total < 2 * workers:
-            if gaps:
+    pool = WorkerPool(partial(_work, open_chain), workers) if workers > 1 else None
+    try:
+        async with _opened(open_chain) as chain:
+            if pool is not None:
+                pool.open()  # they open theirs while it is looked what there is to do
+            window = await _retried(lambda: backfill_window(chain, first, last))
+            gaps = await _retried(
+                lambda: asyncio.to_thread(missing_ranges, chain, window)
+            )
+            total = sum(gap.blocks for gap in gaps)
+            counter = _ProgressCounter(window, total, started, report)
+            if gaps and (pool is None or total < 2 * workers):
                 await _work_chunk(chain, window, counter.add)
+            elif gaps and pool is not None:
+                if chain.streams:
+                    reach = gaps[-1].last
+                    await _retried(lambda: know_children(chain, reach, chain.streams))
+                chunks = split(gaps, workers, chain.range_blocks * MOST_RANGES)
+                release = partial(release_leases_of_the_dead, chain.engine, chain.id)
+                await asyncio.to_thread(pool.run, chunks, counter.add, release)
             return counter.progress()
-        if chain.streams and gaps:
-            last_missing = gaps[-1].last
-            await _retried(lambda: know_children(chain, last_missing, chain.streams))
-        chunks = split(gaps, workers * 4, chain.range_blocks)
-        release = partial(release_leases_of_the_dead, chain.engine, chain.id)
-        pool = _WorkerPool(open_chain, chunks, counter.add, release)
-        try:
-            await asyncio.to_thread(pool.run, workers)
-        finally:
-            pool.ending.set()
-    return counter.progress()
+    finally:
+        if pool is not None:
+            pool.close()
 
 
 async def run_range(open_chain: OpenChain, blocks: BlockRange) -> int:
@@ -157,15 +158,23 @@ def missing_ranges(chain: Chain, window: BlockRange) -> list[BlockRange]:
     return merged
 
 
-def split(gaps: list[BlockRange], pieces: int, most: int) -> list[BlockRange]:
-    """Cut ranges into about this many chunks, none longer than ten times `most`."""
-    total = sum(gap.blocks for gap in gaps)
-    size = max(1, min(-(-total // pieces), most * 10))
-    return [
-        BlockRange(first, min(first + size - 1, gap.last))
-        for gap in gaps
-        for first in range(gap.first, gap.last + 1, size)
-    ]
+def split(gaps: list[BlockRange], workers: int, most: int) -> list[BlockRange]:
+    """Cut ranges into chunks of at most so many blocks, the first the longest.
+
+    What is written in one transaction is folded once, so chunks are long; the last are
+    short, so that no worker waits long for another.
+    """
+    left = sum(gap.blocks for gap in gaps)
+    least = max(1, left // (workers * 16))
+    chunks = []
+    for gap in gaps:
+        first = gap.first
+        while first <= gap.last:
+            size = min(most, max(least, left * 2 // (workers * 3)))
+            chunks.append(BlockRange(first, min(first + size - 1, gap.last)))
+            left -= chunks[-1].blocks
+            first = chunks[-1].last + 1
+    return chunks
 
 
 class _ProgressCounter:
@@ -226,120 +235,13 @@ async def _opened(open_chain: OpenChain) -> AsyncIterator[Chain]:
         yield await _retried(lambda: stack.enter_async_context(open_chain()))
 
 
-class _WorkerPool:
-    """The worker processes of one backfill; one that dies is replaced, twice."""
-
-    def __init__(
-        self,
-        open_chain: OpenChain,
-        chunks: list[BlockRange],
-        add: Callable[[int, int], None],
-        release: Callable[[], int],
-    ) -> None:
-        # One process imports what all workers need, and they are forks of it.
-        self.context = multiprocessing.get_context("forkserver")
-        opener: Any = getattr(open_chain, "func", open_chain)
-        self.context.set_forkserver_preload([__name__, opener.__module__])
-        self.todo: Any = self.context.Queue()
-        self.messages: Any = self.context.Queue()
-        self.open_chain, self.add, self.release = open_chain, add, release
-        self.running: list[BaseProcess] = []
-        self.held: dict[int, BlockRange] = {}
-        self.left = len(chunks)
-        self.ending = threading.Event()
-        self.spare = 2
-        for chunk in chunks:
-            self.todo.put(chunk)
-
-    def run(self, workers: int) -> None:
-        """Work until every chunk is done."""
-        for _ in range(min(workers, self.left)):
-            self.start()
-        try:
-            while self.left and not self.ending.is_set():
-                self.handle(*_next_message(self.messages))
-                for process in [p for p in self.running if p.exitcode is not None]:
-                    self.replace(process)
-        finally:
-            for process in self.running:
-                process.terminate()
-            for process in self.running:
-                process.join(10)
-
-    def start(self) -> None:
-        """Start one more process."""
-        process = self.context.Process(
-            target=_worker,
-            args=(self.open_chain, self.todo, self.messages),
-            daemon=True,
-        )
-        process.start()
-        self.running.append(process)
-
-    def handle(self, kind: str, pid: int, value: Any) -> None:
-        """Handle a worker's message."""
-        if kind == "took":
-            self.held[pid] = value
-        elif kind == "wrote":
-            self.add(*value)
-        elif kind == "done":
-            self.held.pop(pid, None)
-            self.left -= 1
-        elif kind == "failed":
-            raise Permanent(value)
-
-    def replace(self, process: BaseProcess) -> None:
-        """Give the chunk of a dead process to a new one."""
-        self.running.remove(process)
-        if self.spare == 0:
-            raise Permanent(
-                f"workers keep dying (exit code {process.exitcode}). What was written "
-                "stays; look at the log, then run the backfill again."
-            )
-        self.spare -= 1
-        log.warning("worker_died pid=%s exit=%s", process.pid, process.exitcode)
-        with suppress(Refused):  # whoever takes the range frees it then
-            self.release()
-        if process.pid in self.held:
-            self.todo.put(self.held.pop(process.pid))
-        self.start()
-
-
-def _next_message(messages: Any) -> tuple[str, int, Any]:
-    try:
-        message: tuple[str, int, Any] = messages.get(timeout=0.5)
-    except queue.Empty:
-        return "", 0, None
-    return message
-
-
-def _worker(open_chain: OpenChain, todo: Any, messages: Any) -> None:
-    """One worker process: chunks until it is told to stop."""
-    pid = multiprocessing.current_process().pid or 0
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent
-    _end_with_parent()
+def _work(open_chain: OpenChain, todo: Any, messages: Any, pid: int) -> None:
+    """Work on chunks, in a process of its own."""
     settle_collector()
-    try:
-        asyncio.run(_work(open_chain, todo, messages, pid))
-    except Exception as error:  # the outer loop of a process: tell the parent
-        messages.put(("failed", pid, str(error)))
-        messages.close()
-        messages.join_thread()
+    asyncio.run(_work_on(open_chain, todo, messages, pid))
 
 
-def _end_with_parent() -> None:
-    """End this process at once when its parent has ended, however that came about."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
-async def _work(open_chain: OpenChain, todo: Any, messages: Any, pid: int) -> None:
+async def _work_on(open_chain: OpenChain, todo: Any, messages: Any, pid: int) -> None:
     async with _opened(open_chain) as chain:
         while True:
             chunk = await asyncio.to_thread(todo.get)

@@ -26,13 +26,23 @@ REDIS_SECONDS = 0.25  # a limiter that is slow is worse than one that is away
 CHANGING = ["POST", "PUT", "PATCH", "DELETE"]
 
 
+class _LimiterOfSignIn(Limiter):
+    """Looks only at what may be sign-in: most of a small answer is to look."""
+
+    def _check_request_limit(
+        self, callable_name: str | None = None, in_middleware: bool = True
+    ) -> None:
+        if request.method in CHANGING:
+            super()._check_request_limit(callable_name, in_middleware)
+
+
 def limit_requests(app: Flask, service: Service, web: WebOptions) -> Limiter:
     """Have an app count requests, and refuse those that are too many."""
 
     def who() -> str:
         return _who(service)
 
-    limiter = Limiter(
+    limiter = (Limiter if web.limit else _LimiterOfSignIn)(
         who,
         app=app,
         application_limits=[web.limit] if web.limit else [],

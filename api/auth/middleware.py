@@ -21,9 +21,9 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
+    # An answer that is no page loads nothing; pages say what they need themselves.
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-# An answer that is no page loads nothing; pages say what they need themselves.
-NOTHING = "default-src 'none'; frame-ancestors 'none'"
 CORS_SECONDS = 600
 CORS_METHODS = "GET, POST, PUT, DELETE"
 CORS_REQUEST = (
@@ -91,9 +91,11 @@ def _check_body() -> None:
 
 
 def _protect(response: Response, web: WebOptions) -> None:
+    headers = response.headers
+    given = {name.lower() for name, _ in headers}  # cheaper than to ask for each
     for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    response.headers.setdefault("Content-Security-Policy", NOTHING)
+        if name.lower() not in given:
+            headers.add(name, value)
     if web.https:
         response.headers["Strict-Transport-Security"] = HSTS
     if request.blueprint in ("auth", "console") and request.endpoint not in KEPT:

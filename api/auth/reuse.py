@@ -16,11 +16,13 @@ def watch_for_reuse(app: Flask, service: Service) -> None:
     """Look at the credentials of every request of an app."""
 
     def look() -> None:
+        environ = request.environ
         shown = {
-            request.headers.get("Authorization", "").rpartition(" ")[2],
-            request.headers.get("X-API-Key", ""),
-            *request.cookies.values(),
+            environ.get("HTTP_AUTHORIZATION", "").rpartition(" ")[2],
+            environ.get("HTTP_X_API_KEY", ""),
         }
+        if "HTTP_COOKIE" in environ:
+            shown |= set(request.cookies.values())
         for text in filter(is_refresh_token, shown):
             _end(service, text)
 

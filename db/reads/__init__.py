@@ -45,7 +45,14 @@ from db.reads.errors import (
 )
 from db.reads.facts import SCAN_MOST, select_facts
 from db.reads.forms import Column, ValueForm, form_of, parse
-from db.reads.freshness import BLOCKS, BlockInfo, Freshness, checkpoint, read_freshness
+from db.reads.freshness import (
+    BLOCKS,
+    BlockInfo,
+    Freshness,
+    checkpoint,
+    read_freshness,
+    read_freshness_again,
+)
 from db.reads.pages import COUNT_MOST, Page, Row
 from db.reads.rows import select_row, select_rows
 from db.reads.values import (
@@ -98,6 +105,7 @@ __all__ = [
     "read",
     "read_engine",
     "read_freshness",
+    "read_freshness_again",
     "row_columns",
     "row_filters",
     "row_version",

@@ -36,7 +36,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from db.coverage import Stream
 from db.proofs import Proof
-from db.reads.statements import compiled
+from db.reads.statements import Statement, compiled
 
 BLOCKS = "chain.blocks"  # the stream of the blocks themselves, as the indexer names it
 
@@ -105,6 +105,14 @@ _FRESHNESS = (
     )
 )
 _ALONE = compiled(_FRESHNESS)
+# Two statements that have the same snapshot see the same rows: what it does not hold
+# had ended before both, or ends after both. A replica's snapshot does not tell as much.
+_SNAPSHOT = Statement(
+    "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_postmaster_start_time()::text"
+    " || pg_current_snapshot()::text END",
+    {},
+)
+_REMEMBERED_MOST = 1000  # of one connection: a projection or event of a chain each
 
 
 def freshness_cte() -> CTE:
@@ -169,6 +177,34 @@ def read_freshness(
     binds = freshness_binds(source, events, plan, as_of=as_of, relation=relation)
     rows = _ALONE.run(connection, binds)
     return freshness_of(known(rows, source)[0], as_of)
+
+
+def read_freshness_again(
+    connection: Connection,
+    source: int,
+    events: Collection[str],
+    plan: Sequence[Stream] | None = None,
+    *,
+    relation: str = "",
+) -> Freshness:
+    """Read the progress of events as they are, unless nothing has changed since.
+
+    The connection remembers what it read with the snapshot that came before it. While
+    the snapshot is the same, every commit that is seen now was seen then.
+    """
+    [[snapshot]] = _SNAPSHOT.run(connection, {})
+    remembered: dict[Any, tuple[str, Any, Freshness]]
+    remembered = connection.info.setdefault("freshness", {})
+    key = (source, relation, *events)
+    before = remembered.get(key)
+    if before is not None and before[0] == snapshot and before[1] is plan:
+        return before[2]
+    freshness = read_freshness(connection, source, events, plan, relation=relation)
+    if len(remembered) >= _REMEMBERED_MOST:
+        remembered.clear()
+    if snapshot is not None:
+        remembered[key] = (snapshot, plan, freshness)
+    return freshness
 
 
 def known(rows: Sequence[Sequence[Any]], source: int) -> Sequence[Sequence[Any]]:

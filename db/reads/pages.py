@@ -81,6 +81,7 @@ class Sort:
     descending: bool
     after: bool  # whether the page begins after a row
     after_null: bool = False  # whether that row has no value to sort by
+    valued: bool = False  # only the rows that have a value to sort by
 
     @property
     def names(self) -> list[str]:
@@ -123,12 +124,11 @@ def sorted_rows(
     values = {column.name: value for column, value in columns}
     terms = [values[name] for name in sort.names]
     first, keys = sort.columns[0], terms[1:]
-    if not first.nullable:
-        begin = [beyond(terms, sort, 0)] if sort.after else []
-        rows = [_part(origin, columns, [*conditions, *begin], terms, sort)]
-    else:
-        begin = [beyond(terms, sort, 0)] if sort.after else [terms[0].is_not(None)]
-        rows = [_part(origin, columns, [*conditions, *begin], terms, sort)]
+    begin = [beyond(terms, sort, 0)] if sort.after else []
+    if first.nullable and not sort.after:
+        begin = [terms[0].is_not(None)]
+    rows = [_part(origin, columns, [*conditions, *begin], terms, sort)]
+    if first.nullable and not sort.valued:
         begin = [beyond(keys, sort, 1)] if sort.after_null else []
         begin.append(terms[0].is_(None))
         last = _part(origin, columns, [*conditions, *begin], terms, sort)

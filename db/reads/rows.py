@@ -1,9 +1,9 @@
 """Rows of a projection: live through the view of its table, or folded as of a block."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from sqlalchemy import (
@@ -32,6 +32,7 @@ from db.reads.forms import Column
 from db.reads.freshness import freshness_binds, freshness_cte
 from db.reads.pages import (
     Page,
+    PageResult,
     Row,
     Sort,
     beyond,
@@ -100,18 +101,39 @@ def select_rows(
         after=cursor is not None,
         after_null=cursor is not None and cursor[0] is None,
     )
-    prepared = _statement(
-        spec, tuple(sorted(where)), sort, as_of is not None, counted, in_units
-    )
     binds = _binds(spec, source, where, as_of, plan) | {"limit": limit + 1}
     for number, value in enumerate(cursor or ()):
         binds[f"after_{number}"] = value
-    found = run(connection, prepared, binds)
+    names, past = tuple(sorted(where)), as_of is not None
+    prepare = partial(
+        _statement, spec, names, past=past, counted=counted, in_units=in_units
+    )
+    valued = sort_columns[0].nullable and not (names or past or counted)
+    found = _run_rows(connection, prepare, sort, binds, valued=valued)
     if as_of is not None:
         found = replace(found, bodies=_reduced(spec, found.bodies))
     return finish(
         found, sort=sort, limit=limit, digest=digest, as_of=as_of, counted=counted
     )
+
+
+def _run_rows(
+    connection: Connection,
+    prepare: Callable[[Sort], Statement],
+    sort: Sort,
+    binds: Mapping[str, Any],
+    *,
+    valued: bool,
+) -> PageResult:
+    """Run a page's statement; with `valued` try first without rows that have no value.
+
+    Most pages end before those, and cost half as much alone.
+    """
+    if valued and not sort.after_null:
+        found = run(connection, prepare(replace(sort, valued=True)), binds)
+        if len(found.bodies) == binds["limit"]:
+            return found
+    return run(connection, prepare(sort), binds)
 
 
 def select_row(

@@ -1,7 +1,8 @@
 """Statements compiled once.
 
 SQLAlchemy's own cache makes a key of the whole statement for each execution, which
-costs more than a small read. These are kept as text, and the driver fills in values.
+costs more than a small read; so does its own result. These are kept as text, the driver
+fills in values, and its rows are what is read.
 They are not prepared in Postgres: EXECUTE has its snapshot before its locks.
 """
 
@@ -9,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import psycopg2
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import psycopg2
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.sql.selectable import ReturnsRows
 
-_DIALECT = psycopg2.dialect()  # type: ignore[no-untyped-call]
+_DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,17 @@ class Statement:
     def run(
         self, connection: Connection, values: Mapping[str, Any]
     ) -> Sequence[Sequence[Any]]:
-        """Every row."""
-        return connection.exec_driver_sql(self.sql, {**self.constants, **values}).all()
+        """Every row, straight from the driver; it fails as SQLAlchemy would."""
+        given = {**self.constants, **values}
+        cursor = connection.connection.cursor()
+        try:
+            cursor.execute(self.sql, given)
+            return cursor.fetchall()
+        except psycopg2.Error as error:
+            # A dead connection leaves the pool, and no value comes into the message.
+            connection._handle_dbapi_exception(error, self.sql, given, cursor, None)
+        finally:
+            cursor.close()
 
 
 def compiled(query: ReturnsRows) -> Statement:

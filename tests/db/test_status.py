@@ -1,5 +1,7 @@
 """How far a chain is read, said by coverage and by the plan."""
 
+import random
+
 import pytest
 from sqlalchemy import text
 
@@ -155,6 +157,55 @@ def test_the_mark_knows_its_block(engine, source):
     assert live.block == reads.BlockInfo("test", 20, "0xaa", 77, False, True, Proof())
     assert past.block == reads.BlockInfo("test", 12, None, None, True, True, Proof())
     assert (above.checkpoint, above.block) == (20, None)
+
+
+class TestReadAgain:
+    """Progress that was read is remembered until something is committed."""
+
+    def both(self, reader, source, events=(PAID,)):
+        again = reads.read_freshness_again(reader, source, events)
+        assert again == reads.read_freshness(reader, source, events)
+        return again
+
+    def test_nothing_is_read_twice_for_nothing(self, engine, source):
+        cover(engine, source, PAID, (0, 20))
+        with engine.connect() as reader:
+            reader = reader.execution_options(isolation_level="AUTOCOMMIT")
+            first = reads.read_freshness_again(reader, source, [PAID])
+            assert reads.read_freshness_again(reader, source, [PAID]) is first
+            cover(engine, source, OPENED, (0, 20))
+            assert reads.read_freshness_again(reader, source, [PAID]) is not first
+
+    def test_whatever_is_committed_is_seen(self, engine, source):
+        """Writers begin, commit and give up in every order that a seed gives."""
+        dice, seen, writing = random.Random(7), set(), {}
+        with engine.connect() as reader:
+            reader = reader.execution_options(isolation_level="AUTOCOMMIT")
+            for height in range(200):
+                event = dice.choice([PAID, OPENED, "ledger.Other"])
+                if event not in writing:
+                    writing[event] = connection = engine.connect()
+                    stream, blocks = Stream(event, "a", 0), BlockRange(0, height)
+                    coverage.record(connection, source, [stream], blocks)
+                elif dice.random() < 0.7:
+                    with writing.pop(event) as connection:
+                        connection.commit()
+                else:
+                    writing.pop(event).close()
+                for events in ((PAID,), (OPENED,), (PAID, OPENED)):
+                    seen.add(self.both(reader, source, events).checkpoint)
+            for connection in writing.values():
+                connection.close()
+        assert len(seen) > 10
+
+    def test_another_plan_is_another_question(self, engine, source):
+        cover(engine, source, PAID, (50, 60))
+        with engine.connect() as reader:
+            reader = reader.execution_options(isolation_level="AUTOCOMMIT")
+            plan = [Stream(PAID, "a", 0)]
+            assert reads.read_freshness_again(reader, source, [PAID]).checkpoint == 60
+            planned = reads.read_freshness_again(reader, source, [PAID], plan)
+            assert planned.checkpoint is None
 
 
 class TestChainStatus:

@@ -12,6 +12,15 @@ from pathlib import Path
 COMMAND = Path(sys.executable).parent / "chainfold"
 
 
+def descendants(pid):
+    """The processes that a process has started, and those that they have."""
+    pids = [pid]
+    for each in pids:
+        for task in Path(f"/proc/{each}/task").iterdir():
+            pids += map(int, (task / "children").read_text().split())
+    return pids[1:]
+
+
 class Group:
     """A command in a process group of its own, as a shell starts it at a terminal."""
 

@@ -15,6 +15,7 @@ import uuid
 from pathlib import Path
 
 from helpers import servers
+from helpers.processes import descendants
 from ops.ports import free_port
 
 COMMAND = Path(sys.executable).parent / "chainfold"
@@ -149,11 +150,7 @@ class Served:
 
     def workers(self):
         """The ids of the processes that answer."""
-        pids = [self.process.pid]
-        for pid in pids:
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                pids += map(int, (task / "children").read_text().split())
-        return pids[1:]
+        return descendants(self.process.pid)
 
     def memory(self):
         """Resident memory of all its processes, in bytes."""

@@ -26,6 +26,7 @@ from helpers.business import (
     play,
     reopen_business,
 )
+from helpers.processes import descendants
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from helpers.tables import live_rows, problems
 from indexer.backfill import missing_ranges, run_backfill, run_range, split
@@ -219,7 +220,7 @@ def test_workers_end_with_a_parent_that_was_killed(engine, database_url, workers
     with FakeRpcServer(fake) as node:
         process = start_backfill(database_url, node.url, workers=workers)
         wait_for_lease(engine)
-        workers = worker_pids(process.pid)
+        workers = descendants(process.pid)
         assert workers
         process.kill()
         process.wait()
@@ -238,7 +239,7 @@ def test_a_ctrl_c_ends_a_backfill_and_its_workers(engine, database_url):
     with FakeRpcServer(fake, latency=lambda: 0.1) as node:  # or it ends too soon
         process = start_backfill(database_url, node.url, workers=2)
         wait_for_lease(engine)
-        workers = worker_pids(process.pid)
+        workers = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(20) != 0
 
@@ -269,23 +270,6 @@ def test_a_backfill_of_several_workers_outlives_all_of_its_connections(
 
     assert cut > 5
     check(engine, fake)
-
-
-def worker_pids(parent):
-    """The worker processes of a backfill: children of the one that imports for them."""
-    parents = {}
-    forking = set()
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (folder / "status").read_text()
-            words = (folder / "cmdline").read_text()
-        except OSError:
-            continue
-        pid = int(folder.name)
-        parents[pid] = int(status.split("PPid:\t")[1].split("\n")[0])
-        if parents[pid] == parent and "forkserver" in words:
-            forking.add(pid)
-    return [pid for pid, above in parents.items() if above in forking]
 
 
 def alive(pid):
@@ -321,11 +305,14 @@ def test_a_follower_leaves_leased_ranges_to_their_workers(engine):
 def test_gaps_are_split_into_chunks_that_cover_them_once():
     gaps = [BlockRange(0, 99), BlockRange(500, 504)]
 
-    chunks = split(gaps, 8, 1000)
+    chunks = split(gaps, 2, 30)
 
     blocks = [n for each in chunks for n in range(each.first, each.last + 1)]
     assert blocks == [*range(100), *range(500, 505)]
-    assert len(chunks) >= 8
+    sizes = [each.blocks for each in chunks]
+    assert max(sizes) == 30
+    assert sizes == sorted(sizes, reverse=True)
+    assert 6 <= len(sizes) <= 32
 
 
 def start_backfill(database_url, url, *, workers, bulk_facts=0):
