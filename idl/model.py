@@ -139,6 +139,14 @@ class Idl:
         return _named(self.name, "instruction", self.instructions, name)
 
 
+@dataclass(frozen=True, slots=True)
+class IdlVersion:
+    """An IDL, and the first slot of the program that it describes."""
+
+    first: int
+    idl: Idl
+
+
 def _named(idl: str, what: str, layouts: tuple[T, ...], name: str) -> T:
     for layout in layouts:
         if layout.name == name:

@@ -4,7 +4,7 @@ References to named types are resolved, so a layout is a tree. Only a type that 
 itself is left as `NamedType`, to be looked up in `Idl.types`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 INTEGERS = {
     f"{sign}{bits}": (sign == "i", bits // 8)
@@ -119,6 +119,15 @@ Type = (
 
 U8 = Primitive("u8")
 PUBKEY = Primitive("pubkey")
+
+
+def holds_itself(layout: object) -> bool:
+    """Whether a type, or a layout, has a part that holds itself (`NamedType`)."""
+    if isinstance(layout, tuple):
+        return any(map(holds_itself, layout))
+    if isinstance(layout, NamedType) or not is_dataclass(layout):
+        return isinstance(layout, NamedType)
+    return any(holds_itself(getattr(layout, each.name)) for each in fields(layout))
 
 
 def uncounted(type_: Type) -> Type:

@@ -46,7 +46,12 @@ def plan_streams(registry: Registry, wanted: Wanted) -> list[Stream]:
     places = {name: _places(each, wanted, ()) for name, each in emitters.items()}
     for event in events:
         spec = event.spec
-        streams += [Stream(spec.id, *place) for place in places[spec.source.name]]
+        heights = spec.source.heights(spec.schema)
+        least = heights[0][0] if heights else 0
+        streams += [
+            Stream(spec.id, filter_, max(start, least))
+            for filter_, start in places[spec.source.name]
+        ]
     makers: dict[str, FieldRef] = {}
     for emitter in emitters.values():
         if emitter.name not in wanted.absent:

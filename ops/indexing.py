@@ -57,7 +57,7 @@ def declared(settings: Settings) -> Registry:
         found = declare_events(contract.name, contract.abi, tagged=contract.tagged)
         events += _fitting("contracts", found)
     for program in settings.programs.values():
-        if program.idl is not None:
+        if program.idl:
             events += _fitting("programs", declare_program(program.name, program.idl))
     registry = registry.with_events(events)
     contracts = registry.contracts

@@ -81,9 +81,9 @@ PACKAGE_LINES = {
     "api": 9_400,
     "commands": 8_550,
     "db": 31_550,
-    "idl": 1_620,
-    "indexer": 12_300,
-    "ops": 15_050,
+    "idl": 1_650,
+    "indexer": 12_400,
+    "ops": 15_150,
 }
 
 

@@ -63,6 +63,13 @@ class Emitter(ABC):
         """Sentences that documentation has about it."""
         return ()
 
+    def heights(self, schema: Schema) -> Sequence[tuple[int, int | None]]:
+        """The blocks in which an event is written: first, and the one after the last.
+
+        Nothing: in all of them.
+        """
+        return ()
+
     @abstractmethod
     def find(self, subject: str, wanted: str) -> Schema:
         """Find an event by its name on the chain.

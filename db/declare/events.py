@@ -82,7 +82,9 @@ class EventSpec:
 
     def describe(self) -> dict[str, Any]:
         """Describe what facts depend on; after a change the chain is read again."""
-        return {
+        heights = self.source.heights(self.schema)
+        bounds = {"heights": [list(each) for each in heights]} if heights else {}
+        return bounds | {
             "event": self.id,
             "signature": self.source.signature(self.schema),
             "fields": {

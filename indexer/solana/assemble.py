@@ -210,14 +210,14 @@ class Assembler:
         bodies = [(e.number, e.program, e.body, None) for e in walked.emitted]
         calls = [(c.number, c.program, c.data, c.accounts) for c in walked.calls]
         for number, program, body, accounts in [*bodies, *calls]:
-            decoders = self._decoders[program]
+            decoders = self._decoders[program].at(each.transaction.slot)
             body = body if accounts is None else body or decoders.bare
             decoder = decoders.find(body, instruction=accounts is not None)
             found = occurrence(number, program, body)
             if decoder is None:
                 out.unknown += 1
                 reason = "the IDL knows nothing that begins so"
-                name = decoders.program.name
+                name = self._decoders[program].program.name
                 out.undecodable.append(undecodable(found, name, reason))
             elif not wanted.isdisjoint(decoder.ids):
                 if accounts:
@@ -231,7 +231,7 @@ class Assembler:
         body = None if self._payers is None else self._payers.body(each.transaction)
         if self._payers is None or body is None:
             return
-        decoder = self._payers.decoder.find(b"", instruction=False)
+        decoder = self._payers.decoder.at(0).find(b"", instruction=False)
         if decoder is not None and not wanted.isdisjoint(decoder.ids):
             signature = signature_bytes(each.transaction.transaction.signatures[0])
             at = position(each.transaction.slot, each.index << INDEX_BITS | NUMBER)
@@ -251,7 +251,7 @@ class Assembler:
             or names_one(keys, transaction.slot, owned)
         ):
             return
-        decoder = tokens.decoder.find(b"", instruction=False)
+        decoder = tokens.decoder.at(0).find(b"", instruction=False)
         if decoder is None or wanted.isdisjoint(decoder.ids):
             return
         signature = signature_bytes(transaction.transaction.signatures[0])
@@ -274,7 +274,8 @@ class Assembler:
         code = _custom_code(meta.err)
         error = msgspec.json.encode(meta.err).decode()
         decoder = self._decoders.get(program or "")
-        idl = decoder.program.idl if decoder else _everybodys().get(program or "")
+        slot = each.transaction.slot
+        idl = decoder.at(slot).idl if decoder else _everybodys().get(program or "")
         if idl and code is not None:
             declared_error = idl.errors.get(code)
             error = (

@@ -6,7 +6,7 @@ are read one by one. What is not as the IDL says becomes an `UndecodableLog`, an
 does what the IDL does not know: both keep their bytes.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from db.facts import FactColumns
 from db.wire import Bytes2D, Column, encode_value, encode_words
 from idl.base58 import to_base58
 from idl.codec import DecodeError, Decoder, has_text, is_mended
-from idl.model import InstructionLayout
+from idl.model import EventLayout, Idl, IdlVersion, InstructionLayout
 from idl.plain import plainer
 from idl.types import (
     INTEGERS,
@@ -59,15 +59,16 @@ class Decoded:
 class LayoutDecoder:
     """Decodes one event or instruction into the facts of each event declared on it."""
 
-    def __init__(self, program: Program, layout: Layout) -> None:
+    def __init__(self, program: Program, idl: Idl, layout: Layout) -> None:
         self.layout = layout
+        self._is_event = isinstance(layout, EventLayout)
         self.events: list[type[Event]] = []
         self.ids: set[str] = set()  # of the events
         self.name = f"{program.name}.{layout.name}"
-        self._types = program.idl.types
+        self._types = idl.types
         self._names = [each.name for each in layout.fields]
         self._of = {each.name: uncounted(each.type) for each in layout.fields}
-        self._decoder = Decoder(layout.fields, program.idl.types)
+        self._decoder = Decoder(layout.fields, idl.types)
         sizes = [_fixed_size(each.type) for each in layout.fields]
         self._sizes = None if None in sizes else [size or 0 for size in sizes]
         self._has_text = any(has_text(each.type) for each in layout.fields)
@@ -90,13 +91,13 @@ class LayoutDecoder:
         start = len(self.layout.discriminator)
         if self._sizes is not None:
             end = start + sum(self._sizes)
-            short = [each for each in found if len(each.body) < end]
-            for each in short:
+            bad = [each for each in found if not self._fits(len(each.body), end)]
+            for each in bad:
                 out.undecodable.append(
                     self.refuse(each, f"{len(each.body)} bytes, not {end}")
                 )
-            if short:
-                found = [each for each in found if len(each.body) >= end]
+            if bad:
+                found = [each for each in found if self._fits(len(each.body), end)]
             joined = b"".join([each.body[start:end] for each in found])
             table = np.frombuffer(joined, dtype=np.uint8).reshape(
                 len(found), end - start
@@ -107,9 +108,13 @@ class LayoutDecoder:
         kept: list[Occurrence] = []
         for each in found:
             try:
-                values, _ = self._decoder.decode(each.body, start)
+                values, end = self._decoder.decode(each.body, start)
             except DecodeError as error:
                 out.undecodable.append(self.refuse(each, str(error)))
+                continue
+            if not self._fits(len(each.body), end):
+                reason = f"{len(each.body)} bytes, not {end}"
+                out.undecodable.append(self.refuse(each, reason))
                 continue
             if self._has_text and is_mended(values):
                 reason = "a text is not UTF-8 without zeros: U+FFFD stands for the rest"
@@ -118,6 +123,14 @@ class LayoutDecoder:
             kept.append(each)
         columns = dict(zip(self._names, zip(*rows, strict=True), strict=bool(rows)))
         self._emit(kept, columns, wanted, out)
+
+    def _fits(self, size: int, end: int) -> bool:
+        """Whether a body has the right size.
+
+        Programs do not look at what is behind the arguments of an instruction; but an
+        event with more behind it than its IDL says is that of another version.
+        """
+        return size == end if self._is_event else size >= end
 
     def refuse(
         self, found: Occurrence, reason: str, *, kept: bool = False
@@ -209,22 +222,20 @@ class LayoutDecoder:
         return [_JSON + msgspec.json.encode(text) for text in texts]
 
 
-class ProgramDecoder:
-    """Decodes what one program did, by the bytes that each body begins with."""
+class VersionDecoder:
+    """Decodes what one version of a program did, by the first bytes of each body."""
 
-    def __init__(self, program: Program, events: Iterable[type[Event]]) -> None:
-        self.program = program
-        idl = program.idl
-        self._events = _by_start(program, idl.events)
-        self._instructions = _by_start(program, idl.instructions)
-        for event in events:
-            layout: Layout = event.spec.schema
-            is_call = isinstance(layout, InstructionLayout)
-            table = self._instructions if is_call else self._events
-            table[layout.discriminator].declare(event)
-        lengths = {len(start) for start in (*self._events, *self._instructions)}
+    def __init__(
+        self,
+        version: IdlVersion,
+        events: Mapping[bytes, LayoutDecoder],
+        instructions: Mapping[bytes, LayoutDecoder],
+    ) -> None:
+        self.first, self.idl = version.first, version.idl
+        self._events, self._instructions = events, instructions
+        lengths = {len(start) for start in (*events, *instructions)}
         self._lengths = sorted(lengths, reverse=True)
-        bare = [each.discriminator for each in idl.instructions if each.bare]
+        bare = [each.discriminator for each in self.idl.instructions if each.bare]
         self.bare = bare[0] if bare else b""  # what an instruction without data says
 
     def find(self, body: bytes, *, instruction: bool) -> LayoutDecoder | None:
@@ -237,6 +248,44 @@ class ProgramDecoder:
         return None
 
 
+class ProgramDecoder:
+    """Decodes what one program did, by its version in a slot."""
+
+    def __init__(self, program: Program, events: Iterable[type[Event]]) -> None:
+        self.program = program
+        self._made: dict[tuple[int, Layout], LayoutDecoder] = {}
+        self._versions = [
+            VersionDecoder(
+                version,
+                self._by_start(number, version.idl, version.idl.events),
+                self._by_start(number, version.idl, version.idl.instructions),
+            )
+            for number, version in enumerate(program.versions)
+        ]
+        for event in events:
+            layout: Layout = event.spec.schema
+            self._made[program.known_in(layout)[0], layout].declare(event)
+
+    def at(self, slot: int) -> VersionDecoder:
+        """The decoder for a slot."""
+        for version in reversed(self._versions):
+            if version.first <= slot:
+                return version
+        return self._versions[0]
+
+    def _by_start(
+        self, number: int, idl: Idl, layouts: Iterable[Layout]
+    ) -> dict[bytes, LayoutDecoder]:
+        """The decoders of a version; one for a layout that others have too."""
+        found = {}
+        for layout in layouts:
+            key = self.program.known_in(layout)[0], layout
+            if key not in self._made:
+                self._made[key] = LayoutDecoder(self.program, idl, layout)
+            found[layout.discriminator] = self._made[key]
+        return found
+
+
 def undecodable(
     found: Occurrence, name: str, reason: str, *, kept: bool = False
 ) -> UndecodableLog:
@@ -245,12 +294,6 @@ def undecodable(
         found.position, found.program, found.signature, [found.body[:8]], found.body,
         name, reason, kept,
     )  # fmt: skip
-
-
-def _by_start(
-    program: Program, layouts: Iterable[Layout]
-) -> dict[bytes, LayoutDecoder]:
-    return {each.discriminator: LayoutDecoder(program, each) for each in layouts}
 
 
 def _fixed_size(type_: Type) -> int | None:

@@ -246,10 +246,12 @@ CHAIN_SECTIONS = (
         ProgramSettings,
         {
             "idl": SettingKey(
-                "path, or `builtin:<name>`",
+                "path, or `builtin:<name>`; or a list of `{ file, from_slot }`",
                 "The IDL, as Anchor writes it (`target/idl/<program>.json`), of any "
                 "version; relative to the file. Of programs that publish none there "
-                f"is one here: {BUILTINS}.",
+                f"is one here: {BUILTINS}. A list has the IDLs of a program that was "
+                "upgraded, oldest first, each but the first with the slot from which "
+                "it is right: what was done in a slot is read by the IDL of that slot.",
             ),
             "address": SettingKey(
                 "address in base58, or a list; or a table by chain",

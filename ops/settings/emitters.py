@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from idl import BUILTIN, Idl, load_builtin, parse_idl
+from idl.model import IdlVersion
 from ops.settings import abi_files, values
 from ops.settings.model import (
     ContractCommand,
@@ -102,12 +103,10 @@ def read_program(
     name: str, table: Table, *, base: Path, chains: list[str]
 ) -> ProgramSettings:
     """Read `[programs.<name>]`."""
-    path = table.text("idl")
     table.missing("idl", 'a JSON file, relative to this one, or "builtin:token"')
-    idl: Idl | None = None
-    if path is not None:
-        idl = table.attempt("idl", lambda text: read_idl(base, text), path)
     on = read_chains(table, chains)
+    path, idls = read_idls(table, base, on)
+    idl = idls[-1].idl if idls else None
     addresses = _by_chain(
         table, "address", on, lambda t, key: t.parsed_list(key, values.pubkey)
     )
@@ -126,7 +125,47 @@ def read_program(
     elif lacking and "accounts" in table:
         table.problem("accounts", f"name some on {lacking}, or leave them out")
     table.finish()
-    return ProgramSettings(name, on, idl, addresses, starts, accounts)
+    return ProgramSettings(name, on, idls, addresses, starts, accounts)
+
+
+def read_idls(
+    table: Table, base: Path, chains: tuple[str, ...]
+) -> tuple[str | None, tuple[IdlVersion, ...]]:
+    """Read `idl`: one, or a list of versions with the slots from which each is right.
+
+    Also returns what names the one, or the last. Nothing is returned of what cannot be
+    read: the table has the problem.
+    """
+    if not table.is_section("idl") and not table.is_list("idl"):
+        path = table.text("idl")
+        if path is None:
+            return None, ()
+        idl = table.attempt("idl", lambda text: read_idl(base, text), path)
+        return path, () if idl is None else (IdlVersion(0, idl),)
+    found: list[IdlVersion] = []
+    path = None
+    for at, entry in enumerate(table.entries("idl")):
+        path = entry.text("file")
+        entry.missing("file", "a JSON file, relative to this one")
+        first = entry.number("from_slot", 0, int)
+        if at == 0 and "from_slot" in entry:
+            entry.problem(
+                "from_slot", "leave it out: the first version is from the beginning on"
+            )
+        elif at and (first <= found[-1].first if found else first < 1):
+            entry.problem(
+                "from_slot", "say the slot of the upgrade; each is above the one before"
+            )
+        if path is not None:
+            idl = entry.attempt("file", lambda text: read_idl(base, text), path)
+            found += [] if idl is None else [IdlVersion(first, idl)]
+        entry.finish()
+    if len(chains) > 1 and len(found) > 1:
+        table.problem(
+            "idl",
+            "has versions by slot, so it is for one chain: write one section each",
+        )
+    return path, tuple(found)
 
 
 def read_idl(base: Path, path: str) -> Idl:

@@ -16,7 +16,7 @@ from typing import Any
 from db.declare.fields import Encoding
 from db.declare.settings import SettingsTable
 from db.proofs import UNPROVED, Proof, Verify
-from idl import Idl
+from idl.model import IdlVersion
 from ops.settings.secret import Secret, SecretUrl
 from ops.settings.wallet_model import WALLETS, WalletSettings
 
@@ -191,12 +191,13 @@ class ContractSettings:
 class ProgramSettings:
     """A Solana program declared by its IDL alone; addresses and slots are by chain.
 
-    With `accounts`, only transactions that name one of these are read.
+    With `accounts`, only transactions that name one of these are read. `idl` has its
+    versions, each with the first slot that it describes.
     """
 
     name: str
     chains: tuple[str, ...]
-    idl: Idl | None = field(repr=False)  # None: it could not be read
+    idl: tuple[IdlVersion, ...] = field(repr=False)  # none: they could not be read
     addresses: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
     starts: Mapping[str, int] = field(default_factory=_nothing)
     accounts: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)

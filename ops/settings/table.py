@@ -217,6 +217,11 @@ class Table:
         """Tell whether a key holds a section."""
         return isinstance(self._tree.get(key), dict)
 
+    def is_list(self, key: str) -> bool:
+        """Tell whether a key holds a list."""
+        found = self._tree.get(key)
+        return isinstance(found, Found) and isinstance(found.value, list)
+
     def unread(self) -> list[str]:
         """Return the keys given here that were not asked for yet."""
         return [key for key in self._tree if key not in self._known]

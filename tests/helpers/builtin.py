@@ -34,8 +34,8 @@ def decoder_of(program: str) -> ProgramDecoder:
 def called(program: str, instruction: Instruction) -> Called | None:
     """The instruction; None for bytes or accounts that are none."""
     decoder = decoder_of(program)
-    body = bytes(instruction.data) or decoder.bare
-    found = decoder.find(body, instruction=True)
+    body = bytes(instruction.data) or decoder.at(0).bare
+    found = decoder.at(0).find(body, instruction=True)
     if found is None:
         return None
     layout, keys = found.layout, [str(each.pubkey) for each in instruction.accounts]

@@ -174,8 +174,22 @@ def test_a_program_is_its_idl_and_the_address_that_the_idl_says(load, tmp_path):
     assert shop.chains == ("main",)
     assert shop.starts == {"main": 7}
     assert [Pubkey().text(each) for each in shop.addresses["main"]] == [ADDRESS]
-    assert [each.name for each in shop.idl.events] == ["Sold", "Deposit"]
+    assert [each.name for each in shop.idl[-1].idl.events] == ["Sold", "Deposit"]
     assert [Pubkey().text(e) for e in other.programs["shop"].addresses["main"]] == [KEY]
+
+
+def test_a_program_may_have_an_idl_for_each_upgrade(load, tmp_path):
+    (tmp_path / "shop.json").write_text(SHOP_TEXT)
+    (tmp_path / "new.json").write_text(SHOP_TEXT.replace("Deposit", "Deposited"))
+    found = load(
+        SOLANA + "[[programs.shop.idl]]\nfile = 'shop.json'\n"
+        "[[programs.shop.idl]]\nfile = 'new.json'\nfrom_slot = 312_000_000\n"
+    ).programs["shop"]
+
+    assert [each.first for each in found.idl] == [0, 312_000_000]
+    names = [[event.name for event in each.idl.events] for each in found.idl]
+    assert names == [["Sold", "Deposit"], ["Sold", "Deposited"]]
+    assert [Pubkey().text(each) for each in found.addresses["main"]] == [ADDRESS]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +202,28 @@ def test_a_program_is_its_idl_and_the_address_that_the_idl_says(load, tmp_path):
         ('idl = "shop.json"\naddress = "0x11"', "is not a Solana address"),
         ('idl = "shop.json"\nstart = -1', "programs.x.start"),
         ("", "programs.x.idl: is required"),
+        ('idl = [{ file = "none.json" }]', "none.json can't be read"),
+        ("idl = [{ from_slot = 3 }]", "programs.x.idl[0].file: is required"),
+        ('idl = [{ file = "shop.json", from_slot = 3 }]', "the first version is from"),
+        (
+            'idl = [{ file = "shop.json" }, { file = "shop.json" }]',
+            "programs.x.idl[1].from_slot: say the slot of the upgrade",
+        ),
+        (
+            (
+                'idl = [{ file = "shop.json" }, { file = "shop.json", from_slot = 9 },'
+                ' { file = "shop.json", from_slot = 9 }]'
+            ),
+            "say the slot of the upgrade; each is above the one before",
+        ),
+        (
+            (
+                'chain = ["main", "dev"]\n'
+                'idl = [{ file = "shop.json" }, { file = "shop.json", from_slot = 9 }]'
+            ),
+            "so it is for one chain",
+        ),
+        ("idl = []", "is a section, or a list of them"),
     ],
 )
 def test_a_program_that_cannot_be_followed_is_refused(
