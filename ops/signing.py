@@ -74,11 +74,6 @@ def open_keys(
                     "each a key of its own"
                 )
             found[signer.address] = signer
-    if not found:
-        raise OperationError(
-            "no signer has its key here: write [signers.<name>] with kind = "
-            '"keystore" or "env"'
-        )
     return found
 
 

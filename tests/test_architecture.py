@@ -79,7 +79,7 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 PACKAGE_LINES = {
     "abis": 400,
     "api": 9_400,
-    "commands": 8_550,
+    "commands": 8_800,
     "db": 31_550,
     "idl": 1_650,
     "indexer": 12_400,

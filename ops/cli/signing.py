@@ -10,12 +10,15 @@ from sqlalchemy import Connection
 
 from commands import actions
 from commands.evm.nonces import sign_from
-from commands.evm.signing.server import open_server
+from commands.evm.signing import served as evm
+from commands.signing.server import open_server
+from commands.solana import served as solana
 from db.commands.health import signer_health
 from db.commands.signers import find_signer
 from db.commands.stops import stopped
 from db.incidents import list_incidents
 from ops.chains.evm import evm_chain_number
+from ops.chains.solana.commanding import open_keys as open_solana_keys
 from ops.cli.context import CliState, at_terminal, pass_state
 from ops.commanding import now
 from ops.errors import OperationError
@@ -42,15 +45,20 @@ def sign_serve(state: CliState, listen: str | None) -> None:
     """
     where = listen or f"unix:{state.settings.data_dir / 'sign.sock'}"
     with state.database() as engine:
-        server = open_server(
-            where, open_keys(state.settings, engine, state.registry, now)
-        )
+        keys = open_keys(state.settings, engine, state.registry, now)
+        of_solana = open_solana_keys(state.settings, engine, state.registry, now)
+        if not keys and not of_solana:
+            raise OperationError(
+                "no signer has its key here: write [signers.<name>] with kind = "
+                '"keystore" or "env"'
+            )
+        server = open_server(where, {**evm.methods(keys), **solana.methods(of_solana)})
         for number in (signal.SIGINT, signal.SIGTERM):
             # From another thread: shutdown waits for the loop that this one runs.
             signal.signal(
                 number, lambda *_: threading.Thread(target=server.shutdown).start()
             )
-        click.echo(f"signing for {len(server.signers)} accounts at {where}")
+        click.echo(f"signing for {len(keys) + len(of_solana)} accounts at {where}")
         with server:
             server.serve_forever()
 

@@ -325,15 +325,19 @@ CHAIN_SECTIONS = (
             "env": SettingKey("text", 'The variable with the key; with `"env"`.'),
             "url": SettingKey(
                 "URL",
-                'With `"remote"`: where `chainfold sign serve`, or a web3signer, '
-                "listens; `unix:/path/to/sign.sock` or `http://127.0.0.1:9000`.",
+                'With `"remote"`: where `chainfold sign serve`, or for EVM chains a '
+                "web3signer, listens; `unix:/path/to/sign.sock` or `http://127.0.0.1:9000`.",
             ),
             "chain": SettingKey(
                 "text",
                 "The chain that it signs for, a name under `[chains]`; needed where "
                 "there are several.",
             ),
-            "address": SettingKey("address", "The account that is expected."),
+            "address": SettingKey(
+                "address",
+                "The account that is expected; needed on Solana where the key is "
+                "remote.",
+            ),
             "allow": SettingKey(
                 "list",
                 "What it signs: `IssuerRegistry.registerIssuer`, or "

@@ -43,9 +43,9 @@ def read_signer(
     chain = _chain_of_signer(table, chains)
     solana = chain in chains and chains[chain].namespace == SOLANA
     _refuse_other_kinds(table, solana=solana)
-    if solana and kind is SignerKind.REMOTE:
-        table.problem("kind", 'of a Solana chain is "keystore" or "env"')
     address = table.parsed("address", values.pubkey if solana else values.address)
+    if solana and kind is SignerKind.REMOTE:
+        table.missing("address", "whose key it is, in base58")
     default = SignerSettings(name, SignerKind.KEYSTORE)
     allowed = table.texts("allow")
     allow = tuple(allowed) if "allow" in table else None

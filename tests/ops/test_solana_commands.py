@@ -2,9 +2,10 @@
 
 import asyncio
 import random
+import threading
 import time
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -15,6 +16,8 @@ from sqlalchemy import delete, text, update
 from commands import actions
 from commands.arguments import BadArguments
 from commands.errors import Refused
+from commands.signing.server import open_server
+from commands.solana.served import SIGN, methods
 from commands.solana.work import work
 from commands.submit import Submission
 from db.commands import accept
@@ -32,11 +35,17 @@ from helpers.ledger_business import write_business
 from helpers.surfpool import SurfpoolUnavailable, surfpool
 from idl.base58 import to_base58
 from ops import commanding
-from ops.chains.solana.commanding import open_signer_context
+from ops.chains.solana.commanding import (
+    check_signer,
+    open_keys,
+    open_signer_context,
+)
 from ops.command_service import open_command_service
+from ops.errors import OperationError
 from ops.indexing import declared
 from ops.running import catch_up
-from ops.settings import load_settings
+from ops.settings import SignerKind, load_settings
+from ops.settings.secret import SecretUrl
 
 pytestmark = pytest.mark.chain
 
@@ -439,6 +448,53 @@ def test_a_confirmed_slot_that_is_undone_takes_the_inclusion_back(open_book):
 
     assert states[-1] is State.SUCCEEDED
     assert book.receipts() == 1
+
+
+def test_a_signing_process_whose_answers_are_lost_signs_nothing_twice(
+    open_book, tmp_path
+):
+    """The key is not here; what it signed and could not tell is not signed again."""
+    book = open_book()
+    config, chain = book.settings.signers["author"], book.settings.chains["local"]
+    keys = open_keys(book.settings, book.engine, book.registry, commanding.now)
+    answers = methods(keys)
+    lost = [True, True, False, True]
+
+    def sign(parameter):
+        answer = answers[SIGN](parameter)
+        if lost and lost.pop(0):
+            raise ConnectionResetError("the process ends here")
+        return answer
+
+    path = tmp_path / "sign.sock"
+    far = replace(
+        config, kind=SignerKind.REMOTE, secret=None, env=None,
+        url=SecretUrl(f"unix:{path}"), address=bytes(book.key.pubkey()),
+    )  # fmt: skip
+    settings = replace(book.settings, signers={"author": far})
+    with pytest.raises(OperationError, match="does not answer"):
+        check_signer(settings, far, book.registry)
+    with open_server(f"unix:{path}", {**answers, SIGN: sign}) as server:
+        server.handle_error = lambda *_: None
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            assert "is in another process" in check_signer(settings, far, book.registry)
+            context = open_signer_context(
+                settings, far, chain, book.engine, book.registry, commanding.now
+            )
+            book.worker = lambda: list(work(context))
+            commands = [book.ask(number) for number in range(3)]
+            for _ in range(16):
+                book.later += timedelta(seconds=70)
+                book.pass_time(40)
+        finally:
+            server.shutdown()
+            thread.join()
+
+    assert not lost
+    assert {book.row(each).state for each in commands} == {State.SUCCEEDED}
+    assert book.receipts() == len(commands)
 
 
 @pytest.mark.parametrize("seed", range(12))

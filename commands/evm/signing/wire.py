@@ -7,11 +7,6 @@ from typing import Any
 from commands.errors import SigningRefused
 from commands.evm.signers import Payload
 
-REFUSED = -32041
-HELD = -32042
-NO_METHOD = -32601
-BYTES_MAX = 1 << 20
-
 
 def as_parameters(payload: Payload, sender: bytes) -> dict[str, str]:
     """A transaction as the parameter of `eth_signTransaction`."""

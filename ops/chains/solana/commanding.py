@@ -5,15 +5,18 @@ from datetime import datetime
 
 from sqlalchemy import Engine
 
+from commands.errors import SigningHeld, SigningRefused
 from commands.lane import Lane
 from commands.solana.context import Policy, SignerContext
 from commands.solana.extras import Extras
-from commands.solana.guard import Allowance, Rules, guarded
+from commands.solana.guard import Allowance, GuardedSigner, Rules, guarded
 from commands.solana.instructions import Addresses
 from commands.solana.lane import SolanaLane
 from commands.solana.nodes import SolanaNodes
+from commands.solana.remote import RemoteSigner
 from commands.solana.signers import (
     LocalSigner,
+    Signer,
     signer_from_file,
     signer_from_key,
 )
@@ -29,7 +32,7 @@ from idl.base58 import to_base58
 from ops.chains.indexed import last_indexed
 from ops.chains.solana.source import ordinals
 from ops.errors import OperationError
-from ops.settings import ChainSettings, Settings, SignerKind, SignerSettings
+from ops.settings import SOLANA, ChainSettings, Settings, SignerKind, SignerSettings
 
 
 def open_lane(
@@ -90,19 +93,18 @@ def open_signer_context(
     clock: Callable[[], datetime],
 ) -> SignerContext:
     """A signer registered and ready to work."""
-    key = open_key(config)
-    rules = _rules(settings, config, chain, registry)
+    signer = _open_signer(settings, config, chain, engine, registry, clock)
     with engine.begin() as connection:
         row = sources.register(
             connection, name=chain.name, chain_id=chain.id, ordinals=ordinals(chain)
         )
         register_signer(
-            connection, name=config.name, source_id=row.id, address=key.address,
+            connection, name=config.name, source_id=row.id, address=signer.address,
             max_in_flight=config.max_in_flight,
         )  # fmt: skip
     return SignerContext(
         engine=engine,
-        signer=guarded(engine, key, rules, clock),
+        signer=signer,
         node=_nodes(settings, chain, engine, row.id),
         policy=Policy(
             price_max=config.priority_fee_max, max_in_flight=config.max_in_flight
@@ -111,6 +113,50 @@ def open_signer_context(
         calls=_calls(registry),
         several=chain.accounts,
     )
+
+
+def _open_signer(
+    settings: Settings,
+    config: SignerSettings,
+    chain: ChainSettings,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> Signer:
+    """A key behind a guard of ours, or in another process."""
+    if config.kind is not SignerKind.REMOTE:
+        rules = _rules(settings, config, chain, registry)
+        return guarded(engine, open_key(config), rules, clock)
+    if config.url is None or config.address is None:
+        raise OperationError(
+            f"signer {config.name} is remote: give its url and its address"
+        )
+    return RemoteSigner(config.name, config.address, str(config.url))
+
+
+def open_keys(
+    settings: Settings,
+    engine: Engine,
+    registry: Registry,
+    clock: Callable[[], datetime],
+) -> dict[bytes, GuardedSigner]:
+    """Every key for Solana that is held here, behind its rules, by address."""
+    found: dict[bytes, GuardedSigner] = {}
+    for config in settings.signers.values():
+        chain = settings.chains.get(config.chain)
+        if chain is None or chain.namespace != SOLANA:
+            continue
+        if config.kind is SignerKind.REMOTE:
+            continue
+        rules = _rules(settings, config, chain, registry)
+        signer = guarded(engine, open_key(config), rules, clock)
+        if (other := found.get(signer.address)) is not None:
+            raise OperationError(
+                f"signers {other.name} and {config.name} have the same key: give each "
+                "a key of its own"
+            )
+        found[signer.address] = signer
+    return found
 
 
 def open_key(config: SignerSettings) -> LocalSigner:
@@ -141,6 +187,13 @@ def open_key(config: SignerSettings) -> LocalSigner:
 def check_signer(settings: Settings, config: SignerSettings, registry: Registry) -> str:
     """Return whose key a signer has; see `ops.chains.ChainKind`."""
     _rules(settings, config, settings.chains[config.chain], registry)
+    if config.kind is SignerKind.REMOTE and config.address is not None:
+        remote = RemoteSigner(config.name, config.address, str(config.url))
+        try:
+            remote.recall(b"", frozenset())
+        except (SigningHeld, SigningRefused) as error:
+            raise OperationError(str(error)) from None
+        return f"its key, of {to_base58(config.address)}, is in another process"
     return f"its key is of {to_base58(open_key(config).address)}"
 
 

@@ -15,8 +15,10 @@ from commands.evm.raw import read_raw
 from commands.evm.signers import Payload, signer_from_key
 from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.signing.remote import RemoteSigner
-from commands.evm.signing.server import open_server
-from commands.evm.signing.wire import NO_METHOD, as_payload
+from commands.evm.signing.served import methods
+from commands.evm.signing.wire import as_payload
+from commands.signing.server import open_server
+from commands.signing.wire import NO_METHOD
 from db.commands.states import Hold
 from db.commands.stops import EVERYTHING, stop_signing
 
@@ -34,7 +36,7 @@ DYNAMIC = replace(PAYLOAD, priority_fee=10**8, nonce=8)
 def serving(engine, listen, rules=None):
     rules = rules or Rules(name="s", chain_id=100)
     guarded = GuardedSigner(engine, LOCAL, rules, lambda: NOW)
-    with open_server(listen, {LOCAL.address: guarded}) as server:
+    with open_server(listen, methods({LOCAL.address: guarded})) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:
@@ -125,7 +127,7 @@ def test_nonsense_is_refused_and_the_process_goes_on(migrated_engine, path):
         for body in bodies:
             raw = body if isinstance(body, bytes) else body.encode()
             with contextlib.suppress(ValueError):
-                assert "error" in json.loads(signer._post(raw))
+                assert "error" in json.loads(signer._port()._post(raw))
         signed = signer.sign(PAYLOAD)
 
     assert LOCAL.sign(PAYLOAD) == signed

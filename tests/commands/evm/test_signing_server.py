@@ -11,8 +11,9 @@ import pytest
 from commands.errors import SigningRefused
 from commands.evm.signers import Payload, signer_from_key
 from commands.evm.signing.guard import GuardedSigner, Rules
-from commands.evm.signing.server import open_server
+from commands.evm.signing.served import methods
 from commands.evm.signing.wire import as_parameters, as_payload
+from commands.signing.server import open_server
 
 LOCAL = signer_from_key("s", "0x" + "22" * 32)  # nobody's: for tests only
 PAYLOAD = Payload(
@@ -38,7 +39,7 @@ def server(migrated_engine):
 
 @contextmanager
 def running(signers):
-    with open_server("127.0.0.1:0", signers) as server:
+    with open_server("127.0.0.1:0", methods(signers)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
         try:

@@ -3,26 +3,17 @@
 import contextlib
 import ipaddress
 import json
-import logging
 import os
 import socket
 import socketserver
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 from commands.errors import SigningHeld, SigningRefused
-from commands.evm.signing.guard import GuardedSigner
-from commands.evm.signing.wire import (
-    BYTES_MAX,
-    HELD,
-    NO_METHOD,
-    REFUSED,
-    as_payload,
-    as_sender,
-)
+from commands.signing.wire import BYTES_MAX, HELD, NO_METHOD, REFUSED
 from db.bounded import load_strict_json
 from db.commands.states import Hold
 from db.engine import Unavailable
@@ -30,12 +21,13 @@ from db.engine import Unavailable
 REQUEST_SECONDS = 10.0
 HEADERS_MAX = 50
 
-log = logging.getLogger(__name__)
+# Any: the parameter of a call, and its result, are JSON.
+Methods = Mapping[str, Callable[[dict[str, Any]], Any]]
 
 
 class _Threads(socketserver.ThreadingMixIn):
     daemon_threads = True
-    signers: Mapping[bytes, GuardedSigner]
+    methods: Methods
 
 
 class _UnixServer(_Threads, socketserver.UnixStreamServer):
@@ -49,8 +41,8 @@ class _LocalServer(_Threads, socketserver.TCPServer):
 Server = _UnixServer | _LocalServer
 
 
-def open_server(listen: str, signers: Mapping[bytes, GuardedSigner]) -> Server:
-    """A server that signs with these keys, by address; `serve_forever` runs it.
+def open_server(listen: str, methods: Methods) -> Server:
+    """A server that answers these calls; `serve_forever` runs it.
 
     `listen` is `unix:/path`, readable by its owner alone, or a host of this machine
     and a port: whoever reaches it may ask for signatures, within the rules.
@@ -72,7 +64,7 @@ def open_server(listen: str, signers: Mapping[bytes, GuardedSigner]) -> Server:
                 "or at 127.0.0.1:9000"
             )
         server = _LocalServer((host, int(port)), _Handler)
-    server.signers = signers
+    server.methods = methods
     return server
 
 
@@ -151,45 +143,19 @@ class _Handler(BaseHTTPRequestHandler):
     def _reply(self, method: str, parameter: dict[str, Any]) -> dict[str, Any]:
         """The answer to a call, or why there is none."""
         try:
-            return {"result": self._answer(method, parameter)}
+            methods: Methods = self.server.methods
+            if method not in methods:
+                return _error(NO_METHOD, "no such method")
+            return {"result": methods[method](parameter)}
         except SigningRefused as error:
             return _error(REFUSED, str(error))
         except SigningHeld as error:
             return _error(HELD, str(error), hold=error.hold.value)
-        except NotImplementedError:
-            return _error(NO_METHOD, "no such method")
         except Unavailable:
             return _error(
                 HELD, "the signing process cannot reach its database: start that",
                 hold=Hold.SIGNER_UNAVAILABLE.value,
             )  # fmt: skip
-
-    def _answer(self, method: str, parameter: dict[str, Any]) -> Any:
-        if method == "chainfold_floor":
-            return self._signer(as_sender(parameter)).floor()
-        if method not in ("eth_signTransaction", "chainfold_permits"):
-            raise NotImplementedError
-        sender, payload = as_payload(parameter)
-        signer = self._signer(sender)
-        if method == "chainfold_permits":
-            signer.permits(payload)
-            return True
-        signed = signer.sign(payload)
-        log.info("signed signer=%s nonce=%s", signer.name, payload.nonce)
-        return "0x" + signed.raw.hex()
-
-    def _signer(self, address: bytes) -> GuardedSigner:
-        signers = self._signers()
-        if address not in signers:
-            raise SigningRefused(
-                f"there is no key for 0x{address.hex()} here: correct the address of "
-                "the signer, or give this process its key"
-            )
-        return signers[address]
-
-    def _signers(self) -> Mapping[bytes, GuardedSigner]:
-        signers: Mapping[bytes, GuardedSigner] = self.server.signers
-        return signers
 
     def _send(self, number: Any, answer: dict[str, Any]) -> None:
         body = json.dumps({"jsonrpc": "2.0", "id": number, **answer}).encode()

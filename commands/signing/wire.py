@@ -1,0 +1,6 @@
+"""What both ends of the signing port know: its error codes, and how much it takes."""
+
+REFUSED = -32041
+HELD = -32042
+NO_METHOD = -32601
+BYTES_MAX = 1 << 20
