@@ -28,7 +28,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 @dataclass(frozen=True, slots=True)
 class SigningPort:
-    """Where a signer's key is; `url` is `unix:/path` or an HTTP endpoint."""
+    """The place of a signer's key; `url` is `unix:/path` or an HTTP endpoint."""
 
     signer: str  # its name, for errors
     url: str

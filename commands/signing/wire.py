@@ -1,4 +1,4 @@
-"""What both ends of the signing port know: its error codes, and how much it takes."""
+"""Error codes and limits that both ends of the signing port know."""
 
 REFUSED = -32041
 HELD = -32042
