@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, case, func, null, select, update
+from sqlalchemy import (
+    Connection,
+    case,
+    func,
+    literal,
+    null,
+    select,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from db.control import outbox, reaction
@@ -87,20 +96,26 @@ def step_back(connection: Connection, source: int, blocks: BlockRange) -> None:
     )
 
 
-def has_facts(
-    connection: Connection, event: type[Event], source: int, name: str
-) -> bool:
-    """Whether an event has facts, final or not, that a reaction has not seen."""
-    reached = (
-        select(reaction.c.position)
-        .where(reaction.c.source == source, reaction.c.name == name)
-        .scalar_subquery()
-    )
-    table = fact_table(event)
-    found = select(table.c.position).where(
-        table.c.source == source, table.c.position > func.coalesce(reached, -1)
-    )
-    return bool(connection.scalar(select(found.exists())))
+def unseen(
+    connection: Connection, source: int, reactions: Mapping[str, type[Event]]
+) -> set[str]:
+    """Return those reactions whose event has facts that they have not seen.
+
+    `reactions` are their events by name. The facts need not be final.
+    """
+    arms = []
+    for name, event in reactions.items():
+        reached = (
+            select(reaction.c.position)
+            .where(reaction.c.source == source, reaction.c.name == name)
+            .scalar_subquery()
+        )
+        table = fact_table(event)
+        found = select(table.c.position).where(
+            table.c.source == source, table.c.position > func.coalesce(reached, -1)
+        )
+        arms.append(select(literal(name)).where(found.exists()))
+    return set(connection.scalars(union_all(*arms))) if arms else set()
 
 
 def facts_between(

@@ -76,22 +76,21 @@ def run_reactions(of: Reacting) -> int:
     Only facts below which nothing is missing are given, so that the tables as of
     their blocks are whole.
     """
+    own = {
+        each.id: each
+        for each in of.registry.reactions.values()
+        if each.event.spec.in_journal == (of.id == SOURCE)
+    }
+    with of.engine.connect() as connection:
+        events = {name: each.event for name, each in own.items()}
+        waiting = outbox.unseen(connection, of.id, events)
     made = 0
-    for each in of.registry.reactions.values():
-        if each.event.spec.in_journal != (of.id == SOURCE):
-            continue
-        while _has_facts(of, each):
+    for each in (own[name] for name in own if name in waiting):
+        seen = BUNDLE
+        while seen >= BUNDLE:
             seen, asked = _run(of, each)
             made += asked
-            if seen < BUNDLE:
-                break
     return made
-
-
-def _has_facts(of: Reacting, reaction: Reaction) -> bool:
-    """Look whether there is anything to react to, which is mostly not so."""
-    with of.engine.connect() as connection:
-        return outbox.has_facts(connection, reaction.event, of.id, reaction.id)
 
 
 def _run(of: Reacting, reaction: Reaction) -> tuple[int, int]:

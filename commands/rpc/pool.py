@@ -122,7 +122,7 @@ class Pool(ABC, Generic[A]):
 
         `explain` makes what is raised of a node's final word.
         """
-        (answer,) = self._ask_all([(question, read)], explain)
+        answer: T = self._ask_all([(question, read)], explain)[0]
         return answer
 
     def _ask_all(
