@@ -345,7 +345,7 @@ def test_a_treasury_that_is_short_queues_payments_and_goes_on_when_filled(shop):
 
     shop.work(lambda: shop.settling() and shop.settling()[0]["state"] == "held")
     assert shop.settling()[0]["reason"].startswith("TreasuryTooLow")
-    waits = 19_974_000 - 1_997_400  # less the usual fee
+    _, [waits], _ = reference(19_974_000, FEE_BPS, [10_000])
     told = shop.door.get("/api/v1/admin/treasury", token=shop.token).json["data"]
     assert {each: told[each] for each in ("balance", "posted", "pending")} == {
         "balance": "0", "posted": "0", "pending": str(waits),

@@ -279,6 +279,21 @@ class SettledDay(Projection):
     outflow = fronted - earned - dust
 
 
+class ProgramConfig(Projection):
+    """One row per mint of USDC that the program pays in: how it was configured last.
+
+    `fee_points` are the platform's basis points of what is split.
+    """
+
+    usdc_mint = Key()
+
+    fee_points = Latest(e.ConfigChanged.fee_points)
+    treasury_authority = Latest(e.ConfigChanged.treasury_authority)
+    admin = Latest(e.ConfigChanged.admin)
+    changed_at = Latest(e.ConfigChanged.block_time)
+    readable_by = EVERYONE
+
+
 class TreasuryAccount(Projection):
     """One row per token account that paid for purchases."""
 

@@ -125,14 +125,17 @@ class TreasuryState:
         }
 
 
-def pending_outflow(settlements: Iterable[Mapping[str, Any]]) -> int:
+def pending_outflow(
+    settlements: Iterable[Mapping[str, Any]], fee_points: int = money.FEE_POINTS
+) -> int:
     """Return what settlements will take, from the arguments of their commands.
 
-    By the platform's usual fee: another that the program has is not known here.
+    `fee_points` are the platform's, as its program is configured.
     """
     found = 0
     for each in settlements:
-        _, parts, _ = money.split(int(each["distributable"]), each["shares"])
+        shares = each["shares"]
+        _, parts, _ = money.split(int(each["distributable"]), shares, fee_points)
         found += sum(parts)
     return found
 

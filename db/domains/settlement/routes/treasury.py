@@ -22,13 +22,14 @@ from db import reads
 from db.commands.listing import open_arguments
 from db.declare import STAFF, RowOf
 from db.declare.reports import ReportPage
-from db.domains.settlement import treasury
+from db.domains.settlement import money, treasury
 from db.domains.settlement.charges import debts_as_json, owed
 from db.domains.settlement.commands import SettlePurchase
 from db.domains.settlement.projections import (
     AccountDay,
     Debt,
     PaidDay,
+    ProgramConfig,
     SettledDay,
     TreasuryWeek,
 )
@@ -164,8 +165,16 @@ class Treasury:
             settled, _today(), treasury.balance_of(held),
             self._service.registry.settings_of(SettlementSettings),
             posted=sum(day.balance for day in days) if days else None,
-            pending=treasury.pending_outflow(open_),
+            pending=treasury.pending_outflow(open_, self._fee_points(lane)),
         )  # fmt: skip
+
+    def _fee_points(self, lane: Lane) -> int:
+        """Return the platform's basis points: as indexed, else as they usually are."""
+        usdc = _addresses(lane, "usdc")
+        row = usdc and self._of_chain(
+            lane, lambda t: t.row(ProgramConfig, usdc_mint=usdc[0])
+        )
+        return row.fee_points if row else money.FEE_POINTS
 
     def _settled(self, lane: Lane) -> list[RowOf]:
         found: list[RowOf] = self._of_chain(lane, lambda t: t.rows(SettledDay))
@@ -242,6 +251,14 @@ class TreasuryCollector(DatabaseCollector):
 def _today() -> int:
     """Return the beginning of the current day (UTC), in seconds since 1970."""
     return int(time.time()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
+
+
+def _addresses(lane: Lane, name: str) -> Sequence[bytes]:
+    """Return the accounts of a name in the chain's settings; none where it has none."""
+    try:
+        return lane.places.all_of(name) if isinstance(lane, SolanaLane) else ()
+    except NoContract:
+        return ()
 
 
 def _held(lane: Lane) -> list[AccountHeld]:

@@ -67,6 +67,7 @@ def test_what_is_under_way_is_not_available():
              {"distributable": "1", "shares": [10_000]}]  # fmt: skip
     pending = pending_outflow(asked)
     assert pending == (8_976_601 * 3_333) // 10_000 + (8_976_601 * 6_667) // 10_000 + 1
+    assert pending_outflow(asked, 0) == 3_324_334 + 6_649_666 + 1
     for balance, name, shown in (
         (pending + 17, "available", "0.000017 USDC"),
         (pending - 17, "missing", "0.000017 USDC"),
