@@ -5,15 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Connection,
-    LargeBinary,
-    bindparam,
     delete,
     select,
     text,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
 
 from db import proofs
 from db.control import block
@@ -38,17 +34,14 @@ class Header:
         return self.hash != NO_BLOCK
 
 
+# Arrays as text: one literal each, where a list would be one for each of its values.
 _STORE = text(
     """
     INSERT INTO control.block (source, height, hash, parent_hash, time)
-    SELECT :source, * FROM unnest(:heights, :hashes, :parents, :times)
+    SELECT :source, * FROM unnest(CAST(:heights AS bigint[]), CAST(:hashes AS bytea[]),
+        CAST(:parents AS bytea[]), CAST(:times AS bigint[]))
     ON CONFLICT DO NOTHING
     """
-).bindparams(
-    bindparam("heights", type_=ARRAY(BigInteger)),
-    bindparam("hashes", type_=ARRAY(LargeBinary)),
-    bindparam("parents", type_=ARRAY(LargeBinary)),
-    bindparam("times", type_=ARRAY(BigInteger)),
 )
 
 
@@ -65,12 +58,20 @@ def store(connection: Connection, source: int, headers: Sequence[Header]) -> Non
             _STORE,
             {
                 "source": source,
-                "heights": [header.height for header in headers],
-                "hashes": [header.hash for header in headers],
-                "parents": [header.parent_hash for header in headers],
-                "times": [header.time for header in headers],
+                "heights": _array(str(header.height) for header in headers),
+                "hashes": _array(_hex(header.hash) for header in headers),
+                "parents": _array(_hex(header.parent_hash) for header in headers),
+                "times": _array(str(header.time) for header in headers),
             },
         )
+
+
+def _array(values: Iterable[str]) -> str:
+    return f"{{{','.join(values)}}}"
+
+
+def _hex(value: bytes) -> str:
+    return f'"\\\\x{value.hex()}"'
 
 
 def proved(headers: Iterable[Header]) -> list[tuple[int, Proof]]:
@@ -143,8 +144,9 @@ def broken_link(
     the block remembered below it, or when it is not the parent of the one above.
     """
     known = {header.height: header for header in headers}
-    around = {h + d for h in known for d in (-1, 0, 1)}
-    remembered = stored(connection, source, sorted(around))
+    remembered = _stored_around(connection, source, sorted(known))
+    if not remembered:
+        return None
     for height in sorted(known):
         header = known[height]
         same = remembered.get(height)
@@ -157,6 +159,22 @@ def broken_link(
         if upper is not None and upper.parent_hash != header.hash:
             return height
     return None
+
+
+def _stored_around(
+    connection: Connection, source: int, heights: Sequence[int]
+) -> dict[int, Header]:
+    """The remembered headers at sorted heights, just below and just above them."""
+    if not heights:
+        return {}
+    if heights[-1] - heights[0] >= 2 * len(heights):  # others lie between them
+        around = {height + by for height in heights for by in (-1, 0, 1)}
+        return stored(connection, source, sorted(around))
+    query = select(block).where(
+        block.c.source == source,
+        block.c.height.between(heights[0] - 1, heights[-1] + 1),
+    )
+    return {row.height: _header(row) for row in connection.execute(query)}
 
 
 def time_at(connection: Connection, source: int, height: int) -> int | None:

@@ -33,6 +33,7 @@ from indexer.source import Batch, Child
 from indexer.writer import Written, check_links, cover, split_facts, store_oddities
 
 MOST_BLOCKS = 50_000
+GUARD_SECONDS = 1.0  # between two renewals of the lease, before that of the commit
 MOST_REPLAYED = 200_000  # facts, where a reducer is given those of a key as a list
 
 
@@ -136,6 +137,7 @@ class Bulk:
         self.facts = 0
         self._chain, self._reach = chain, reach
         self._started = time.monotonic()
+        self._guarded_at = -GUARD_SECONDS
         self.ends_at = self._started + chain.bulk_seconds
         self._events: set[str] = set()
         self._kept = _Kept()
@@ -165,9 +167,11 @@ class Bulk:
         chain, connection = self._chain, self._connection
         with self._lock:
             self.last = batch.range.last
-            if chain.guard is not None:
+            now = time.monotonic()
+            if chain.guard is not None and now >= self._guarded_at + GUARD_SECONDS:
                 with chain.engine.begin() as short:  # here its row would stay locked
                     chain.guard(short)
+                self._guarded_at = now
             if self.range is None:
                 check_declarations(connection, chain.registry)
                 self._known_children = self._children_of_others()

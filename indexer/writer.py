@@ -160,8 +160,10 @@ def split_facts(
     What was written may have to be read again, and is not covered then; its facts stay.
     """
     wanted = {stream.event for stream in streams}
-    covered = coverage.events_covered(connection, source, batch.range)
     found = [f for f in batch.facts if len(f) and f.event.spec.id in wanted]
+    if not found:
+        return [], []
+    covered = coverage.events_covered(connection, source, batch.range)
     others = [facts for facts in found if facts.event.spec.id not in covered]
     known = covered | stored_events(connection, source, others)
     fresh = [facts for facts in found if facts.event.spec.id not in known]

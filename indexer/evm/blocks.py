@@ -77,7 +77,10 @@ def block_call(
 
 def read_block(answer: RpcHeader, height: int | None = None) -> EvmBlock:
     """Check one block's own members; `height` is the one that was asked for."""
-    number = quantity(answer.number)
+    if height is not None and answer.number == hex(height):
+        number = height  # as nearly every node writes it
+    else:
+        number = quantity(answer.number)
     if (height is not None and number != height) or number > MAX_HEIGHT:
         raise Malformed(f"asked for block {height}, got {number}: ask again")
     header = Header(

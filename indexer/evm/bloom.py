@@ -85,6 +85,9 @@ def check_blooms(
     full: set[int] = set()
     empty: set[int] = set()
     for block, low, high in zip(blocks, lows, highs, strict=True):
+        if low == high and block.bloom == EMPTY:
+            empty.add(block.height)
+            continue
         positive = _positive(block, high - low)
         if positive is not None:
             _learn(positive, block, high - low, blooms, traits)

@@ -119,7 +119,11 @@ class Prover:
             blooms=self.policy.blooms,
             traits=self.traits,
         )
-        hashed = {block.height for block in blocks if self._hash_is_right(block)}
+        hashed = {
+            block.height
+            for block in blocks
+            if block.sealed is not None and self._hash_is_right(block, block.sealed)
+        }
         receipted = await self._by_receipts(blocks, placed, hashed, thorough)
         found = []
         for block in blocks:
@@ -127,21 +131,18 @@ class Prover:
             if block.height in receipted:
                 logs = LogsProof.RECEIPTS
             header = HeaderProof.HASH if block.height in hashed else HeaderProof.PARENT
-            proof = Proof(header, logs)
-            if proof != block.header.proof:
-                block = block.with_proof(proof)
+            if header or logs:
+                block = block.with_proof(Proof(header, logs))
             found.append(block)
         return found
 
-    def _hash_is_right(self, block: EvmBlock) -> bool:
+    def _hash_is_right(self, block: EvmBlock, sealed: RpcSealedHeader) -> bool:
         """Whether the hash was recomputed; raises when it is not the header's."""
-        if block.sealed is None:
-            return False
         if block.height == 0:  # some chains make up the first header
-            return form_of(block.sealed) is not None
+            return form_of(sealed) is not None
         known = self.traits.get(HEADER)
         if known is None:
-            form = form_of(block.sealed)
+            form = form_of(sealed)
             if form is None and self.policy.require.header > HeaderProof.PARENT:
                 return False  # one lie must not end what is required for ever
             word = "other" if form is None else form.value
@@ -151,9 +152,9 @@ class Prover:
         if known == "other":
             return False
         form = HeaderHash(known)
-        if hash_of(block.sealed, form) == block.header.hash:
+        if hash_of(sealed, form) == block.header.hash:
             return True
-        if form_of(block.sealed) is not None:
+        if form_of(sealed) is not None:
             return True  # a chain whose consensus changed at some height
         raise Inconsistent(
             f"block {block.height}: its hash is not that of the header that the node "

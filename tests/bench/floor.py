@@ -1,7 +1,7 @@
 """(a) The floor: a bare script, hand-written decoders, the same tables.
 
 No reorg handling, no resume, no checks, one endpoint: what Python and Postgres can do
-when nothing else is asked of them. floor.py URL DATABASE_URL
+when nothing else is asked of them. floor.py URL DATABASE_URL [BLOCKS_PER_REQUEST]
 """
 
 import asyncio
@@ -167,7 +167,7 @@ def decode(headers, logs, rows):
             )
 
 
-async def main(url, database_url):
+async def main(url, database_url, per_request=BLOCKS_PER_REQUEST):
     gc.freeze()
     gc.disable()
     connection = psycopg2.connect(database_url)
@@ -185,15 +185,13 @@ async def main(url, database_url):
         names = ("transfer", "created", "invested", "block")
         rows = {name: [] for name in names}
         first, facts, pending = 0, 0, None
-        starts = range(0, head + 1, BLOCKS_PER_REQUEST)
-        ahead = asyncio.create_task(
-            fetch(session, url, 0, min(BLOCKS_PER_REQUEST - 1, head))
-        )
+        starts = range(0, head + 1, per_request)
+        ahead = asyncio.create_task(fetch(session, url, 0, min(per_request - 1, head)))
         for start in starts:
-            last = min(start + BLOCKS_PER_REQUEST - 1, head)
+            last = min(start + per_request - 1, head)
             headers, logs = await ahead
             if last < head:
-                after = min(last + BLOCKS_PER_REQUEST, head)
+                after = min(last + per_request, head)
                 ahead = asyncio.create_task(fetch(session, url, last + 1, after))
                 await asyncio.sleep(0)
             decode(headers, logs, rows)
@@ -211,4 +209,4 @@ async def main(url, database_url):
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])))

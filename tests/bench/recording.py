@@ -26,8 +26,11 @@ INVESTED = "0x" + keccak(b"Invested(address,uint256,uint256)").hex()
 CREATED = "0x" + keccak(b"CampaignCreated(address,address,uint256)").hex()
 
 
-def record(path: Path, blocks: int, seed: int = 1) -> int:
-    """Write a chain of this many blocks above block 0; returns how many logs it has."""
+def record(path: Path, blocks: int, seed: int = 1, *, empty: bool = False) -> int:
+    """Write a chain of this many blocks above block 0; returns how many logs it has.
+
+    With `empty` it has none.
+    """
     rng = random.Random(seed)
     holders = ["0x" + rng.randbytes(20).hex() for _ in range(HOLDERS)]
     campaigns: list[str] = []
@@ -37,7 +40,9 @@ def record(path: Path, blocks: int, seed: int = 1) -> int:
     with gzip.open(path, "wt", compresslevel=1) as file:
         for height in range(blocks + 1):
             block_hash = "0x" + hashlib.sha256(f"{seed}/{height}".encode()).hexdigest()
-            logs = _logs(rng, height, block_hash, holders, campaigns, totals)
+            logs = []
+            if not empty:
+                logs = _logs(rng, height, block_hash, holders, campaigns, totals)
             bloom = 0
             for item in {i for log in logs for i in (log["address"], *log["topics"])}:
                 bloom |= bits_of(item)

@@ -1,6 +1,7 @@
 """Remembered blocks: what contradicts them, and what is forgotten."""
 
 import hashlib
+import random
 
 import pytest
 
@@ -116,3 +117,29 @@ def test_forgetting_takes_a_height_and_all_above(connection):
 
     assert header(1) == blocks.tip(connection, 1)
     assert header(4) == blocks.tip(connection, 2)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_contradictions_are_found_whatever_lies_between(connection, seed):
+    """Close headers are compared by one range of blocks, sparse ones one by one."""
+    dice = random.Random(seed)
+    top = dice.choice([8, 60])
+    stored = [
+        header(n, dice.choice(["", "x"])) for n in range(top) if dice.random() < 0.5
+    ]
+    remember(connection, *stored)
+    heights = dice.sample(range(top), dice.choice([2, 6]))
+    headers = [header(n, dice.choice(["", "", "x"])) for n in heights]
+
+    known = {each.height: each for each in stored}
+    broken = []
+    for each in sorted(headers, key=lambda each: each.height):
+        same, lower, upper = (known.get(each.height + by) for by in (0, -1, 1))
+        if same is not None and same.hash != each.hash:
+            broken.append(each.height)
+        elif lower is not None and lower.hash != each.parent_hash:
+            broken.append(each.height - 1)
+        elif upper is not None and upper.parent_hash != each.hash:
+            broken.append(each.height)
+    assert broken_link(connection, 1, headers) == (broken[0] if broken else None)
+    assert blocks.stored(connection, 1, [*range(top)]) == known

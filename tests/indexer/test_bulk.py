@@ -170,13 +170,15 @@ def test_children_that_another_process_finds_meanwhile_are_not_missed(
     assert told
 
 
-def test_one_that_lost_its_place_writes_nothing(engine):
+@pytest.mark.parametrize("renewals", [0, 1, 2])
+def test_one_that_lost_its_place_writes_nothing(engine, renewals):
+    """As it begins, before it folds, or before it commits."""
     fake = played(60, seed=58)
     asked = []
 
     def guard(connection):
         asked.append(1)
-        if len(asked) > 4:
+        if len(asked) > renewals:
             raise LeaseLost("another process follows this chain now")
 
     async def go(url):
