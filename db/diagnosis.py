@@ -2,7 +2,8 @@
 
 The follower knows why a step failed and records its kind (`sources.set_state`); whether
 the follower itself is well is seen from outside, by when it was last heard of. Trouble
-with the database cannot be recorded in it: `of_database` says what that is.
+with the database cannot be recorded in it: `of_database` says what that is, and a
+follower that has no room to write tells so by a lock (`db.full_disk`).
 """
 
 from dataclasses import dataclass
@@ -70,6 +71,9 @@ def diagnose(status: ChainStatus) -> Diagnosis:
     """Diagnose a chain from its follower's last message and the time of that."""
     if status.state == "stopped":
         return Diagnosis(Ailment.STOPPED, False, status.cause)
+    if status.disk_full:
+        cause = "its indexer cannot write, not even this: the database has no room"
+        return Diagnosis(Ailment.DISK_FULL, False, cause)
     if status.silent_seconds is None:
         return Diagnosis(Ailment.NOT_FOLLOWED, False, "no process follows it")
     if status.silent_seconds > FOLLOWER_SECONDS:

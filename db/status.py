@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-from db import coverage, proofs
+from db import coverage, full_disk, proofs
 from db.control import coverage as coverage_table
 from db.control import follower, undecodable_log
 from db.control import source as source_table
@@ -55,6 +55,7 @@ class ChainStatus:
     silent_seconds: float | None = None  # since it was heard of; None: has no follower
     proof: Proof | None = None  # the lowest of the blocks indexed; None: there are none
     traits: Mapping[str, str] = field(default_factory=dict)  # what the chain has shown
+    disk_full: bool = False  # its follower finds no room, and cannot record even that
 
 
 def chain_status(
@@ -93,6 +94,7 @@ def chain_status(
         silent_seconds=row.silent_seconds,
         proof=_proof(connection, source, streams, reached),
         traits=row.traits,
+        disk_full=full_disk.is_told(connection, source),
     )
 
 

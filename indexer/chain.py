@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from db.blocks import Header
 from db.coverage import Stream
@@ -72,6 +72,7 @@ class Chain:
     caught_up: bool = False
     # Set by whoever knows that there may be something new: the next poll is at once.
     woken: asyncio.Event = field(default_factory=asyncio.Event)
+    full_disk: Connection | None = None  # tells that the state cannot be recorded
     stepping_since: float = 0.0  # on the monotonic clock
     summary: Summary = field(default_factory=Summary)
 

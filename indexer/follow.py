@@ -39,7 +39,7 @@ from indexer.planning import (
 )
 from indexer.reorg import FinalityViolated, find_fork, same_below
 from indexer.streams import BLOCKS
-from indexer.trouble import kind_of
+from indexer.trouble import kind_of, recorded, tell_full_disk
 from indexer.writer import Written, rewind, write_batch
 
 WOKEN_SECONDS = 0.2  # between two polls, however often the follower is woken
@@ -356,6 +356,7 @@ async def _trouble(chain: Chain, state: str, error: Retryable | Refused) -> None
         log.warning(
             "state_not_recorded chain=%s error=%s", chain.name, first_line(unrecorded)
         )
+        await asyncio.to_thread(tell_full_disk, chain, unrecorded)
 
 
 async def stop_chain(chain: Chain, error: Exception, cause: str = "") -> None:
@@ -384,6 +385,7 @@ def _set_state(chain: Chain, state: str, cause: str, trouble: str) -> None:
         if chain.guard is not None:
             chain.guard(connection)
         sources.set_state(connection, chain.id, state, cause, trouble)
+    recorded(chain)
 
 
 def first_line(error: Exception) -> str:

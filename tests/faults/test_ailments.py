@@ -202,7 +202,7 @@ def takes_no_connections(plant):
     )
 
 
-def has_no_room(table):
+def has_no_room(*tables):
     def broken(plant):
         engine = create_engine(plant.admin.url.set(database=plant.engine.url.database))
         with engine.begin() as connection:
@@ -211,14 +211,15 @@ def has_no_room(table):
                 " BEGIN RAISE EXCEPTION 'could not extend file: No space left on"
                 " device' USING ERRCODE = 'disk_full'; END $$"
             )
-            connection.exec_driver_sql(
-                f"CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {table}"
-                " FOR EACH STATEMENT EXECUTE FUNCTION full_disk()"
-            )
+            for table in tables:
+                connection.exec_driver_sql(
+                    f"CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON {table}"
+                    " FOR EACH STATEMENT EXECUTE FUNCTION full_disk()"
+                )
         engine.dispose()
         play(plant.chain, 8, seed=plant.rng.random())
 
-    broken.__name__ = f"no_room_in_{table}"
+    broken.__name__ = f"no_room_in_{'_'.join(tables)}"
     return broken
 
 
@@ -278,7 +279,10 @@ FAULTS = {
         lies("no_bloom", _block(logsBloom="0x" + "11" * 256)),
     ],
     Ailment.DATABASE_DOWN: [is_cut_off, takes_no_connections],
-    Ailment.DISK_FULL: [has_no_room("control.block"), has_no_room("control.coverage")],
+    Ailment.DISK_FULL: [
+        has_no_room("control.block"), has_no_room("control.coverage"),
+        has_no_room("control.source", "control.follower"),  # nor can it be recorded
+    ],
     Ailment.CATCHING_UP: [reads_slowly, reads_slowly],
     Ailment.INDEXER_STUCK: [was_killed, hangs_in_a_step],
 }  # fmt: skip

@@ -9,11 +9,13 @@ import pytest
 from sqlalchemy import event, text
 
 from db import sources
+from db.diagnosis import Ailment, diagnose
 from db.errors import LeaseLost, StaleDeclarations
 from db.incidents import list_incidents
 from db.leases import FollowerLease, RangeLease, acquire_follower_lease, lease_range
 from db.position import BlockRange
 from db.schema import migrate
+from db.status import chain_status
 from helpers.business import REGISTRY, open_business, play
 from helpers.following import catch_up, check
 from helpers.rpc import FakeEvmChain, FakeRpcServer
@@ -134,6 +136,47 @@ def test_a_database_that_refuses_to_write_is_named_and_waited_for(engine):
                 with engine.begin() as connection:
                     connection.execute(text("DROP TRIGGER refuse ON control.block"))
                 await until(lambda: chain.caught_up)
+
+    with FakeRpcServer(fake) as node:
+        asyncio.run(go(node.url))
+
+    check(engine, fake)
+
+
+def test_a_disk_on_which_nothing_can_be_written_is_told_all_the_same(engine):
+    """Not even that it is full: a lock says so, until there is room again."""
+    fake = FakeEvmChain()
+    play(fake, 10, seed=64)
+    refuse = """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN
+            RAISE EXCEPTION SQLSTATE ''53100'' USING MESSAGE = ''disk is full'';
+        END';
+        CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON control.source
+        EXECUTE FUNCTION refuse();
+    """
+
+    def told(source):
+        with engine.connect() as connection:
+            return diagnose(chain_status(connection, source)).ailment
+
+    async def go(url):
+        async with open_business(engine, url) as chain:
+            chain.guard = acquire_follower_lease(engine, chain.id).guard
+            with engine.begin() as connection:
+                connection.execute(text(refuse))
+            async with following(chain):
+                await until(lambda: told(chain.id) is Ailment.DISK_FULL)
+                with engine.begin() as connection:  # the session that tells is lost
+                    connection.execute(text(
+                        "SELECT pg_terminate_backend(pid) FROM pg_locks"
+                        " WHERE locktype = 'advisory' AND objid = :id"
+                    ), {"id": chain.id})  # fmt: skip
+                await until(lambda: told(chain.id) is Ailment.DISK_FULL)
+                with engine.begin() as connection:
+                    connection.execute(text("DROP TRIGGER refuse ON control.source"))
+                await until(lambda: told(chain.id) is Ailment.NONE)
+            assert chain.full_disk is None
 
     with FakeRpcServer(fake) as node:
         asyncio.run(go(node.url))
