@@ -284,7 +284,7 @@ def _stream(read_after: ReadAfter, woken: Waiter, last: int) -> Iterator[bytes]:
     while time.monotonic() < ends:
         for event in read_after(last):
             last = event["id"]
-            data = orjson.dumps(event)
+            data = orjson.dumps(event, option=orjson.OPT_UTC_Z)
             yield f"id: {last}\nevent: {event['state']}\ndata: ".encode() + data
             yield b"\n\n"
             ended = event["state"] in TERMINAL

@@ -49,8 +49,9 @@ _FORMS = {
 _READING = f"""
 <p>Everything here follows from what the chains say. Every answer names the block it is
 true for:</p>
-<pre><code>{{"data": […], "block": {{"chain": "devnet", "height": 812, "hash": "0x…",
-  "time": 1767225600, "final": true, "exact": true}}, "next": "…"}}</code></pre>
+<pre><code>{{"data": […], "block": {{"chain": "devnet", "height": 812,
+  "hash": "0x…", "time": "2026-01-01T00:00:00Z", "final": true, "exact": true}},
+  "next": "…"}}</code></pre>
 <ul>
 <li><code>final</code>: the block cannot be undone.</li>
 <li><code>exact</code>: false while blocks above it are written in part, as during a
@@ -77,8 +78,12 @@ are the times of rows (<code>created_at__gte</code>).</li>
 <li>Facts are filtered by all that they hold. Where there is no index, 20,000 facts are
 looked at for a page, and <code>scan</code> says so: a page that stopped there may be
 short, empty even, and has a <code>next</code> to go on with.</li>
-<li>Amounts are decimal strings of any size, in the token's smallest unit. Counts,
-heights and times (seconds since 1970) are numbers.</li>
+<li>What a value means has one form, which filters and commands take too: amounts as
+decimal strings in units (<code>"5000.5"</code>), shares of one (<code>"0.03"</code>),
+times in RFC 3339, durations of ISO 8601 (<code>"P90D"</code>), codes as text.
+<code>?units=raw</code> gives and takes what is stored: whole numbers, as strings.
+Counts, heights and integers of up to 48 bits are numbers, wider ones decimal
+strings.</li>
 <li>Send an answer's <code>ETag</code> back as <code>If-None-Match</code>: until there
 is a new block the answer is an empty 304.</li>
 </ul>

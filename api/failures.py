@@ -30,7 +30,7 @@ _FAILED: Schema = {
     "properties": {
         "position": {"type": "string"},
         "height": {"type": "integer"},
-        "block_time": {"type": "integer"},
+        "block_time": {"type": "string", "format": "date-time"},
         "transaction": {"type": "string"},
         "program": {"type": ["string", "null"]},
         "code": {"type": ["integer", "null"]},

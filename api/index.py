@@ -11,6 +11,7 @@ from api.service import PREFIX, Service
 from db import reads
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
+from db.declare.times import time_text
 from db.diagnosis import diagnose
 from db.status import ChainStatus, chain_status
 
@@ -92,12 +93,12 @@ def _event(event: type[Event], projections: list[ProjectionSpec]) -> dict[str, A
 
 
 def _chain(status: ChainStatus) -> dict[str, Any]:
-    polled = status.polled_at
+    polled, head = status.polled_at, status.head_time
     return {
         "name": status.name,
         "chain_id": status.chain_id,
         "head": status.head,
-        "head_time": status.head_time,
+        "head_time": None if head is None else time_text(head),
         "final": status.final,
         "checkpoint": status.checkpoint,
         "lag_blocks": status.lag_blocks,
@@ -109,6 +110,6 @@ def _chain(status: ChainStatus) -> dict[str, Any]:
         "proof": None if status.proof is None else status.proof.as_json(),
         "undecodable": status.undecodable,
         "mended": status.mended,
-        "polled_at": None if polled is None else polled.timestamp(),
+        "polled_at": polled,
         "followed": status.followed_by is not None,
     }

@@ -12,7 +12,7 @@ def json_answer(
     content: Any, status: int = 200, *, cache: str = "no-store"
 ) -> Response:
     """Return an answer in JSON; status 204 has no body."""
-    body = b"" if status == 204 else orjson.dumps(content)
+    body = b"" if status == 204 else orjson.dumps(content, option=orjson.OPT_UTC_Z)
     answer = Response(body, status, mimetype="application/json")
     answer.headers["Cache-Control"] = cache
     return answer

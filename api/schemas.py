@@ -40,7 +40,7 @@ BLOCK: Schema = {
             "pattern": "^0x[0-9a-f]{64}$",
             "description": "null: the block's header was not remembered.",
         },
-        "time": {"type": ["integer", "null"], "description": "Seconds since 1970."},
+        "time": {"type": ["string", "null"], "format": "date-time"},
         "final": {"type": "boolean", "description": "Whether it cannot be undone."},
         "exact": {
             "type": "boolean",

@@ -4,6 +4,7 @@ import re
 
 from db.declare.errors import DeclarationError
 from db.declare.fields import Uint
+from db.declare.meanings import Time
 
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _PREFIX = "block_time_"
@@ -13,7 +14,7 @@ class TimeBucket(Uint):
     """The beginning of the bucket that a block's time is in: seconds since 1970."""
 
     def __init__(self, seconds: int) -> None:
-        super().__init__(63)
+        super().__init__(63, meaning=Time())
         self.seconds = seconds
         self.name = f"{_PREFIX}{seconds}"
 

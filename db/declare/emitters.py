@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from db.declare.fields import Encoding, Field, Uint
+from db.declare.meanings import Meaning, Time
 
 if TYPE_CHECKING:
     from db.declare.events import FieldRef
@@ -22,15 +23,16 @@ Schema = Any
 class _Implicit(Uint):
     """A value that every event has."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__(63)
+    def __init__(self, name: str, meaning: Meaning | None = None) -> None:
+        super().__init__(63, meaning=meaning)
         self.name = name
 
 
 # What every event of every chain has, besides the id of its transaction.
 PLACE: Mapping[str, Field] = {
-    name: _Implicit(name) for name in ("position", "height", "block_time")
-}
+    "position": _Implicit("position"), "height": _Implicit("height"),
+    "block_time": _Implicit("block_time", Time()),
+}  # fmt: skip
 
 
 def implicit(transaction: Field) -> dict[str, Field]:

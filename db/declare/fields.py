@@ -11,6 +11,7 @@
 | Signature   | bytea (64)      | bytes  | base58             |
 | Uint, Int   | numeric(78,0)   | int    | decimal string     |
 | Uint(≤ 63)  | bigint          | int    | decimal string     |
+| Uint(≤ 48)  | bigint          | int    | number             |
 | Bool        | boolean         | bool   | true / false       |
 | Text        | text            | str    | string             |
 | Uuid        | text            | str    | string             |

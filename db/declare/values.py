@@ -39,7 +39,8 @@ def common_field(values: Sequence[Expression]) -> Field:
     fitting = [field for field in fields if field.meaning == meaning]
     if not fitting or len({field.kind for field in fields}) > 1:
         return Int(meaning=meaning)
-    return fitting[0]
+    # The widest, whose form holds every value; of equal ones, the first.
+    return max(fitting, key=lambda field: getattr(field, "bits", 0))
 
 
 def alike(one: Field, other: Field) -> bool:

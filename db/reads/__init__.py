@@ -17,7 +17,7 @@ so that a read and a migration cannot wait for each other.
 | hex      | addresses, hashes, bytes                           | `"0x…"`            |
 | base58   | keys and signatures of Solana                      | base58             |
 | decimal  | Uint, Int, Sum, expressions of numbers, `position` | `"123"`, any size  |
-| number   | Count, CountDistinct, `height`, block times        | 123, below 2^53    |
+| number   | Uint and Int of up to 48 bits, Count, `height`     | 123, below 2^53    |
 | boolean  | Bool, comparisons                                  | true, false        |
 | text     | Text, Stage                                        | string             |
 | json     | Json, Replay                                       | as it is           |

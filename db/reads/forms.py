@@ -9,7 +9,6 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, cast
 
 from db.declare import Field, FieldKind
-from db.declare.buckets import TimeBucket
 from db.declare.emitters import PLACE
 from db.declare.meanings import DIGITS_MAX
 from db.declare.times import read_time
@@ -58,10 +57,13 @@ class Column:
 
 
 def form_of(field: Field, *, in_units: bool = True) -> ValueForm:
-    """The JSON form of a field's values; not `in_units`: without their meaning."""
+    """The JSON form of a field's values; not `in_units`: as they are stored.
+
+    What means something is text in both, so that one schema is true for both.
+    """
     if in_units and field.meaning is not None:
         return ValueForm(field.meaning.form)
-    if field in (PLACE["height"], PLACE["block_time"]) or isinstance(field, TimeBucket):
+    if field is PLACE["height"] or (field.in_number and field.meaning is None):
         return ValueForm.NUMBER
     if field.kind is FieldKind.BYTES:
         return ValueForm(field.encoding.value)

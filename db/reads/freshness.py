@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
 from db.coverage import Stream
+from db.declare.times import time_text
 from db.proofs import Proof
 from db.reads.statements import Statement, compiled
 
@@ -59,7 +60,7 @@ class BlockInfo:
             "chain": self.chain,
             "height": self.height,
             "hash": self.hash,
-            "time": self.time,
+            "time": None if self.time is None else time_text(self.time),
             "final": self.final,
             "exact": self.exact,
         }

@@ -88,17 +88,7 @@ def row_filters(spec: ProjectionSpec, *, in_units: bool = True) -> dict[str, Col
     for name in spec.index:
         if ordered(columns[name]):
             found[f"{name}__gte"] = found[f"{name}__lte"] = columns[name]
-    return {
-        name: replace(column, form=ValueForm.TIME) if holds_time(column) else column
-        for name, column in found.items()
-        if column.form is not ValueForm.JSON
-    }
-
-
-def holds_time(column: Column) -> bool:
-    """Whether a column has times of blocks, or beginnings of buckets of them."""
-    field = column.field
-    return field is PLACE["block_time"] or isinstance(field, TimeBucket)
+    return {n: c for n, c in found.items() if c.form is not ValueForm.JSON}
 
 
 def ordered(column: Column) -> bool:

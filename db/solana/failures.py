@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from db.control import failed_transaction as failed
+from db.declare.times import time_text
 from db.position import height_of
 from idl.base58 import to_base58
 
@@ -36,7 +37,7 @@ def failures(
         {
             "position": str(row.position),
             "height": height_of(row.position),
-            "block_time": row.block_time,
+            "block_time": time_text(row.block_time),
             "transaction": to_base58(bytes(row.transaction)),
             "program": None if row.program is None else to_base58(bytes(row.program)),
             "code": row.code,

@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 from db.declare import Event, Field
-from db.declare.buckets import TimeBucket
 from db.declare.emitters import PLACE
 from db.declare.projections import ProjectionSpec
 from db.sql.columns import first_line
@@ -15,11 +14,10 @@ from db.sql.folds import sql_folds
 from db.sql.folds.base import SqlFold
 
 _CHAIN = "The name of the chain, as in the settings."
-_SECONDS = "in seconds since 1970"
 _PLACES = {
     "height": "The number of the block.",
     "position": "Where it stands on the chain: height << 32 | its order in the block.",
-    "block_time": f"The time of the block, {_SECONDS}.",
+    "block_time": "The time of the block.",
     "transaction": "The id of the transaction.",
 }
 
@@ -59,8 +57,6 @@ def type_words(field: Field) -> str:
         return field.meaning.described()
     if field is PLACE["position"]:
         return "a position on the chain"
-    if field is PLACE["block_time"] or isinstance(field, TimeBucket):
-        return f"a time, {_SECONDS}"
     name = type(field).__name__.strip("_")
     if field.size is not None:
         return f"{name} of {field.size} bytes"
@@ -80,8 +76,6 @@ def _of_fold(fold: SqlFold[Any]) -> str:
     """The origin of a fold's values, and the summary of its event if there is one."""
     events = {each.view.event for each in fold.fold.contributions}
     parts = [f"{fold.meaning()}."]
-    if fold.field is PLACE["block_time"]:
-        parts.append(f"{_SECONDS.capitalize()}.")
     parts += _meaning(fold.field)
     parts += [first_line(event.spec.doc) for event in events if len(events) == 1]
     return " ".join(filter(None, parts))

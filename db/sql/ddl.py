@@ -24,6 +24,7 @@ from sqlalchemy.schema import CreateTable, SetTableComment
 
 from db.control import source as source_table
 from db.declare import Event, Field
+from db.declare.emitters import PLACE
 from db.declare.expressions import Expression
 from db.declare.folds import Fold
 from db.declare.projections import ProjectionSpec
@@ -78,9 +79,9 @@ def fact_view(event: type[Event]) -> str:
         "control.source.name AS chain",
         f"{facts}.position >> 32 AS height",
         f"{facts}.position AS position",
-        f"{facts}.block_time AS block_time",
     ]
-    shown = {"transaction": event.spec.source.implicit["transaction"]}
+    shown = {"block_time": PLACE["block_time"]}
+    shown |= {"transaction": event.spec.source.implicit["transaction"]}
     for name, field in {**shown, **event.spec.fields}.items():
         value = readable_text(field, f"{facts}.{quote(name)}")
         columns.append(f"{value} AS {quote(name)}")

@@ -48,7 +48,7 @@ def events_page(registry: Registry | None = None) -> str:
     return page(
         "Events",
         "What the chains can say, one table of facts for each. Every fact also has "
-        "`chain`, `height`, `position`, `block_time` (seconds since 1970) and "
+        "`chain`, `height`, `position`, `block_time` (a time) and "
         "`transaction`; facts are never changed, and undone only with their block. "
         "Events of contracts in the settings (an ABI and no code) come on top, with "
         "every parameter as a column: `chainfold describe` lists them.",

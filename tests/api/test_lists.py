@@ -19,6 +19,7 @@ from db.declare import (
     Stage,
     Uint,
 )
+from db.declare.times import read_time
 from db.reads import facts as fact_reads
 from db.reads import pages as page_reads
 from db.registry import Registry
@@ -266,6 +267,10 @@ def test_a_count_is_true_or_false(listed):
 FIRST = 1_700_000_000
 
 
+def second(text):
+    return read_time("time", text)
+
+
 def told(second, zone=UTC):
     return datetime.fromtimestamp(FIRST + second, zone).isoformat().replace("+", "%2B")
 
@@ -281,7 +286,7 @@ def test_facts_of_a_range_of_time(listed, since, until, sort):
 
     found = rows(listed, f"{PAID}?sort={sort}&since={first}&until={end}")
 
-    wanted = [row for row in everything if first <= row["block_time"] < end]
+    wanted = [row for row in everything if first <= second(row["block_time"]) < end]
     assert wanted == found
     east = timezone(timedelta(hours=3))
     told_so = f"since={told(since)}&until={told(until, east)}"
@@ -309,7 +314,7 @@ def test_forms_of_time(listed):
 def test_times_of_rows_are_asked_for_in_the_same_forms(listed):
     everything = rows(listed, LIST)
     middle = everything[len(everything) // 2]["first_at"]
-    moment = told(middle - FIRST)
+    moment = told(second(middle) - FIRST, timezone(timedelta(hours=3)))
 
     for comparison, wanted in (
         ("__gte", [row for row in everything if row["first_at"] >= middle]),
@@ -318,6 +323,9 @@ def test_times_of_rows_are_asked_for_in_the_same_forms(listed):
     ):
         assert wanted == rows(listed, f"{LIST}?first_at{comparison}={moment}")
         assert wanted == rows(listed, f"{LIST}?first_at{comparison}={middle}")
+        stamp = f"first_at{comparison}={second(middle)}"
+        assert wanted == rows(listed, f"{LIST}?{stamp}")
+        assert len(wanted) == len(rows(listed, f"{LIST}?{stamp}&units=raw"))
     several = f"{LIST}?first_at={moment}&first_at={everything[0]['first_at']}"
     assert {row["first_at"] for row in rows(listed, several)} == {
         middle, everything[0]["first_at"]
@@ -330,7 +338,7 @@ def test_times_of_rows_are_asked_for_in_the_same_forms(listed):
     )
     assert "RFC 3339" in parameters(listed, LIST)["first_at__gte"]["description"]
     hours = rows(listed, f"/api/v1/hourlies?tick={told(20)}")
-    assert {row["tick"] for row in hours} == {FIRST + 20}
+    assert {second(row["tick"]) for row in hours} == {FIRST + 20}
 
 
 def test_a_clock_that_goes_back_hides_no_fact(database_url, ledger_class):
@@ -349,7 +357,7 @@ def test_a_clock_that_goes_back_hides_no_fact(database_url, ledger_class):
     for since, until in itertools.product((-990, -970, 0, 20, 31), (-970, 30, 50)):
         first, end = FIRST + since, FIRST + until
         found = rows(ledger, f"{PAID}?since={first}&until={end}&limit=200")
-        wanted = [row for row in everything if first <= row["block_time"] < end]
+        wanted = [row for row in everything if first <= second(row["block_time"]) < end]
         assert wanted == found
     ledger.close()
 

@@ -53,11 +53,11 @@ def test_staff_sees_and_operators_run(door):
     assert before == {
         "name": "test_schedules.weekly", "kind": "schedule",
         "about": "Do the week's work.", "times": "0 9 * * MON (America/Toronto)",
-        "next_at": "2026-03-02T14:00:00+00:00", "last_at": None, "last_run_by": None,
+        "next_at": "2026-03-02T14:00:00Z", "last_at": None, "last_run_by": None,
     }  # fmt: skip
     assert "there is test_schedules.weekly" in unknown.json["detail"]
     assert ran == 1
-    assert after["last_at"] == "2026-03-02T13:59:00+00:00"
+    assert after["last_at"] == "2026-03-02T13:59:00Z"
     assert after["last_run_by"]
     assert after["next_at"] == before["next_at"]
     with door.writer.connect() as connection:
@@ -90,7 +90,7 @@ def test_what_becomes_due_is_listed_with_its_next_moment(migrated_url):
     found = [each for each in listed if each["name"].startswith("crowdfunding.")]
 
     assert [(each["name"], each["kind"], each["next_at"]) for each in found] == [
-        ("crowdfunding.finalise", "due", "2027-01-15T08:00:00+00:00"),
+        ("crowdfunding.finalise", "due", "2027-01-15T08:00:00Z"),
         ("crowdfunding.refund_investors", "due", None),
     ]
     door.close()

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from api.app import create_app
 from db import reads
+from db.declare.times import time_text
 from devnet.solana.client import Client, TransactionFailedError
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers import servers, strangers
@@ -215,7 +216,7 @@ def test_two_programs_nobody_here_wrote(client, folder, db_engine):
     assert newer == get("failed-transactions?error=InstructionFallbackNotFound")
     where = client.transaction(vrf["newer"])
     assert (newer[0]["height"], newer[0]["block_time"]) == (
-        where["slot"], where["blockTime"],
+        where["slot"], time_text(where["blockTime"]),
     )  # fmt: skip
     told = [json.loads(line) for line in say("verify", "--json").splitlines()]
     assert {"projection": "depositors", "differences": []} in told

@@ -1,6 +1,6 @@
 """The entry that closes a period of the books."""
 
-from db.declare import Bytes32, Entry, Uint
+from db.declare import Bytes32, Entry, Time, Uint
 
 
 class BooksClosed(Entry):
@@ -10,5 +10,5 @@ class BooksClosed(Entry):
     of a day (UTC). `digest` is the SHA-256 of the trial balance as it was then.
     """
 
-    until = Uint(63)
+    until = Uint(63, meaning=Time())
     digest = Bytes32()

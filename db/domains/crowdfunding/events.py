@@ -7,6 +7,7 @@ from db.declare import (
     Contract,
     Event,
     Text,
+    Time,
     Uint,
 )
 
@@ -68,7 +69,7 @@ class CampaignCreated(Event):
     campaign_id = Text()
     company_name = Text()
     goal = Uint(param="fundingGoal")
-    deadline = Uint()
+    deadline = Uint(meaning=Time())
 
 
 class CampaignReported(Event):

@@ -15,6 +15,7 @@ from db.declare import (
     Role,
     Route,
     Text,
+    Time,
     Uint,
 )
 from db.domains.settlement import entries, rules
@@ -70,7 +71,7 @@ class AcceptShare(Command):
 class ReplenishTreasury(Command):
     """Say how far the replenishment for a reviewed week is."""
 
-    week_start = Uint(63)
+    week_start = Uint(63, meaning=Time())
     status = Text(max_length=20)
     note = Text(max_length=500)
 
@@ -177,7 +178,7 @@ class RecordTreasuryFunding(Command):
     usdc = Uint(63)
     cents = Uint(63)
     reference = Text(max_length=200)
-    funded_at = Uint(63)
+    funded_at = Uint(63, meaning=Time())
 
     role = Role.OPERATOR
     rules = (rules.funding_is_new,)

@@ -12,6 +12,7 @@ from db.declare import (
     Own,
     Pubkey,
     Text,
+    Time,
     Uint,
 )
 
@@ -92,7 +93,7 @@ class PurchaseWaits(Entry):
 
     purchase = Text(max_length=34)
     charge = Text(max_length=255)
-    until = Uint(63)
+    until = Uint(63, meaning=Time())
     reason = Text(max_length=500)
 
 
@@ -142,8 +143,8 @@ class ChargeSettled(Entry):
 class TreasuryReviewed(Entry):
     """A week was summed up, in micro-USDC; `replenish` is the outflow."""
 
-    week_start = Uint(63)
-    week_end = Uint(63)
+    week_start = Uint(63, meaning=Time())
+    week_end = Uint(63, meaning=Time())
     purchases = Uint(32)
     fronted = Uint(64)
     earned = Uint(64)
@@ -153,7 +154,7 @@ class TreasuryReviewed(Entry):
 class TreasuryReplenished(Entry):
     """A person said how far the replenishment for a week is."""
 
-    week_start = Uint(63)
+    week_start = Uint(63, meaning=Time())
     status = Text(max_length=20)
     note = Text(max_length=500)
 
@@ -168,7 +169,7 @@ class TreasuryFunded(Entry):
     usdc = Uint(63)
     cents = Uint(63)
     reference = Text(max_length=200)
-    funded_at = Uint(63)
+    funded_at = Uint(63, meaning=Time())
 
 
 class DebtWrittenOff(Entry):

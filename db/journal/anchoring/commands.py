@@ -1,6 +1,6 @@
 """Putting a hash on the chain."""
 
-from db.declare import Bytes32, Call, Command, Role, Uint
+from db.declare import Bytes32, Call, Command, Role, Time, Uint
 from db.journal.anchoring import events as e
 
 
@@ -15,7 +15,7 @@ class AnchorHash(Command):
     subject = Bytes32()
     kind = Uint(16)
     content_hash = Bytes32()
-    occurred_at = Uint(64)
+    occurred_at = Uint(64, meaning=Time())
     reference = Bytes32()
 
     role = (Role.OPERATOR, Role.COMPLIANCE)

@@ -1,6 +1,6 @@
 """Events of the AnchorRegistry."""
 
-from db.declare import Address, Bytes32, Contract, Event, Uint
+from db.declare import Address, Bytes32, Contract, Event, Time, Uint
 
 registry = Contract("AnchorRegistry")
 
@@ -18,6 +18,6 @@ class HashAnchored(Event):
     kind = Uint(16)
     signer = Address(param="by")
     content_hash = Bytes32()
-    occurred_at = Uint(64)
+    occurred_at = Uint(64, meaning=Time())
     reference = Bytes32(param="ref")
     seq = Uint(64)

@@ -7,7 +7,7 @@ leaves it is negative, and `settled - fee = net`. `domain` and `purchase` are of
 payment's metadata. Moments are Stripe's, in seconds since 1970.
 """
 
-from db.declare import Bool, Entry, Int, Text, Uint
+from db.declare import Bool, Entry, Int, Text, Time, Uint
 
 
 class PaymentCaptured(Entry):
@@ -32,7 +32,7 @@ class PaymentCaptured(Entry):
     settled = Int(64)
     fee = Int(64)
     net = Int(64)
-    charged_at = Uint(63)
+    charged_at = Uint(63, meaning=Time())
 
 
 class PaymentFeeKnown(Entry):
@@ -65,7 +65,7 @@ class PaymentExpired(Entry):
     session = Text()
     domain = Text()
     purchase = Text()
-    expires_at = Uint(63)
+    expires_at = Uint(63, meaning=Time())
 
 
 class RefundMade(Entry):
@@ -85,7 +85,7 @@ class RefundMade(Entry):
     settled = Int(64)
     fee = Int(64)
     net = Int(64)
-    refunded_at = Uint(63)
+    refunded_at = Uint(63, meaning=Time())
 
 
 class RefundFailed(Entry):
@@ -154,7 +154,7 @@ class DisputeOpened(Entry):
     currency = Text()
     reason = Text()
     inquiry = Bool()
-    opened_at = Uint(63)
+    opened_at = Uint(63, meaning=Time())
 
 
 class DisputeFundsMoved(Entry):
@@ -192,7 +192,7 @@ class EarlyFraudWarning(Entry):
     domain = Text()
     purchase = Text()
     fraud_type = Text()
-    warned_at = Uint(63)
+    warned_at = Uint(63, meaning=Time())
 
 
 class PayoutMade(Entry):
@@ -202,7 +202,7 @@ class PayoutMade(Entry):
     amount = Int(64)
     currency = Text()
     automatic = Bool()
-    arrives_at = Uint(63)
+    arrives_at = Uint(63, meaning=Time())
     balance_transaction = Text()
     settled = Int(64)
     fee = Int(64)

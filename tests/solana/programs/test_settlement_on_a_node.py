@@ -129,7 +129,7 @@ def test_the_tables_say_what_was_settled(market, tmp_path, db_engine):
         told = {
             "buyer": str(purchase.buyer), "mint": str(mint),
             "treasury": str(market.treasury), "amount": str(purchase.distributable),
-            "platform_fee": str(fee), "fee_bps": str(FEE_BPS), "dust": str(dust),
+            "platform_fee": str(fee), "fee_bps": FEE_BPS, "dust": str(dust),
             "payment_hash": "0x" + purchase.payment_hash.hex(),
             "metadata_hash": "0x" + purchase.metadata_hash.hex(),
             "transaction": signature,
@@ -146,7 +146,7 @@ def test_the_tables_say_what_was_settled(market, tmp_path, db_engine):
     )  # fmt: skip
     assert paid_out == sum(map(market.held, market.people))
     [config] = http("events/settlement_config_changed")
-    assert (config["admin"], config["fee_bps"]) == (str(market.key), str(FEE_BPS))
+    assert (config["admin"], config["fee_bps"]) == (str(market.key), FEE_BPS)
     calls = http("events/settlement_settle_purchase_instruction")
     assert {call["mint"] for call in calls} == {row["mint"] for row in rows.values()}
     with db_engine.connect() as connection:
