@@ -20,9 +20,7 @@ from devnet.rpc import Rpc
 from examples.person import WAIT_SECONDS, Json, Person
 from ops.errors import OperationError
 
-ETB = 10**18
 DAY = 86_400
-GOAL = 5_000 * ETB
 _SIWE = """{domain} wants you to sign in with your Ethereum account:
 {address}
 
@@ -118,7 +116,7 @@ class Tour:
             "/campaigns", draft=draft, beneficiary=issuer,
             campaign_id=f"TOUR-{draft[:8]}", company_name="Tour Coffee",
             description="Roasting at home",
-            goal=str(GOAL), duration=str(40 * DAY), document_hash="ipfs://documents",
+            goal="5000", duration="40 days", document_hash="ipfs://documents",
         )  # fmt: skip
         yield self._line(self.operator, drafted)
         read = self.compliance.get(f"/campaign_drafts/{draft}")["data"]
@@ -130,26 +128,21 @@ class Tour:
 
     def _raise_money(self, campaign: str) -> Iterator[str]:
         self.wallet.introduce(self.investor, self.chain_id)
-        invested = self.investor.ask(
-            f"/campaigns/{campaign}/invest", amount=str(4_000 * ETB)
-        )
+        invested = self.investor.ask(f"/campaigns/{campaign}/invest", amount="4000")
         raw = self.wallet.sign(invested["transaction_to_sign"])
         self.investor.post(f"/commands/{invested['id']}/signed", {"raw": raw})
         yield self._line(self.investor, invested)
         other = Account.create().address.lower()
         attested = self.operator.ask(
             "/investments", campaign=campaign, investor=other,
-            amount=str(500 * ETB), method="0x" + b"telebirr".hex().ljust(64, "0"),
+            amount="500.00", method="telebirr",
             payment_ref="0x" + uuid.uuid4().hex * 2,
         )  # fmt: skip
         yield self._line(self.operator, attested)
         row = self.operator.get(f"/campaigns/{campaign}")["data"]
-        raised, released, fees = (
-            int(row[name]) // ETB for name in ("raised", "released", "fees")
-        )
         yield (
-            f"  the campaign is {row['stage']}: {raised} ETB raised, "
-            f"{released} released, {fees} in fees"
+            f"  the campaign is {row['stage']}: {row['raised']} ETB raised, "
+            f"{row['released']} released, {row['fees']} in fees"
         )
 
     def _end(self, campaign: str) -> Iterator[str]:

@@ -9,7 +9,6 @@ from db.domains.crowdfunding.roles import ISSUER
 from helpers.office import Office
 
 ANNA, BEN, OTHER = b"\xa1" * 20, b"\xa2" * 20, b"\xb1" * 20
-ETB, DAY = 10**18, 86_400
 DRAFTS = "/api/v1/campaign_drafts"
 DRAFTED = "/api/v1/events/crowdfunding_campaign_drafted"
 
@@ -34,7 +33,7 @@ def draft(office, number, beneficiary):
     id_ = f"0193b0a0-0000-7000-8000-{number:012d}"
     office.ask(
         "draft-campaign", draft=id_, campaign_id=f"CF-{number}", company_name="Coffee",
-        description="More coffee", goal=str(5000 * ETB), duration=str(60 * DAY),
+        description="More coffee", goal="5000", duration="60 days",
         document_hash="Qm", beneficiary="0x" + beneficiary.hex(),
     )  # fmt: skip
     return id_

@@ -295,7 +295,7 @@ def test_only_so_many_wait_for_wallets(office, terms, whose):
 
     answer = office.ask(
         "", 429, path=f"/api/v1/campaigns/{hexed(B)}/invest", by=INVESTOR,
-        amount=str(200 * ETB),
+        amount="200",
     )  # fmt: skip
     told = relayed(office, any_call(nonce="0xa"), 429, key="other")
     office.post(f"/api/v1/commands/{data['id']}/cancel", {}, token=office.by(INVESTOR))

@@ -44,7 +44,7 @@ def terms(**changes):
     return {
         "draft": DRAFT,
         "campaign_id": "CF-1", "company_name": "Coffee", "description": "More coffee",
-        "goal": str(5000 * ETB), "duration": str(60 * DAY), "document_hash": "Qm",
+        "goal": "5000", "duration": "P60D", "document_hash": "Qm",
         "beneficiary": hexed(A), **changes,
     }  # fmt: skip
 
@@ -223,7 +223,7 @@ def test_a_campaign_is_drafted_approved_and_deployed(office):
     early = office.ask("", 422, path=f"{path}/deploy")
     approve(office)
     again = approve(office, 422)
-    other = office.ask("deploy-campaign", 422, **terms(goal=str(9000 * ETB)))
+    other = office.ask("deploy-campaign", 422, **terms(goal="9000"))
     rewritten = office.ask("draft-campaign", 422, **terms())
     deployed = office.ask("", path=f"{path}/deploy").json["data"]
 
@@ -378,8 +378,8 @@ def campaign(office, stage=1, **created):
 
 def attested(**changes):
     return {
-        "campaign": hexed(B), "investor": hexed(A), "amount": str(200 * ETB),
-        "method": hexed(b"telebirr".ljust(32, b"\0")),
+        "campaign": hexed(B), "investor": hexed(A), "amount": "200.00",
+        "method": "telebirr",
         "payment_ref": hexed(b"\1" * 32), **changes,
     }  # fmt: skip
 
@@ -398,6 +398,68 @@ def test_a_payment_is_attested_once(office):
     )
 
     assert ["too_little", "payment_used"] == [r["code"] for r in used.json["reasons"]]
+
+
+def test_an_amount_is_written_and_answered_in_units(office):
+    campaign(office)
+    office.index()
+    path = "/api/v1/investments"
+    attested_at = {
+        "campaign": hexed(B), "investor": hexed(A), "amount": "200.5",
+        "method": "telebirr", "payment_ref": hexed(b"\1" * 32),
+    }  # fmt: skip
+
+    first = office.ask("", path=path, key="one", **attested(amount="200.50"))
+    again = office.ask("", 200, path=path, key="one", **attested(amount="200.5"))
+    other = office.ask("", 422, path=path, key="one", **attested(amount="200.51"))
+
+    assert first.json["data"]["arguments"] == attested_at
+    assert again.json["data"]["id"] == first.json["data"]["id"]
+    assert other.json["type"] == "/docs#idempotency_key_reused"
+    calldata = office.node.simulated[0][3]
+    assert (2005 * ETB // 10).to_bytes(32) in calldata
+    assert b"telebirr".ljust(32, b"\0") in calldata
+    one = f"/api/v1/commands/{first.json['data']['id']}"
+    token = office.by(Role.OPERATOR)
+    assert attested_at == office.get(one, token=token).json["data"]["arguments"]
+    raw = office.get(f"{one}?units=raw", token=token).json["data"]["arguments"]
+    assert raw["amount"] == str(2005 * ETB // 10)
+    [listed] = office.get("/api/v1/commands", token=token).json["data"]
+    assert listed["arguments"] == attested_at
+
+
+def test_a_client_that_writes_wei_is_told_so_and_may_say_so(office):
+    """Read as units it would be 10^18 times too much, and a wallet would sign it."""
+    campaign(office)
+    office.index()
+    in_wei = attested(amount=str(200 * ETB))
+
+    refused = office.ask("attest-investment", 422, **in_wei)
+    path = "/api/v1/investments?units=raw"
+    coded = hexed(b"telebirr".ljust(32, b"\0"))
+    taken = office.ask("", path=path, **{**in_wei, "method": coded}).json["data"]
+    unclear = office.ask("", 400, path="/api/v1/investments?units=wei", **in_wei)
+
+    [problem] = refused.json["problems"]
+    assert "Amounts are in ETB: did you mean 200? For the smallest unit" in problem
+    assert "?units=raw" in problem
+    assert taken["arguments"]["amount"] == str(200 * ETB)
+    assert len(office.node.simulated) == 1
+    assert unclear.json["choices"] == ["raw"]
+
+
+def test_a_row_fills_fields_with_what_is_stored(office):
+    registered(office)
+    office.index()
+    drafted(office)
+
+    path = f"/api/v1/campaigns/{DRAFT}/deploy"
+    deployed = office.ask("", path=path).json["data"]
+
+    assert deployed["arguments"]["goal"] == "5000"
+    assert deployed["arguments"]["duration"] == "P60D"
+    assert read_draft(office)["goal"] == "5000"
+    assert read_draft(office)["duration"] == "P60D"
 
 
 def test_a_path_fills_fields_and_a_row_fills_others(office):
@@ -521,7 +583,7 @@ def test_a_verdict_is_on_the_draft_as_it_was_read(office):
     """Or what an issuer writes after the reading would be approved unread."""
     drafted(office, approved=False)
     read = read_draft(office)
-    drafted(office, approved=False, goal=str(9000 * ETB))
+    drafted(office, approved=False, goal="9000")
 
     verdict = {"by": Role.COMPLIANCE, "path": f"/api/v1/campaigns/{DRAFT}/reject"}
     approved = approve(office, 422, revision=read["revision"])

@@ -28,7 +28,7 @@ from db.schema import migrate
 from devnet.client import GAS_PRICE
 from devnet.deploy import dev_key
 from examples.crowdfunding.cast import ROLES
-from examples.crowdfunding.tour import ETB, Tour, Wallet
+from examples.crowdfunding.tour import Tour, Wallet
 from examples.person import Person
 from helpers.edge import CHAIN_ID, Sender, receipts_of, send_all, wait_until
 from helpers.processes import Group
@@ -85,7 +85,7 @@ def keys(network, deployment):
         gift = Account.sign_transaction(
             {
                 "nonce": nonce, "gasPrice": GAS_PRICE, "gas": 21_000, "to": address,
-                "value": 5_000 * ETB + nonce, "data": b"", "chainId": CHAIN_ID,
+                "value": 5_000 * 10**18 + nonce, "data": b"", "chainId": CHAIN_ID,
             },
             dev_key(19),
         )  # fmt: skip

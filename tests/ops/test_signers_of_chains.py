@@ -136,7 +136,7 @@ def test_two_chains_have_commands_of_one_deployment_at_once(running):
     ] + [
         ask(
             "attest-investment", f"campaign={campaign[0]}", f"investor=0x{0xB1:040x}",
-            f"amount={10**20 + 7}", "method=0x" + b"cbe".hex().ljust(64, "0"),
+            "amount=100.000000000000000007", "method=cbe",
             "payment_ref=0x" + "5a" * 32,
         )
     ]  # fmt: skip

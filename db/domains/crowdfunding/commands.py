@@ -5,7 +5,9 @@ from db.declare import (
     Address,
     Bytes32,
     Call,
+    Code,
     Command,
+    Duration,
     Role,
     Route,
     Text,
@@ -83,15 +85,15 @@ class ReactivateIssuer(Command):
 
 
 class DraftCampaign(Command):
-    """Write down a campaign to be, or write it anew; goal in wei, duration in s."""
+    """Write down a campaign to be, or write it anew."""
 
     draft = Uuid()
     beneficiary = Address()
     campaign_id = Text(max_length=100)
     company_name = Text(max_length=200)
     description = Text(max_length=20_000)
-    goal = Uint()
-    duration = Uint()
+    goal = Uint(meaning=e.ETB)
+    duration = Uint(meaning=Duration())
     document_hash = Text()
 
     route = "campaigns"
@@ -126,14 +128,14 @@ class RejectCampaign(Command):
 
 
 class DeployCampaign(Command):
-    """Make the campaign of an approved draft; goal in wei, duration in seconds."""
+    """Make the campaign of an approved draft."""
 
     draft = Uuid()
     campaign_id = Text(max_length=100)
     company_name = Text(max_length=200)
     description = Text(max_length=20_000)
-    goal = Uint()
-    duration = Uint()
+    goal = Uint(meaning=e.ETB)
+    duration = Uint(meaning=Duration())
     document_hash = Text()
     beneficiary = Address()
 
@@ -187,7 +189,7 @@ class Invest(Command):
     """Pay the native currency into a campaign, from the investor's own wallet."""
 
     campaign = Address()
-    amount = Uint()
+    amount = Uint(meaning=e.ETB)
 
     route = "campaigns/<campaign>/invest"
     role = INVESTOR
@@ -202,9 +204,9 @@ class AttestInvestment(Command):
 
     campaign = Address()
     investor = Address()
-    amount = Uint()
-    method = Bytes32()
-    payment_ref = Bytes32()
+    amount = Uint(meaning=e.ETB)
+    method = Bytes32(meaning=Code())
+    payment_ref = Bytes32(meaning=Code())
 
     route = "investments"
     role = Role.OPERATOR
@@ -326,7 +328,7 @@ class DepositEscrow(Command):
 
     campaign_id = Text(max_length=100)
     investor = Address()
-    amount = Uint()
+    amount = Uint(meaning=e.ETB)
 
     route = "escrow/deposit"
     role = INVESTOR

@@ -1,20 +1,21 @@
 """Journal entries about campaigns before they are on the chain."""
 
-from db.declare import STAFF, Address, Entry, Own, Text, Uint, Uuid
+from db.declare import STAFF, Address, Duration, Entry, Own, Text, Uint, Uuid
+from db.domains.crowdfunding.events import ETB
 
 READERS = (STAFF, Own("beneficiary"))
 
 
 class CampaignDrafted(Entry):
-    """An issuer wrote down what a campaign is to be; goal in wei, duration in s."""
+    """An issuer wrote down what a campaign is to be."""
 
     draft = Uuid()
     beneficiary = Address()
     campaign_id = Text(max_length=100)
     company_name = Text(max_length=200)
     description = Text(max_length=20_000)
-    goal = Uint()
-    duration = Uint()
+    goal = Uint(meaning=ETB)
+    duration = Uint(meaning=Duration())
     document_hash = Text()
 
     readable_by = READERS

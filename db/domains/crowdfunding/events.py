@@ -4,12 +4,18 @@ from db.declare import (
     Address,
     Bool,
     Bytes32,
+    Code,
     Contract,
     Event,
+    Money,
+    Share,
     Text,
     Time,
     Uint,
 )
+
+ETB = Money(18, "ETB")
+BASIS_POINTS = Share(10_000)
 
 registry = Contract("IssuerRegistry")
 factory = Contract("CampaignFactory")
@@ -60,7 +66,7 @@ class ExclusivityLockChanged(Event):
 
 
 class CampaignCreated(Event):
-    """The factory made a campaign; `deadline` in seconds since the epoch."""
+    """The factory made a campaign."""
 
     source = factory
     campaign = Address(param="campaignAddress")
@@ -68,7 +74,7 @@ class CampaignCreated(Event):
     beneficiary = Address()
     campaign_id = Text()
     company_name = Text()
-    goal = Uint(param="fundingGoal")
+    goal = Uint(param="fundingGoal", meaning=ETB)
     deadline = Uint(meaning=Time())
 
 
@@ -79,7 +85,7 @@ class CampaignReported(Event):
     name = "CampaignCompleted"
     campaign = Address(param="campaignAddress")
     campaign_id = Text()
-    total_raised = Uint()
+    total_raised = Uint(meaning=ETB)
     successful = Bool()
 
 
@@ -90,7 +96,7 @@ class PlatformFeeReceived(Event):
     name = "PlatformFeesReceived"
     factory = Address(emitter=True)
     campaign = Address()
-    amount = Uint()
+    amount = Uint(meaning=ETB)
 
 
 class PlatformFeesWithdrawn(Event):
@@ -99,15 +105,15 @@ class PlatformFeesWithdrawn(Event):
     source = factory
     factory = Address(emitter=True)
     recipient = Address()
-    amount = Uint()
+    amount = Uint(meaning=ETB)
 
 
 class PlatformFeeUpdated(Event):
-    """The fee of new campaigns changed; in basis points."""
+    """The fee of new campaigns changed."""
 
     source = factory
     factory = Address(emitter=True)
-    fee_bps = Uint(param="newFee")
+    fee_bps = Uint(param="newFee", meaning=BASIS_POINTS)
 
 
 class FeeRecipientUpdated(Event):
@@ -130,14 +136,14 @@ campaigns = Contract("CampaignImplementation", created_by=CampaignCreated.campai
 
 
 class CampaignTermsSet(Event):
-    """A campaign stated its terms; the threshold in wei, the fee in basis points."""
+    """A campaign stated its terms."""
 
     source = campaigns
     campaign = Address(emitter=True)
     description = Text()
     document_hash = Text()
-    threshold = Uint(param="successThreshold")
-    fee_bps = Uint(16, param="platformFeeBps")
+    threshold = Uint(param="successThreshold", meaning=ETB)
+    fee_bps = Uint(16, param="platformFeeBps", meaning=BASIS_POINTS)
 
 
 class CampaignStatusChanged(Event):
@@ -159,10 +165,10 @@ class InvestmentMade(Event):
     campaign = Address(emitter=True)
     investment = Bytes32(param="investmentId")
     investor = Address()
-    amount = Uint()
-    total_raised = Uint()
-    method = Bytes32(param="methodCode")
-    payment_ref = Bytes32()
+    amount = Uint(meaning=ETB)
+    total_raised = Uint(meaning=ETB)
+    method = Bytes32(param="methodCode", meaning=Code())
+    payment_ref = Bytes32(meaning=Code())
 
 
 class FundsReleased(Event):
@@ -170,9 +176,9 @@ class FundsReleased(Event):
 
     source = campaigns
     campaign = Address(emitter=True)
-    gross = Uint(param="grossRaised")
-    amount = Uint(param="creatorAmount")
-    fee = Uint(param="platformFee")
+    gross = Uint(param="grossRaised", meaning=ETB)
+    amount = Uint(param="creatorAmount", meaning=ETB)
+    fee = Uint(param="platformFee", meaning=ETB)
 
 
 class FiatPayoutDue(Event):
@@ -180,9 +186,9 @@ class FiatPayoutDue(Event):
 
     source = campaigns
     campaign = Address(emitter=True)
-    gross = Uint(param="grossRaised")
-    amount = Uint(param="creatorAmount")
-    fee = Uint(param="platformFee")
+    gross = Uint(param="grossRaised", meaning=ETB)
+    amount = Uint(param="creatorAmount", meaning=ETB)
+    fee = Uint(param="platformFee", meaning=ETB)
 
 
 class PayoutDeferred(Event):
@@ -191,7 +197,7 @@ class PayoutDeferred(Event):
     source = campaigns
     campaign = Address(emitter=True)
     beneficiary = Address()
-    amount = Uint()
+    amount = Uint(meaning=ETB)
 
 
 class PayoutClaimed(Event):
@@ -201,7 +207,7 @@ class PayoutClaimed(Event):
     campaign = Address(emitter=True)
     beneficiary = Address()
     recipient = Address(param="to")
-    amount = Uint()
+    amount = Uint(meaning=ETB)
 
 
 class RefundIssued(Event):
@@ -210,8 +216,8 @@ class RefundIssued(Event):
     source = campaigns
     campaign = Address(emitter=True)
     investor = Address()
-    principal = Uint()
-    paid = Uint()
+    principal = Uint(meaning=ETB)
+    paid = Uint(meaning=ETB)
 
 
 class RefundOwed(Event):
@@ -220,8 +226,8 @@ class RefundOwed(Event):
     source = campaigns
     campaign = Address(emitter=True)
     investor = Address()
-    amount = Uint()
-    method = Bytes32(param="methodCode")
+    amount = Uint(meaning=ETB)
+    method = Bytes32(param="methodCode", meaning=Code())
 
 
 class RefundSettled(Event):
@@ -230,9 +236,9 @@ class RefundSettled(Event):
     source = campaigns
     campaign = Address(emitter=True)
     investor = Address()
-    amount = Uint()
-    method = Bytes32(param="methodCode")
-    payment_ref = Bytes32()
+    amount = Uint(meaning=ETB)
+    method = Bytes32(param="methodCode", meaning=Code())
+    payment_ref = Bytes32(meaning=Code())
 
 
 class CampaignCompleted(Event):
@@ -241,7 +247,7 @@ class CampaignCompleted(Event):
     source = campaigns
     campaign = Address(emitter=True)
     successful = Bool()
-    total_raised = Uint()
+    total_raised = Uint(meaning=ETB)
 
 
 class CampaignCancelled(Event):
@@ -278,7 +284,7 @@ class CertificateIssued(Event):
     owner = Address()
     campaign = Address()
     campaign_id = Text()
-    amount = Uint(param="investmentAmount")
+    amount = Uint(param="investmentAmount", meaning=ETB)
     shares = Uint(param="shareCount")
     votes = Uint(param="votingPower")
 
@@ -318,7 +324,7 @@ class EscrowDeposited(Event):
     campaign_key = Bytes32()
     party = Address(param="investor")
     campaign_id = Text()
-    amount = Uint()
+    amount = Uint(meaning=ETB)
 
 
 class EscrowReleased(Event):
@@ -329,7 +335,7 @@ class EscrowReleased(Event):
     campaign_key = Bytes32()
     party = Address(param="issuer")
     campaign_id = Text()
-    amount = Uint()
+    amount = Uint(meaning=ETB)
 
 
 class EscrowRefundsOpened(Event):
@@ -339,7 +345,7 @@ class EscrowRefundsOpened(Event):
     name = "RefundsOpened"
     campaign_key = Bytes32()
     campaign_id = Text()
-    total = Uint(param="totalEscrow")
+    total = Uint(param="totalEscrow", meaning=ETB)
 
 
 class EscrowRefunded(Event):
@@ -350,7 +356,7 @@ class EscrowRefunded(Event):
     campaign_key = Bytes32()
     party = Address(param="investor")
     campaign_id = Text()
-    amount = Uint()
+    amount = Uint(meaning=ETB)
 
 
 class EscrowWithdrawn(Event):
@@ -361,4 +367,4 @@ class EscrowWithdrawn(Event):
     campaign_key = Bytes32()
     party = Address(param="to")
     campaign_id = Text()
-    amount = Uint()
+    amount = Uint(meaning=ETB)

@@ -1,6 +1,6 @@
 """Projections of the crowdfunding events.
 
-Money is in wei. *Native* money moved on the chain; *fiat* was paid off the chain and
+*Native* money moved on the chain; *fiat* was paid off the chain and
 attested: it counts towards the goal and is paid out and refunded off the chain.
 """
 

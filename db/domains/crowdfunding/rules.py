@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from db.declare import Refusal, Role, RowOf, Tables
+from db.declare import Duration, Refusal, Role, RowOf, Tables, Time
 from db.domains.crowdfunding.entries import CampaignDrafted
+from db.domains.crowdfunding.events import ETB
 from db.domains.crowdfunding.projections import (
     Campaign,
     CampaignDraft,
@@ -102,13 +103,13 @@ def can_create_campaign(command: Any, tables: Tables) -> Iterator[Refusal]:
 def terms_are_legal(command: Any, tables: Tables) -> Iterator[Refusal]:
     """A goal of 1000 ETB at least, and 30 to 180 days."""
     if command.goal < LEAST_GOAL:
-        yield Refusal("goal_too_low", f"the goal is below {LEAST_GOAL} wei (1000 ETB)")
+        yield Refusal("goal_too_low", f"the goal is below {ETB.text(LEAST_GOAL)} ETB")
     days = command.duration / DAY_SECONDS
     if not SHORTEST_DAYS <= days <= LONGEST_DAYS:
         yield Refusal(
             "bad_duration",
-            f"the duration is {command.duration} s, and {SHORTEST_DAYS} to "
-            f"{LONGEST_DAYS} days are allowed",
+            f"the duration is {Duration().text(command.duration)}, and "
+            f"{SHORTEST_DAYS} to {LONGEST_DAYS} days are allowed",
         )
 
 
@@ -158,7 +159,7 @@ def campaign_takes_money(command: Any, tables: Tables) -> Iterator[Refusal]:
         yield Refusal("too_late", "the campaign's deadline is over")
     if command.amount < LEAST_INVESTMENT:
         yield Refusal(
-            "too_little", f"the amount is below {LEAST_INVESTMENT} wei (100 ETB)"
+            "too_little", f"the amount is below {ETB.text(LEAST_INVESTMENT)} ETB"
         )
 
 
@@ -178,7 +179,9 @@ def campaign_can_end(command: Any, tables: Tables) -> Iterator[Refusal]:
     if campaign.stage not in ("active", "funded"):
         yield Refusal("ended", f"the campaign is {campaign.stage or 'not begun'}")
     if tables.time <= campaign.deadline:
-        yield Refusal("too_early", f"its deadline {campaign.deadline} is not over")
+        yield Refusal(
+            "too_early", f"its deadline {Time().text(campaign.deadline)} is not over"
+        )
 
 
 def campaign_refunds(command: Any, tables: Tables) -> Iterator[Refusal]:
