@@ -145,6 +145,8 @@ def shown(column, value):
         return "0x" + value.hex()
     if column.form is reads.ValueForm.DECIMAL:
         return str(value)
+    if column.form is reads.ValueForm.TIME:
+        return reference.moment(value)
     return value
 
 
@@ -323,7 +325,7 @@ def test_the_answer_names_its_block(engine):
         "chain": "first",
         "height": HEIGHT,
         "hash": "0x" + header.hash.hex(),
-        "time": header.time,
+        "time": reference.moment(header.time),
         "final": False,
         "exact": True,
     } == page.block.as_json()
@@ -361,7 +363,7 @@ def fact_json(fact):
     row = {
         "height": fact.position >> 32,
         "position": str(fact.position),
-        "block_time": fact.block_time,
+        "block_time": reference.moment(fact.block_time),
         "transaction": "0x" + fact.transaction.hex(),
     }
     return row | {

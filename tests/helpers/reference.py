@@ -8,6 +8,7 @@ import json
 import re
 import types
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from db.declare import (
@@ -152,6 +153,11 @@ def _named(name, fact):
     if name in ("block_time", "transaction"):
         return getattr(fact, name)
     return fact.values[name]
+
+
+def moment(seconds):
+    """A time as JSON has it."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _as_json(fact):

@@ -190,7 +190,7 @@ def test_what_accounts_name_is_read_and_nothing_else(street, settings, db_engine
     )} == {
         "source_": str(street.treasury), "mint": str(street.mint),
         "destination": str(street.others[0]), "authority": str(street.multisig),
-        "amount": "40001", "decimals": "6", "program": str(TOKEN),
+        "amount": "40001", "decimals": 6, "program": str(TOKEN),
     }  # fmt: skip
     assert checked["signers"] == [str(each.pubkey()) for each in street.people[:2]]
     [unchecked] = get("events/spl_transfer_instruction")
