@@ -1,11 +1,16 @@
 """JSON answers, and the schemas of lists."""
 
+from datetime import datetime
 from typing import Any
 
 import orjson
 from flask import Response
 
 from api.schemas import Schema
+from db.declare.times import time_text
+
+MOMENT: Schema = {"type": "string", "format": "date-time"}
+MOMENT_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time"}
 
 
 def json_answer(
@@ -36,3 +41,8 @@ def list_schema(item: Schema) -> Schema:
             "next": {"type": ["string", "null"]},
         },
     }
+
+
+def moment(at: datetime) -> str:
+    """Return a moment in whole seconds, in RFC 3339."""
+    return time_text(int(at.timestamp()))

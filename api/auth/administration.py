@@ -20,7 +20,7 @@ from api.auth.routes import (
     text_parameter,
 )
 from api.errors import Problem
-from api.json_answers import json_answer
+from api.json_answers import MOMENT, MOMENT_OR_NULL, json_answer, moment
 from db.accounts import accounts
 from db.declare.roles import Role
 
@@ -28,8 +28,8 @@ ACCOUNT = shape(
     account={"type": "string", "format": "uuid"},
     login="string",
     roles={"type": "array", "items": {"type": "string"}},
-    created_at="integer",
-    disabled_at={"type": ["integer", "null"]},
+    created_at=MOMENT,
+    disabled_at=MOMENT_OR_NULL,
 )
 ACCOUNTS = shape(
     data={"type": "array", "items": ACCOUNT}, next={"type": ["string", "null"]}
@@ -168,6 +168,6 @@ def _shown(account: accounts.Account) -> dict[str, object]:
         "account": str(account.id),
         "login": account.login,
         "roles": sorted(account.roles),
-        "created_at": int(account.created_at.timestamp()),
-        "disabled_at": None if at is None else int(at.timestamp()),
+        "created_at": moment(account.created_at),
+        "disabled_at": None if at is None else moment(at),
     }

@@ -22,7 +22,7 @@ from api.auth.routes import (
     text_parameter,
 )
 from api.errors import Problem
-from api.json_answers import json_answer
+from api.json_answers import MOMENT, MOMENT_OR_NULL, json_answer, moment
 from commands.submit import new_id
 from db.accounts import keys
 
@@ -34,10 +34,10 @@ _KEY_FIELDS: dict[str, str | Schema] = {
     "prefix": "string",
     "name": "string",
     "scopes": {"type": "array", "items": {"type": "string"}},
-    "created_at": "integer",
-    "expires_at": "integer",
-    "last_used_at": {"type": ["integer", "null"]},
-    "revoked_at": {"type": ["integer", "null"]},
+    "created_at": MOMENT,
+    "expires_at": MOMENT,
+    "last_used_at": MOMENT_OR_NULL,
+    "revoked_at": MOMENT_OR_NULL,
 }
 KEY = shape(**_KEY_FIELDS)
 NEW_KEY = shape(**_KEY_FIELDS, key="string")
@@ -98,10 +98,10 @@ def shown_key(key: keys.ApiKey) -> dict[str, object]:
         "prefix": key.prefix,
         "name": key.name,
         "scopes": sorted(key.scopes),
-        "created_at": int(key.created_at.timestamp()),
-        "expires_at": int(key.expires_at.timestamp()),
-        "last_used_at": None if used is None else int(used.timestamp()),
-        "revoked_at": None if revoked is None else int(revoked.timestamp()),
+        "created_at": moment(key.created_at),
+        "expires_at": moment(key.expires_at),
+        "last_used_at": None if used is None else moment(used),
+        "revoked_at": None if revoked is None else moment(revoked),
     }
 
 

@@ -14,6 +14,7 @@ from api.auth.context import AuthContext, client_address
 from api.auth.routes import shape
 from api.auth.tokens import new_access_token
 from api.errors import Problem
+from api.json_answers import MOMENT, moment
 from commands.submit import new_id
 from db.accounts import accounts, attempts, sessions
 from db.commands.spelling import address_text
@@ -24,7 +25,7 @@ TOKENS = shape(
     token_type=_TEXT,
     expires_in="integer",
     refresh_token=_TEXT,
-    refresh_expires_at="integer",
+    refresh_expires_at=MOMENT,
     account={"type": "string", "format": "uuid"},
 )
 
@@ -67,7 +68,7 @@ def tokens(
         "token_type": "Bearer",
         "expires_in": int(context.options.access_lifetime.total_seconds()),
         "refresh_token": refresh_token,
-        "refresh_expires_at": int(until.timestamp()),
+        "refresh_expires_at": moment(until),
         "account": str(account),
     }
 

@@ -26,7 +26,7 @@ from api.auth.routes import (
 )
 from api.auth.signing import METHODS, SignedMessage, signer
 from api.errors import Problem
-from api.json_answers import json_answer
+from api.json_answers import MOMENT, json_answer, moment
 from db.accounts import accounts
 from db.accounts.accounts import EVM, SOLANA
 from db.accounts.nonces import add_nonce
@@ -42,11 +42,11 @@ class WalletToLink(SignedMessage, frozen=True):
 
 
 BODIES = (SignedMessage, WalletToLink)
-NONCE = shape(nonce="string", expires_at="integer")
+NONCE = shape(nonce="string", expires_at=MOMENT)
 WALLETS = shape(
     data={
         "type": "array",
-        "items": shape(kind="string", address="string", linked_at="integer"),
+        "items": shape(kind="string", address="string", linked_at=MOMENT),
     }
 )
 
@@ -139,7 +139,7 @@ def _nonce(context: AuthContext) -> dict[str, object]:
             account_id=None if principal is None else principal.account,
             now=now, expires_at=until,
         )  # fmt: skip
-    return {"nonce": nonce, "expires_at": int(until.timestamp())}
+    return {"nonce": nonce, "expires_at": moment(until)}
 
 
 def _sign_in(context: AuthContext, kind: str) -> dict[str, object]:
@@ -183,7 +183,7 @@ def _list(context: AuthContext) -> dict[str, object]:
             {
                 "kind": wallet.kind,
                 "address": address_text(wallet.address),
-                "linked_at": int(wallet.linked_at.timestamp()),
+                "linked_at": moment(wallet.linked_at),
             }
             for wallet in found
         ]

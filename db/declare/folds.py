@@ -187,7 +187,8 @@ class Max(Fold):
 class Top(Fold):
     """The greatest values, the greatest first: `Top(5, e.Sold.price)`.
 
-    A JSON list of decimal strings; of equal values each counts.
+    A JSON list of decimal strings, as they are stored whatever they mean; of equal
+    values each counts.
     """
 
     def __init__(

@@ -1,6 +1,7 @@
 """API keys and accounts over HTTP: who may make, see, change and end them."""
 
 import uuid
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -27,7 +28,10 @@ class TestKeys:
         (listed,) = door.get(KEYS, token=token).json["data"]
         assert {**listed, "key": made["key"]} == made
         assert made["key"].startswith(f"cfk_{made['prefix']}_")
-        assert made["expires_at"] - made["created_at"] == 7 * 86400
+        begin, end = (
+            datetime.fromisoformat(made[name]) for name in ("created_at", "expires_at")
+        )
+        assert end - begin == timedelta(days=7)
         assert door.post("/probe", key=made["key"]).json["roles"] == ["issuer"]
         (listed,) = door.get(KEYS, token=token).json["data"]
         assert listed["last_used_at"] is not None
