@@ -232,7 +232,7 @@ def _names(names: Iterable[str]) -> str:
 def _columns(columns: Mapping[str, reads.Column]) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(name)}</code><td>{_form(column)}"
-        f"{' or null' if column.nullable else ''}<td>{escape(column.meaning)}"
+        f"{' or null' if column.nullable else ''}<td>{escape(column.origin)}"
         for name, column in columns.items()
     )
     head = "<tr><th>column<th>value<th>from"

@@ -127,9 +127,9 @@ def column_schema(column: Column) -> Schema:
     if column.nullable and "type" in schema:
         schema["type"] = [schema["type"], "null"]
     schema["description"] = (
-        " ".join(filter(None, [schema.get("description"), f"From {column.meaning}."]))
+        " ".join(filter(None, [schema.get("description"), f"From {column.origin}."]))
         if column.in_units
-        else column.meaning
+        else column.origin
     )
     return schema
 
@@ -288,7 +288,7 @@ def _filter_parameter(
 def path_parameters(columns: Mapping[str, Column]) -> list[Schema]:
     """The parts of the path that name one row."""
     return [
-        {**_parameter(name, _form_schema(c), c.meaning), "in": "path", "required": True}
+        {**_parameter(name, _form_schema(c), c.origin), "in": "path", "required": True}
         for name, c in columns.items()
     ]
 

@@ -126,7 +126,7 @@ class Money(Scaled):
 
     decimals: int
     symbol: str
-    most: int = field(default=1_000_000_000, compare=False)
+    most: int = field(default=1_000_000_000, compare=False, repr=False)
     form: ClassVar[str] = "amount"
     words: ClassVar[str] = "an amount"
 

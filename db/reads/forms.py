@@ -46,7 +46,7 @@ class Column:
     field: Field
     form: ValueForm
     nullable: bool
-    meaning: str  # where the value comes from, for documentation
+    origin: str  # where the value comes from, for documentation
     choices: tuple[str, ...] = ()  # every value it can have, of a closed set of texts
 
     @property

@@ -186,7 +186,7 @@ def default_sort(spec: ProjectionSpec, *, past: bool = False) -> str:
 def row_version(spec: ProjectionSpec) -> str:
     """Changes when rows would look different, though their facts be the same."""
     columns = row_columns(spec).values()
-    shown = [(c.name, c.form.value, c.meaning) for c in columns]
+    shown = [(c.name, c.form.value, c.field.meaning, c.origin) for c in columns]
     return _digest(spec.fingerprint(), shown)
 
 
@@ -194,7 +194,10 @@ def row_version(spec: ProjectionSpec) -> str:
 def fact_version(event: type[Event]) -> str:
     """Changes when facts would look different."""
     columns = fact_columns(event).values()
-    return _digest(event_fingerprint(event), [(c.name, c.form.value) for c in columns])
+    return _digest(
+        event_fingerprint(event),
+        [(c.name, c.form.value, c.field.meaning) for c in columns],
+    )
 
 
 HEIGHTS = ("height__gte", "height__lte")

@@ -90,7 +90,7 @@ def _event(event: type[Event]) -> str:
         taken = ", ".join(f"{name} is {value!r}" for name, value in spec.where.items())
         lines.append(f"Only the logs in which {taken}.")
     columns = fact_columns(event)
-    rows = [(code(n), *_form(columns[n]), columns[n].meaning) for n in spec.fields]
+    rows = [(code(n), *_form(columns[n]), columns[n].origin) for n in spec.fields]
     if rows:
         lines.append(table(["column", "Postgres", "JSON", "parameter"], rows))
     return "\n\n".join(lines)
@@ -128,12 +128,12 @@ def _projection(projection: type[Projection]) -> str:
 def _columns(spec: ProjectionSpec) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for name, column in row_columns(spec).items():
-        meaning = column.meaning
+        meaning = column.origin
         if name in spec.keys:
             meaning = "**key**"
         elif name in spec.expressions:
             meaning = f"on read: {code(_bare(meaning))}"
-        elif name in spec.folds and not column.meaning.startswith("one of"):
+        elif name in spec.folds and not column.origin.startswith("one of"):
             meaning = code(meaning)
         rows.append((code(name), *_form(column), meaning))
     return rows

@@ -8,7 +8,19 @@ import pytest
 from hypothesis import given, strategies
 from sqlalchemy import create_engine, literal, select, text
 
-from db.declare import Duration, Money, Share, Time
+from db.declare import (
+    Duration,
+    Event,
+    Key,
+    Money,
+    Projection,
+    Share,
+    Sum,
+    Time,
+    Uint,
+)
+from db.declare.events import EventMeta
+from db.reads import row_version
 from db.reads.tables import ReadTables
 from db.schema import migrate
 from db.sql.meanings import meant_text
@@ -282,3 +294,24 @@ def test_rules_and_reactions_read_what_is_stored(fund):
     assert (row.method, row.closes) == (code("telebirr"), row.opens + row.runs)
     assert row.said["amount"] == row.amount
     assert [each.pledge for each in rows] == [23]
+
+
+def test_a_client_asks_again_when_a_value_means_something_else():
+    """Its form stays an amount, and its rows stay the same: only the tag can tell."""
+    other = pledges_in(Money(6, "ETB"))
+    same = pledges_in(Money(18, "ETB", most=5))
+
+    assert other.spec.fingerprint() == same.spec.fingerprint()
+    assert row_version(other.spec) != row_version(same.spec)
+    assert row_version(pledges_in(Money(18, "ETB")).spec) == row_version(same.spec)
+
+
+def pledges_in(money):
+    """A projection whose amount has this meaning."""
+    said = {
+        "source": pledges.fund, "__doc__": "One.", "__module__": pledges.__name__,
+        "name": "Pledged", "pledge": Uint(), "amount": Uint(meaning=money),
+    }  # fmt: skip
+    event = EventMeta("Promised", (Event,), said)
+    body = {"pledge": Key(), "amount": Sum(event.amount), "__doc__": "One."}
+    return type("Promise", (Projection,), body | {"__module__": pledges.__name__})
