@@ -126,11 +126,7 @@ def column_schema(column: Column) -> Schema:
         schema["enum"] = [*column.choices, *([None] if column.nullable else [])]
     if column.nullable and "type" in schema:
         schema["type"] = [schema["type"], "null"]
-    schema["description"] = (
-        " ".join(filter(None, [schema.get("description"), f"From {column.origin}."]))
-        if column.in_units
-        else column.origin
-    )
+    schema["description"] = f"{schema.get('description', '')} {column.origin}".strip()
     return schema
 
 
@@ -155,7 +151,7 @@ def _form_schema(column: Column) -> Schema:
 
 
 def _meant_schema(meaning: Meaning) -> Schema:
-    return {**meaning.schema(), "description": f"{meaning.described().capitalize()}."}
+    return {**meaning.schema(), "description": meaning.sentence()}
 
 
 def _schema_of(form: ValueForm, field: Field) -> Schema:

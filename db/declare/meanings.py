@@ -70,8 +70,13 @@ class Meaning:
         return {"type": "string"}
 
     def described(self) -> str:
-        """The meaning as comments and documentation have it: "an amount in ETB"."""
+        """The meaning as messages and documentation have it: "an amount in ETB"."""
         return self.words
+
+    def sentence(self) -> str:
+        """The meaning as comments have it: "An amount in ETB."."""
+        words = self.described()
+        return f"{words[:1].upper()}{words[1:]}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +126,8 @@ class Money(Scaled):
     """An amount, counted in the smallest unit of a currency or token.
 
     `most` is the greatest amount, in units, that a command takes: a client that sends
-    the smallest unit for the unit would else ask for 10**decimals times too much.
+    the smallest unit for the unit would else ask for 10**decimals times too much. Say
+    a low one where there are few decimals.
     """
 
     decimals: int
@@ -154,7 +160,7 @@ class Money(Scaled):
             meant = f": did you mean {self.text(value // unit)}?"
         raise ValueError(
             f"{of.name}: it is more than {self.most} {self.symbol}. Amounts are in "
-            f"{self.symbol}{meant} For the smallest unit send ?units=raw."
+            f"{self.symbol}{meant} For the smallest unit send ?units=raw (--raw)."
         )
 
     def schema(self) -> dict[str, Any]:
@@ -194,7 +200,7 @@ class Share(Scaled):
         if not 0 <= value <= self.whole:
             raise ValueError(
                 f"{of.name}: a share is 0 to 1. {self.how()} For parts of "
-                f"{self.whole} send ?units=raw."
+                f"{self.whole} send ?units=raw (--raw)."
             )
 
     def described(self) -> str:

@@ -66,10 +66,7 @@ def type_words(field: Field) -> str:
 
 def _meaning(field: Field) -> list[str]:
     """The sentence on what a value means, if it means something."""
-    if field.meaning is None:
-        return []
-    words = field.meaning.described()
-    return [f"{words[:1].upper()}{words[1:]}."]
+    return [] if field.meaning is None else [field.meaning.sentence()]
 
 
 def _of_fold(fold: SqlFold[Any]) -> str:

@@ -275,6 +275,9 @@ def test_the_document_says_unit_and_format(fund):
     columns = document["components"]["schemas"]["Pledge"]["properties"]
 
     assert columns["amount"]["symbol"] == "ETB"
+    assert columns["amount"]["description"] == (
+        "An amount in ETB. First(Pledged.amount)"
+    )
     assert columns["amount"]["decimals"] == 18
     assert columns["fee"]["decimals"] == 4
     assert columns["opens"]["format"] == "date-time"
