@@ -117,6 +117,12 @@ def test_views_have_a_time_and_an_interval_for_every_integer(connection, value):
     assert span
 
 
+def test_no_value_stays_no_value(connection):
+    names = ("time_text", "moment", "duration_text", "time_span", "code_text")
+    for name in names:
+        assert connection.scalar(text(f"SELECT control.{name}(NULL)")) is None
+
+
 # Views ------------------------------------------------------------------------------
 
 

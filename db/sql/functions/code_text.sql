@@ -2,7 +2,7 @@
 --
 -- `db.declare.meanings.Code` is the same in Python.
 CREATE OR REPLACE FUNCTION control.code_text(value bytea) RETURNS text
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
         WHEN encode(rtrim(value, '\x00'), 'hex')
             ~ '^(?!3078)([2-6][0-9a-f]|7[0-9a-e])+$'

@@ -1,6 +1,6 @@
 -- Seconds as an interval; the longest there is where it can hold no such length.
 CREATE OR REPLACE FUNCTION control.time_span(seconds numeric) RETURNS interval
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT CASE
         WHEN seconds < -185542587187199 THEN '-178000000 years'::interval
         WHEN seconds > 185542587187199 THEN '178000000 years'::interval
