@@ -5,6 +5,7 @@
 | a unit + or - the same unit           | the unit                                  |
 | a unit * or // a plain number         | the unit                                  |
 | a unit // the same unit               | a plain number                            |
+| an amount // one of it, as 10**18     | a plain number                            |
 | an amount * a share // its parts      | an amount                                 |
 | a time - a time                       | a duration                                |
 | a time + or - a duration, or seconds  | a time                                    |

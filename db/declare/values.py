@@ -10,7 +10,7 @@ from typing import Any
 from db.declare.errors import DeclarationError
 from db.declare.expressions import COMPARISONS, LOGIC, Binary, Constant, Expression
 from db.declare.fields import Blob, Bool, Field, FieldKind, FixedBytes, Int, Text
-from db.declare.meanings import Meaning, Share
+from db.declare.meanings import Meaning, Scaled, Share
 from db.declare.units import meaning_of, same_meaning
 
 NUMBERS = frozenset({FieldKind.NUMERIC, FieldKind.BIGINT})
@@ -88,6 +88,8 @@ def _binary_field(value: Binary) -> Field:
 def _meaning(value: Binary, left: Field, right: Field) -> Meaning | None:
     """The meaning of the value; raises DeclarationError where it has none."""
     product, by = value.left, value.right
+    if value.operator == "//" and isinstance(by, Constant) and _is_unit(left, by):
+        return None  # the whole units of an amount
     if (
         value.operator == "//"
         and isinstance(product, Binary)
@@ -104,6 +106,12 @@ def _meaning(value: Binary, left: Field, right: Field) -> Meaning | None:
         (left.meaning, _is_constant(value.left)),
         (right.meaning, _is_constant(value.right)),
     )
+
+
+def _is_unit(field: Field, by: Constant) -> bool:
+    """Whether a literal is one unit of what a field counts."""
+    meaning = field.meaning
+    return isinstance(meaning, Scaled) and by.value == 10**meaning.places
 
 
 def _is_constant(value: Expression) -> bool:

@@ -238,6 +238,7 @@ class Loan(Projection):
     negative = -amount
     twice = 2 * amount
     each = amount // number
+    whole = amount // WEI
     percent = amount * 100 // fees
     part = amount * rate // 10_000
     took = due - began
@@ -254,7 +255,7 @@ class Loan(Projection):
         ("amount fees both less negative twice each part typical", ETB),
         ("rate", Share(10_000)), ("due began later next_day", Time()),
         ("runs took longer", Duration()), ("usd", USDC), ("method", Code()),
-        ("number percent day large dues", None),
+        ("number percent day large dues whole", None),
     ],
 )  # fmt: skip
 def test_arithmetic_keeps_the_meaning(names, meaning):
