@@ -9,8 +9,8 @@ from typing import Any
 
 from api.errors import PROBLEMS
 from api.parameters import VALUES_MOST, may_repeat
-from db.declare import Event, Field
-from db.declare.meanings import Meaning
+from db.declare import Event, Field, Int, Uint
+from db.declare.meanings import GIVEN_LENGTH_MAX, Meaning
 from db.declare.projections import ProjectionSpec
 from db.proofs import HeaderProof, LogsProof
 from db.reads import (
@@ -133,9 +133,11 @@ def column_schema(column: Column) -> Schema:
 def field_schema(field: Field) -> Schema:
     """The schema of a value that is given to a command."""
     if field.meaning is not None:
-        schema = _meant_schema(field.meaning)
+        schema = {**_meant_schema(field.meaning), "maxLength": GIVEN_LENGTH_MAX}
     else:
         schema = _schema_of(form_of(field), field)
+    if isinstance(field, Uint | Int) and schema["type"] == "integer":
+        schema["minimum"], schema["maximum"] = field.bounds()
     if field.max_length is not None and schema.get("type") == "string":
         hexed = form_of(field) is ValueForm.HEX
         schema["maxLength"] = 2 + 2 * field.max_length if hexed else field.max_length

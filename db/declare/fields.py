@@ -134,9 +134,7 @@ class Field:
         """Check a value as people write it, in the form of its meaning."""
         if self.meaning is None:
             return self.check_given(given)
-        value = self.meaning.read(self, given)
-        self.meaning.limit(self, value)
-        return self.check_given(value)
+        return self.check_given(self.meaning.read_given(self, given))
 
     def shown(self, value: Any) -> Any:
         """A canonical value in the JSON form in which people see it."""

@@ -28,6 +28,7 @@ from db.declare.fields import Field, FieldKind, FixedBytes, Text, Uuid, quoted
 from db.declare.times import LAST, read_time, time_text
 
 DIGITS_MAX = 200  # more than any sum of uint256 will have
+GIVEN_LENGTH_MAX = 250  # characters in which somebody writes a value
 DECIMALS_MAX = 77  # as many as a uint256 has room for
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 _EXACT = Context(prec=2 * DIGITS_MAX)
@@ -64,6 +65,17 @@ class Meaning:
 
     def limit(self, of: Field, value: Any) -> None:
         """Raise ValueError for a value that a command does not take."""
+
+    def read_given(self, of: Field, given: Any) -> Any:
+        """Read what a client gives to a command; raises ValueError."""
+        length = len(given) if isinstance(given, str) else 0
+        if length > (of.max_length or GIVEN_LENGTH_MAX):
+            raise ValueError(
+                f"{of.name}: {length} characters are too many for {self.described()}"
+            )
+        value = self.read(of, given)
+        self.limit(of, value)
+        return value
 
     def schema(self) -> dict[str, Any]:
         """The JSON schema of its form."""

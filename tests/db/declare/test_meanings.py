@@ -97,6 +97,7 @@ def test_people_may_write_it_otherwise(meaning, text, value):
     [
         (ETB, "5,000", 'not an amount in ETB. Write the number of ETB as text'),
         (ETB, 5000.5, "not an amount in ETB"), (ETB, True, "not an amount in ETB"),
+        (ETB, "0" * 251, "251 characters are too many for an amount in ETB"),
         (ETB, "1e3", "not an amount"), (ETB, ".5", "not an amount"),
         (ETB, "0." + "0" * 18 + "1", "19 decimals, and an amount in ETB has 18"),
         (ETB, str(5000 * WEI), r"in ETB: did you mean 5000\? For the smallest"),
