@@ -18,15 +18,32 @@ from psycopg2.extras import RealDictCursor
 
 THREADS = 8
 SOURCE = 1
-QUERY = """
+
+
+def etb(*names):
+    """Amounts in ETB."""
+    return ", ".join(f"trim_scale({each} * 1e-18)::text AS {each}" for each in names)
+
+
+def times(*names):
+    """Times in RFC 3339."""
+    form = """'YYYY-MM-DD"T"HH24:MI:SS"Z"'"""
+    return ", ".join(
+        f"to_char(to_timestamp({each}::float8) AT TIME ZONE 'UTC', {form}) AS {each}"
+        for each in names
+    )
+
+
+HELD = "(native_raised - released - fees + deferred - refunded)"
+QUERY = f"""
 SELECT '0x' || encode(campaign, 'hex') AS campaign, campaign_id, company_name,
     '0x' || encode(issuer, 'hex') AS issuer, '0x' || encode(creator, 'hex') AS creator,
-    goal::text, deadline::text, created_at, description, document_hash,
-    threshold::text, fee_bps, raised::text, native_raised::text, released::text,
-    fees::text, fiat_due::text, fiat_fees_due::text, deferred::text,
-    refunds_announced::text, refunded::text, fiat_refunds_owed::text, investments,
-    investors, last_invested_at, completed_at, paused, cancel_reason, stage,
-    (native_raised - released - fees + deferred - refunded)::text AS held,
+    {etb("goal")}, {times("deadline", "created_at")}, description, document_hash,
+    {etb("threshold")}, trim_scale(fee_bps * 1e-4)::text AS fee_bps,
+    {etb("raised", "native_raised", "released", "fees", "fiat_due", "fiat_fees_due")},
+    {etb("deferred", "refunds_announced", "refunded", "fiat_refunds_owed")},
+    investments, investors, {times("last_invested_at", "completed_at")}, paused,
+    cancel_reason, stage, trim_scale({HELD} * 1e-18)::text AS held,
     raised * 100 >= goal * 75 AS funded,
     div(raised * 100, nullif(goal, 0))::text AS progress_percent, stage_refused
 FROM state.campaigns AS c WHERE source = %s
