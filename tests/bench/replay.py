@@ -1,15 +1,17 @@
 """An endpoint that serves a recorded chain as fast as Python can, by joining bytes.
 
-python replay.py RECORDING PORT_FILE [LATENCY_SECONDS]
+python replay.py RECORDING PORT_FILE [LATENCY_SECONDS [BLOCKS_PER_SECOND]]
 
 With a latency each answer leaves so long after its request came, and the first of a
-connection twice as long, as the connection itself takes a round trip.
+connection twice as long, as the connection itself takes a round trip. With blocks in a
+second the chain begins with its first block, when it is first asked, and grows.
 """
 
 import asyncio
 import gzip
 import json
 import sys
+import time
 from pathlib import Path
 
 CHAIN_ID = 31337
@@ -18,7 +20,8 @@ CHAIN_ID = 31337
 class Chain:
     """The recording in memory, as bytes."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, rate: float = 0.0) -> None:
+        self.rate, self.begun = rate, 0.0
         self.headers: list[bytes] = []
         self.logs: list[bytes] = []
         with gzip.open(path, "rb") as file:
@@ -27,17 +30,25 @@ class Chain:
                 self.logs.append(file.readline().rstrip(b"\n"))
         self.by_address: dict[tuple[str, str], list[tuple[int, bytes]]] = {}
 
+    def head(self) -> int:
+        """The highest block there is by now."""
+        last = len(self.headers) - 1
+        if not self.rate:
+            return last
+        self.begun = self.begun or time.monotonic()
+        return min(last, int((time.monotonic() - self.begun) * self.rate))
+
     def answer(self, call: dict) -> bytes:
         """The `result` of one call."""
         method, params = call["method"], call.get("params", [])
         if method == "eth_chainId":
             return f'"{hex(CHAIN_ID)}"'.encode()
         if method == "eth_blockNumber":
-            return f'"{hex(len(self.headers) - 1)}"'.encode()
+            return f'"{hex(self.head())}"'.encode()
         if method == "eth_getBlockByNumber":
-            tag = params[0]
-            height = len(self.headers) - 1 if tag == "latest" else int(tag, 16)
-            return self.headers[height] if height < len(self.headers) else b"null"
+            tag, head = params[0], self.head()
+            height = head if tag == "latest" else int(tag, 16)
+            return self.headers[height] if height <= head else b"null"
         if method == "eth_getLogs":
             return self.get_logs(params[0])
         raise SystemExit(f"the replay does not know {method}")
@@ -120,8 +131,8 @@ class Server(asyncio.Protocol):
         return b'{"jsonrpc":"2.0","id":' + ident + b',"result":' + result + b"}"
 
 
-async def main(path: str, port_file: str, latency: str = "0") -> None:
-    chain = Chain(path)
+async def main(path: str, port_file: str, latency: str = "0", rate: str = "0") -> None:
+    chain = Chain(path, float(rate))
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
         lambda: Server(chain, float(latency)), "127.0.0.1", 0
@@ -131,4 +142,4 @@ async def main(path: str, port_file: str, latency: str = "0") -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4]))
+    asyncio.run(main(*sys.argv[1:5]))

@@ -35,12 +35,13 @@ SUMS = {
 
 
 @contextmanager
-def replay(recording, folder, latency=0.0):
+def replay(recording, folder, latency=0.0, rate=0.0):
     port_file = folder / "port"
     port_file.unlink(missing_ok=True)
     process = subprocess.Popen(
-        [sys.executable, FOLDER / "replay.py", recording, port_file, str(latency)]
-    )
+        [sys.executable, FOLDER / "replay.py", recording, port_file, str(latency),
+         str(rate)]
+    )  # fmt: skip
     try:
         while not port_file.exists() or not port_file.read_text():
             assert process.poll() is None, "the replay server ended"
