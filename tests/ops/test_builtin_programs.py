@@ -203,7 +203,7 @@ def test_what_accounts_name_is_read_and_nothing_else(street, settings, db_engine
     [minted] = get("events/spl_mint_to_instruction")
     assert (minted["amount"], minted["mint_authority"]) == ("1000000", str(payer))
     [made] = get("events/spl_initialize_mint2_instruction")
-    assert (made["decimals"], made["freeze_authority"]) == ("6", None)
+    assert (made["decimals"], made["freeze_authority"]) == (6, None)
     # The accounts were made by calls of the other program, and those are told too.
     assert len(get("events/spl_initialize_account3_instruction")) == 3
     created = get("events/ata_create_instruction")
