@@ -30,11 +30,11 @@ from indexer.solana.assemble import FollowedProgram
 
 REGISTRY = Registry.load(["settlement"])
 FAULTS = ("null", "shuffle", "empty", "stale", "limit", "cut", "truncate", "filter")
-SHARES = (0.01, 0.03, 0.08)  # of the requests that meet a fault
+SHARES = (0, 0.003, 0.02)  # of the requests that meet a fault besides
 TREASURIES = 2
 CREATORS = 40
 FOLLOWED = 5  # of the creators, whose token movements are indexed
-ROUNDS, IN_A_ROUND = 24, 25  # at most so many rounds, each of at least so many
+ROUNDS, IN_A_ROUND = 100, 25  # at most so many rounds, each of at least so many
 FEES = (1_000, 250, 0)  # basis points, one after the other
 STEPS = 5_000
 FINAL_SLOTS = 70
@@ -130,10 +130,12 @@ class SettledChain:
             seed=self.chance.getrandbits(32), share=self.chance.choice(SHARES),
             kinds=FAULTS, lag=40,
         )  # fmt: skip
-        for kind in ("shuffle", "empty", "filter"):  # of listings, which are few
+        for kind in FAULTS:
+            listed = kind in ("shuffle", "empty", "filter")
             self.devnet.fault(
-                kind=kind, method="getSignaturesForAddress",
-                skip=self.chance.randint(0, 9), seed=self.rounds,
+                kind=kind, lag=20, bytes=40, seed=self.rounds,
+                method="getSignaturesForAddress" if listed else "getTransaction",
+                skip=self.chance.randint(0, 9),
             )  # fmt: skip
         if self.rounds % 2 == 0:
             self.devnet.fault(
