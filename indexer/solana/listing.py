@@ -11,14 +11,14 @@ slot of the address, or an endpoint must have all blocks from that slot on.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 
 from db.diagnosis import Ailment
-from db.position import BlockRange
+from db.position import MAX_HEIGHT, BlockRange
 from db.solana import listing as stored
 from db.solana.listing import Listed
 from idl.base58 import to_base58
@@ -130,7 +130,8 @@ class Walker:
         known = await self._near(address, gap.first, above=False)
         before = None if upper is None else to_base58(upper.signature)
         limit = await self._first_limit(address, gap)
-        lowest = gap.last + 1  # nothing of the gap is crossed yet
+        # Nothing of the gap is crossed yet, and whole pages may be above it.
+        lowest = MAX_HEIGHT if upper is None else upper.slot
         again = await self._final_lines(address, gap.last, upper)
         while True:
             page, endpoint = await self._page(name, before, limit, head, again)
@@ -162,9 +163,9 @@ class Walker:
                     "endpoint gives the same page again; asking again"
                 )
             before, lowest, limit = following, last, PAGE_MAX
-            again = {each.signature for each in page if each.slot == last}
+            again = {each.signature: last for each in page if each.slot == last}
             if before in again:  # all lines are of one slot: they do not come again
-                again = set()
+                again = {}
             if time.monotonic() > ends_at:
                 raise StillListing(
                     f"the listing of {name} has come down to slot {last} of "
@@ -173,16 +174,16 @@ class Walker:
 
     async def _final_lines(
         self, address: bytes, last: int, upper: Listed | None
-    ) -> set[str]:
-        """The lines above a gap that its first page has to show again."""
+    ) -> dict[str, int]:
+        """The lines above a gap that its first pages show again, with their slots."""
         top = last + OVERLAP if upper is None else upper.slot - 1
         if top <= last:
-            return set()
+            return {}
         above = BlockRange(last + 1, top)
         lines = await self._listing.run(
             lambda connection, source: stored.listed(connection, source, address, above)
         )
-        return {to_base58(line.signature) for line in lines if line.final}
+        return {to_base58(line.signature): line.slot for line in lines if line.final}
 
     async def _first_limit(self, address: bytes, gap: BlockRange) -> int:
         """As many lines as are known close below, and some; a page when none are."""
@@ -195,11 +196,17 @@ class Walker:
         return min(PAGE_MAX, len(near) + 100)
 
     async def _page(
-        self, name: str, before: str | None, limit: int, head: int, again: set[str]
+        self,
+        name: str,
+        before: str | None,
+        limit: int,
+        head: int,
+        again: Mapping[str, int],
     ) -> tuple[list[RpcSignature], Endpoint]:
         """Ask for a page, which has to hold the lines that were seen in its slots.
 
-        Where it does not, another endpoint is asked first the next time.
+        The last of these may go on in the next page. Where one is missing, another
+        endpoint is asked first the next time.
         """
         call = page_call(name, before, limit, head)
         reply = await self._client.batch([call], height=head)
@@ -209,8 +216,9 @@ class Walker:
         slots = [each.slot for each in page]
         if len(page) > limit or slots != sorted(slots, reverse=True):
             raise Malformed(f"a page of the listing of {name} is not in order: again")
-        whole = len(page) < limit or len(set(slots)) > 1
-        if whole and not again <= {each.signature for each in page}:
+        lowest = slots[-1] if len(page) == limit else -1
+        seen = {each.signature for each in page}
+        if any(at > lowest and each not in seen for each, at in again.items()):
             error = Contradiction(
                 f"{reply.endpoint.label}: a page of the listing of {name} lacks lines "
                 "that were there before: asking again"

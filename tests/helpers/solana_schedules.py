@@ -38,12 +38,19 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 VAULTS = tuple(sha256(f"vault {n}".encode()).digest() for n in range(2))
 VALID, FINALITY = 6, 4  # blocks that a blockhash is valid for, slots until final
 STEPS, QUIET_ROUNDS, COMMANDS = 70, 60, 3
+CALM_ROUNDS = 3  # in which nothing is left to do, and a schedule is over
 ENDS = {"succeeded", "reverted", "cancelled", "expired"}
 POLICY = Policy(
     rebroadcast_after=timedelta(seconds=2), claim_for=timedelta(seconds=3),
     held_again_after=timedelta(seconds=9), look_after=timedelta(seconds=4),
     max_in_flight=4,
 )  # fmt: skip
+
+
+_LEFT = text(
+    "SELECT EXISTS (SELECT FROM control.command WHERE state <> ALL (:ends))"
+    " OR EXISTS (SELECT FROM control.solana_attempt WHERE state = 'open')"
+)
 
 
 @dataclass
@@ -335,6 +342,7 @@ class World:
         for each in self.workers:
             each.close()
         self.node.quiet = True
+        calm = 0
         for _ in range(QUIET_ROUNDS):
             for _ in range(2):
                 self.cluster.advance()
@@ -342,6 +350,16 @@ class World:
             self.now += timedelta(seconds=10)
             for _ in work(self.context):
                 pass
+            calm = calm + 1 if self._is_over() else 0
+            if calm == CALM_ROUNDS:
+                return
+
+    def _is_over(self):
+        """Whether nothing is left that may land, be sent, or be signed."""
+        if self.cluster.pending:
+            return False
+        with self.stage.begin() as connection:
+            return not connection.execute(_LEFT, {"ends": list(ENDS)}).scalar()
 
     def switched(self):
         """The commands for which transactions with several vaults were sent."""

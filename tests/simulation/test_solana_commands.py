@@ -16,7 +16,7 @@ import pytest
 from db.engine import connect
 from helpers import schedules, servers, solana_schedules
 
-RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "120"))
+RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "480"))
 FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
 CHUNKS = 8
 

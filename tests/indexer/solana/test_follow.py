@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import subprocess
 import sys
 from contextlib import AsyncExitStack, suppress
+from types import SimpleNamespace
 
 import pytest
 from solders.keypair import Keypair
@@ -376,6 +378,25 @@ def test_a_walk_goes_on_where_it_was_killed(engine, db_engine, node, town):
 
     assert reached == sorted(set(reached))  # each went on
     follow(engine, node)
+    check(engine, town)
+
+
+def test_a_walk_goes_on_among_more_lines_than_a_page_holds(
+    engine, node, town, monkeypatch
+):
+    """A busy program has more in the slots that are looked at again."""
+    clock = SimpleNamespace(monotonic=itertools.count().__next__)  # a page is a second
+    monkeypatch.setattr(listing_module, "time", clock)
+    monkeypatch.setattr(listing_module, "WALK_SECONDS", 5)
+    monkeypatch.setattr(listing_module, "PAGE_MAX", 5)
+    monkeypatch.setattr(listing_module, "OVERLAP", 3)
+    for _ in range(10):
+        town.act(times=3)
+        town.pass_slots(1)
+    town.pass_slots(40)
+
+    follow(engine, node, steps=200)
+
     check(engine, town)
 
 

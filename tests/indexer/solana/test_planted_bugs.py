@@ -50,7 +50,7 @@ def empty_is_the_beginning(monkeypatch):
     original = Walker._page
 
     async def page(self, name, before, limit, head, again):
-        return await original(self, name, before, limit, head, set())
+        return await original(self, name, before, limit, head, {})
 
     monkeypatch.setattr(Walker, "_page", page)
 
