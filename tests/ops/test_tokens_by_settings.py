@@ -156,7 +156,7 @@ def test_tables_and_api_say_what_moved(place):
         "program": str(TOKEN_2022),
     }
     assert (last["transaction"], last["balance"], last["decimals"]) == (
-        sent, str(bank.held(place.payee)), str(bank.mints[place.payee].decimals),
+        sent, str(bank.held(place.payee)), bank.mints[place.payee].decimals,
     )  # fmt: skip
     bad = http.get("/api/v1/events/tokens_token_moved?account=0x11")
     assert (bad.status_code, "32 bytes in base58" in bad.json["detail"]) == (400, True)
