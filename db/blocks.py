@@ -12,6 +12,7 @@ from sqlalchemy import (
 )
 
 from db import proofs
+from db.arrays import array_text
 from db.control import block
 from db.proofs import UNPROVED, Proof
 
@@ -34,7 +35,6 @@ class Header:
         return self.hash != NO_BLOCK
 
 
-# Arrays as text: one literal each, where a list would be one for each of its values.
 _STORE = text(
     """
     INSERT INTO control.block (source, height, hash, parent_hash, time)
@@ -58,20 +58,16 @@ def store(connection: Connection, source: int, headers: Sequence[Header]) -> Non
             _STORE,
             {
                 "source": source,
-                "heights": _array(str(header.height) for header in headers),
-                "hashes": _array(_hex(header.hash) for header in headers),
-                "parents": _array(_hex(header.parent_hash) for header in headers),
-                "times": _array(str(header.time) for header in headers),
+                "heights": array_text(str(header.height) for header in headers),
+                "hashes": array_text(_hex(header.hash) for header in headers),
+                "parents": array_text(_hex(header.parent_hash) for header in headers),
+                "times": array_text(str(header.time) for header in headers),
             },
         )
 
 
-def _array(values: Iterable[str]) -> str:
-    return f"{{{','.join(values)}}}"
-
-
 def _hex(value: bytes) -> str:
-    return f'"\\\\x{value.hex()}"'
+    return "\\x" + value.hex()
 
 
 def proved(headers: Iterable[Header]) -> list[tuple[int, Proof]]:

@@ -29,11 +29,11 @@ from sqlalchemy import (
     Boolean,
     Connection,
     Text,
-    bindparam,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, TEXT
 
+from db.arrays import array_text
 from db.coverage import Stream
 from db.declare.times import time_text
 from db.proofs import Proof
@@ -84,26 +84,21 @@ class Freshness:
 # a small read (`db/sql/functions/mark.sql`). What it reads is in the snapshot
 # of the statement that calls it; that it locks its tables later does no harm, as no
 # migration puts others in their place.
-_FRESHNESS = (
-    text(
-        """
-    SELECT * FROM control.mark(:source, cast(:as_of AS bigint), :own, :events,
-        cast(:filters AS text[]), cast(:starts AS bigint[]), :relation)
+_FRESHNESS = text(
     """
-    )
-    .bindparams(
-        bindparam("own", type_=ARRAY(TEXT)), bindparam("events", type_=ARRAY(TEXT))
-    )
-    .columns(
-        chain=Text,
-        checkpoint=BigInteger,
-        block_hash=Text,
-        block_time=BigInteger,
-        final=Boolean,
-        exact=Boolean,
-        built_at=Text,
-        proof=ARRAY(TEXT),
-    )
+    SELECT * FROM control.mark(:source, cast(:as_of AS bigint), cast(:own AS text[]),
+        cast(:events AS text[]), cast(:filters AS text[]), cast(:starts AS bigint[]),
+        :relation)
+    """
+).columns(
+    chain=Text,
+    checkpoint=BigInteger,
+    block_hash=Text,
+    block_time=BigInteger,
+    final=Boolean,
+    exact=Boolean,
+    built_at=Text,
+    proof=ARRAY(TEXT),
 )
 _ALONE = compiled(_FRESHNESS)
 # Two statements that have the same snapshot see the same rows: what it does not hold
@@ -135,16 +130,17 @@ def freshness_binds(
     """The parameters of `freshness_cte` for some events (ids) of a chain."""
     own = sorted(set(events) - {BLOCKS})
     binds: dict[str, Any] = {
-        "source": source, "own": own, "as_of": as_of, "relation": relation,
+        "source": source, "own": array_text(own), "as_of": as_of, "relation": relation,
     }  # fmt: skip
     counted = {*own, BLOCKS}
     if plan is None:
-        return binds | {"events": sorted(counted), "filters": None, "starts": None}
+        events = array_text(sorted(counted))
+        return binds | {"events": events, "filters": None, "starts": None}
     streams = [stream for stream in plan if stream.event in counted]
     return binds | {
-        "events": [stream.event for stream in streams],
-        "filters": [stream.filter for stream in streams],
-        "starts": [stream.start for stream in streams],
+        "events": array_text(stream.event for stream in streams),
+        "filters": array_text(stream.filter for stream in streams),
+        "starts": array_text(str(stream.start) for stream in streams),
     }
 
 

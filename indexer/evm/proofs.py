@@ -122,7 +122,7 @@ class Prover:
         hashed = {
             block.height
             for block in blocks
-            if block.sealed is not None and self._hash_is_right(block, block.sealed)
+            if block.sealed is not None and self._hash_is_right(block)
         }
         receipted = await self._by_receipts(blocks, placed, hashed, thorough)
         found = []
@@ -136,8 +136,9 @@ class Prover:
             found.append(block)
         return found
 
-    def _hash_is_right(self, block: EvmBlock, sealed: RpcSealedHeader) -> bool:
+    def _hash_is_right(self, block: EvmBlock) -> bool:
         """Whether the hash was recomputed; raises when it is not the header's."""
+        sealed = _sealed(block)
         if block.height == 0:  # some chains make up the first header
             return form_of(sealed) is not None
         known = self.traits.get(HEADER)
