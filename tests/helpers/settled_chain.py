@@ -25,7 +25,7 @@ from devnet.solana.settlement import Purchase, receipt_address
 from helpers.solana_following import following
 from helpers.tables import problems
 from indexer.errors import Retryable
-from indexer.follow import CaughtUp, step
+from indexer.follow import Behind, CaughtUp, step
 from indexer.solana.assemble import FollowedProgram
 
 REGISTRY = Registry.load(["settlement"])
@@ -36,7 +36,7 @@ CREATORS = 40
 FOLLOWED = 5  # of the creators, whose token movements are indexed
 ROUNDS, IN_A_ROUND = 100, 25  # at most so many rounds, each of at least so many
 FEES = (1_000, 250, 0)  # basis points, one after the other
-STEPS = 5_000
+STEPS = 2_000
 FINAL_SLOTS = 70
 
 
@@ -158,13 +158,17 @@ class SettledChain:
             async with following(
                 self.engine, [self.url], registry=REGISTRY, programs=programs
             ) as chain:
+                seen = []
                 for _ in range(STEPS):
                     try:
-                        if isinstance(await step(chain), CaughtUp):
-                            return
-                    except Retryable:
+                        seen.append(await step(chain))
+                    except Retryable as error:
+                        seen.append(error)
+                    if isinstance(seen[-1], CaughtUp):
+                        return
+                    if isinstance(seen[-1], Behind | Retryable):
                         self.devnet.advance(1)  # a chain that was forked grows again
-            raise AssertionError("the index never caught up")
+            raise AssertionError(f"round {self.rounds}: never caught up: {seen[-9:]}")
 
         asyncio.run(run())
 
