@@ -63,12 +63,13 @@ def fill_gaps(engine, registry, source, history, wanted, limit=7):
 def write_both(engine, registry, source, ours, theirs):
     """Write two batches with their streams, the second in the middle of the first.
 
-    In the middle: after the first has read which blocks are covered.
+    In the middle: after the first has read which blocks are covered. One without facts
+    does not ask, and the second comes after it.
     """
     waiting = [theirs]
 
     def interfere(connection, cursor, statement, parameters, context, many):
-        if "control.coverage" in statement and waiting:
+        if "SELECT event FROM control.coverage" in statement and waiting:
             write_batch(engine, registry, source, *waiting.pop())
 
     event.listen(engine, "after_cursor_execute", interfere)
@@ -76,6 +77,8 @@ def write_both(engine, registry, source, ours, theirs):
         write_batch(engine, registry, source, *ours)
     finally:
         event.remove(engine, "after_cursor_execute", interfere)
+    if waiting:
+        write_batch(engine, registry, source, *waiting.pop())
 
 
 def check(engine, registry, source, history, rng):
