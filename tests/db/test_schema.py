@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -568,7 +569,7 @@ def test_views_carry_the_docstring_and_readable_values(db_engine, source):
         "chain": "test",
         "height": 0,
         "position": 0,
-        "block_time": 1_700_000_000,
+        "block_time": datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC),
         "deal": "0x" + ANNA.hex(),
         "amount": 5,
     } == {name: value for name, value in row.items() if name != "transaction"}
@@ -597,7 +598,7 @@ def test_every_column_of_a_view_says_what_it_is(db_engine, source):
     assert deals["total"].startswith("Sum(Paid.amount).")
     assert PAID.spec.doc.split("\n", 1)[0] in deals["total"]
     assert "Parameter amount: Uint of 256 bits." == paid["amount"]
-    assert "seconds since 1970" in paid["block_time"]
+    assert "The time of the block." == paid["block_time"]
 
 
 def test_comments_of_columns_follow_the_declarations(db_engine, source):

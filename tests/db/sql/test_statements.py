@@ -597,12 +597,13 @@ def test_statements_for_sets_of_events_do_not_pile_up():
 # Every function that statements call, with the version of Postgres that brought it.
 KNOWN = {
     "array_agg": 8, "cast": 7, "coalesce": 7, "control.base58": 0,
-    "control.stage_fold": 0,
+    "control.code_text": 0, "control.moment": 0, "control.stage_fold": 0,
+    "control.time_span": 0,
     "convert_from": 8, "convert_to": 8, "count": 7, "div": 9, "encode": 7,
     "greatest": 8, "int8send": 7, "jsonb_agg": 9, "jsonb_array_elements_text": 9,
     "jsonb_build_object": 9, "jsonb_path_query_array": 12, "least": 8,
     "max": 7, "min": 7, "mod": 7, "nullif": 7, "pg_current_xact_id": 13, "sum": 7,
-    "to_jsonb": 9,
+    "to_jsonb": 9, "trim_scale": 13,
 }  # fmt: skip
 WORDS = {"as", "and", "or", "not", "in", "from", "exists", "filter", "join", "on"} | {
     "when", "where", "conflict", "union", "distinct", "values", "select", "array",
