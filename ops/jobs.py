@@ -47,6 +47,8 @@ from ops.settings import Settings, load_settings
 QUEUE = "chainfold-backfill"
 JOB_SECONDS = 3600
 FAILURE_SECONDS = 86_400  # how long Redis remembers why a job failed
+WORKERS = 4  # among whom the jobs are shared out well, whoever listens
+MOST_RANGES = 10  # in a job
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 5.0  # with a job in nobody's hand
 ALONE_SECONDS = 10.0  # with no worker at all: one may be starting anew
@@ -109,7 +111,8 @@ async def backfill_by_jobs(
         with _queue_at(url) as queue:
             jobs = _BackfillJobs(chain, queue, path)
             try:
-                for blocks in split(gaps, 16, chain.range_blocks):
+                most = chain.range_blocks * MOST_RANGES
+                for blocks in split(gaps, WORKERS, most):
                     jobs.begin(blocks)
                 while jobs.pieces:
                     await asyncio.sleep(POLL_SECONDS)

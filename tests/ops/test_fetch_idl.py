@@ -109,8 +109,8 @@ def test_an_idl_is_what_anchorpy_fetches_and_can_be_followed(devnet, folder, raw
         settings.write("\n" + shown)
     [found] = load_settings(folder / "chainfold.toml").programs.values()
     assert found.addresses == {"local": (bytes(program),)}
-    assert found.idl is not None
-    assert len(found.idl.instructions) == len(raw["instructions"])
+    [version] = found.idl
+    assert len(version.idl.instructions) == len(raw["instructions"])
 
 
 def test_a_file_that_is_another_is_not_replaced_unasked(devnet, folder):
