@@ -16,6 +16,7 @@ from commands.evm.signers import (
 )
 from commands.evm.signing.guard import FILLER, Allowance, GuardedSigner, Rules, guarded
 from commands.evm.signing.remote import RemoteSigner
+from commands.signing.server import keys_by_address
 from db.commands.evm.memory import SpendingLimits
 from db.declare.evm.call import EvmCallSpec
 from db.declare.evm.signatures import canonical_type
@@ -61,20 +62,14 @@ def open_keys(
     clock: Callable[[], datetime],
 ) -> dict[bytes, GuardedSigner]:
     """Every key for EVM chains that is held here, behind its rules, by address."""
-    found: dict[bytes, GuardedSigner] = {}
+    here = []
     for config in settings.signers.values():
         chain = settings.chains.get(config.chain)
         is_evm = chain is None or chain.namespace != SOLANA
         if is_evm and config.kind is not SignerKind.REMOTE:
             rules = rules_of(settings, config, registry)
-            signer = guarded(engine, open_key(config), rules, clock)
-            if (other := found.get(signer.address)) is not None:
-                raise OperationError(
-                    f"signers {other.name} and {config.name} have the same key: give "
-                    "each a key of its own"
-                )
-            found[signer.address] = signer
-    return found
+            here.append(guarded(engine, open_key(config), rules, clock))
+    return keys_by_address(here)
 
 
 def open_key(config: SignerSettings) -> LocalSigner:

@@ -7,10 +7,10 @@ import os
 import socket
 import socketserver
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from commands.errors import SigningHeld, SigningRefused
 from commands.signing.wire import BYTES_MAX, HELD, NO_METHOD, REFUSED
@@ -39,6 +39,29 @@ class _LocalServer(_Threads, socketserver.TCPServer):
 
 
 Server = _UnixServer | _LocalServer
+
+
+class _Key(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def address(self) -> bytes: ...
+
+
+K = TypeVar("K", bound=_Key)
+
+
+def keys_by_address(keys: Iterable[K]) -> dict[bytes, K]:
+    """The signers' keys by address; raises SigningRefused where two have the same."""
+    found: dict[bytes, K] = {}
+    for key in keys:
+        if (other := found.get(key.address)) is not None:
+            raise SigningRefused(
+                f"signers {other.name} and {key.name} have the same key: give each a "
+                "key of its own"
+            )
+        found[key.address] = key
+    return found
 
 
 def open_server(listen: str, methods: Methods) -> Server:

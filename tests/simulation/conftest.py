@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from contextlib import contextmanager
 
 import pytest
 
@@ -38,20 +39,33 @@ def wallet_stage(wallet_engine, monkeypatch):
 
 
 @pytest.fixture
-def node_stage(postgres_url, monkeypatch):
-    """A database in which schedules of the follower have a chain each."""
+def open_stage(postgres_url, monkeypatch):
+    """Open a database in which schedules of followers have a chain each."""
     logging.disable(logging.CRITICAL)
 
     async def at_once(function, *arguments):
         return function(*arguments)
 
-    monkeypatch.setattr(asyncio, "to_thread", at_once)
-    with servers.fresh_database(postgres_url) as url:
-        with servers.engine_on(url) as engine:
-            migrate(engine, node_schedules.REGISTRY)
-        stage = node_schedules.Stage(url)
-        gc.disable()
-        yield stage
-        gc.enable()
-        stage.close()
+    @contextmanager
+    def opened(registry):
+        monkeypatch.setattr(asyncio, "to_thread", at_once)
+        with servers.fresh_database(postgres_url) as url:
+            with servers.engine_on(url) as engine:
+                migrate(engine, registry)
+            stage = node_schedules.Stage(url)
+            gc.disable()
+            try:
+                yield stage
+            finally:
+                gc.enable()
+                stage.close()
+
+    yield opened
     logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def node_stage(open_stage):
+    """The stage of schedules over the conformance node."""
+    with open_stage(node_schedules.REGISTRY) as stage:
+        yield stage

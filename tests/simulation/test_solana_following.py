@@ -5,15 +5,12 @@ nothing lost, nothing doubled (`helpers.cluster_schedules`). `CHAINFOLD_TEST_SEE
 `CHAINFOLD_TEST_FOLLOW_SOLANA` play others.
 """
 
-import asyncio
 import gc
-import logging
 import os
 
 import pytest
 
-from db.schema import migrate
-from helpers import cluster_schedules, node_schedules, servers
+from helpers import cluster_schedules
 
 RUNS = int(os.environ.get("CHAINFOLD_TEST_FOLLOW_SOLANA", "240"))
 FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
@@ -23,22 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
-def stage(postgres_url, monkeypatch):
-    logging.disable(logging.CRITICAL)
-
-    async def at_once(function, *arguments):
-        return function(*arguments)
-
-    monkeypatch.setattr(asyncio, "to_thread", at_once)
-    with servers.fresh_database(postgres_url) as url:
-        with servers.engine_on(url) as engine:
-            migrate(engine, cluster_schedules.REGISTRY)
-        stage = node_schedules.Stage(url)
-        gc.disable()
+def stage(open_stage):
+    with open_stage(cluster_schedules.REGISTRY) as stage:
         yield stage
-        gc.enable()
-        stage.close()
-    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("part", range(CHUNKS))

@@ -7,6 +7,7 @@ from sqlalchemy import Engine
 
 from commands.errors import SigningHeld, SigningRefused
 from commands.lane import Lane
+from commands.signing.server import keys_by_address
 from commands.solana.context import Policy, SignerContext
 from commands.solana.extras import Extras
 from commands.solana.guard import Allowance, GuardedSigner, Rules, guarded
@@ -141,22 +142,14 @@ def open_keys(
     clock: Callable[[], datetime],
 ) -> dict[bytes, GuardedSigner]:
     """Every key for Solana that is held here, behind its rules, by address."""
-    found: dict[bytes, GuardedSigner] = {}
+    here = []
     for config in settings.signers.values():
         chain = settings.chains.get(config.chain)
-        if chain is None or chain.namespace != SOLANA:
-            continue
-        if config.kind is SignerKind.REMOTE:
-            continue
-        rules = _rules(settings, config, chain, registry)
-        signer = guarded(engine, open_key(config), rules, clock)
-        if (other := found.get(signer.address)) is not None:
-            raise OperationError(
-                f"signers {other.name} and {config.name} have the same key: give each "
-                "a key of its own"
-            )
-        found[signer.address] = signer
-    return found
+        is_here = config.kind is not SignerKind.REMOTE
+        if is_here and chain is not None and chain.namespace == SOLANA:
+            rules = _rules(settings, config, chain, registry)
+            here.append(guarded(engine, open_key(config), rules, clock))
+    return keys_by_address(here)
 
 
 def open_key(config: SignerSettings) -> LocalSigner:

@@ -13,7 +13,7 @@ from commands.evm.signers import Payload, signer_from_key
 from commands.evm.signing.guard import GuardedSigner, Rules
 from commands.evm.signing.served import methods
 from commands.evm.signing.wire import as_parameters, as_payload
-from commands.signing.server import open_server
+from commands.signing.server import keys_by_address, open_server
 
 LOCAL = signer_from_key("s", "0x" + "22" * 32)  # nobody's: for tests only
 PAYLOAD = Payload(
@@ -126,3 +126,15 @@ def test_numbers_that_no_chain_takes_are_refused(server, name, value):
         as_payload(parameter)
     call = {"id": 1, "method": "eth_signTransaction", "params": [parameter]}
     assert "error" in post(server, json.dumps(call).encode())[1]
+
+
+def test_two_signers_of_one_key_are_refused():
+    """A request names an address alone: whose rules hold must not be a guess."""
+    other = signer_from_key("t", "0x" + "23" * 32)
+    again = signer_from_key("u", "0x" + "22" * 32)
+
+    assert keys_by_address([LOCAL, other]) == {
+        LOCAL.address: LOCAL, other.address: other,
+    }  # fmt: skip
+    with pytest.raises(SigningRefused, match="s and u have the same key: give each a"):
+        keys_by_address([LOCAL, other, again])
