@@ -1,8 +1,10 @@
 """Connections: one way to open them, and the locks that writers take."""
 
 import zlib
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, Executable, create_engine, event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
@@ -128,3 +130,21 @@ def may_write(connection: Connection) -> bool:
             )
         )
     )
+
+
+def ask_or_end(
+    connection: Connection,
+    statement: Executable,
+    binds: Mapping[str, object] | None = None,
+) -> Any:
+    """The answer to a statement that changes a session: a lock of it, a setting.
+
+    Where it fails nobody knows whether it was done, and a pooled session would keep
+    that: the session is ended.
+    """
+    try:
+        result = connection.execute(statement, binds)
+        return result.scalar() if result.returns_rows else None
+    except BaseException:
+        connection.invalidate()
+        raise

@@ -20,7 +20,11 @@ def tell(engine: Engine, source: int) -> Connection:
     """Tell that nothing of a source can be written, until the connection is closed."""
     connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
     connection.detach()  # closing it ends the session, and not only its use
-    connection.execute(_HOLD, {"space": _SPACE, "source": source})
+    try:
+        connection.execute(_HOLD, {"space": _SPACE, "source": source})
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

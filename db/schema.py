@@ -27,7 +27,7 @@ from sqlalchemy.exc import OperationalError
 from db.control import declaration
 from db.declare import Event
 from db.declare.projections import ProjectionSpec
-from db.engine import lock_declarations, lock_projection, sqlstate
+from db.engine import ask_or_end, lock_declarations, lock_projection, sqlstate
 from db.errors import ChangedEvent, StaleDeclarations, TooManyTables, WouldDrop
 from db.fit import Built, built, losses, undeclared, wanted
 from db.functions import load_functions
@@ -250,15 +250,16 @@ def _indexing_alone(connection: Connection) -> Iterator[bool]:
     It must not be waited for: who waits is an old transaction to the other.
     """
     lock = {"key": INDEXING_LOCK}
-    alone = connection.execute(text("SELECT pg_try_advisory_lock(:key)"), lock).scalar()
-    connection.execute(text(f"SET lock_timeout = '{INDEXING_PATIENCE_SECONDS}s'"))
+    alone = ask_or_end(connection, text("SELECT pg_try_advisory_lock(:key)"), lock)
+    patience = f"SET lock_timeout = '{INDEXING_PATIENCE_SECONDS}s'"
+    ask_or_end(connection, text(patience))
     try:
         yield bool(alone)
     finally:
         if not connection.invalidated:
-            connection.execute(text("RESET lock_timeout"))
+            ask_or_end(connection, text("RESET lock_timeout"))
             if alone:
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), lock)
+                ask_or_end(connection, text("SELECT pg_advisory_unlock(:key)"), lock)
 
 
 def cancel_statement(engine: Engine, pid: int) -> None:

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from db.engine import ask_or_end
 from db.position import BlockRange
 
 
@@ -29,19 +30,22 @@ from db.position import BlockRange
 def alone(engine: Engine, source: int, address: bytes) -> Iterator[bool]:
     """Hold an address of a listing against other processes; whether that was given.
 
-    Postgres takes it back when the process dies.
+    Postgres takes it back when the process dies, and when taking it or giving it back
+    fails.
     """
     binds = {"key": f"chainfold listing {source} {address.hex()}"}
     with engine.connect() as connection:
         connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-        take = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
-        given = bool(connection.execute(take, binds).scalar())
+        given = bool(ask_or_end(connection, _TAKE, binds))
         try:
             yield given
         finally:
             if given:
-                give = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
-                connection.execute(give, binds)
+                ask_or_end(connection, _GIVE_BACK, binds)
+
+
+_TAKE = text("SELECT pg_try_advisory_lock(hashtextextended(:key, 0))")
+_GIVE_BACK = text("SELECT pg_advisory_unlock(hashtextextended(:key, 0))")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from db.declare import (
     Sum,
     Uint,
 )
-from db.engine import lock_declarations
+from db.engine import connect, lock_declarations
 from db.errors import ChangedEvent, StaleDeclarations, WouldDrop
 from db.position import BlockRange
 from db.reads.errors import ReadError
@@ -630,3 +630,27 @@ def test_a_docstring_may_hold_anything(db_engine):
     comment = scalar(db_engine, "SELECT obj_description('public.odds'::regclass)")
     assert comment.startswith("It's 100 % \\ :x {y} %s. [")
     assert [] == migrate(db_engine, Registry.of([], [odd])).rebuilt
+
+
+@pytest.mark.parametrize("words", ["pg_try_advisory_lock", "lock_timeout =", "RESET"])
+def test_a_statement_that_fails_keeps_nobody_from_making_indexes(
+    db_engine, source, words
+):
+    """Else a pooled session keeps the lock, or a timeout that is not its own."""
+    engine = connect(db_engine.url.render_as_string(hide_password=False))
+
+    def fail(connection, cursor, statement, *others):
+        if words in statement:
+            listening.remove(engine, "after_cursor_execute", fail)
+            raise DBAPIError(statement, None, Exception("cut"))
+
+    listening.listen(engine, "after_cursor_execute", fail)
+    with pytest.raises(DBAPIError):
+        ensure_key_indexes(engine, ONE)
+    with engine.connect() as connection:
+        assert "0" == connection.execute(text("SHOW lock_timeout")).scalar()
+        held = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+                    " AND database = (SELECT oid FROM pg_database"
+                    " WHERE datname = current_database())")  # fmt: skip
+        assert 0 == connection.execute(held).scalar()
+    engine.dispose()

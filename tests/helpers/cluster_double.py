@@ -15,6 +15,7 @@ from helpers.solana_calls import Call, Log, emit, key, response, signature
 from idl.base58 import to_base58
 
 FINALITY = 5  # slots until one is final
+LACKING_SHARE = 0.3  # of the transactions, where nodes lack some
 MARK = b"markmark"  # in front of an event
 PROGRAM = key("the program")
 TOKEN = "TokenkegQfeZyiNwAJbNbGKPFXCWuBvf9Ss623VQ5DA"
@@ -144,6 +145,7 @@ class Node:
         self.cluster, self.rng, self.kinds, self.share = cluster, rng, kinds, share
         self.tells_index = tells_index
         self.behind, self.down, self.hidden = 0, False, set()
+        self.lacking = set()  # signatures that it lists, and has no transaction of
         self.faulted = set()
 
     def _meets(self, kind):
@@ -236,7 +238,9 @@ class Node:
         return rows[: config["limit"]]
 
     def _getTransaction(self, text, config):
-        if self._meets("null"):
+        if "null" in self.kinds and self.rng.random() < LACKING_SHARE:
+            self.lacking.add(text)
+        if text in self.lacking:
             return None
         for slot, index, tx in self.cluster.rows(self.confirmed):
             if tx.signature == text:

@@ -187,7 +187,7 @@ def test_payouts_are_movements_of_each_recipient_s_tokens(market, tmp_path, db_e
         [edition] = [row for row in moved if row["mint"] != usdc]
         mint = settlement.mint_address(purchase.identity, market.program.pubkey())
         minted = [edition[name] for name in ("owner", "amount", "decimals", "mint")]
-        assert minted == [str(purchase.buyer), "1", "0", str(mint)]
+        assert minted == [str(purchase.buyer), "1", 0, str(mint)]
     rows = {row["owner"]: row["balance"] for row in
             http(f"received?mint={market.usdc}&limit=100")}  # fmt: skip
     for each in market.people:
