@@ -106,6 +106,22 @@ LOW = Wording(
         ),
     ),
 )
+UNFOLLOWED = Wording(
+    en=(
+        "Accounts of the treasury are not followed",
+        (
+            "Warnings of a low treasury do not count {accounts}: name them in "
+            "[chains.<name>.tokens] of the settings."
+        ),
+    ),
+    fr=(
+        "Des comptes de la trésorerie ne sont pas suivis",
+        (
+            "Les alertes de trésorerie ne comptent pas {accounts} : nommez-les dans "
+            "[chains.<name>.tokens] des paramètres."
+        ),
+    ),
+)
 
 
 @reaction(to=entries.SettlementSeen)
@@ -162,27 +178,34 @@ def warn_of_the_treasury(at: datetime, tables: Tables) -> Iterator[Notice]:
     """Tell the team, once a day for each level, that the treasury runs low.
 
     Its accounts are those that have paid; their balances are those of the indexed
-    movements, and one that is not named in `[chains.<name>.tokens]` is not counted.
+    movements. The team is told once a week of the accounts that are not followed:
+    these are not named in `[chains.<name>.tokens]`, and not counted.
     """
     today = int(at.timestamp()) // treasury.DAY_SECONDS * treasury.DAY_SECONDS
-    held = list(_indexed(tables))
+    held = [_indexed(tables, each.treasury) for each in tables.rows(TreasuryAccount)]
+    unknown = [each.account for each in held if each.balance is None]
+    if unknown:
+        year, week, _ = at.isocalendar()
+        yield Notice(
+            "treasury_unfollowed", UNFOLLOWED, to=TEAM, once=f"{year} week {week}",
+            accounts=", ".join(unknown),
+        )  # fmt: skip
     balance = treasury.balance_of(held)
     settings = tables.settings(SettlementSettings)
     found = treasury.state(tables.rows(SettledDay), today, balance, settings)
     if balance is None or found.health not in ("warning", "critical"):
         return
+    known = [each.account for each in held if each.balance is not None]
     runway = found.runway_days
     yield Notice(
         "treasury_low", LOW, to=TEAM, once=f"{today} {found.health}",
-        health=found.health, accounts=", ".join(each.account for each in held),
+        health=found.health, accounts=", ".join(known),
         days="∞" if runway is None else runway, balance=f"{balance / MICRO:,.6f}",
     )  # fmt: skip
 
 
-def _indexed(tables: Tables) -> Iterator[AccountHeld]:
-    """Yield the followed accounts that have paid, as their movements have them."""
-    for each in tables.rows(TreasuryAccount):
-        moved = tables.rows(AccountDay, account=each.treasury)
-        if moved:
-            latest = max(moved, key=lambda row: row.day)
-            yield AccountHeld(each.treasury, int(latest.balance))
+def _indexed(tables: Tables, account: bytes) -> AccountHeld:
+    """Return what an account holds by its movements; None where none is indexed."""
+    moved = tables.rows(AccountDay, account=account)
+    latest = max(moved, key=lambda row: row.day, default=None)
+    return AccountHeld(account, None if latest is None else int(latest.balance))

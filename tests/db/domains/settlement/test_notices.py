@@ -1,6 +1,6 @@
 """Who is told what of purchases and of the treasury."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace as Row
 
 import pytest
@@ -101,7 +101,7 @@ def treasury(balance, outflow):
         **{
             SettledDay.__name__: [Row(day=TODAY, purchases=3, fronted=outflow, earned=0,
                                       dust=0)],
-            TreasuryAccount.__name__: [Row(treasury=TREASURY), Row(treasury=BUYER)],
+            TreasuryAccount.__name__: [Row(treasury=TREASURY)],
             AccountDay.__name__: [
                 Row(account=TREASURY, day=TODAY - DAY_SECONDS, balance=9 * 10**12),
                 Row(account=TREASURY, day=TODAY, balance=balance),
@@ -132,6 +132,7 @@ def test_the_team_is_told_of_all_accounts_at_once():
     shelf = treasury(1_500 * 10**6, 0)
     more = Row(account=BUYER, day=TODAY, balance=499_999_999)
     shelf.kept[AccountDay.__name__].append(more)
+    shelf.kept[TreasuryAccount.__name__].append(Row(treasury=BUYER))
 
     [found] = notices.warn_of_the_treasury.ask(MONDAY, shelf)
     more.balance += 1
@@ -141,6 +142,21 @@ def test_the_team_is_told_of_all_accounts_at_once():
         f"It holds 1,999.999999 USDC, for ∞ days: fill {', '.join(accounts)}."
     )
     assert not list(notices.warn_of_the_treasury.ask(MONDAY, shelf))
+
+
+def test_the_team_is_told_once_a_week_of_accounts_that_are_not_followed():
+    """Else a treasury whose movements nobody indexes runs dry in silence."""
+    shelf = treasury(3_000 * 10**6, 0)
+    shelf.kept[TreasuryAccount.__name__].append(Row(treasury=BUYER))
+    ask = notices.warn_of_the_treasury.ask
+
+    [found] = ask(MONDAY, shelf)
+    [again] = ask(MONDAY + timedelta(days=6), shelf)
+    [later] = ask(MONDAY + timedelta(days=7), shelf)
+
+    assert Encoding.BASE58.text(BUYER) in found.texts["en"][1]
+    assert Encoding.BASE58.text(TREASURY) not in found.texts["fr"][1]
+    assert found.once == again.once != later.once
 
 
 def test_it_is_told_once_a_day_for_each_level():
