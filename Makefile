@@ -9,10 +9,10 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
 	&& { echo $$name; break; }; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help install devchain demo test test-edge check lint fast docs simulate simulate-follow simulate-settlements simulate-stripe simulate-wallets fuzz bench lock clean
+.PHONY: help install devchain demo test test-edge check lint fast docs simulate simulate-follow simulate-settlements simulate-solana simulate-stripe simulate-wallets fuzz bench lock clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-20s %s\n", $$1, $$2 }' Makefile
 
 install: $(STAMP)  ## make the virtual environment
 
@@ -72,6 +72,12 @@ simulate-stripe: $(STAMP)  ## the same for payments: a year of them for each see
 simulate-settlements: devchain  ## the same for settlements on a chain: RUNS=10000
 	CHAINFOLD_TEST_SEED=$(or $(SEED),0) CHAINFOLD_TEST_SETTLEMENTS=$(or $(RUNS),10000) \
 		$(BIN)/python -m pytest tests/simulation/test_settlements.py -s -q
+
+simulate-solana: $(STAMP)  ## the same for Solana: its follower and its commands
+	CHAINFOLD_TEST_SEED=$(or $(SEED),0) CHAINFOLD_TEST_FOLLOW_SOLANA=$(or $(RUNS),2000) \
+		CHAINFOLD_TEST_SCHEDULES=$(or $(RUNS),5000) $(BIN)/python -m pytest \
+		tests/simulation/test_solana_following.py \
+		tests/simulation/test_solana_commands.py -n 2 -q
 
 fuzz: $(STAMP)  ## mutate what others write: make fuzz SECONDS=3600 SEED=1
 	CHAINFOLD_FUZZ_SECONDS=$(or $(SECONDS),600) CHAINFOLD_FUZZ_SEED=$(or $(SEED),0) \
