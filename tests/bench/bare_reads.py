@@ -39,7 +39,7 @@ QUERY = f"""
 SELECT '0x' || encode(campaign, 'hex') AS campaign, campaign_id, company_name,
     '0x' || encode(issuer, 'hex') AS issuer, '0x' || encode(creator, 'hex') AS creator,
     {etb("goal")}, {times("deadline", "created_at")}, description, document_hash,
-    {etb("threshold")}, trim_scale(fee_bps * 1e-4)::text AS fee_bps,
+    {etb("threshold")}, fee_bps,
     {etb("raised", "native_raised", "released", "fees", "fiat_due", "fiat_fees_due")},
     {etb("deferred", "refunds_announced", "refunded", "fiat_refunds_owed")},
     investments, investors, {times("last_invested_at", "completed_at")}, paused,

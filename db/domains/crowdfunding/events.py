@@ -8,14 +8,12 @@ from db.declare import (
     Contract,
     Event,
     Money,
-    Share,
     Text,
     Time,
     Uint,
 )
 
 ETB = Money(18, "ETB")
-BASIS_POINTS = Share(10_000)
 
 registry = Contract("IssuerRegistry")
 factory = Contract("CampaignFactory")
@@ -113,7 +111,7 @@ class PlatformFeeUpdated(Event):
 
     source = factory
     factory = Address(emitter=True)
-    fee_bps = Uint(param="newFee", meaning=BASIS_POINTS)
+    fee_bps = Uint(param="newFee")
 
 
 class FeeRecipientUpdated(Event):
@@ -143,7 +141,7 @@ class CampaignTermsSet(Event):
     description = Text()
     document_hash = Text()
     threshold = Uint(param="successThreshold", meaning=ETB)
-    fee_bps = Uint(16, param="platformFeeBps", meaning=BASIS_POINTS)
+    fee_bps = Uint(16, param="platformFeeBps")
 
 
 class CampaignStatusChanged(Event):
