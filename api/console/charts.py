@@ -16,6 +16,7 @@ WIDTH, HEIGHT = 640.0, 200.0
 LEFT, RIGHT, TOP, BOTTOM = 64.0, 8.0, 12.0, 24.0
 TICKS = 4
 LABELS = 6  # at most so many under the axis
+LETTER = 6.6  # the width of a letter of a label, at most
 SMALLEST = 1e-9  # what is smaller is drawn as zero
 BAR_SHARE = 0.8  # of a label's place that its bars fill
 
@@ -90,7 +91,9 @@ def _axes(chart: Chart, scale: _Scale) -> Iterator[str]:
     every = max(1, math.ceil(len(chart.labels) / LABELS))
     for place, label in enumerate(chart.labels):
         if (len(chart.labels) - 1 - place) % every == 0:
-            yield _text(scale.x(place), HEIGHT - 6, label, "middle")
+            half = LETTER * len(label) / 2
+            x = max(min(scale.x(place), WIDTH - half), half)  # none is cut off
+            yield _text(x, HEIGHT - 6, label, "middle")
     if chart.limit is not None:
         y = scale.y(chart.limit)
         yield _line("limit", LEFT, y, WIDTH - RIGHT, y)

@@ -39,6 +39,19 @@ def test_all_that_is_drawn_is_inside_the_picture(values, form, limit):
     assert seen
 
 
+@pytest.mark.parametrize("count", [1, 2, 8, 28, 90])
+def test_no_date_below_the_axis_is_cut_off(count):
+    labels = [f"2026-11-{number % 30 + 1:02}" for number in range(count)]
+    root = drawn(Chart("T", "USDC", labels, {"a": [1] * count}))
+    below = [each for each in root.findall("text") if each.text in labels]
+    half = 11 * 0.6 * len("2026-11-01") / 2  # of 11 pixels high, in a wide font
+
+    assert labels[-1] == below[-1].text
+    for each in below:
+        assert 0 <= float(each.get("x")) - half
+        assert float(each.get("x")) + half <= WIDTH
+
+
 def test_a_value_is_higher_than_a_smaller_one_and_a_gap_parts_the_line():
     root = drawn(chart([10, 40, None, 20, 30]))
 
