@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from flask import Flask
@@ -33,6 +32,7 @@ from ops.metrics_port import check_metrics_port, serve_metrics
 from ops.payments import payment_options
 from ops.settings import Settings, load_settings
 from ops.sockets import drop_stuck_readers
+from ops.temporary import temporary_folder
 
 LogForm = tuple[Literal["text", "json"], int]
 
@@ -117,8 +117,8 @@ def serve_api(
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_SECONDS,
     )
-    with TemporaryDirectory(prefix="chainfold-counts-") as folder:
-        counts = Path(folder) if workers > 1 else None
+    with temporary_folder("chainfold-counts-") as folder:
+        counts = folder if workers > 1 else None
         build = partial(
             build_app, path, url, instance, read_only=read_only, folder=counts
         )
