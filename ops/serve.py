@@ -1,8 +1,10 @@
 """The API under granian: the application of a worker process, and the server."""
 
 import asyncio
+import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -175,3 +177,13 @@ class _Worker(Front):
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called by the server before it listens."""
         drop_stuck_readers(loop, self._port, READ_SECONDS)
+
+    def __rsgi_del__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called by the server when it listens no more: end the process at once.
+
+        Threads of the server that want the interpreter while it is torn down abort
+        the process, with a stack trace on its terminal.
+        """
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.processes import Group, listens, live, wait_until
+from helpers.processes import Group, descendants, listens, live, wait_until
 from helpers.rpc import FakeEvmChain, FakeRpcServer
 from ops.ports import free_port
 
@@ -39,6 +39,18 @@ def deployment(tmp_path, node, migrated_url):
     return tmp_path, port
 
 
+def api_of(group):
+    """The main process of the API that `run` has beside it."""
+    children = Path(f"/proc/{group.process.pid}/task").glob("*/children")
+    pids = [int(pid) for each in children for pid in each.read_text().split()]
+    found = [pid for pid in pids if any(pid == own for own, _ in group.living())]
+    return [
+        pid for pid in found
+        if "multiprocessing" in Path(f"/proc/{pid}/cmdline").read_text()
+        and "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("verb", ["run", "serve"])
 def test_a_signal_to_the_group_leaves_no_process(deployment, verb, number):
@@ -61,6 +73,38 @@ def test_a_signal_to_the_group_leaves_no_process(deployment, verb, number):
             assert not listens(port)
         finally:
             group.end()
+
+
+def test_a_worker_of_the_api_ends_without_tearing_its_interpreter_down(
+    deployment, tmp_path, monkeypatch
+):
+    """Its server's threads would abort it there, now and then, on a busy machine."""
+    folder, port = deployment
+    torn = tmp_path / "torn"
+    torn.mkdir()
+    (tmp_path / "sitecustomize.py").write_text(
+        "import atexit, os, pathlib\n"
+        f"folder = pathlib.Path({str(torn)!r})\n"
+        "atexit.register(lambda: (folder / str(os.getpid())).touch())\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    group = Group(folder, "run")  # whose workers are spawned: forked ones just end
+    try:
+        wait_until(lambda: live(port), group=group)
+        [api] = api_of(group)
+        workers = [
+            pid for pid in descendants(api)
+            if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]  # fmt: skip
+        assert workers
+        group.process.send_signal(signal.SIGTERM)
+        assert group.process.wait(25) == 0
+    finally:
+        group.end()
+    ended = {int(each.name) for each in torn.iterdir()}
+    assert {group.process.pid, api} <= ended
+    assert not ended & set(workers)
+    assert "panicked" not in group.log.read_text()
 
 
 def test_a_signal_at_any_moment_of_the_start_leaves_what_the_next_goes_on_with(
@@ -91,18 +135,6 @@ def test_a_signal_at_any_moment_of_the_start_leaves_what_the_next_goes_on_with(
         wait_until(lambda: live(port), 60, group)
     finally:
         group.end()
-
-
-def api_of(group):
-    """The main process of the API that `run` has beside it."""
-    children = Path(f"/proc/{group.process.pid}/task").glob("*/children")
-    pids = [int(pid) for each in children for pid in each.read_text().split()]
-    found = [pid for pid in pids if any(pid == own for own, _ in group.living())]
-    return [
-        pid for pid in found
-        if "multiprocessing" in Path(f"/proc/{pid}/cmdline").read_text()
-        and "resource_tracker" not in Path(f"/proc/{pid}/cmdline").read_text()
-    ]  # fmt: skip
 
 
 def test_run_starts_an_api_that_was_killed_again_and_gives_up_when_it_keeps_dying(
