@@ -67,6 +67,7 @@ _BARE = """
 abi = "abis/TestToken.json"
 address = "{TestToken}"
 chain = "devnet"
+meanings = {{ value = "amount 18 TEST" }}
 
 [contracts.dex]
 abi = "abis/PairFactory.json"

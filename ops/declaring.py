@@ -1,15 +1,21 @@
-"""From settings to declarations without code: tables, and commands of contracts."""
+"""From settings to declarations without code: tables, commands, meanings of values."""
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import abis
 from db.declare import Command, DeclarationError, Event, Projection, Role
-from db.declare.evm.bare_commands import PlainCall, declare_command
+from db.declare.evm.bare_commands import PlainCall, declare_command, plain_functions
 from db.declare.evm.signatures import names_of
+from db.declare.given_meanings import Carrier, check_meanings, give_meanings
 from db.declare.text import read_projection
 from db.registry import Registry
-from ops.settings import ContractCommand, ContractSettings, Settings
+from ops.settings import (
+    ContractCommand,
+    ContractSettings,
+    ProgramSettings,
+    Settings,
+)
 
 
 def declare_tables(
@@ -30,6 +36,33 @@ def declare_commands(settings: Settings, registry: Registry) -> Iterator[type[Co
             abis.remember(contract.name, [dict(entry) for entry in contract.abi])
         for command in contract.commands:
             yield _command(contract, command, registry)
+
+
+def give_event_meanings(
+    emitter: ContractSettings | ProgramSettings, events: Iterable[type[Event]]
+) -> None:
+    """Give the events of a contract or program the meanings that its section has."""
+    for event in events:
+        give_meanings(emitter.meanings, _carrier(event))
+
+
+def check_given_meanings(settings: Settings, registry: Registry) -> None:
+    """Raise DeclarationError for a meaning of what no event and no function has."""
+    for name, contract in settings.contracts.items():
+        if contract.meanings:
+            carriers = [_carrier(event) for event in registry.events_of(name)]
+            carriers += plain_functions(contract.abi)
+            place = f"[contracts.{name}.meanings]"
+            check_meanings(place, contract.meanings, carriers)
+    for name, program in settings.programs.items():
+        carriers = [_carrier(event) for event in registry.events_of(name)]
+        check_meanings(f"[programs.{name}.meanings]", program.meanings, carriers)
+
+
+def _carrier(event: type[Event]) -> Carrier:
+    schema = event.spec.schema
+    names = names_of(schema) if isinstance(schema, Mapping) else (schema.name,)
+    return (event.spec.name, *names), event.spec.fields
 
 
 def _command(
@@ -53,6 +86,7 @@ def _command(
         else _proof(place, contract, declared, registry),
         doc=declared.doc,
         one_address=one_address,
+        meanings=contract.meanings,
     )
     return declare_command(plain, contract.abi)
 

@@ -25,7 +25,12 @@ from indexer.source import Child
 from indexer.streams import Wanted, plan_streams
 from ops.chains import kind_of
 from ops.chains.solana.source import followed_wallets
-from ops.declaring import declare_commands, declare_tables
+from ops.declaring import (
+    check_given_meanings,
+    declare_commands,
+    declare_tables,
+    give_event_meanings,
+)
 from ops.errors import OperationError
 from ops.settings import (
     SOLANA,
@@ -55,16 +60,20 @@ def declared(settings: Settings) -> Registry:
     events: list[type[Event]] = []
     for contract in settings.contracts.values():
         found = declare_events(contract.name, contract.abi, tagged=contract.tagged)
+        give_event_meanings(contract, found)
         events += _fitting("contracts", found)
     for program in settings.programs.values():
         if program.idl:
-            events += _fitting("programs", declare_program(program.name, program.idl))
+            found = declare_program(program.name, program.idl)
+            give_event_meanings(program, found)
+            events += _fitting("programs", found)
     registry = registry.with_events(events)
     contracts = registry.contracts
     for name, contract in settings.contracts.items():
         makers = [_announcement(name, each, registry) for each in contract.factories]
         if name in contracts:
             contracts[name].make_by(makers)
+    check_given_meanings(settings, registry)
     return registry.with_events(
         projections=declare_tables(settings, registry),
         commands=declare_commands(settings, registry),

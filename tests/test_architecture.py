@@ -80,10 +80,10 @@ PACKAGE_LINES = {
     "abis": 400,
     "api": 9_400,
     "commands": 8_800,
-    "db": 31_550,
+    "db": 31_720,
     "idl": 1_650,
     "indexer": 12_400,
-    "ops": 15_150,
+    "ops": 15_270,
 }
 
 

@@ -16,6 +16,16 @@ from ops.settings import (
     TableSettings,
 )
 
+MEANINGS = SettingKey("table", "What values are to people: see the section below.")
+MEANING_KEYS = {
+    "<parameter>": SettingKey(
+        '`"amount <decimals> <symbol>"`, `"share <parts>"`, `"time"`, `"duration"`, '
+        '`"code"`, `"url"` or `"number"`',
+        "What the parameter is, of every event and call that has it; in a section with "
+        "the name of an event or a function of that one alone. Where there are "
+        "amounts, every wide integer that a command takes must be said.",
+    )
+}
 BUILTINS = ", ".join(f"`{BUILTIN}{name}`" for name in builtins())
 CHAIN_SECTIONS = (
     Section(
@@ -231,6 +241,7 @@ CHAIN_SECTIONS = (
                 "Calls end with their command's id, which contracts do not read; false "
                 "for one that does (it hashes its calldata, or passes it on).",
             ),
+            "meanings": MEANINGS,
         },
         {
             "address": "addresses",
@@ -238,6 +249,12 @@ CHAIN_SECTIONS = (
             "chain": "chains",
             "start": "starts",
         },
+    ),
+    Section(
+        "contracts.<name>.meanings",
+        "The amounts, times and codes of a contract without code.",
+        None,
+        MEANING_KEYS,
     ),
     Section(
         "programs.<name>",
@@ -272,8 +289,15 @@ CHAIN_SECTIONS = (
                 "integer; or a table by chain",
                 "The first slot worth reading for it; 0 if not said.",
             ),
+            "meanings": MEANINGS,
         },
         {"address": "addresses", "chain": "chains", "start": "starts"},
+    ),
+    Section(
+        "programs.<name>.meanings",
+        "The amounts, times and codes of a program without code.",
+        None,
+        MEANING_KEYS,
     ),
     Section(
         "contracts.<name>.commands.<name>",

@@ -7,6 +7,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TypeVar
 
+from db.declare.given_meanings import Meanings, read_meaning
+from db.declare.meanings import Meaning
 from idl import BUILTIN, Idl, load_builtin, parse_idl
 from idl.model import IdlVersion
 from ops.settings import abi_files, values
@@ -72,12 +74,13 @@ def read_contract(
             )
     starts = _by_chain(table, "start", on, lambda t, key: t.number(key, 0, int))
     tagged = table.flag("tagged", True)
+    meanings = read_meanings(table.section("meanings"))
     commands = tuple(
         read_command(name, each) for name, each in table.section("commands").sections()
     )
     table.finish()
     return ContractSettings(
-        name, on, abi or (), addresses, factories, starts, commands, tagged
+        name, on, abi or (), addresses, factories, starts, commands, tagged, meanings
     )
 
 
@@ -124,8 +127,25 @@ def read_program(
         table.problem("accounts", f"name some on {lacking}: {EVERYBODYS}")
     elif lacking and "accounts" in table:
         table.problem("accounts", f"name some on {lacking}, or leave them out")
+    meanings = read_meanings(table.section("meanings"))
     table.finish()
-    return ProgramSettings(name, on, idls, addresses, starts, accounts)
+    return ProgramSettings(name, on, idls, addresses, starts, accounts, meanings)
+
+
+def read_meanings(table: Table) -> Meanings:
+    """Read `[contracts.<name>.meanings]` or `programs`, with sections for events."""
+    found: dict[str, Meaning | None] = {}
+    for name in table.names():
+        below = table.section(name) if table.is_section(name) else None
+        for key in below.names() if below else [name]:
+            text = (below or table).text(key)
+            if text is None:
+                continue
+            try:
+                found[f"{name}.{key}" if below else key] = read_meaning(text)
+            except ValueError as error:
+                (below or table).problem(key, str(error))
+    return MappingProxyType(found)
 
 
 def read_idls(

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from db.declare.fields import Encoding
+from db.declare.given_meanings import Meanings
 from db.declare.settings import SettingsTable
 from db.proofs import UNPROVED, Proof, Verify
 from idl.model import IdlVersion
@@ -175,6 +176,7 @@ class ContractSettings:
     """A contract declared by its ABI alone, with no code of ours.
 
     `abi` is the union of its files; addresses and first blocks are by chain.
+    `meanings` are of its values, by what `db.declare.given_meanings` takes as keys.
     """
 
     name: str
@@ -185,6 +187,7 @@ class ContractSettings:
     starts: Mapping[str, int] = field(default_factory=_nothing)
     commands: tuple[ContractCommand, ...] = ()
     tagged: bool = True
+    meanings: Meanings = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +204,7 @@ class ProgramSettings:
     addresses: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
     starts: Mapping[str, int] = field(default_factory=_nothing)
     accounts: Mapping[str, tuple[bytes, ...]] = field(default_factory=_nothing)
+    meanings: Meanings = field(default_factory=_nothing)
 
 
 @dataclass(frozen=True, slots=True)

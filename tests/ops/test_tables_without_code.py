@@ -8,13 +8,15 @@ from sqlalchemy import create_engine
 
 from abis import load_artifact
 from db.blocks import Header
+from db.declare import DeclarationError, Money
 from db.schema import migrate
 from helpers import servers
 from helpers.stories import Rows, write
 from helpers.tables import empty, rows_as_of
+from idl.parse import DIRECTORY
 from indexer.writer import rewind
 from ops.indexing import declared
-from ops.settings import load_settings
+from ops.settings import SettingsError, load_settings
 from ops.stories import GENESIS, StoryChain
 from test_architecture import ROOT
 
@@ -163,3 +165,92 @@ def test_the_command_of_the_page_is_there(place):
 def test_a_table_of_another_s_name_is_refused(place):
     with pytest.raises(Exception, match=r"token_transfer.*is already taken"):
         read(place, examples().replace("tables.daily_volumes", "tables.token_transfer"))
+
+
+def meant(place, text):
+    registry = read(place, examples().split("[contracts.token.meanings]")[0] + text)
+    return registry, registry.events["token.Transfer"].spec.fields["value"].meaning
+
+
+def test_amounts_of_a_contract_without_code_are_shown_in_units(place, engine):
+    registry = read(place, examples())
+    migrate(engine, registry)
+    source, chain = empty(engine), StoryChain()
+    tell(chain, registry)
+    write(engine, registry, source, chain)
+    with engine.connect() as connection:
+        asked = connection.exec_driver_sql(
+            "SELECT value::text FROM token_transfer ORDER BY value"
+        )
+        told = [value for [value] in asked]
+    assert told == ["0.000000000000000999"] * 2 + ["0.000000000000005"]
+    amount = registry.commands["token-mint"].spec.fields["amount"]
+    assert amount.read("12.5") == 125 * 10**17
+    share = registry.events["pool.Transfer"].spec.fields["value"]
+    assert share.meaning is None  # it is another contract's
+
+
+def test_amounts_of_a_program_without_code_have_a_meaning_in_tables_too(place):
+    (place / "ledger.json").write_bytes((DIRECTORY / "ledger.json").read_bytes())
+    registry = read(
+        place,
+        f'[chains.cluster]\nid = "solana:{"1" * 32}"\nrpc = "http://127.0.0.1:1"\n'
+        'finality = "commitment"\n[programs.ledger]\nidl = "ledger.json"\n'
+        '[programs.ledger.meanings]\namount = "amount 6 USDC"\n'
+        '[tables.authors]\nauthor = "Key()"\ntotal = "Sum(ledger.Recorded.amount)"\n'
+        'paid = "Count(ledger.RecordInstruction)"\n',
+    )
+    found = registry.projections["authors"].spec.column_field("total").meaning
+    assert found == Money(6, "USDC")
+
+
+def test_a_meaning_of_one_event_stands_over_that_of_all(place):
+    registry, meaning = meant(
+        place,
+        '[contracts.token.meanings]\nvalue = "amount 6 A"\n'
+        'Transfer.value = "amount 2 B"\n',
+    )
+    approval = registry.events["token.Approval"].spec.fields["value"].meaning
+    assert (meaning, approval) == (Money(2, "B"), Money(6, "A"))
+
+
+def test_a_command_beside_amounts_says_what_its_own_numbers_are(place):
+    """Else people would read units, and send the smallest unit."""
+    page = examples().split("[contracts.token.meanings]")
+    command = (
+        "[contracts.token.commands" + page[1].split("[contracts.token.commands")[1]
+    )
+    said = '[contracts.token.meanings]\nvalue = "amount 18 TEST"\n'
+
+    with pytest.raises(
+        DeclarationError, match=r"mint\.amount has no meaning"
+    ) as caught:
+        read(place, page[0] + said + command)
+    assert 'mint.amount = "amount …"' in str(caught.value)
+    registry = read(place, page[0] + said + 'mint.amount = "number"\n' + command)
+    fields = registry.commands["token-mint"].spec.fields
+    assert fields["amount"].read("12") == 12
+    with pytest.raises(ValueError, match=r"12\.5"):
+        fields["amount"].read("12.5")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('valeu = "time"', "did you mean value?"),
+        ('Transfre.value = "time"', "did you mean Transfer?"),
+        ('Transfer.spender = "time"', "Transfer has no spender"),
+        ('value = "code"', "its values cannot be a code"),
+        ('value = "amount 18"', 'write "amount 18 TKN"'),
+        ('value = "amount 99 TKN"', "0..77"),
+        ('value = "amount 18 \\u00e9"', "symbol"),
+        ('value = "share 30"', "10_000"),
+        ("value = 18", "contracts.token.meanings.value"),
+    ],
+)
+def test_a_meaning_that_cannot_be_is_refused_with_its_place(place, line, words):
+    with pytest.raises((DeclarationError, SettingsError)) as caught:
+        meant(place, f"[contracts.token.meanings]\n{line}\n")
+    said = str(caught.value)
+    assert words in said
+    assert "contracts.token.meanings" in said

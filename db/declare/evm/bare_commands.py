@@ -5,9 +5,10 @@ payable function has `wei` besides, and where the contract has several addresses
 factory makes them, `contract` says which is called.
 """
 
+import contextlib
 import difflib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from db.declare.commands import CALLER, WORDS, Command
@@ -15,9 +16,10 @@ from db.declare.errors import DeclarationError
 from db.declare.events import Event
 from db.declare.evm.bare import with_names
 from db.declare.evm.call import Call
-from db.declare.evm.signatures import signature
+from db.declare.evm.signatures import names_of, signature
 from db.declare.evm.types import field_for_abi
-from db.declare.fields import Address, Field, Uint
+from db.declare.fields import Address, Field, Int, Uint
+from db.declare.given_meanings import Carrier, Meanings, give_meanings, have_amounts
 from db.declare.naming import column_name, emitter_domain, free_name
 from db.declare.roles import Role
 
@@ -37,6 +39,7 @@ class PlainCall:
     proof: type[Event] | None = None
     doc: str = ""
     one_address: bool = True  # where the contract has no other
+    meanings: Meanings = field(default_factory=dict)
 
     @property
     def place(self) -> str:
@@ -54,15 +57,20 @@ def declare_command(
     for part in item["inputs"]:
         name = free_name(column_name(part["name"]), {*fields, *_TAKEN})
         try:
-            field = field_for_abi(part["type"], indexed=False, param="")
+            argument = field_for_abi(part["type"], indexed=False, param="")
         except ValueError as error:
             raise _wrong(given, f"{error}", "call another function") from None
-        fields[name] = arguments[part["name"]] = field
+        fields[name] = arguments[part["name"]] = argument
     value = at = None
     if item.get("stateMutability") == "payable":
         value = fields[free_name("wei", fields)] = Uint()
     if not given.one_address:
         at = fields[free_name("contract", fields)] = Address()
+    meant = give_meanings(given.meanings, (names_of(item), fields))
+    if have_amounts(given.meanings):
+        _refuse_unmeant(
+            given, item, {k: v for k, v in fields.items() if k not in meant}
+        )
     call = Call(f"{given.contract}.{item['name']}", arguments, at=at, value=value)
     call.abi = [item]
     domain = emitter_domain(given.contract)
@@ -78,6 +86,36 @@ def declare_command(
         "__module__": __name__,
     }
     return type("".join(word.capitalize() for word in words), (Command,), body)
+
+
+def _refuse_unmeant(
+    given: PlainCall, item: Mapping[str, Any], fields: Mapping[str, Field]
+) -> None:
+    """Raise for a number that may be an amount, where amounts are shown in units.
+
+    Who reads 12.5 and sends 12.5 as 13 of the smallest unit, or the other way round,
+    is wrong by 10**decimals.
+    """
+    for name, each in fields.items():
+        if isinstance(each, Uint | Int) and not each.in_number:
+            raise _wrong(
+                given,
+                f"{item['name']}.{name} has no meaning, and other amounts of "
+                f"{given.contract} are in units",
+                f'write {item["name"]}.{name} = "amount …" in '
+                f'[contracts.{given.contract}.meanings], or "number" if it is none',
+            )
+
+
+def plain_functions(abi: Sequence[Mapping[str, Any]]) -> Iterator[Carrier]:
+    """The names of each function of an ABI, and the fields that its call would have."""
+    for item in (with_names(each) for each in abi if each.get("type") == "function"):
+        fields: dict[str, Field] = {}
+        for part in item["inputs"]:
+            name = free_name(column_name(part["name"]), {*fields, *_TAKEN})
+            with contextlib.suppress(ValueError):  # a type that is not known
+                fields[name] = field_for_abi(part["type"], indexed=False, param="")
+        yield names_of(item), fields
 
 
 def _function(given: PlainCall, abi: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -117,8 +117,8 @@ UNFOLLOWED = Wording(
     fr=(
         "Des comptes de la trésorerie ne sont pas suivis",
         (
-            "Les alertes de trésorerie ne comptent pas {accounts} : nommez-les dans "
-            "[chains.<name>.tokens] des paramètres."
+            "Les alertes de trésorerie ne comptent pas {accounts} : nommez-les "
+            "dans les paramètres, sous [chains.<name>.tokens]."
         ),
     ),
 )
