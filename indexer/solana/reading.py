@@ -77,6 +77,18 @@ class Reader:
                 headers.append(last)
         return blocks, headers
 
+    async def hashes(self, slots: Collection[int]) -> dict[int, str]:
+        """The hashes of the blocks in some slots; raises Late where one has none."""
+        asked = sorted(slots)
+        if not asked:
+            return {}
+        calls = [block_call(at) for at in asked]
+        found = (await self._client.batch(calls, height=asked[-1])).results
+        for at, block in zip(asked, found, strict=True):
+            if block is None:
+                raise Late(f"the block of slot {at} is not there yet: asking again")
+        return {at: each.blockhash for at, each in zip(asked, found, strict=True)}
+
     async def highest(self, within: BlockRange) -> Header | None:
         """The highest block in some slots, None when they have none."""
         block = await self.first_answer(block_call(within.last))

@@ -8,6 +8,7 @@ slots (`indexer.solana.listing`): every transaction that is listed is fetched
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
+from db import blocks as remembered
 from db.blocks import NO_BLOCK, Header
 from db.position import BlockRange
 from db.proofs import Level
@@ -30,7 +31,12 @@ from indexer.solana.client import (
     statuses_call,
 )
 from indexer.solana.listing import OVERLAP, Listing, Walker
-from indexer.solana.messages import RpcTransaction, key_bytes, signature_bytes
+from indexer.solana.messages import (
+    RpcBlock,
+    RpcTransaction,
+    key_bytes,
+    signature_bytes,
+)
 from indexer.solana.reading import NEAR, Reader, header_of
 from indexer.solana.wallets import Owned, Wallets
 from indexer.source import Batch, Child
@@ -102,11 +108,30 @@ class SolanaSource:
         """
         final = min(self._final, head.height)
         rows = await self._listing.run(lambda c, s: stored.provisional(c, s, final))
+        if any(written for _, _, written in rows) and not await self._is_same(final):
+            return min(final, rows[0][0] - 1)
         for at in range(0, len(rows), STATUSES_MAX):
             pending = await self._finalise(rows[at : at + STATUSES_MAX])
             if pending is not None:
                 return min(final, pending - 1)
         return final
+
+    async def _is_same(self, final: int) -> bool:
+        """Whether the highest remembered block up to a slot is as it was written.
+
+        Its hash is of all that was before it. A transaction may be in the slot where
+        it was, in a block that replaced its own while no process looked: its status
+        says nothing of that, and what it did may be something else. False: no node
+        tells. Raises Reorg.
+        """
+        found = await self._listing.run(lambda c, s: remembered.below(c, s, final, 1))
+        if not found or not found[0].height:
+            return True
+        [known] = found
+        theirs = await self.header(known.height)
+        if theirs is not None and theirs.hash != known.hash:
+            raise Reorg(known.height, f"the block of slot {known.height} was replaced")
+        return theirs is not None
 
     async def _finalise(self, rows: Sequence[tuple[int, bytes, bool]]) -> int | None:
         """Compare lines with what became of them; those that are well are final.
@@ -168,11 +193,13 @@ class SolanaSource:
         addresses = self._addresses(ids, wanted.last)
         is_final = wanted.last <= self._final
         try:
-            lines, read, owned = await self._list(addresses, ids, wanted)
+            hashes: dict[int, str] | None = None if is_final else {}
+            lines, read, owned = await self._list(addresses, ids, wanted, hashes)
             signatures = {line.signature: line.slot for _, line in lines}
             blocks, headers = await self._reader.blocks(
                 wanted, {*signatures.values()}, is_final=is_final
             )
+            _check_unchanged(hashes or {}, blocks)
             await self._add(read, lines)
         except Missing:
             if not is_final:  # it may be of a fork that is gone: list these anew
@@ -216,12 +243,17 @@ class SolanaSource:
         return found
 
     async def _list(
-        self, addresses: Mapping[bytes, int], ids: frozenset[str], wanted: BlockRange
+        self,
+        addresses: Mapping[bytes, int],
+        ids: frozenset[str],
+        wanted: BlockRange,
+        hashes: dict[int, str] | None,
     ) -> tuple[list[tuple[bytes, Listed]], dict[bytes, RpcTransaction], Owned]:
         """The lines of addresses, of wallets and of their token accounts in a range.
 
         Where there are wallets, the transactions are read at once: they show accounts
-        that are not known, whose own are read too, and may show others.
+        that are not known, whose own are read too, and may show others. The hashes of
+        their blocks are read before them, into `hashes`.
         """
         owned = await self._wallets.known(ids, wanted.last)
         lines: list[tuple[bytes, Listed]] = []
@@ -237,6 +269,9 @@ class SolanaSource:
             ]
             if not owned.starts:
                 break
+            if hashes is not None:
+                slots = {line.slot for _, line in lines} - hashes.keys()
+                hashes |= await self._reader.hashes(slots)
             added = await self._add(read, lines)
             fresh = await self._wallets.find(added, owned, self._confirmed)
         return lines, read, owned
@@ -294,3 +329,14 @@ class SolanaSource:
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.close()
+
+
+def _check_unchanged(hashes: Mapping[int, str], blocks: Mapping[int, RpcBlock]) -> None:
+    """Raise Late when a block was replaced since its hash was read.
+
+    What is read after a block's hash is of that block, or of one that replaced it,
+    and then a later block tells. What was read before it may be of one that is gone.
+    """
+    for slot, before in hashes.items():
+        if slot in blocks and blocks[slot].blockhash != before:
+            raise Late(f"slot {slot} was replaced while it was read: asking again")

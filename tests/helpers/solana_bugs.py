@@ -57,7 +57,11 @@ def confirmed_is_final(monkeypatch):
     async def believed(self, rows):
         return None
 
+    async def same(self, final):
+        return True
+
     monkeypatch.setattr(SolanaSource, "_finalise", believed)
+    monkeypatch.setattr(SolanaSource, "_is_same", same)
 
 
 def late_lines_open_nothing(monkeypatch):

@@ -5,7 +5,7 @@ import pytest
 from helpers import cluster_schedules
 from helpers.solana_bugs import BUGS, both_ways_are_two
 
-SEEDS = range(60)
+SEEDS = range(400)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
