@@ -3,14 +3,16 @@
 import pytest
 
 from helpers import cluster_schedules
-from helpers.solana_bugs import BUGS, both_ways_are_two
+from helpers.solana_bugs import BUGS, both_ways_are_two, empty_is_the_beginning
 
 SEEDS = range(400)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
-# The double writes each event in one way; a real program is there for the other bug.
-FOUND = [bug for bug in BUGS if bug is not both_ways_are_two]
+# The double writes each event in one way, and what an empty page hides is listed again
+# in its short history: `tests/indexer/solana/test_planted_bugs.py` finds these two.
+OTHERS = (both_ways_are_two, empty_is_the_beginning)
+FOUND = [bug for bug in BUGS if bug not in OTHERS]
 
 
 @pytest.mark.parametrize("bug", FOUND, ids=lambda bug: bug.__name__)
