@@ -82,7 +82,7 @@ PACKAGE_LINES = {
     "commands": 8_800,
     "db": 31_550,
     "idl": 1_610,
-    "indexer": 12_410,
+    "indexer": 12_440,
     "ops": 15_150,
 }
 
