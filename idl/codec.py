@@ -6,9 +6,10 @@
 Fields of a fixed size that stand together are one `struct.Struct`. Values are Python's:
 int, bool, float, str, bytes (also for keys), None for an absent option, a list for what
 has a length, a tuple for a struct, the name of a variant without data, and for one of
-an enum with data the pair of its name and its values. A text that is not UTF-8, or that
-holds a zero character, is a `Mended` text. Bytes after the last value are ignored, as
-the programs do. Whatever the bytes are, nothing but `DecodeError` is raised.
+an enum with data the pair of its name and its values. Where a text is not UTF-8, or
+holds a zero character, U+FFFD stands for that, and the text counts as mended. Bytes
+after the last value are ignored, as the programs do. Whatever the bytes are, nothing
+but `DecodeError` is raised.
 """
 
 import struct
@@ -48,12 +49,6 @@ class DecodeError(ValueError):
     """Bytes that are not what the layout says."""
 
 
-class Mended(str):
-    """A text in which what cannot be stored was replaced by U+FFFD."""
-
-    __slots__ = ()
-
-
 class Decoder:
     """Reads the fields of one layout, one after the other."""
 
@@ -63,6 +58,11 @@ class Decoder:
         self._readers = _Readers(types)
         self._read = self._readers.of_all([each.type for each in fields])
 
+    @property
+    def mended(self) -> bool:
+        """Whether a text in what was decoded last had to be mended."""
+        return self._readers.mended
+
     def decode(self, data: bytes, at: int = 0) -> tuple[list[Any], int]:
         """Return the values from a place on, and the place after them.
 
@@ -70,19 +70,13 @@ class Decoder:
         """
         out: list[Any] = []
         self._readers.depth = 0
+        self._readers.mended = False
         try:
             return out, self._read(data, at, out)
         except (struct.error, IndexError):
             raise DecodeError(f"{len(data)} bytes: they end too early") from None
         except RecursionError:
             raise DecodeError("its values nest too deeply") from None
-
-
-def is_mended(value: Any) -> bool:
-    """Whether a text in a decoded value had to be mended."""
-    if isinstance(value, (list, tuple)):
-        return any(is_mended(each) for each in value)
-    return isinstance(value, Mended)
 
 
 def fixed_code(type_: Type) -> str | None:
@@ -92,22 +86,6 @@ def fixed_code(type_: Type) -> str | None:
     return _CODES.get(type_.name) if isinstance(type_, Primitive) else None
 
 
-def has_text(type_: Type) -> bool:
-    """Whether values of a type may hold a text; of one that holds itself, they may."""
-    if isinstance(type_, Primitive):
-        return type_.name == "string"
-    if isinstance(type_, (Struct, Tuple)):
-        return any(has_text(each) for each in _items(type_))
-    if isinstance(type_, Map):
-        return has_text(type_.key) or has_text(type_.value)
-    if isinstance(type_, Enum):
-        bodies = [each.type for each in type_.variants if each.type is not None]
-        return any(has_text(each) for each in bodies)
-    if isinstance(type_, (Option, Vec, Counted, Array)):
-        return has_text(type_.item)
-    return True
-
-
 class _Readers:
     """Makes the functions that read types."""
 
@@ -115,6 +93,7 @@ class _Readers:
         self._types = types
         self._named: dict[str, Read] = {}
         self.depth = 0  # of types that hold themselves, while one is read
+        self.mended = False  # whether a text was
 
     def of_all(self, types: Sequence[Type]) -> Read:
         """Read types one after the other, each as a value of its own."""
@@ -148,7 +127,7 @@ class _Readers:
         if code is not None:
             return _run(code)
         if isinstance(type_, Primitive):
-            return _text_or_wide(type_.name)
+            return self._read_text if type_.name == "string" else _wide(type_.name)
         if is_bytes(type_):
             return _read_bytes
         if isinstance(type_, Option):
@@ -166,6 +145,19 @@ class _Readers:
         if isinstance(type_, Enum):
             return self._enum(type_)
         return self._lookup(type_.name)
+
+    def _read_text(self, data: bytes, at: int, out: list[Any]) -> int:
+        """Read a text; what cannot be stored of it is replaced by U+FFFD."""
+        at = _read_bytes(data, at, out)
+        raw = out.pop()
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            text, self.mended = raw.decode(errors="replace"), True
+        if "\0" in text:
+            text, self.mended = text.replace("\0", "�"), True
+        out.append(text)
+        return at
 
     def _lookup(self, name: str) -> Read:
         """A type that holds itself: its reader is made when it is first read."""
@@ -192,9 +184,10 @@ class _Readers:
             if tag > 1:
                 raise DecodeError(f"an option begins with {tag}, neither 0 nor 1")
             if tag or tag_size == 4:
+                before = self.mended
                 at = item(data, at, out)
                 if tag == 0:
-                    out[-1] = None
+                    out[-1], self.mended = None, before
             else:
                 out.append(None)
             return at
@@ -325,11 +318,9 @@ def _run(codes: str) -> Read:
     return read
 
 
-def _text_or_wide(name: str) -> Read:
+def _wide(name: str) -> Read:
     if name == "bytes":
         return _read_bytes
-    if name == "string":
-        return _read_text
     signed, size = INTEGERS[name]
 
     def read(data: bytes, at: int, out: list[Any]) -> int:
@@ -348,19 +339,6 @@ def _read_bytes(data: bytes, at: int, out: list[Any]) -> int:
         raise IndexError
     out.append(data[at : at + count])
     return at + count
-
-
-def _read_text(data: bytes, at: int, out: list[Any]) -> int:
-    at = _read_bytes(data, at, out)
-    raw = out.pop()
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError:
-        text = Mended(raw.decode(errors="replace"))
-    if "\0" in text:
-        text = Mended(text.replace("\0", "�"))
-    out.append(text)
-    return at
 
 
 def _count(data: bytes, at: int) -> tuple[int, int]:

@@ -69,7 +69,7 @@ def _primitive(type_: Primitive) -> Plain:
     if type_ == PUBKEY:
         return _key_text
     if type_.name in INTEGERS or type_.name == "string":
-        return str  # a text may be of a class of its own, which JSON does not take
+        return str
     if type_.name in FLOATS:
         return lambda value: value if math.isfinite(value) else str(value)
     return lambda value: value

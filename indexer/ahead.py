@@ -17,6 +17,7 @@ from indexer.streams import events_of
 
 MOST_RANGES = 16
 MOST_BATCHES = 4  # of `batch_facts` facts, that are read and not yet written
+MOST_EMPTY = 100_000  # blocks, where those written last had no fact
 FRESH_SECONDS = 1.0
 STALE_SECONDS = 10.0
 
@@ -95,6 +96,8 @@ def _is_deep(chain: Chain) -> bool:
         return len(chain.ahead) > 1  # how much is in a range is not known yet
     blocks = sum(each.planned[0].blocks for each in chain.ahead)
     blocks += min(chain.blocks_per_range, chain.range_blocks)
+    if not chain.facts_per_block and blocks > MOST_EMPTY:
+        return len(chain.ahead) > 1  # what is there may have many
     facts = blocks * chain.facts_per_block
     if len(chain.ahead) > 1 and facts > MOST_BATCHES * chain.batch_facts:
         return True

@@ -221,7 +221,7 @@ class Assembler:
                 out.undecodable.append(undecodable(found, name, reason))
             elif not wanted.isdisjoint(decoder.ids):
                 if accounts:
-                    found = _with_accounts(found, keys, accounts)
+                    found = _with_accounts(found, keys, accounts, decoder.named)
                 groups.setdefault(id(decoder), (decoder, []))[1].append(found)
 
     def _paid(
@@ -294,12 +294,11 @@ class Assembler:
 
 
 def _with_accounts(
-    found: Occurrence, keys: Sequence[str], accounts: Sequence[int]
+    found: Occurrence, keys: Sequence[str], accounts: Sequence[int], most: int | None
 ) -> Occurrence:
-    try:
-        named = [key_bytes(keys[at]) for at in accounts]
-    except IndexError:
-        raise Malformed("an instruction names a key that is not there") from None
+    if not 0 <= min(accounts) <= max(accounts) < len(keys):
+        raise Malformed("an instruction names a key that is not there")
+    named = [key_bytes(keys[at]) for at in accounts[:most]]
     return Occurrence(
         found.position, found.block_time, found.signature, found.program, found.body,
         named,

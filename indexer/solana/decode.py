@@ -18,7 +18,7 @@ from db.declare.solana.program import ACCOUNT, Layout
 from db.facts import FactColumns
 from db.wire import Bytes2D, Column, encode_value, encode_words
 from idl.base58 import to_base58
-from idl.codec import DecodeError, Decoder, has_text, is_mended
+from idl.codec import DecodeError, Decoder
 from idl.model import EventLayout, Idl, IdlVersion, InstructionLayout
 from idl.plain import plainer
 from idl.types import (
@@ -71,10 +71,11 @@ class LayoutDecoder:
         self._decoder = Decoder(layout.fields, idl.types)
         sizes = [_fixed_size(each.type) for each in layout.fields]
         self._sizes = None if None in sizes else [size or 0 for size in sizes]
-        self._has_text = any(has_text(each.type) for each in layout.fields)
         self._plain: dict[str, Any] = {}
         refs = layout.accounts if isinstance(layout, InstructionLayout) else ()
         self._refs = {ACCOUNT + ref.name: (at, ref) for at, ref in enumerate(refs)}
+        # How many of its accounts are looked at; None: all.
+        self.named = None if any(ref.remaining for ref in refs) else len(refs)
         needed = [not ref.optional and not ref.remaining for ref in refs]
         self._least = max((at + 1 for at, need in enumerate(needed) if need), default=0)
 
@@ -116,7 +117,7 @@ class LayoutDecoder:
                 reason = f"{len(each.body)} bytes, not {end}"
                 out.undecodable.append(self.refuse(each, reason))
                 continue
-            if self._has_text and is_mended(values):
+            if self._decoder.mended:
                 reason = "a text is not UTF-8 without zeros: U+FFFD stands for the rest"
                 out.undecodable.append(self.refuse(each, reason, kept=True))
             rows.append(values)
@@ -201,10 +202,7 @@ class LayoutDecoder:
         if param not in self._plain:
             self._plain[param] = plainer(type_, self._types)
         plain = self._plain[param]
-        # A text that was mended is of a class of its own.
-        return [
-            _JSON + msgspec.json.encode(plain(value), enc_hook=str) for value in values
-        ]
+        return [_JSON + msgspec.json.encode(plain(value)) for value in values]
 
     def _accounts(self, item: Field, param: str, found: Sequence[Occurrence]) -> Column:
         at, ref = self._refs[param]

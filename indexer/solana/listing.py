@@ -11,7 +11,7 @@ slot of the address, or an endpoint must have all blocks from that slot on.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -133,44 +133,54 @@ class Walker:
         # Nothing of the gap is crossed yet, and whole pages may be above it.
         lowest = MAX_HEIGHT if upper is None else upper.slot
         again = await self._final_lines(address, gap.last, upper)
-        while True:
-            page, endpoint = await self._page(name, before, limit, head, again)
-            found = [_line(each) for each in page if each.slot >= start]
-            last = page[-1].slot if page else lowest
-            ended = len(page) < limit
-            if page and page[-1].slot < max(gap.first - OVERLAP, 0):
-                done = True
-            elif ended:
-                done = True
-                asked = page_call(name, before, limit)
-                await self._check_end(start, page, known, asked, endpoint)
-            else:
-                done = False
-            first = gap.first if done else max(last + 1, gap.first)
-            crossed = BlockRange(first, gap.last) if first <= gap.last else None
-            await self._listing.run(
-                lambda connection, source, found=found, crossed=crossed: stored.store(  # type: ignore[misc]
-                    connection, source, address, found, crossed
-                )
+        asked = asyncio.create_task(self._page(name, before, limit, head, again))
+        try:
+            while True:
+                page, endpoint = await asked
+                found = [_line(each) for each in page if each.slot >= start]
+                last = page[-1].slot if page else lowest
+                done = bool(page) and last < max(gap.first - OVERLAP, 0)
+                if not done and len(page) < limit:
+                    done = True
+                    end = page_call(name, before, limit)
+                    await self._check_end(start, page, known, end, endpoint)
+                following = _before(page)
+                stuck = not done and (following == before or last > lowest)
+                if not done and not stuck:
+                    # The next page is on its way while this one is stored.
+                    again = _again(page, following)
+                    ask = self._page(name, following, PAGE_MAX, head, again)
+                    asked = asyncio.create_task(ask)
+                first = gap.first if done else max(last + 1, gap.first)
+                crossed = BlockRange(first, gap.last) if first <= gap.last else None
+                await self._keep(address, found, crossed)
+                if done:
+                    return
+                if stuck:
+                    raise Contradiction(
+                        f"the listing of {name} does not go on below slot {last}: an "
+                        "endpoint gives the same page again; asking again"
+                    )
+                before, lowest, limit = following, last, PAGE_MAX
+                if time.monotonic() > ends_at:
+                    raise StillListing(
+                        f"the listing of {name} has come down to slot {last} of "
+                        f"{gap.first}: going on"
+                    )
+        finally:
+            asked.cancel()
+            await asyncio.gather(asked, return_exceptions=True)
+
+    async def _keep(
+        self, address: bytes, found: Sequence[Listed], crossed: BlockRange | None
+    ) -> None:
+        """Store the lines of a page, and which slots are crossed now."""
+        await self._listing.run(
+            lambda connection, source: stored.store(
+                connection, source, address, found, crossed
             )
-            self.pages += 1
-            if done:
-                return
-            following = _before(page)
-            if following == before or last > lowest:
-                raise Contradiction(
-                    f"the listing of {name} does not go on below slot {last}: an "
-                    "endpoint gives the same page again; asking again"
-                )
-            before, lowest, limit = following, last, PAGE_MAX
-            again = {each.signature: last for each in page if each.slot == last}
-            if before in again:  # all lines are of one slot: they do not come again
-                again = {}
-            if time.monotonic() > ends_at:
-                raise StillListing(
-                    f"the listing of {name} has come down to slot {last} of "
-                    f"{gap.first}: going on"
-                )
+        )
+        self.pages += 1
 
     async def _final_lines(
         self, address: bytes, last: int, upper: Listed | None
@@ -313,3 +323,10 @@ def _before(page: list[RpcSignature]) -> str | None:
     lowest = page[-1].slot
     whole = [each for each in page if each.slot > lowest]
     return (whole or page)[-1].signature
+
+
+def _again(page: list[RpcSignature], before: str | None) -> dict[str, int]:
+    """The lines of a page that come again in the next one, with their slot."""
+    lowest = page[-1].slot
+    found = {each.signature: lowest for each in page if each.slot == lowest}
+    return {} if before in found else found  # all of one slot do not come again

@@ -119,9 +119,10 @@ class Reader:
 
         Raises Permanent for one of a version that nobody here can read.
         """
-        calls = [transaction_call(to_base58(each)) for each in signatures]
-        if not calls:
+        texts = [to_base58(each) for each in signatures]
+        if not texts:
             return []
+        calls = [transaction_call(text) for text in texts]
         last = max(signatures.values())
         try:
             found = (await self._client.batch(calls, height=last)).results
@@ -132,9 +133,9 @@ class Reader:
                     "read; nothing was skipped. Install a newer release"
                 ) from None
             raise
-        for each, (signature, slot) in zip(found, signatures.items(), strict=True):
+        for each, text, slot in zip(found, texts, signatures.values(), strict=True):
             signed = each.transaction.signatures
-            if not signed or signed[0] != to_base58(signature):
+            if not signed or signed[0] != text:
                 raise Malformed("a transaction is not the one asked for: ask again")
             if each.slot != slot:
                 await self._forget(BlockRange(slot, slot))

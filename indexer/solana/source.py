@@ -6,6 +6,7 @@ slots (`indexer.solana.listing`): every transaction that is listed is fetched
 (`indexer.solana.reading`), and put where its block has it.
 """
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from db import blocks as remembered
@@ -30,7 +31,7 @@ from indexer.solana.client import (
     blocks_call,
     statuses_call,
 )
-from indexer.solana.listing import OVERLAP, Listing, Walker
+from indexer.solana.listing import OVERLAP, Listing, StillListing, Walker
 from indexer.solana.messages import (
     RpcBlock,
     RpcTransaction,
@@ -65,6 +66,7 @@ class SolanaSource:
         self._assembler = Assembler.of(programs)
         self._confirmed = self._final = -1
         self._finals: dict[str, int] = {}  # by endpoint, the highest final slot
+        self._turn: asyncio.Future[bool] | None = None  # of the range asked for last
 
     async def head(self) -> Header:
         """The highest confirmed slot that has a block.
@@ -192,6 +194,7 @@ class SolanaSource:
             raise Late(f"slot {wanted.last} is not confirmed yet: waiting for it")
         addresses = self._addresses(ids, wanted.last)
         is_final = wanted.last <= self._final
+        await self._cover_in_turn(addresses, wanted, follows=follows)
         try:
             hashes: dict[int, str] | None = None if is_final else {}
             lines, read, owned = await self._list(addresses, ids, wanted, hashes)
@@ -226,6 +229,28 @@ class SolanaSource:
             failed=made.failed,
             listed=[(address, line.signature) for address, line in lines],
         )
+
+    async def _cover_in_turn(
+        self, addresses: Mapping[bytes, int], wanted: BlockRange, *, follows: bool
+    ) -> None:
+        """List a range behind the one below it, from which the walk goes on.
+
+        The walk comes from above. What is above would else be read while it is under
+        way, and dropped with the range below, each time that this is asked for again.
+        """
+        below, mine = self._turn, asyncio.get_running_loop().create_future()
+        self._turn, listed = mine, False
+        try:
+            if follows and below is not None:
+                await asyncio.wait([below])  # it is not cancelled with us
+                if not below.result():
+                    raise StillListing(f"slots below {wanted.first} are being listed")
+            for address, start in addresses.items():
+                within = BlockRange(max(start, wanted.first), wanted.last)
+                await self._walker.cover(address, start, within, self._confirmed)
+            listed = True
+        finally:
+            mine.set_result(listed)
 
     def addresses(self) -> list[bytes]:
         """Return every address whose transactions are listed."""

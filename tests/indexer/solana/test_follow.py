@@ -14,6 +14,7 @@ import pytest
 from solders.keypair import Keypair
 from sqlalchemy import text
 
+import indexer.backfill as backfill_module
 import indexer.solana.listing as listing_module
 from db.declare.solana.bare import declare_program
 from db.position import BlockRange
@@ -37,10 +38,12 @@ from helpers.solana_following import (
 )
 from helpers.tables import problems
 from idl import parse_idl
+from indexer.backfill import run_backfill
 from indexer.errors import Late, Permanent
 from indexer.follow import CaughtUp, Reorged, Wrote
 from indexer.rpc.endpoint import Health
 from indexer.solana.assemble import FollowedProgram
+from indexer.solana.reading import Reader
 from test_architecture import ROOT
 
 pytestmark = pytest.mark.chain
@@ -398,6 +401,34 @@ def test_a_walk_goes_on_among_more_lines_than_a_page_holds(
     follow(engine, node, steps=200)
 
     check(engine, town)
+
+
+def test_nothing_is_read_while_a_backfill_lists(engine, node, town, monkeypatch):
+    """It would be dropped and read again whenever the loop hears how far it is."""
+    clock = SimpleNamespace(monotonic=itertools.count().__next__)  # a page is a second
+    monkeypatch.setattr(listing_module, "time", clock)
+    asked, read = [], Reader.transactions
+
+    async def transactions(self, signatures):
+        asked.extend(signatures)
+        return await read(self, signatures)
+
+    monkeypatch.setattr(Reader, "transactions", transactions)
+    monkeypatch.setattr(listing_module, "WALK_SECONDS", 5)
+    monkeypatch.setattr(listing_module, "PAGE_MAX", 5)
+    monkeypatch.setattr(listing_module, "OVERLAP", 3)
+    monkeypatch.setattr(backfill_module, "backoff", lambda failures: 0.0)
+    for _ in range(15):
+        town.act(times=3)
+        town.pass_slots(2)
+    town.pass_slots(40)
+
+    # As where nothing was found so far: many ranges are read ahead.
+    options = {"range_blocks": 7, "blocks_per_range": 7, "facts_per_block": 0.0}
+    asyncio.run(run_backfill(lambda: following(engine, [node.url], **options)))
+
+    check(engine, town)
+    assert len(asked) == len(set(asked)) == len(town.sent)
 
 
 @pytest.mark.slow
