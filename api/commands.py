@@ -4,7 +4,7 @@ GET  /commands?state=&kind=&signer=       one's own; all of them for the staff
 GET  /commands/<id>?wait=30&until=final   waits until it is so far, at most `wait` s
 GET  /commands/<id>/events                server-sent events, `Last-Event-ID`
 POST /commands/<id>/cancel | retry | release | signed
-POST /relay                               any signed call of a contract we follow
+POST /relay                               any signed call of what we follow
 """
 
 import base64
@@ -75,7 +75,12 @@ def commands_blueprint(service: Service, hub: Hub) -> Blueprint:
         (f"{one}/retry", "POST", routes.retry, "Ask for the same once more"),
         (f"{one}/release", "POST", routes.release, "Let a held command go on"),
         (f"{one}/signed", "POST", routes.signed, "Give what the wallet signed"),
-        ("/relay", "POST", routes.relay, "Relay any signed call of our contracts"),
+        (
+            "/relay",
+            "POST",
+            routes.relay,
+            "Relay any signed call of our contracts and programs",
+        ),
     ):
         documented = blueprint.doc(
             summary=summary,
@@ -224,7 +229,9 @@ class _Routes:
     def relay(self) -> Response:
         principal = current_principal(self._service)
         command_service = require_command_service(self._service)
-        asked = Submission(actor_of(principal), idempotency_key(), {})
+        asked = Submission(
+            actor_of(principal), idempotency_key(), {}, chain=request.args.get("chain")
+        )
         with alone_with(principal.tenant, asked.idempotency_key), as_problems():
             row, fresh = command_service.relay(_raw(), asked)
         return command_answer(self._service, row, fresh=fresh)

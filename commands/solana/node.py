@@ -128,6 +128,10 @@ class Node(Protocol):
         """Hand signed bytes over; returns what the node said, which decides nothing."""
         ...
 
+    def knows(self, signature: bytes) -> bool:
+        """Whether a node has a transaction in a block, in its whole history."""
+        ...
+
     def cannot_land(self, signature: bytes, blockhash: bytes | None) -> bool:
         """Whether nodes say that a transaction did not land, and can land no more.
 

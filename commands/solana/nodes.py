@@ -114,10 +114,13 @@ class SolanaNodes(Pool[Answer]):
         config = {"encoding": "base64", "skipPreflight": True, "maxRetries": 0}
         return self._send(Question("sendTransaction", (_base64(raw), config)))
 
+    def knows(self, signature: bytes) -> bool:
+        """Whether a node has a transaction in a block, in its whole history."""
+        return self._ask(_status_of(signature), _is_known)
+
     def cannot_land(self, signature: bytes, blockhash: bytes | None) -> bool:
         """Whether two nodes, or the only one, say that it is too late; see `Node`."""
-        search = {"searchTransactionHistory": True}
-        questions = [Question("getSignatureStatuses", ([to_base58(signature)], search))]
+        questions = [_status_of(signature)]
         if blockhash is not None:
             asked = (to_base58(blockhash), CONFIRMED)
             questions.append(Question("isBlockhashValid", asked))
@@ -193,6 +196,11 @@ class SolanaNodes(Pool[Answer]):
 
 
 _LATEST = Question("getLatestBlockhash", (CONFIRMED,))
+
+
+def _status_of(signature: bytes) -> Question:
+    search = {"searchTransactionHistory": True}
+    return Question("getSignatureStatuses", ([to_base58(signature)], search))
 
 
 def _fees_of(keys: Sequence[str]) -> Question:
