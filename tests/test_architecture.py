@@ -79,8 +79,8 @@ DECLARE_IMPORTS = ("db.declare", "abis", "idl")
 PACKAGE_LINES = {
     "abis": 400,
     "api": 9_400,
-    "commands": 8_800,
-    "db": 31_550,
+    "commands": 9_100,
+    "db": 31_700,
     "idl": 1_650,
     "indexer": 12_400,
     "ops": 15_150,

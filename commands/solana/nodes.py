@@ -122,8 +122,15 @@ class SolanaNodes(Pool[Answer]):
         """Whether two nodes, or the only one, say that it is too late; see `Node`."""
         questions = [_status_of(signature)]
         if blockhash is not None:
-            asked = (to_base58(blockhash), CONFIRMED)
-            questions.append(Question("isBlockhashValid", asked))
+            questions.append(_validity_of(blockhash))
+        return self._denied(questions)
+
+    def too_old(self, blockhash: bytes) -> bool:
+        """Whether two nodes, or the only one, say that it is not valid; see `Node`."""
+        return self._denied([_validity_of(blockhash)])
+
+    def _denied(self, questions: Sequence[Question]) -> bool:
+        """Whether `WITNESSES` nodes, or as many as there are, deny all of it."""
         needed = min(WITNESSES, len(self._all))
         words: list[NodeAway] = []
         witnesses = 0
@@ -201,6 +208,10 @@ _LATEST = Question("getLatestBlockhash", (CONFIRMED,))
 def _status_of(signature: bytes) -> Question:
     search = {"searchTransactionHistory": True}
     return Question("getSignatureStatuses", ([to_base58(signature)], search))
+
+
+def _validity_of(blockhash: bytes) -> Question:
+    return Question("isBlockhashValid", (to_base58(blockhash), CONFIRMED))
 
 
 def _fees_of(keys: Sequence[str]) -> Question:

@@ -199,7 +199,7 @@ def _check_alive(lane: "SolanaLane", signed: WalletTransaction) -> None:
             f"{to_base58(signed.signature)} is in a block already: nothing is left to "
             "be relayed. To do the same once more, sign it with a newer blockhash"
         )
-    if lane.node.cannot_land(signed.signature, signed.blockhash):
+    if lane.node.too_old(signed.blockhash):
         raise BadTransaction(
             f"its blockhash {to_base58(signed.blockhash)} is too old, or of another "
             f"cluster than {lane.name}: sign it with a blockhash of that one "
@@ -217,8 +217,8 @@ def _simulated(lane: "SolanaLane", found: Relayable) -> int:
         None, found.call.program, simulated.error, simulated.logs, lane.followed
     )
     raise Refused(
-        f"it would fail: {failure.reason}. Nothing was sent: correct it, and sign it "
-        "anew"
+        f"it would fail: {failure.reason.rstrip('.')}. Nothing was sent: correct it, "
+        "and sign it anew"
     )
 
 
