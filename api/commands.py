@@ -41,6 +41,7 @@ from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for
 from db.commands.states import TERMINAL, State
+from db.commands.watching import RELAY
 from db.declare.roles import Role
 
 STAFF = (Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR)
@@ -185,6 +186,12 @@ class _Routes:
     def retry(self, command_id: uuid.UUID) -> Response:
         principal = current_principal(self._service)
         old = self._row(principal, command_id, to_change=True)
+        if old.kind == RELAY:
+            raise Problem(
+                "not_retryable",
+                "It was relayed as its wallet signed it: have the wallet sign it anew, "
+                "and give that to POST /relay.",
+            )
         command = self._service.registry.commands.get(old.kind)
         done = State.SUCCEEDED in (old.state, old.late_outcome)
         if command is None or old.state not in TERMINAL or done:

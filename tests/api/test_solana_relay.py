@@ -1,6 +1,7 @@
 """Calls that no command asked for, signed by a wallet of Solana and relayed."""
 
 import uuid
+from pathlib import Path
 
 import pytest
 from solders.instruction import AccountMeta, Instruction
@@ -35,6 +36,7 @@ from helpers.wallet_book import (
 from ops.settings import load_settings
 
 pytestmark = pytest.mark.chain
+ROOT = Path(__file__).parents[2]
 BEN = key_of("ben")
 
 
@@ -217,6 +219,11 @@ def test_lost_bytes_are_sent_again_and_expire_only_when_they_are_past(book):
     done = book.shown(data)
     assert (done["state"], done["final"], done["height"]) == ("expired", True, None)
     assert "no block, and can land no more" in done["reason"]
+    retry = book.post(
+        f"/api/v1/commands/{data['id']}/retry", {}, 409, token=book.by,
+        headers={"Idempotency-Key": "retry"},
+    ).json  # fmt: skip
+    assert "sign it anew, and give that to POST /relay" in retry["detail"]
     assert [each.state for each in book.attempts()] == ["dead"]
     assert hand(book, raw, 200).json["data"]["id"] == data["id"]
     book.pass_time(5, passes=3)
@@ -341,6 +348,31 @@ def test_listed_fees_go_with_it_up_to_their_cap(open_book):
     assert "at most 1000000" in over["detail"]
     assert book.row(data).state is State.SUCCEEDED
     assert book.chain.call("getBalance", str(shop))["value"] == 900_000
+
+
+def test_what_is_followed_by_accounts_is_not_relayed_and_other_addresses_are(
+    open_book,
+):
+    """Nothing would show what became of a transaction that no account lists."""
+    second = key_of("another ledger").pubkey()
+    book = open_book(
+        f"""
+        [programs.spl]
+        idl = "builtin:token"
+        accounts = ["{BEN.pubkey()}"]
+
+        [programs.other]
+        idl = "{ROOT / "idl" / "ledger.json"}"
+        address = "{second}"
+        """
+    )
+    move = smuggled(book)["instruction 2 (0x03"][1]
+
+    refused = hand(book, made(book, move), 422).json["detail"]
+
+    assert "instruction 1 (0x03" in refused
+    assert "calls no program that is followed" in refused
+    assert set(book.lane.followed) == {bytes(ledger.PROGRAM), bytes(second)}
 
 
 def test_what_can_land_no_more_or_has_landed_is_refused_with_the_remedy(book):
