@@ -43,9 +43,10 @@ _SIGNED = _body(
 _RELAYED = (
     "A transaction that a wallet has signed whole, and no command asked for: of an EVM "
     "chain a call of a contract that is followed; of Solana, legacy or of version 0, "
-    "with a recent blockhash, calls of programs that are followed and what "
-    "[wallets.solana] lists. It is stored, sent until it is final or can land no more, "
-    "and told of as a command of the kind `relay`. The same bytes are one command."
+    "with a recent blockhash, calls of programs that are followed, and guards and fees "
+    "that are listed under [wallets.solana]. It is stored, sent until it is final or "
+    "can land no more, and told of as a command of the kind `relay`. The same bytes "
+    "are one command."
 )
 _WAIT = [
     _asked(

@@ -146,8 +146,8 @@ def check_relayable(signed: WalletTransaction, lane: "SolanaLane") -> Relayable:
             additions.take(step, f"instruction {number} ({named(step)})")
     if not calls:
         raise BadTransaction(
-            "it calls no program that is followed: only calls of those are relayed. "
-            "`chainfold describe` and [programs.<name>] say which those are"
+            "it calls no program that is followed, and only calls of those are "
+            "relayed: follow it under [programs.<name>], or call another one"
         )
     _check_accounts(signed, calls, additions)
     fee = additions.budget.fee(len(signed.signers)) + additions.lamports

@@ -105,9 +105,9 @@ NONCE = advance_nonce_account(
     AdvanceNonceAccountParams(nonce_pubkey=SHOP, authorized_pubkey=ANNA)
 )
 REFUSED = {
-    "nothing at all": ([], "calls no program that is followed: only"),
+    "nothing at all": ([], "calls no program that is followed, and only"),
     "limits alone": ([set_compute_unit_limit(9)], "calls no program that is followed"),
-    "a fee alone": ([paid()], "calls no program that is followed: only"),
+    "a fee alone": ([paid()], "calls no program that is followed, and only"),
     "a transfer behind": ([CALL, paid(BEN, 1)], r"instruction 2 .*1 lamports to .*no"),
     "a transfer before": ([paid(BEN, 1), CALL], r"instruction 1 .*calls no program"),
     "a fee over its cap": ([CALL, paid(SHOP, 5_001)], r"instruction 2 .*at most 5000"),
