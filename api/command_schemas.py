@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api.schemas import UNITS_PARAMETER, Schema
+from api.schemas import CHAIN_PARAMETER, UNITS_PARAMETER, Schema
 from api.writes import KEY_HEADER
 from commands.lane import SIGNED_BYTES_MAX
 from db.commands.states import State
@@ -36,8 +36,17 @@ _SIGNED = _body(
         "pattern": SIGNED,
         "minLength": 4,
         "maxLength": 2 + 2 * SIGNED_BYTES_MAX,
-        "description": "What the wallet has signed; for Solana in base64.",
+        "description": "What the wallet has signed: 0x… of an EVM chain, at most "
+        f"{SIGNED_BYTES_MAX} bytes; base64 of Solana, at most 1232 bytes.",
     },
+)
+_RELAYED = (
+    "A transaction that a wallet has signed whole, and no command asked for: of an EVM "
+    "chain a call of a contract that is followed; of Solana, legacy or of version 0, "
+    "with a recent blockhash, calls of programs that are followed, and guards and fees "
+    "that are listed under [wallets.solana]. It is stored, sent until it is final or "
+    "can land no more, and told of as a command of the kind `relay`. The same bytes "
+    "are one command."
 )
 _WAIT = [
     _asked(
@@ -87,7 +96,8 @@ def described(name: str, page_size_max: int) -> dict[str, Any]:
         "retry": {"parameters": [KEY_HEADER], "responses": _TAKEN},
         "signed": {"requestBody": _SIGNED, "responses": _TAKEN},
         "relay": {
-            "parameters": [KEY_HEADER], "requestBody": _SIGNED, "responses": _TAKEN,
+            "description": _RELAYED, "parameters": [KEY_HEADER, CHAIN_PARAMETER],
+            "requestBody": _SIGNED, "responses": _TAKEN,
         },
     }  # fmt: skip
     description = found.get(name, {"responses": _ONE})

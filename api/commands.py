@@ -4,7 +4,7 @@ GET  /commands?state=&kind=&signer=       one's own; all of them for the staff
 GET  /commands/<id>?wait=30&until=final   waits until it is so far, at most `wait` s
 GET  /commands/<id>/events                server-sent events, `Last-Event-ID`
 POST /commands/<id>/cancel | retry | release | signed
-POST /relay                               any signed call of a contract we follow
+POST /relay                               any signed call of what we follow
 """
 
 import base64
@@ -41,6 +41,7 @@ from db import reads
 from db.commands.accept import CommandRow, find
 from db.commands.listing import events_after, list_commands, sent_for
 from db.commands.states import TERMINAL, State
+from db.commands.watching import RELAY
 from db.declare.roles import Role
 
 STAFF = (Role.OPERATOR, Role.COMPLIANCE, Role.AUDITOR)
@@ -75,7 +76,12 @@ def commands_blueprint(service: Service, hub: Hub) -> Blueprint:
         (f"{one}/retry", "POST", routes.retry, "Ask for the same once more"),
         (f"{one}/release", "POST", routes.release, "Let a held command go on"),
         (f"{one}/signed", "POST", routes.signed, "Give what the wallet signed"),
-        ("/relay", "POST", routes.relay, "Relay any signed call of our contracts"),
+        (
+            "/relay",
+            "POST",
+            routes.relay,
+            "Relay any signed call of our contracts and programs",
+        ),
     ):
         documented = blueprint.doc(
             summary=summary,
@@ -180,6 +186,12 @@ class _Routes:
     def retry(self, command_id: uuid.UUID) -> Response:
         principal = current_principal(self._service)
         old = self._row(principal, command_id, to_change=True)
+        if old.kind == RELAY:
+            raise Problem(
+                "not_retryable",
+                "It was relayed as its wallet signed it: have the wallet sign it anew, "
+                "and give that to POST /relay.",
+            )
         command = self._service.registry.commands.get(old.kind)
         done = State.SUCCEEDED in (old.state, old.late_outcome)
         if command is None or old.state not in TERMINAL or done:
@@ -224,7 +236,9 @@ class _Routes:
     def relay(self) -> Response:
         principal = current_principal(self._service)
         command_service = require_command_service(self._service)
-        asked = Submission(actor_of(principal), idempotency_key(), {})
+        asked = Submission(
+            actor_of(principal), idempotency_key(), {}, chain=request.args.get("chain")
+        )
         with alone_with(principal.tenant, asked.idempotency_key), as_problems():
             row, fresh = command_service.relay(_raw(), asked)
         return command_answer(self._service, row, fresh=fresh)

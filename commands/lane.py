@@ -158,7 +158,10 @@ class Lane(Protocol):
         ...
 
     def is_for(self, raw: bytes) -> bool:
-        """Whether a signed transaction is for this chain; raises BadTransaction."""
+        """Whether a signed transaction is for this chain.
+
+        Raises BadTransaction for what is none of chains of this kind.
+        """
         ...
 
     def relay_any(
@@ -166,8 +169,8 @@ class Lane(Protocol):
     ) -> tuple[CommandRow, bool]:
         """Keep and send a signed call of a contract that is followed.
 
-        Returns its command, and whether it is new. Raises BadTransaction, KeyReused,
-        TooManyWaiting and NodeAway.
+        Returns its command, and whether it is new. Raises BadTransaction, Refused,
+        KeyReused, TooManyWaiting and NodeAway.
         """
         ...
 

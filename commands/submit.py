@@ -11,12 +11,13 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from commands.arguments import check_arguments
-from commands.errors import CommandError, Refused
+from commands.errors import BadTransaction, CommandError, Refused
 from commands.lane import ChainRequired, Lane, NoLane, NoSigner, OtherChain
 from commands.refusals import refusal_entry
 from db.commands.accept import CommandRow, Request, accept, known, move
 from db.commands.queue import Queues, check_room
 from db.commands.states import State
+from db.commands.watching import RELAY
 from db.declare import Asker, Command, Entry, Event, Refusal
 from db.declare.commands import CommandSpec, as_json
 from db.folding import is_folded
@@ -178,10 +179,29 @@ class CommandService:
     def relay(self, raw: bytes, asked: Submission) -> tuple[CommandRow, bool]:
         """Keep and send a signed transaction on the chain that it is signed for.
 
-        Returns its command, and whether it is new; raises what `Lane.relay_any` does.
+        Returns its command, and whether it is new; raises what `Lane.relay_any` does,
+        OtherChain, and ChainRequired where it could be for several.
         """
-        fitting = (each for each in self.lanes if each.is_for(raw))
-        return next(fitting, self.lanes[0]).relay_any(self, raw, asked)
+        names = [each.name for each in self.lanes]
+        asked_of = [each for each in self.lanes if asked.chain in (None, each.name)]
+        if not asked_of:
+            raise OtherChain(RELAY, str(asked.chain), names)
+        fitting, others = list[Lane](), list[Lane]()
+        words: dict[str, str] = {}  # why it cannot be read, and by whom
+        for lane in asked_of:
+            try:
+                (fitting if lane.is_for(raw) else others).append(lane)
+            except BadTransaction as error:
+                words.setdefault(str(error), lane.name)
+        if len(fitting) > 1:
+            raise ChainRequired(RELAY, [each.name for each in fitting])
+        if fitting or others:
+            # What is for none of them is told why by the first.
+            return (fitting or others)[0].relay_any(self, raw, asked)
+        if len(words) == 1:
+            raise BadTransaction(next(iter(words)))
+        told = (f"as one of {lane}: {text}" for text, lane in words.items())
+        raise BadTransaction("; ".join(told))
 
     def check_room(self, connection: Connection, request: Request) -> None:
         """Raise TooManyWaiting where another command of a wallet would be too many."""

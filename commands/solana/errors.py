@@ -7,6 +7,7 @@ from typing import Any
 
 from db.declare.solana.call import SolanaCallSpec
 from idl.base58 import to_base58
+from idl.model import Idl
 
 SHOWN = 300  # letters of what a program says
 _FAILED = re.compile(r"Program (\w{32,44}) failed: (.*)")
@@ -42,12 +43,17 @@ class Failure:
 
 
 def explain_failure(
-    call: SolanaCallSpec | None, program: bytes, error: Any, logs: Sequence[str]
+    call: SolanaCallSpec | None,
+    program: bytes,
+    error: Any,
+    logs: Sequence[str],
+    idls: Mapping[bytes, Idl] | None = None,
 ) -> Failure:
     """Explain the error that a node tells of a transaction.
 
     `call` is the command's, whose program is at `program`; `error` is a
     `TransactionError` as JSON, such as {"InstructionError": [2, {"Custom": 6000}]}.
+    Without a call `idls` has the words of programs, by their addresses.
     """
     if _top(error) in _UNPAID:
         reason = f"the payer has no lamports for it: {_top(error)}"
@@ -58,8 +64,11 @@ def explain_failure(
         name = _inner(error)
         return Failure(name, name + (f": {words}" if words else ""))
     of = failed or to_base58(program)
-    if call is not None and of == to_base58(program) and code in call.idl.errors:
-        declared_error = call.idl.errors[code]
+    known = {to_base58(key): idl for key, idl in (idls or {}).items()}
+    if call is not None:
+        known[to_base58(program)] = call.idl
+    if of in known and code in known[of].errors:
+        declared_error = known[of].errors[code]
         message = f": {declared_error.message}" if declared_error.message else ""
         return Failure(declared_error.name, f"{declared_error.name}{message}"[:SHOWN])
     if of[:5] == "Token" and of in _PROGRAMS and 0 <= code < len(_TOKEN):

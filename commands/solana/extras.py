@@ -40,13 +40,20 @@ class Extras:
 
 
 NO_EXTRAS = Extras()
+_UNASKED = (
+    "was not asked for, and is none that a wallet may add: sign `message` of the "
+    "command as it is, or list the wallet's guards and fees under [wallets.solana]"
+)
 
 
 class Additions:
-    """The additions of one transaction: each is taken, or BadTransaction is raised."""
+    """The additions of one transaction: each is taken, or BadTransaction is raised.
 
-    def __init__(self, extras: Extras, wallet: bytes) -> None:
-        self._extras, self._wallet = extras, wallet
+    `refusal` is said of one that is not listed, behind its place.
+    """
+
+    def __init__(self, extras: Extras, wallet: bytes, refusal: str = _UNASKED) -> None:
+        self._extras, self._wallet, self._refusal = extras, wallet, refusal
         self._guards = 0
         self._units: int | None = None
         self._price: int | None = None
@@ -73,7 +80,7 @@ class Additions:
         elif step.program == SYSTEM and step.data[:4] == _TRANSFER.pack(2, 0)[:4]:
             self._take_transfer(step, place)
         else:
-            raise _unasked(place)
+            raise self._unasked(place)
 
     def _take_budget(self, step: Step, place: str) -> None:
         """Take a limit and a price, once each, up to what the settings allow."""
@@ -102,12 +109,13 @@ class Additions:
     def _take_transfer(self, step: Step, place: str) -> None:
         """Take a transfer to a listed recipient, once, up to its cap."""
         if len(step.data) != _TRANSFER.size or len(step.accounts) != 2:
-            raise _unasked(place)
+            raise self._unasked(place)
         _, lamports = _TRANSFER.unpack(step.data)
         payer, recipient = step.accounts
         most = self._extras.fees.get(recipient)
         if most is None or payer != self._wallet or recipient in self.paid:
-            raise _unasked(f"{place}, {lamports} lamports to {to_base58(recipient)},")
+            place = f"{place}, {lamports} lamports to {to_base58(recipient)},"
+            raise self._unasked(place)
         if lamports > most:
             raise BadTransaction(
                 f"{place} pays {lamports} lamports to {to_base58(recipient)}, and at "
@@ -116,10 +124,5 @@ class Additions:
         self.paid.add(recipient)
         self.lamports += lamports
 
-
-def _unasked(place: str) -> BadTransaction:
-    return BadTransaction(
-        f"{place} was not asked for, and is none that a wallet may add: sign `message` "
-        "of the command as it is, or list the wallet's guards and fees under "
-        "[wallets.solana]"
-    )
+    def _unasked(self, place: str) -> BadTransaction:
+        return BadTransaction(f"{place} {self._refusal}")

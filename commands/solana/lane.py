@@ -9,9 +9,9 @@ from solders.instruction import Instruction
 from sqlalchemy import Connection
 
 from commands.arguments import BadArguments
-from commands.errors import BadTransaction, NodeAway, Refused
+from commands.errors import NodeAway, Refused
 from commands.lane import NoSigner
-from commands.solana import wallets
+from commands.solana import relay, wallets
 from commands.solana.asked import memo_of
 from commands.solana.choosing import NOTHING_HASH, simulate_choices
 from commands.solana.errors import explain_failure
@@ -31,13 +31,10 @@ from db.declare.calls import CallSpec
 from db.declare.commands import CommandSpec
 from db.declare.solana.call import SolanaCallSpec
 from idl.base58 import to_base58
+from idl.model import Idl
 
 _DRAFT_ID = uuid.UUID(int=0)  # as long as that of a command, which comes later
 KEY_BYTES = 32
-COMMANDS_ALONE = (
-    "on a Solana cluster only commands are relayed: ask for one with your wallet, and "
-    "give what it signs to POST /commands/<id>/signed"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +42,8 @@ class SolanaLane:
     """One cluster, as commands are prepared for it.
 
     `places` are the addresses of programs and accounts in the settings, `extras` the
-    instructions that wallets may add to ours.
+    instructions that wallets may add to ours. `followed` has the IDLs of the programs
+    whose every transaction is read, by their addresses.
     """
 
     name: str
@@ -58,6 +56,7 @@ class SolanaLane:
     decimals: int = 9
     wallet_kind: str = SOLANA
     extras: Extras = NO_EXTRAS
+    followed: Mapping[bytes, Idl] = field(default_factory=dict)
     _senders: dict[str, bytes] = field(default_factory=dict)
 
     @property
@@ -174,14 +173,17 @@ class SolanaLane:
         return wallets.relay_signed(service, self, row, raw)
 
     def is_for(self, raw: bytes) -> bool:
-        """Whether a signed transaction is for this chain: none says so by itself."""
-        return False
+        """Whether a signed transaction calls a program that is followed here.
+
+        None says by itself which cluster it is for: its blockhash does, to a node.
+        """
+        return relay.calls_of(self, raw)
 
     def relay_any(
         self, service: CommandService, raw: bytes, asked: Submission
     ) -> tuple[CommandRow, bool]:
         """Keep and send any signed call of a program that is followed."""
-        raise BadTransaction(COMMANDS_ALONE)
+        return relay.relay_any(service, self, raw, asked)
 
     def work_wallets(self, service: CommandService) -> Iterator[str]:
         """Settle the commands of wallets, and send them again."""

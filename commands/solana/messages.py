@@ -1,7 +1,8 @@
 """Signed transactions as wallets hand them over: read within bounds, and verified.
 
 A message is legacy or of version 0, and names every account itself: one that a lookup
-table resolves may be another one by the time it lands.
+table resolves may be another one by the time it lands. One of version 1 is not read,
+for the library knows none.
 """
 
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from commands.solana.transaction import BYTES_MAX
 from idl.base58 import to_base58
 
 HOW = "send what the wallet's signTransaction gave, as base64"
+_VERSION_1 = 0x81  # with which a whole transaction of version 1 begins (SIMD-0385)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,11 @@ def read_transaction(raw: bytes) -> WalletTransaction:
             f"{len(raw)} bytes are no transaction of Solana, which has at most "
             f"{BYTES_MAX}: {HOW}"
         )
+    if raw[0] == _VERSION_1:
+        raise BadTransaction(
+            "the transaction is of version 1, which is not taken yet: sign it as a "
+            "legacy transaction, or of version 0"
+        )
     try:
         found = VersionedTransaction.from_bytes(raw)
         found.sanitize()
@@ -59,8 +66,9 @@ def read_transaction(raw: bytes) -> WalletTransaction:
     if isinstance(message, MessageV0) and message.address_table_lookups:
         table = message.address_table_lookups[0].account_key
         raise BadTransaction(
-            f"the message takes accounts from the lookup table {table}, and what was "
-            "asked for has none: sign `message` of the command as it is"
+            f"the message takes accounts from the lookup table {table}, which may say "
+            "others by the time it lands: sign it with every account in the message, "
+            "a command's `message` as it is"
         )
     return _read(raw, found, message)
 

@@ -128,6 +128,17 @@ class Node(Protocol):
         """Hand signed bytes over; returns what the node said, which decides nothing."""
         ...
 
+    def knows(self, signature: bytes) -> bool:
+        """Whether a node has a transaction in a block, in its whole history."""
+        ...
+
+    def too_old(self, blockhash: bytes) -> bool:
+        """Whether nodes say that a blockhash is not valid: two where there are several.
+
+        Raises NodeAway when too few answer.
+        """
+        ...
+
     def cannot_land(self, signature: bytes, blockhash: bytes | None) -> bool:
         """Whether nodes say that a transaction did not land, and can land no more.
 

@@ -114,13 +114,23 @@ class SolanaNodes(Pool[Answer]):
         config = {"encoding": "base64", "skipPreflight": True, "maxRetries": 0}
         return self._send(Question("sendTransaction", (_base64(raw), config)))
 
+    def knows(self, signature: bytes) -> bool:
+        """Whether a node has a transaction in a block, in its whole history."""
+        return self._ask(_status_of(signature), _is_known)
+
     def cannot_land(self, signature: bytes, blockhash: bytes | None) -> bool:
         """Whether two nodes, or the only one, say that it is too late; see `Node`."""
-        search = {"searchTransactionHistory": True}
-        questions = [Question("getSignatureStatuses", ([to_base58(signature)], search))]
+        questions = [_status_of(signature)]
         if blockhash is not None:
-            asked = (to_base58(blockhash), CONFIRMED)
-            questions.append(Question("isBlockhashValid", asked))
+            questions.append(_validity_of(blockhash))
+        return self._denied(questions)
+
+    def too_old(self, blockhash: bytes) -> bool:
+        """Whether two nodes, or the only one, say that it is not valid; see `Node`."""
+        return self._denied([_validity_of(blockhash)])
+
+    def _denied(self, questions: Sequence[Question]) -> bool:
+        """Whether `WITNESSES` nodes, or as many as there are, deny all of it."""
         needed = min(WITNESSES, len(self._all))
         words: list[NodeAway] = []
         witnesses = 0
@@ -193,6 +203,15 @@ class SolanaNodes(Pool[Answer]):
 
 
 _LATEST = Question("getLatestBlockhash", (CONFIRMED,))
+
+
+def _status_of(signature: bytes) -> Question:
+    search = {"searchTransactionHistory": True}
+    return Question("getSignatureStatuses", ([to_base58(signature)], search))
+
+
+def _validity_of(blockhash: bytes) -> Question:
+    return Question("isBlockhashValid", (to_base58(blockhash), CONFIRMED))
 
 
 def _fees_of(keys: Sequence[str]) -> Question:

@@ -46,7 +46,7 @@ from db.commands.solana.wallets import (
     wallets_to_look_at,
 )
 from db.commands.states import State
-from db.commands.watching import watch_no_more
+from db.commands.watching import RELAY, watch_no_more
 from db.declare.solana.call import SolanaCallSpec
 from idl.base58 import to_base58
 
@@ -90,6 +90,11 @@ def relay_signed(
     AlreadyEnded, NonceConflict while another that was signed for it may land, NodeAway.
     """
     assert row.sender is not None
+    if row.kind == RELAY:
+        raise BadTransaction(
+            "this was relayed as it was signed, and takes no other transaction: give "
+            "another one to POST /relay"
+        )
     signed = read_transaction(raw)
     added = check_signed(signed, row.data, row.id, row.sender, lane.extras)
     with service.engine.connect() as connection:
@@ -108,7 +113,7 @@ def relay_signed(
     with service.engine.begin() as connection:
         row = store_signed(connection, row.id, made, service.clock())
     if row.state is State.SIGNED:
-        _send(service, lane, signed.signature, raw)
+        send(service, lane, signed.signature, raw)
     return row
 
 
@@ -133,7 +138,7 @@ def work_wallets(service: CommandService, lane: "SolanaLane") -> Iterator[str]:
     for look in found:
         open_ = look.landed is None and look.attempt.past_slot is None
         if look.state is State.SIGNED and open_ and look.due:
-            if not _send(service, lane, look.attempt.signature, look.attempt.raw):
+            if not send(service, lane, look.attempt.signature, look.attempt.raw):
                 return  # the node is away: it would be the same with each
             yield "sent"
 
@@ -195,6 +200,8 @@ def _keep_found(
         row = find(connection, command_id)
     if row is None or (row.source, row.sender) != (lane.source, wallet):
         return False
+    if row.kind == RELAY:
+        return False  # it was for what we were given, and for nothing else
     if not carries_out(signed, row.data, row.id):
         return False
     # It has landed, so that its blockhash is older than the newest one.
@@ -238,7 +245,7 @@ def _undertaker(service: CommandService, lane: "SolanaLane") -> Undertaker:
     )  # fmt: skip
 
 
-def _send(
+def send(
     service: CommandService, lane: "SolanaLane", signature: bytes, raw: bytes
 ) -> bool:
     """Send bytes and record the answer; whether a node answered."""

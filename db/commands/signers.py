@@ -1,5 +1,6 @@
 """Signers by name: a key on one chain, whether it is paused, and what it waits for."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,16 @@ def find_signer(connection: Connection, name: str) -> SignerRow | None:
     """The signer with a name."""
     row = connection.execute(select(signer).where(signer.c.name == name)).first()
     return None if row is None else as_signer(row)
+
+
+def ours_among(
+    connection: Connection, addresses: Collection[bytes]
+) -> dict[bytes, str]:
+    """Return those addresses that are of our signers, each with a signer's name."""
+    query = select(signer.c.address, signer.c.name).where(
+        signer.c.address.in_(addresses)
+    )
+    return {bytes(address): name for address, name in connection.execute(query)}
 
 
 def pause(connection: Connection, name: str, *, paused: bool, reason: str = "") -> None:

@@ -67,11 +67,11 @@ failed_transaction = Table(
 # on, and no more after the block height `last_valid`; `past_slot` is the first
 # finalized slot that was seen beyond it. `state` is open, landed or dead. `fee` is in
 # lamports; without `raw` only the signer's memory knew of it. Without a signer the
-# command's wallet signed it.
+# command's wallet signed it; several accounts may have relayed one transaction.
 solana_attempt = Table(
     "solana_attempt",
     metadata,
-    Column("signature", LargeBinary, primary_key=True),
+    Column("signature", LargeBinary, nullable=False),
     Column("command", Uuid, ForeignKey("control.command.id"), nullable=False),
     Column("signer", Text, ForeignKey("control.signer.name")),
     Column("number", Integer, nullable=False),
@@ -86,6 +86,7 @@ solana_attempt = Table(
     Column("past_slot", BigInteger),
     Column("state", Text, nullable=False, server_default="open"),
     Column("next_action_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("signature", "command"),
     UniqueConstraint("command", "number"),
 )
 Index(

@@ -113,14 +113,15 @@ SECTIONS = (
     ),
     Section(
         "wallets.solana",
-        "What a wallet of Solana may add to the transaction that it is asked to sign. "
-        "Everything else is refused.",
+        "What a wallet of Solana may add to the transaction that it is asked to sign, "
+        "and what may stand in one that is relayed. Everything else is refused.",
         SolanaWalletSettings,
         {
             "guards": SettingKey(
                 "list of text",
                 "Programs that only assert, such as Lighthouse. They have no account "
-                "written that the command's own instruction does not.",
+                "written that the command's own instruction, or the calls that are "
+                "relayed, do not.",
             ),
             "guards_most": SettingKey(
                 "integer", "How many of their instructions a transaction may have."

@@ -183,6 +183,14 @@ class NodeDouble:
         landed = self.cluster.found(signature) is not None
         return not landed and not (blockhash and self.valid(blockhash))
 
+    def knows(self, signature):
+        self._maybe_away()
+        return self.cluster.found(signature) is not None
+
+    def too_old(self, blockhash):
+        self._maybe_away()
+        return not self.valid(blockhash)
+
     def valid(self, blockhash):
         """Whether the next block may hold a transaction with it."""
         return (
@@ -348,11 +356,15 @@ class World:
                 self.cluster.advance()
             self.index()
             self.now += timedelta(seconds=10)
-            for _ in work(self.context):
+            for _ in self.passes():
                 pass
             calm = calm + 1 if self._is_over() else 0
             if calm == CALM_ROUNDS:
                 return
+
+    def passes(self):
+        """One pass of a worker, to its end."""
+        return work(self.context)
 
     def _is_over(self):
         """Whether nothing is left that may land, be sent, or be signed."""

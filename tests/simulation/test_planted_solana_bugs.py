@@ -132,6 +132,7 @@ def held_for_ever(original):
 
 NOT_ASKED = [
     (resolve, "_OF_ATTEMPT", passed_at_once), (resolve, "_OF_SIGNER", passed_at_once),
+    (resolve, "_OF_BOTH", passed_at_once),
     (NodeDouble, "cannot_land", nodes_know_nothing),
 ]  # fmt: skip
 BUGS = {

@@ -51,7 +51,8 @@ _OF_WALLETS = text(
     f"{_LOOK} AND a.signer IS NULL AND c.source = :source ORDER BY a.command"
 )
 _OF_COMMAND = text(f"{_LOOK} AND a.command = :command ORDER BY a.number")
-_OF_ATTEMPT = text(f"{_LOOK} AND a.signature = :signature")
+_OF_ATTEMPT = text(f"{_LOOK} AND a.signature = :signature ORDER BY a.command")
+_OF_BOTH = text(f"{_LOOK} AND a.signature = :signature AND a.command = :command")
 _UNSIGNED = text(
     """
     SELECT c.id FROM control.command c
@@ -65,7 +66,10 @@ _UNSIGNED = text(
 )
 _SET_STATE = (
     update(attempt)
-    .where(attempt.c.signature == bindparam("of_signature"))
+    .where(
+        attempt.c.signature == bindparam("of_signature"),
+        attempt.c.command == bindparam("of_command"),
+    )
     .values(state=bindparam("new"))
 )
 
@@ -177,18 +181,21 @@ def settle_attempt(
 def bury(connection: Connection, signature: bytes, now: datetime) -> bool:
     """Call an attempt dead, which nodes do not know; whether it is.
 
-    The index is asked again under the command's lock. A command that was to end ends.
+    The index is asked again under the lock of each command that it is for. A command
+    that was to end ends.
     """
-    row = connection.execute(_OF_ATTEMPT, {"signature": signature}).first()
-    if row is None:
-        return False
-    owner = lock(connection, row.command)
-    row = connection.execute(_OF_ATTEMPT, {"signature": signature}).first()
-    if row is None or row.landed is not None or not row.passed:
-        return False
-    set_attempt_state(connection, signature, "dead")
-    _end_if_over(connection, owner, now)
-    return True
+    of_any = connection.execute(_OF_ATTEMPT, {"signature": signature}).all()
+    dead = False
+    for command_id in [each.command for each in of_any]:
+        owner = lock(connection, command_id)
+        both = {"signature": signature, "command": command_id}
+        row = connection.execute(_OF_BOTH, both).first()
+        if row is None or row.landed is not None or not row.passed:
+            continue
+        set_attempt_state(connection, as_attempt(row), "dead")
+        _end_if_over(connection, owner, now)
+        dead = True
+    return dead
 
 
 def end_if_over(connection: Connection, command_id: uuid.UUID, now: datetime) -> bool:
@@ -222,7 +229,7 @@ def _finish(
     signature = found.attempt.signature
     landing = {"transaction": signature, "height": found.landed}
     if found.error is None:
-        set_attempt_state(connection, signature, "landed")
+        set_attempt_state(connection, found.attempt, "landed")
         late = owner.state is State.CLOSING
         words = "it landed before its cancel" if late else ""
         move(connection, owner, State.SUCCEEDED, now, reason=words, **landing)
@@ -231,17 +238,18 @@ def _finish(
     ends = found.late or owner.state is State.CLOSING
     if found.error in retried and not ends:
         # What failed had no effect: another transaction may do it.
-        set_attempt_state(connection, signature, "dead")
+        set_attempt_state(connection, found.attempt, "dead")
         move(connection, owner, State.ACCEPTED, now, reason=words)
         return "retried"
-    set_attempt_state(connection, signature, "landed")
+    set_attempt_state(connection, found.attempt, "landed")
     move(connection, owner, State.REVERTED, now, reason=words, **landing)
     return "reverted"
 
 
-def set_attempt_state(connection: Connection, signature: bytes, state: str) -> None:
-    """Let an attempt have landed, or be dead."""
-    connection.execute(_SET_STATE, {"of_signature": signature, "new": state})
+def set_attempt_state(connection: Connection, of: AttemptRow, state: str) -> None:
+    """Let an attempt have landed, or be dead, for its command."""
+    values = {"of_signature": of.signature, "of_command": of.command, "new": state}
+    connection.execute(_SET_STATE, values)
 
 
 def _look(row: Any, now: datetime) -> Look:

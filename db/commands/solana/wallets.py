@@ -3,7 +3,8 @@
 What the wallet signed is an attempt without a signer of ours, whether it was handed to
 us or found on the chain: a memo with the command's id says what it was for. While one
 that we were given may land no other is taken, for both could. A wallet may sign and
-send another by itself all the same, so a command may have several that are open.
+send another by itself all the same, so a command may have several that are open. What
+is only relayed is its command's one attempt, and has no other.
 """
 
 import logging
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from db.commands.accept import CommandRow, lock, move, record
+from db.commands.accept import CommandRow, as_row, lock, move, record
 from db.commands.errors import AlreadyEnded, NonceConflict
 from db.commands.late import tell_late
 from db.commands.solana.attempts import (
@@ -27,7 +28,8 @@ from db.commands.solana.attempts import (
 from db.commands.solana.resolve import Look, open_of_command, set_attempt_state
 from db.commands.spelling import transaction_text
 from db.commands.states import TERMINAL, State
-from db.control import solana_wallet
+from db.commands.watching import RELAY
+from db.control import command, solana_attempt, solana_wallet
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ _TO_LOOK_AT = text(
     WITH wanted AS (
         SELECT c.sender, min(c.seen_from) AS first FROM control.command c
         WHERE c.source = :source AND octet_length(c.sender) = 32
-            AND c.next_action_at IS NOT NULL
+            AND c.next_action_at IS NOT NULL AND c.kind <> :relay
             AND EXISTS (SELECT FROM control.signature s
                 WHERE s.source = c.source AND s.address = c.target
                     AND s.slot >= c.seen_from)
@@ -114,6 +116,28 @@ def is_kept(connection: Connection, row: CommandRow, given: bytes) -> bool:
     return False
 
 
+def relayed_before(
+    connection: Connection, tenant: str, given: bytes
+) -> CommandRow | None:
+    """Return the tenant's command that a transaction is for, by its signature.
+
+    Until commit nobody else keeps the same transaction for the tenant.
+    """
+    name = f"{tenant}:{given.hex()}"
+    connection.execute(
+        select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0)))
+    )
+    query = (
+        select(command)
+        .join(solana_attempt, solana_attempt.c.command == command.c.id)
+        .where(solana_attempt.c.signature == given, command.c.tenant == tenant)
+        .order_by(command.c.id)
+        .limit(1)
+    )
+    row = connection.execute(query).first()
+    return None if row is None else as_row(row)
+
+
 def store_signed(
     connection: Connection,
     command_id: uuid.UUID,
@@ -164,8 +188,11 @@ def wallets_to_look_at(
     """Return wallets that were last looked at before a time, the longest ago first."""
     rows = connection.execute(
         _TO_LOOK_AT,
-        {"source": source, "before": before, "most": most, "overlap": OVERLAP},
-    )
+        {
+            "source": source, "before": before, "most": most, "overlap": OVERLAP,
+            "relay": RELAY,
+        },
+    )  # fmt: skip
     return [WalletLook(bytes(sender), since) for sender, since in rows]
 
 
@@ -229,7 +256,7 @@ def settle_wallet_command(
     if seen:
         return _included(connection, row, seen[0], now)
     if row.state is State.INCLUDED:
-        back = State.SIGNED if left else State.ACCEPTED
+        back = State.SIGNED if left or row.kind == RELAY else State.ACCEPTED
         row = move(connection, row, back, now, reason="its block was undone")
     return row if left else _nothing_open(connection, row, now)
 
@@ -265,11 +292,11 @@ def _landed(
     given, error = found.attempt.signature, found.error
     landing: dict[str, Any] = {"transaction": given, "height": found.landed}
     if row.state in TERMINAL:
-        set_attempt_state(connection, given, "landed")
+        set_attempt_state(connection, found.attempt, "landed")
         return _late(connection, row, found, now)
     words = reason or error or ""
     if error is None:
-        set_attempt_state(connection, given, "landed")
+        set_attempt_state(connection, found.attempt, "landed")
         late = row.state is State.CLOSING
         words = "it landed before its cancel" if late else ""
         return move(connection, row, State.SUCCEEDED, now, reason=words, **landing)
@@ -277,13 +304,13 @@ def _landed(
         error in retried and not found.late and row.state is not State.CLOSING
     ):
         # What failed had no effect: another of the wallet's may have it.
-        set_attempt_state(connection, given, "dead")
+        set_attempt_state(connection, found.attempt, "dead")
         words = f"it failed: {words}"
         if row.state is State.INCLUDED:
             return move(connection, row, State.SIGNED, now, reason=words)
         record(connection, row.id, row.state, {"reason": words}, now)
         return row
-    set_attempt_state(connection, given, "landed")
+    set_attempt_state(connection, found.attempt, "landed")
     return move(connection, row, State.REVERTED, now, reason=words, **landing)
 
 
@@ -311,6 +338,12 @@ def _late(
 def _nothing_open(connection: Connection, row: CommandRow, now: datetime) -> CommandRow:
     """Let a command wait for its wallet, or end: nothing for it can land any more."""
     late = row.valid_until is not None and row.valid_until <= now
+    if row.kind == RELAY and row.state is State.SIGNED:
+        reason = (
+            "it is in no block, and can land no more: its blockhash is past. Sign it "
+            "anew with a newer blockhash, and relay that"
+        )
+        return move(connection, row, State.EXPIRED, now, reason=reason)
     if late:
         reason = (
             "the wallet did not sign it in time; should it send it still, that is "

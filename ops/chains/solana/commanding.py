@@ -30,6 +30,7 @@ from db.declare import Program
 from db.declare.solana.call import SolanaCallSpec
 from db.registry import Registry
 from idl.base58 import to_base58
+from idl.model import Idl
 from ops.chains.indexed import last_indexed
 from ops.chains.solana.source import ordinals
 from ops.errors import OperationError
@@ -69,6 +70,7 @@ def open_lane(
             fees=listed.fees,
             price_max=listed.priority_fee_max,
         ),
+        followed=_followed(settings, chain, registry),
     )
 
 
@@ -258,6 +260,28 @@ def _programs(settings: Settings, chain: ChainSettings) -> dict[str, bytes]:
         if there := program.addresses.get(chain.name):
             found[name] = there[0]
     return found
+
+
+def _followed(
+    settings: Settings, chain: ChainSettings, registry: Registry
+) -> dict[bytes, Idl]:
+    """The IDLs of programs by address, without those that are followed by accounts.
+
+    Of these not every transaction is listed, so that nothing shows what became of one.
+    """
+    places = {
+        name: [each.address for each in deployments]
+        for name, deployments in chain.programs.items()
+    }
+    for name, program in settings.programs.items():
+        if not program.accounts.get(chain.name):
+            places[name] = [*program.addresses.get(chain.name, ())]
+    return {
+        address: emitter.idl
+        for name, addresses in places.items()
+        if isinstance(emitter := registry.emitters.get(name), Program)
+        for address in addresses
+    }
 
 
 def _nodes(

@@ -328,6 +328,30 @@ class TestWitnesses:
         assert not nodes(one, two).cannot_land(SIGNATURE, HASH)
         assert nodes(one, two).cannot_land(SIGNATURE, None)
 
+    def test_a_blockhash_is_too_old_when_two_say_so(self, one, two):
+        assert nodes(one, two).too_old(HASH)
+
+        two.answers["isBlockhashValid"] = {"value": True}
+        assert not nodes(one, two).too_old(HASH)
+
+        two.answers["isBlockhashValid"] = Fault(-32005, "behind")
+        with pytest.raises(NodeAway, match="behind"):
+            nodes(one, two).too_old(HASH)
+
+    def test_one_node_tells_what_is_in_a_block(self, one, two):
+        status = {"slot": 77, "confirmations": 3, "confirmationStatus": "confirmed"}
+        assert not nodes(one, two).knows(SIGNATURE)
+
+        one.answers["getSignatureStatuses"] = {"value": [status]}
+        assert nodes(one, two).knows(SIGNATURE)
+
+    @pytest.mark.parametrize("odd", [None, {}, {"value": []}, {"value": ["landed"]}])
+    def test_a_status_of_another_shape_is_none(self, one, odd):
+        one.answers["getSignatureStatuses"] = odd
+
+        with pytest.raises(NodeAway):
+            nodes(one).knows(SIGNATURE)
+
     def test_one_behind_the_index_is_no_witness(self, one, two):
         two.answers["getSlot"] = 99
 
