@@ -156,7 +156,7 @@ class Walker:
             self.pages += 1
             if done:
                 return
-            following = _before(page)
+            following = next_before(page)
             if following == before or last > lowest:
                 raise Contradiction(
                     f"the listing of {name} does not go on below slot {last}: an "
@@ -302,8 +302,8 @@ def _line(page: RpcSignature) -> Listed:
     )  # fmt: skip
 
 
-def _before(page: list[RpcSignature]) -> str | None:
-    """The line below which the next page begins: the last of a slot that is whole.
+def next_before(page: list[RpcSignature]) -> str | None:
+    """Return the line below which the next page begins: the last of a whole slot.
 
     Lines of the page's last slot come once more: their order is not reliable. Where
     all lines are of one slot, the last of them must do.
