@@ -7,18 +7,37 @@ their own code that makes, writes, copies and closes the accounts.
 from __future__ import annotations
 
 import json
+import random
+import struct
 import tomllib
+from contextlib import contextmanager
+from functools import partial
 
 import pytest
 from click.testing import CliRunner
+from solders.instruction import AccountMeta, Instruction
+from solders.keypair import Keypair
+from solders.pubkey import Pubkey
+from solders.system_program import CreateAccountParams, create_account
 
-from devnet.solana.client import Devnet
+from devnet.solana import ledger
+from devnet.solana.client import (
+    BUFFER_HEADER,
+    CLOCK,
+    LOADER,
+    RENT,
+    UPGRADER,
+    Devnet,
+    TransactionFailedError,
+)
 from devnet.solana.run import NodeOptions, SolanaNode
 from helpers import strangers
-from helpers.anchor_idls import IdlKeeper, deflate
+from helpers.anchor_idls import HEAD, NEVER_GROWN, PART, IdlKeeper, deflate
 from helpers.npm import NpmUnavailable
-from helpers.strangers import GATEWAY
+from helpers.scripted_node import ScriptedNode
+from helpers.strangers import GATEWAY, VRF
 from ops.cli.main import main
+from ops.settings import load_settings
 
 pytestmark = pytest.mark.chain
 SETTINGS = """
@@ -90,12 +109,31 @@ def numbered(number, stranger=GATEWAY):
     return idl
 
 
+@contextmanager
+def replica(devnet, **answers):
+    """Another endpoint of the same chain that answers some methods otherwise."""
+    with ScriptedNode() as other:
+        for method in (
+            "getGenesisHash", "getSignaturesForAddress", "getTransaction", "getBlock",
+            "getFirstAvailableBlock", "getAccountInfo", "getSlot",
+        ):  # fmt: skip
+            other.answers[method] = partial(devnet.call, method)
+        other.answers |= answers
+        yield other
+
+
+def files(folder):
+    return sorted(path.name for path in folder.glob("idl/*"))
+
+
 def test_a_program_writes_upgrades_closes_and_writes_again(devnet, folder):
     keeper = IdlKeeper(devnet, GATEWAY.address)
     deflated = deflate(numbered(1))
     devnet.send(keeper.create(len(deflated)))
-    third = -(-len(deflated) // 3)
-    first = keeper.write_all(deflated, part=1000 if third > 1000 else third)
+    parts = [deflated[:900], deflated[900:1800], deflated[1800:2700], deflated[2700:]]
+    for part in parts[:3]:
+        devnet.send(keeper.write(part[:PART]), keeper.write(part[PART:]))
+    first = keeper.write_all(parts[3])
     second = keeper.upgrade(numbered(2))
     third = keeper.upgrade(numbered(3))
     devnet.send(keeper.close())
@@ -104,9 +142,237 @@ def test_a_program_writes_upgrades_closes_and_writes_again(devnet, folder):
 
     told = fetch(GATEWAY.address)
 
-    print(told.output)
     assert versions_of(told, folder) == [
         (None, numbered(1)), (second, numbered(2)),
         (third, numbered(3)), (fourth, numbered(4)),
     ]  # fmt: skip
-    assert (folder / f"idl/gateway.idl.{first}.json").exists()
+    slots = (first, second, third, fourth)
+    assert files(folder) == sorted(f"gateway.idl.{slot}.json" for slot in slots)
+    assert "closed: the version before is the last until there is" in told.stderr
+    [program] = load_settings_with(folder, told).programs.values()
+    assert [each.first for each in program.idl] == [0, second, third, fourth]
+
+
+def load_settings_with(folder, told):
+    shown = told.stdout[told.stdout.index("[programs.") :]
+    with (folder / "chainfold.toml").open("a") as settings:
+        settings.write("\n" + shown)
+    return load_settings(folder / "chainfold.toml")
+
+
+def test_a_program_of_an_older_anchor(devnet, folder):
+    keeper = IdlKeeper(devnet, VRF.address)
+    keeper.publish(numbered(1, VRF))
+    second = keeper.upgrade(numbered(2, VRF))
+    devnet.advance(2)
+
+    told = fetch(VRF.address)
+
+    assert versions_of(told, folder) == [
+        (None, numbered(1, VRF)), (second, numbered(2, VRF)),
+    ]  # fmt: skip
+
+
+def test_an_idl_that_is_larger_than_one_instruction_may_make_it(devnet, folder):
+    """It is made, grown twice, written, and upgraded within its room."""
+    large = numbered(1)
+    chance = random.Random(5)
+    large["docs"] = [chance.randbytes(30).hex() for _ in range(600)]
+    deflated = deflate(large)
+    assert len(deflated) > 2 * NEVER_GROWN
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    devnet.send(keeper.create(len(deflated)))
+    for _ in range(2):
+        devnet.send(keeper.resize(len(deflated) + HEAD))
+    keeper.write_all(deflated, part=800)
+    second = keeper.upgrade(numbered(2))
+    devnet.advance(2)
+
+    assert versions_of(fetch(GATEWAY.address), folder) == [
+        (None, large), (second, numbered(2)),
+    ]  # fmt: skip
+
+
+def test_inner_instructions_count_and_failed_ones_do_not(devnet, folder):
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    deflated = deflate(numbered(1))
+    devnet.send(keeper.create(len(deflated)))
+    half = len(deflated) // 6
+    for start in range(0, len(deflated), half):
+        part = keeper.write(deflated[start : start + half])
+        devnet.send(ledger.relay(part))
+        with pytest.raises(TransactionFailedError):
+            devnet.send(part, ledger.fail(7), skipPreflight=True)
+    buffer = keeper.make_buffer(9_000).pubkey()
+    keeper.write_all(deflate(numbered(2)), buffer)
+    with pytest.raises(TransactionFailedError):
+        devnet.send(keeper.set_buffer(buffer), ledger.fail(7), skipPreflight=True)
+    devnet.send(keeper.write(b""), keeper.set_authority(keeper.owner))
+    devnet.advance(2)
+    assert versions_of(fetch(GATEWAY.address), folder) == [(None, numbered(1))]
+
+    # One that fits is copied, from a buffer that was copied itself.
+    small = numbered(3)
+    del small["instructions"][3:]
+    source, middle = (keeper.make_buffer(4_000).pubkey() for _ in range(2))
+    keeper.write_all(deflate(small), source)
+    devnet.send(keeper.set_buffer(source, middle))
+    slot = keeper.slot(devnet.send(ledger.relay(keeper.set_buffer(middle))))
+    devnet.advance(2)
+
+    assert versions_of(fetch(GATEWAY.address, "--yes"), folder) == [
+        (None, numbered(1)), (slot, small),
+    ]  # fmt: skip
+
+
+def test_the_order_in_a_slot_is_that_of_its_block(devnet, folder):
+    """All of a version is written in one slot; the listing has another order."""
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    deflated = deflate(numbered(1))
+    parts = [keeper.write(deflated[at : at + 500]) for at in range(0, 5_000, 500)]
+    devnet.send(keeper.create(len(deflated)))
+    sent = [devnet.post(devnet.sign([each])) for each in parts if each.data[13:]]
+    devnet.wait(sent[-1])
+    assert len({keeper.slot(each) for each in sent}) == 1
+    devnet.advance(2)
+    devnet.fault(kind="shuffle", times=0, seed=4)
+
+    def bare(*asked):
+        found = devnet.call("getTransaction", *asked)
+        return {
+            name: each for name, each in found.items() if name != "transactionIndex"
+        }
+
+    for answers in ({}, {"getTransaction": bare}):
+        with replica(devnet, **answers) as other:
+            follow(folder, devnet, [other.url])
+            assert versions_of(fetch(GATEWAY.address), folder) == [(None, numbered(1))]
+
+
+def test_what_one_endpoint_lacks_another_has(devnet, folder):
+    """A line that is not listed, and a transaction that is null."""
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    keeper.publish(numbered(1))
+    second = keeper.upgrade(numbered(2))
+    devnet.advance(2)
+    asked = []
+
+    def some(*words):
+        return devnet.call("getSignaturesForAddress", *words)[1::2]
+
+    def null(*words):
+        asked.append(words)
+
+    with replica(devnet, getSignaturesForAddress=some, getTransaction=null) as other:
+        follow(folder, devnet, [other.url, devnet.rpc.url])
+        told = fetch(GATEWAY.address)
+        assert asked
+        follow(folder, devnet, [other.url])
+        refused = fetch(GATEWAY.address, code=2)
+
+    assert versions_of(told, folder) == [(None, numbered(1)), (second, numbered(2))]
+    assert "no endpoint has it" in refused.stderr
+    assert "None is left out: add an endpoint" in refused.stderr
+
+
+def test_an_endpoint_that_lists_too_little_is_found_out(devnet, folder):
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    keeper.publish(numbered(1))
+    second = keeper.upgrade(numbered(2))
+    devnet.advance(2)
+    devnet.fault(kind="hide", slot=second, times=0)
+
+    refused = fetch(GATEWAY.address, code=2)
+
+    assert "end with another one than" in refused.stderr
+    assert "without --history the present one is fetched" in refused.stderr
+    assert files(folder) == []
+
+
+@pytest.mark.parametrize("cut", ["in the first", "in a buffer", "behind all"])
+def test_pruned_history_is_said_to_be(devnet, folder, cut):
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    first = keeper.publish(numbered(1))
+    second = keeper.upgrade(numbered(2))
+    third = keeper.upgrade(numbered(3))
+    devnet.advance(40)
+    since = {"in the first": first, "in a buffer": second - 1, "behind all": third + 9}
+    devnet.fault(kind="prune", first=since[cut], times=0)
+
+    told = fetch(GATEWAY.address)
+
+    expected = {
+        "in the first": [(None, numbered(2)), (third, numbered(3))],
+        "in a buffer": [(None, numbered(3))],
+        "behind all": [(None, numbered(3))],
+    }[cut]
+    assert versions_of(told, folder) == expected
+    assert f"have blocks from slot {since[cut]} on" in told.stderr
+    if cut == "behind all":
+        slot = since[cut]
+        assert "where it was before then already" in told.stderr
+    else:
+        slot = second if cut == "in the first" else third
+        assert "what was written before it is not known" in told.stderr
+    assert f"gateway.idl.{slot}.json" in files(folder)
+
+
+def test_a_pruned_version_that_is_still_there_is_taken_from_the_account(devnet, folder):
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    keeper.publish(numbered(1))
+    second = keeper.upgrade(numbered(2))
+    devnet.advance(40)
+    devnet.fault(kind="prune", first=second - 1, times=0)
+
+    told = fetch(GATEWAY.address)
+
+    assert versions_of(told, folder) == [(None, numbered(2))]
+    assert files(folder) == [f"gateway.idl.{second}.json"]
+    assert f"slot {second}: the present IDL, of which not all writes" in told.stderr
+    assert "where it was from then on" in told.stderr
+
+
+def test_the_slots_of_the_programs_code_are_told(devnet, folder):
+    """The program is really upgraded, by the loader, before and after its IDL."""
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    devnet.fund(UPGRADER.pubkey(), 10**11)
+    keeper.publish(numbered(1))
+    code = upgrade_code(devnet, GATEWAY.address, GATEWAY.binary.read_bytes())
+    keeper.upgrade(numbered(2))
+    devnet.advance(2)
+
+    told = fetch(GATEWAY.address)
+
+    assert f"The program's code is of slots {code}, and runs from" in told.stdout
+    shown = CliRunner().invoke(main, ["program", "show", str(GATEWAY.address)])
+    assert f"slot {code}, " in shown.stdout
+
+
+def upgrade_code(devnet, program, code):
+    """Upgrade a program of a development chain; the slot of it."""
+    buffer, key = Keypair(), UPGRADER.pubkey()
+    size = BUFFER_HEADER + len(code)
+    made = CreateAccountParams(
+        from_pubkey=key, to_pubkey=buffer.pubkey(), lamports=devnet.rent(size),
+        space=size, owner=LOADER,
+    )  # fmt: skip
+    client = Devnet(devnet.rpc.url, UPGRADER)
+    marked = [AccountMeta(buffer.pubkey(), False, True), AccountMeta(key, False, False)]
+    client.send(
+        create_account(made), Instruction(LOADER, bytes(4), marked), signers=[buffer]
+    )
+    signing = [AccountMeta(buffer.pubkey(), False, True), AccountMeta(key, True, False)]
+    for start in range(0, len(code), 900):
+        part = code[start : start + 900]
+        data = struct.pack("<IIQ", 1, start, len(part)) + part
+        client.post(client.sign([Instruction(LOADER, data, signing)]))
+    devnet.advance(2)
+    data_account, _ = Pubkey.find_program_address([bytes(program)], LOADER)
+    writable = [data_account, program, buffer.pubkey(), key]
+    accounts = [
+        *(AccountMeta(each, False, True) for each in writable),
+        *(AccountMeta(each, False, False) for each in (RENT, CLOCK)),
+        AccountMeta(key, True, False),
+    ]
+    signature = client.send(Instruction(LOADER, struct.pack("<I", 3), accounts))
+    return int(client.transaction(signature)["slot"])
