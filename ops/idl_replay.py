@@ -19,6 +19,7 @@ from enum import IntEnum
 from itertools import groupby
 
 from idl.parse import BYTES_MAX
+from indexer.rpc.messages import Malformed
 from indexer.solana.walk import InstructionCall, Walked
 from ops.errors import OperationError
 
@@ -82,7 +83,10 @@ class Replay:
 
 
 def steps_of(slot: int, walked: Walked) -> list[Step]:
-    """Return the steps of one transaction that succeeded, in their order."""
+    """Return the steps of one transaction that succeeded, in their order.
+
+    Raises Malformed where it names an account that it does not have.
+    """
     return [
         step
         for call in walked.calls
@@ -223,7 +227,9 @@ class _Machine:
 
 def _steps(slot: int, call: InstructionCall, keys: Sequence[str]) -> list[Step]:
     """The step of one instruction; of a strange one, one for each of its accounts."""
-    named = [keys[at] for at in call.accounts if 0 <= at < len(keys)]
+    if not all(0 <= at < len(keys) for at in call.accounts):
+        raise Malformed("an instruction names an account that is not there: ask again")
+    named = [keys[at] for at in call.accounts]
     step = _known(slot, call.data[8:], named)
     if step is not None:
         return [step]

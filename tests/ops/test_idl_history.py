@@ -36,6 +36,7 @@ from helpers.anchor_idls import HEAD, NEVER_GROWN, PART, IdlKeeper, deflate
 from helpers.npm import NpmUnavailable
 from helpers.scripted_node import ScriptedNode
 from helpers.strangers import GATEWAY, VRF
+from idl.base58 import to_base58
 from ops.cli.main import main
 from ops.settings import load_settings
 
@@ -330,6 +331,121 @@ def test_a_pruned_version_that_is_still_there_is_taken_from_the_account(devnet, 
     assert files(folder) == [f"gateway.idl.{second}.json"]
     assert f"slot {second}: the present IDL, of which not all writes" in told.stderr
     assert "where it was from then on" in told.stderr
+
+
+def test_a_program_that_keeps_none_is_told_where_to_look(devnet, folder):
+    told = fetch(Pubkey.new_unique(), code=2)
+    assert "never kept an IDL at" in told.stderr
+    assert "target/idl/<program>.json" in told.stderr
+
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    devnet.send(keeper.create(4_000))
+    keeper.write_all(deflate({"name": "../../etc/passwd"}))
+    devnet.send(keeper.close())
+    devnet.advance(2)
+    told = fetch(GATEWAY.address, code=2)
+    assert "is no name" in told.stderr
+    assert files(folder) == []
+
+    told = fetch(GATEWAY.address, "--file", "x.json", code=2)
+    assert "say --folder with --history" in told.stderr
+
+
+def test_a_file_that_is_another_is_not_replaced_unasked(devnet, folder):
+    slot = IdlKeeper(devnet, GATEWAY.address).publish(numbered(1))
+    devnet.advance(2)
+    target = folder / "mine" / f"gateway.idl.{slot}.json"
+    target.parent.mkdir()
+    target.write_text("mine")
+
+    fetch(GATEWAY.address, "--folder", "mine", code=1)  # nobody says yes
+    assert target.read_text() == "mine"
+    told = fetch(GATEWAY.address, "--folder", "mine", "--yes")
+    assert versions_of(told, folder) == [(None, numbered(1))]
+    fetch(GATEWAY.address, "--folder", "mine")
+    assert "cannot be written" in fetch(
+        GATEWAY.address, "--folder", f"mine/{target.name}/deeper", code=2
+    ).stderr  # fmt: skip
+
+
+def line(slot, name=b"\1" * 64, **others):
+    return {"signature": to_base58(name), "slot": slot, "err": None, **others}
+
+
+# What an endpoint may answer to a listing that is no listing.
+NO_LISTS = {
+    "a text": "x",
+    "null": None,
+    "no signature": [line(3, b"\1" * 60)],
+    "below zero": [line(-3)],
+    "beyond numbers": [line(2**70)],
+    "in no order": [line(3), line(5, b"\2" * 64)],
+    "an object": {"a": [[[[]]]]},
+    "a line of text": ["x"],
+}
+
+
+@pytest.mark.parametrize("answer", NO_LISTS.values(), ids=NO_LISTS)
+def test_what_is_no_listing_is_refused(devnet, folder, answer, monkeypatch):
+    monkeypatch.setattr("ops.idl_history.PAUSE_SECONDS", 0.01)
+    with replica(devnet, getSignaturesForAddress=lambda *_: answer) as other:
+        follow(folder, devnet, [other.url])
+        told = fetch(GATEWAY.address, code=2)
+
+    assert "Traceback" not in told.output
+    assert len(told.stderr) < 600
+    assert files(folder) == []
+
+
+def endless(*_):
+    """A page that is another each time."""
+    return [line(5, random.randbytes(64)) for _ in range(1000)]
+
+
+def test_a_listing_without_an_end_is_refused(devnet, folder, monkeypatch):
+    monkeypatch.setattr("ops.idl_history.LINES_MAX", 3_000)
+    with replica(devnet, getSignaturesForAddress=endless) as other:
+        follow(folder, devnet, [other.url])
+        told = fetch(GATEWAY.address, code=2)
+
+    assert "more than is read: somebody made it so" in told.stderr
+
+
+def odd_transactions():
+    """Transactions as no node tells them; each is a change of a good one."""
+
+    def instruction(found, **changed):
+        found["transaction"]["message"]["instructions"][0].update(changed)
+
+    return {
+        "a program beyond": lambda found: instruction(found, programIdIndex=99),
+        "accounts beyond": lambda found: instruction(found, accounts=[99, 2**40, -7]),
+        "no base58": lambda found: instruction(found, data="0OIl"),
+        "much data": lambda found: instruction(found, data="2" * 20_000),
+        "no results": lambda found: found.update(meta=None),
+        "no calls": lambda found: found["meta"].update(innerInstructions=None),
+        "another": lambda found: found["transaction"].update(signatures=["1" * 64]),
+        "another slot": lambda found: found.update(slot=found["slot"] + 1),
+    }
+
+
+@pytest.mark.parametrize("name", odd_transactions())
+def test_a_transaction_that_is_none_is_refused(devnet, folder, name, monkeypatch):
+    monkeypatch.setattr("ops.idl_versions.PAUSE_SECONDS", 0.01)
+    IdlKeeper(devnet, GATEWAY.address).publish(numbered(1))
+    devnet.advance(2)
+
+    def answer(*asked):
+        found = devnet.call("getTransaction", *asked)
+        odd_transactions()[name](found)
+        return found
+
+    with replica(devnet, getTransaction=answer) as other:
+        follow(folder, devnet, [other.url])
+        told = fetch(GATEWAY.address, code=2)
+
+    assert "Traceback" not in told.output
+    assert files(folder) == []
 
 
 def test_the_slots_of_the_programs_code_are_told(devnet, folder):
