@@ -11,7 +11,6 @@ An account of which the beginning was not seen holds what nobody knows, until it
 or copied anew: nothing is guessed.
 """
 
-import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,10 +19,9 @@ from itertools import groupby
 
 from idl.parse import BYTES_MAX
 from indexer.rpc.messages import Malformed
-from indexer.solana.walk import InstructionCall, Walked
+from indexer.solana.walk import IDL_TAG, InstructionCall, Walked
 from ops.errors import OperationError
 
-TAG = struct.pack("<Q", 0x0A69E9A778BCF440)  # sha256("anchor:idl")[:8], reversed
 WORK_MAX = 256 << 20
 """Bytes that a replay may copy and inflate: 60 IDLs as large as they may be."""
 
@@ -90,7 +88,7 @@ def steps_of(slot: int, walked: Walked) -> list[Step]:
     return [
         step
         for call in walked.calls
-        if call.data[:8] == TAG
+        if call.data[:8] == IDL_TAG
         for step in _steps(slot, call, walked.keys)
     ]
 

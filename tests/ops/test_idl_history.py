@@ -19,6 +19,7 @@ from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
+from sqlalchemy import text
 
 from devnet.solana import ledger
 from devnet.solana.client import (
@@ -31,7 +32,7 @@ from devnet.solana.client import (
     TransactionFailedError,
 )
 from devnet.solana.run import NodeOptions, SolanaNode
-from helpers import strangers
+from helpers import servers, strangers
 from helpers.anchor_idls import HEAD, NEVER_GROWN, PART, IdlKeeper, deflate
 from helpers.npm import NpmUnavailable
 from helpers.scripted_node import ScriptedNode
@@ -331,6 +332,62 @@ def test_a_pruned_version_that_is_still_there_is_taken_from_the_account(devnet, 
     assert files(folder) == [f"gateway.idl.{second}.json"]
     assert f"slot {second}: the present IDL, of which not all writes" in told.stderr
     assert "where it was from then on" in told.stderr
+
+
+def test_a_program_is_followed_with_what_was_written(
+    devnet, folder, database_url, db_engine
+):
+    """Each deposit is read by the IDL of its slot; in the upload's, by the new one."""
+    old = numbered(1)
+    kept = {"initialize", "deposit"}
+    old["instructions"] = [e for e in old["instructions"] if e["name"] in kept]
+    [deposit] = [e for e in old["instructions"] if e["name"] == "deposit"]
+    del deposit["args"][2]  # "revert_options"
+    new = numbered(2)
+    keeper = IdlKeeper(devnet, GATEWAY.address)
+    accounts = {"signer": keeper.owner, "pda": GATEWAY.derived(b"meta")}
+    devnet.send(keeper.create(9_000))  # room for the larger one
+    keeper.write_all(deflate(old))
+    devnet.send(GATEWAY.call("initialize", accounts, [b"\x11" * 20, 101]))
+
+    def pay(amount, name="deposit", *more):
+        args = [amount, b"\x22" * 20, *more, None]
+        return devnet.sign([GATEWAY.call(name, accounts, args)])
+
+    before = devnet.post(pay(5_000_001))
+    devnet.post(pay(5_000_002, "deposit_and_call", b"hi"))
+    devnet.wait(before)
+    buffer = keeper.make_buffer(9_000).pubkey()
+    keeper.write_all(deflate(new), buffer)
+    within = devnet.post(pay(5_000_003))
+    devnet.wait(devnet.post(devnet.sign([keeper.set_buffer(buffer)])))
+    after = devnet.send(
+        GATEWAY.call("deposit", accounts, [5_000_004, b"\x22" * 20, None])
+    )
+    called = devnet.post(pay(5_000_005, "deposit_and_call", b"hi"))
+    devnet.advance(40)
+    content = (folder / "chainfold.toml").read_text()
+    plain = servers.plain(database_url)
+    content = "domains = []\n" + content.replace("postgresql:///none", plain)
+    (folder / "chainfold.toml").write_text(content)
+
+    told = fetch(GATEWAY.address)
+    load_settings_with(folder, told)
+    for words in (["migrate"], ["index", "--once"]):
+        done = CliRunner().invoke(main, ["--log-level", "error", *words])
+        assert done.exit_code == 0, done.output
+
+    def rows(table):
+        with db_engine.connect() as connection:
+            query = f"SELECT transaction, amount FROM public.gateway_{table}"
+            found = connection.execute(text(query + " ORDER BY position")).all()
+        return [(name, int(amount)) for name, amount in found]
+
+    assert rows("deposit_instruction") == [(before, 5_000_001)]
+    assert rows("deposit_instruction_v2") == [(within, 5_000_003), (after, 5_000_004)]
+    assert rows("deposit_and_call_instruction") == [(called, 5_000_005)]
+    shown = CliRunner().invoke(main, ["status"])
+    assert "1 are not what their ABI or IDL says and are in no table" in shown.output
 
 
 def test_a_program_that_keeps_none_is_told_where_to_look(devnet, folder):
