@@ -33,7 +33,7 @@ from indexer.solana.reading import Reader
 from indexer.solana.walk import InstructionCall, Walked, walk
 from ops.deploying import LOADER
 from ops.errors import OperationError
-from ops.idl_replay import Replay, Step, replay, sources_of, steps_of
+from ops.idl_replay import IdlStep, ReplayedIdl, replay, sources_of, steps_of
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Told:
     not answer.
     """
 
-    replay: Replay
+    replay: ReplayedIdl
     transactions: int
     since: int
     silent: Sequence[str]
@@ -86,7 +86,7 @@ async def tell(client: SolanaClient, program: str, address: str) -> Told:
     Raises Retryable when no endpoint answers, and OperationError when a transaction
     cannot be had, or there are more than real histories have.
     """
-    reader: _Reader[Step] = _Reader(client, program, steps_of)
+    reader: _Reader[IdlStep] = _Reader(client, program, steps_of)
     accounts, fresh = {address}, {address}
     while fresh:
         for account in sorted(fresh):
@@ -144,7 +144,7 @@ class _Reader(Generic[T]):
         self._records: list[_Record] = []
 
     def found(self) -> Iterator[T]:
-        """What was found, in the order of the chain after `order`."""
+        """Return the gist of all, in the order of the chain after `order`."""
         return (each for record in self._records for each in record.gist)
 
     async def add(self, account: str) -> None:

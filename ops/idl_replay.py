@@ -47,7 +47,7 @@ _TARGETS: Mapping[Kind, int] = {Kind.CREATE: 1, Kind.SET_BUFFER: 1}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class IdlStep:
     """One instruction for an account; `source` is the buffer that is copied."""
 
     slot: int
@@ -66,7 +66,7 @@ class UploadedIdl:
 
 
 @dataclass(slots=True)
-class Replay:
+class ReplayedIdl:
     """The versions of one account, oldest first, and what it holds in the end.
 
     `deflated` is None where that is not known, or there is no account (`closed`);
@@ -80,7 +80,7 @@ class Replay:
     notes: list[tuple[int, str]] = field(default_factory=list)
 
 
-def steps_of(slot: int, walked: Walked) -> list[Step]:
+def steps_of(slot: int, walked: Walked) -> list[IdlStep]:
     """Return the steps of one transaction that succeeded, in their order.
 
     Raises Malformed where it names an account that it does not have.
@@ -93,7 +93,7 @@ def steps_of(slot: int, walked: Walked) -> list[Step]:
     ]
 
 
-def sources_of(steps: Iterable[Step], known: Iterable[str]) -> set[str]:
+def sources_of(steps: Iterable[IdlStep], known: Iterable[str]) -> set[str]:
     """Return the accounts that some were copied from, and so on, but for these."""
     found = {*known}
     copied = [(step.target, step.source) for step in steps if step.source]
@@ -102,13 +102,13 @@ def sources_of(steps: Iterable[Step], known: Iterable[str]) -> set[str]:
     return found - {*known}
 
 
-def replay(steps: Sequence[Step], address: str) -> Replay:
+def replay(steps: Sequence[IdlStep], address: str) -> ReplayedIdl:
     """Play steps again, in the order of the chain; return what an account has had.
 
     Raises OperationError when that is more work than real histories are.
     """
     machine = _Machine()
-    found = Replay()
+    found = ReplayedIdl()
     for slot, group in groupby(steps, key=lambda step: step.slot):
         touched = [machine.take(step) for step in group]
         if address in touched:
@@ -122,7 +122,7 @@ def replay(steps: Sequence[Step], address: str) -> Replay:
 
 
 def _look(
-    found: Replay, slot: int, account: "_Account | None", machine: "_Machine"
+    found: ReplayedIdl, slot: int, account: "_Account | None", machine: "_Machine"
 ) -> None:
     """Note what a slot has left in the account."""
     content = None if account is None else account.whole(machine)
@@ -191,7 +191,7 @@ class _Machine:
                 "somebody made it so. Fetch the present one, without --history"
             )
 
-    def take(self, step: Step) -> str:
+    def take(self, step: IdlStep) -> str:
         """Play one step and return the account that it may have changed."""
         accounts, target = self.accounts, step.target
         if step.kind in (Kind.CREATE, Kind.CREATE_BUFFER):
@@ -208,7 +208,7 @@ class _Machine:
             return ""
         return target
 
-    def _write(self, account: _Account | None, step: Step) -> None:
+    def _write(self, account: _Account | None, step: IdlStep) -> None:
         if account is None:
             return
         if account.content is None or len(account.content) > BYTES_MAX:
@@ -223,7 +223,7 @@ class _Machine:
             self.accounts[target] = _Account(bytearray(source.content))
 
 
-def _steps(slot: int, call: InstructionCall, keys: Sequence[str]) -> list[Step]:
+def _steps(slot: int, call: InstructionCall, keys: Sequence[str]) -> list[IdlStep]:
     """The step of one instruction; of a strange one, one for each of its accounts."""
     if not all(0 <= at < len(keys) for at in call.accounts):
         raise Malformed("an instruction names an account that is not there: ask again")
@@ -231,10 +231,10 @@ def _steps(slot: int, call: InstructionCall, keys: Sequence[str]) -> list[Step]:
     step = _known(slot, call.data[8:], named)
     if step is not None:
         return [step]
-    return [Step(slot, Kind.STRANGE, name) for name in dict.fromkeys(named)]
+    return [IdlStep(slot, Kind.STRANGE, name) for name in dict.fromkeys(named)]
 
 
-def _known(slot: int, data: bytes, named: Sequence[str]) -> Step | None:
+def _known(slot: int, data: bytes, named: Sequence[str]) -> IdlStep | None:
     """The step of an instruction that is as Anchor's are, else None."""
     if not data or data[0] not in _BY_BYTE:
         return None
@@ -246,9 +246,9 @@ def _known(slot: int, data: bytes, named: Sequence[str]) -> Step | None:
         size = int.from_bytes(data[1:5], "little")
         if len(data) < 5 + size:
             return None
-        return Step(slot, kind, named[place], data[5 : 5 + size])
+        return IdlStep(slot, kind, named[place], data[5 : 5 + size])
     source = named[0] if kind is Kind.SET_BUFFER else ""
-    return Step(slot, kind, named[place], source=source)
+    return IdlStep(slot, kind, named[place], source=source)
 
 
 _BY_BYTE: Mapping[int, Kind] = {

@@ -18,7 +18,7 @@ from ops.cluster import Cluster
 from ops.deploying import LOADER
 from ops.errors import OperationError
 from ops.idl_history import KEEPER, Told, deployments, tell
-from ops.idl_replay import Replay, UploadedIdl
+from ops.idl_replay import ReplayedIdl, UploadedIdl
 from ops.idls import ELSEWHERE, account_data, deflated, idl_address, inflate
 from ops.program_metadata import METADATA, metadata_address
 
@@ -97,7 +97,7 @@ async def _tell(
         await client.close()
 
 
-def _agree(found: Replay, present: bytes | None) -> bool:
+def _agree(found: ReplayedIdl, present: bytes | None) -> bool:
     """Whether the account may be what was replayed; unknown bytes may be any."""
     if present is None:
         return found.deflated is None
