@@ -37,9 +37,9 @@ from ops.idl_replay import IdlStep, ReplayedIdl, replay, sources_of, steps_of
 
 T = TypeVar("T")
 
-LINES_MAX = 50_000  # transactions of one history
+LINES_MAX = 200_000  # transactions of one history
 ACCOUNTS_MAX = 500  # the IDL's own and its buffers
-DATA_MAX = 64 << 20  # bytes that were written into them
+DATA_MAX = 64 << 20  # bytes of the instructions that are kept
 CHUNK = 200  # transactions that are read at once
 ATTEMPTS = 4  # of a list, at each endpoint
 PAUSE_SECONDS = 0.5  # before the second; doubled each time
@@ -96,8 +96,6 @@ async def tell(client: SolanaClient, program: str, address: str) -> Told:
         accounts |= fresh
         if len(accounts) > ACCOUNTS_MAX:
             raise _too_large(f"{len(accounts)} accounts")
-        if sum(len(step.data) for step in reader.found()) > DATA_MAX:
-            raise _too_large(f"more than {DATA_MAX} bytes that were written")
     await reader.order()
     lists = reader.lists
     return Told(
@@ -142,6 +140,7 @@ class _Reader(Generic[T]):
         self.lists = _Lists()
         self._read: set[str] = set()
         self._records: list[_Record] = []
+        self._kept = 0  # bytes
 
     def found(self) -> Iterator[T]:
         """Return the gist of all, in the order of the chain after `order`."""
@@ -234,6 +233,9 @@ class _Reader(Generic[T]):
                     name = each.transaction.signatures[0]
                     place = each.transaction_index
                     self._records.append(_Record(each.slot, name, place, gist))
+                    self._kept += sum(len(call.data) for call in walked.calls)
+            if self._kept > DATA_MAX:
+                raise _too_large(f"more than {DATA_MAX} bytes")
 
     async def order(self) -> None:
         """Put the records in the order of the chain.
@@ -261,8 +263,8 @@ class _Reader(Generic[T]):
 
 def _too_large(found: str) -> OperationError:
     return OperationError(
-        f"the history of this IDL has {found}, more than is read: somebody made it so. "
-        "Fetch the present one, without --history"
+        f"this history has {found}, more than is read: somebody made it so. Fetch "
+        "the present one, without --history"
     )
 
 

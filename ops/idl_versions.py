@@ -9,13 +9,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from solders.pubkey import Pubkey
 
 from idl import Idl, IdlError, parse_idl
+from indexer.errors import IndexerError
 from indexer.solana.client import SolanaClient
 from ops.cluster import Cluster
-from ops.deploying import LOADER
+from ops.deploying import LOADER, PROGRAM_BYTES
 from ops.errors import OperationError
 from ops.idl_history import KEEPER, Told, deployments, tell
 from ops.idl_replay import ReplayedIdl, UploadedIdl
@@ -47,6 +49,14 @@ class IdlVersions:
     deployed: Sequence[int] = ()
 
 
+class _Found(NamedTuple):
+    """What endpoints tell, and why not all of it."""
+
+    told: Told
+    deployed: Sequence[int] = ()
+    problem: str = ""
+
+
 def fetch_versions(
     cluster: Cluster,
     client: Callable[[], SolanaClient],
@@ -58,11 +68,12 @@ def fetch_versions(
     Raises OperationError where there is none, where a part of the history cannot be
     had, and where the history ends with another IDL than the account has.
     """
+    code = _code_account(cluster, program)
     for attempt in range(ROUNDS):
         if attempt:
             sleep(PAUSE_SECONDS)
         before = account_data(cluster, program)
-        told, deployed = asyncio.run(_tell(cluster, client(), program))
+        told, deployed, problem = asyncio.run(_tell(client(), program, code))
         present = account_data(cluster, program)
         if before == present and _agree(told.replay, present):
             break
@@ -73,7 +84,7 @@ def fetch_versions(
             f"{told.replay.changed}: one that changed it is not listed, or it is being "
             f"changed. {KEEPER}; without --history the present one is fetched"
         )
-    found = IdlVersions(deployed=deployed)
+    found = IdlVersions(notes=[problem] if problem else [], deployed=deployed)
     _say_what_lacks(found, told)
     uploaded = [*told.replay.versions, *_present(found, told, present)]
     _take(found, uploaded, program)
@@ -82,19 +93,27 @@ def fetch_versions(
     return found
 
 
-async def _tell(
-    cluster: Cluster, client: SolanaClient, program: Pubkey
-) -> tuple[Told, Sequence[int]]:
-    """The history of the IDL, and the slots in which code was deployed."""
-    account = await asyncio.to_thread(cluster.account, program)
-    code = None
-    if account is not None and account.owner == LOADER:
-        code = str(Pubkey(account.data[4:36])) if len(account.data) >= 36 else None
+async def _tell(client: SolanaClient, program: Pubkey, code: str | None) -> _Found:
+    """The history of the IDL, and the slots in which code was deployed.
+
+    Without the latter the former is good, too.
+    """
     try:
         told = await tell(client, str(program), str(idl_address(program)))
-        return told, await deployments(client, code) if code else ()
+        try:
+            return _Found(told, await deployments(client, code) if code else ())
+        except (IndexerError, OperationError) as error:
+            return _Found(told, (), f"the program's deployments are not read: {error}")
     finally:
         await client.close()
+
+
+def _code_account(cluster: Cluster, program: Pubkey) -> str | None:
+    """The account with the code of a program that can be upgraded, None of others."""
+    account = cluster.account(program)
+    if account is None or account.owner != LOADER or len(account.data) < PROGRAM_BYTES:
+        return None
+    return str(Pubkey(account.data[4:PROGRAM_BYTES]))
 
 
 def _agree(found: ReplayedIdl, present: bytes | None) -> bool:

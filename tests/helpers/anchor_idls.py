@@ -16,7 +16,7 @@ from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 from solders.system_program import CreateAccountParams, create_account
 
-from devnet.solana.client import Devnet
+from devnet.solana.client import Client
 
 TAG = bytes.fromhex("40f4bc78a7e9690a")
 HEAD = 44  # eight bytes that mark it, the authority, the length
@@ -28,7 +28,7 @@ NEVER_GROWN = 10_000  # bytes that one instruction may add
 class IdlKeeper:
     """A program that Anchor built, and a client whose payer owns its IDL."""
 
-    devnet: Devnet
+    devnet: Client
     program: Pubkey
 
     @property

@@ -28,6 +28,7 @@ from devnet.solana.client import (
     LOADER,
     RENT,
     UPGRADER,
+    Client,
     Devnet,
     TransactionFailedError,
 )
@@ -37,6 +38,7 @@ from helpers.anchor_idls import HEAD, NEVER_GROWN, PART, IdlKeeper, deflate
 from helpers.npm import NpmUnavailable
 from helpers.scripted_node import ScriptedNode
 from helpers.strangers import GATEWAY, VRF
+from helpers.surfpool import SurfpoolUnavailable, surfpool_with_socket
 from idl.base58 import to_base58
 from ops.cli.main import main
 from ops.settings import load_settings
@@ -549,3 +551,30 @@ def upgrade_code(devnet, program, code):
     ]
     signature = client.send(Instruction(LOADER, struct.pack("<I", 3), accounts))
     return int(client.transaction(signature)["slot"])
+
+
+@pytest.mark.slow
+def test_on_a_node_that_nobody_here_wrote(tmp_path, monkeypatch):
+    """Surfpool answers no batches, and tells no place of a transaction in its block."""
+    monkeypatch.chdir(tmp_path)
+    try:
+        strangers.install()
+        stage = surfpool_with_socket(program=GATEWAY.address, binary=GATEWAY.binary)
+        with stage as (url, _):
+            client = Client(url)
+            client.fund()
+            keeper = IdlKeeper(client, GATEWAY.address)
+            keeper.publish(numbered(1))
+            second = keeper.upgrade(numbered(2))
+            client.send(keeper.close())
+            third = keeper.publish(numbered(3))
+            client.wait(client.send(keeper.write(b"")), "confirmed")
+            follow(tmp_path, client, [url])
+
+            told = fetch(GATEWAY.address)
+    except (NpmUnavailable, SurfpoolUnavailable) as error:
+        pytest.skip(str(error))
+
+    assert versions_of(told, tmp_path) == [
+        (None, numbered(1)), (second, numbered(2)), (third, numbered(3)),
+    ]  # fmt: skip
