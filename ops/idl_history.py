@@ -57,7 +57,6 @@ class Told:
     """
 
     replay: ReplayedIdl
-    transactions: int
     since: int
     silent: Sequence[str]
 
@@ -100,7 +99,6 @@ async def tell(client: SolanaClient, program: str, address: str) -> Told:
     lists = reader.lists
     return Told(
         replay(list(reader.found()), address),
-        len(lists.slots),
         min(lists.since.values(), default=0),
         sorted(lists.silent),
     )

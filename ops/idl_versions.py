@@ -50,7 +50,7 @@ class IdlVersions:
 
 
 class _Found(NamedTuple):
-    """What endpoints tell, and why not all of it."""
+    """The answers of endpoints, and why a part of them is missing."""
 
     told: Told
     deployed: Sequence[int] = ()
