@@ -95,5 +95,5 @@ clean:  ## remove what can be made again; data in .chainfold stays
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache \
 		.import_linter_cache .hypothesis devnet/node_modules \
 		devnet/solana/.environments tests/solana/surfpool/node_modules \
-		tests/solana/programs/node_modules
+		tests/solana/programs/node_modules tests/solana/metadata/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

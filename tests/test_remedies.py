@@ -33,7 +33,7 @@ PROSE = {
     "table", "that", "to", "with",
 }  # fmt: skip
 # Keys of tables in tables: how a factory is named.
-INNER_KEYS = {each.name for each in fields(Factory)}
+INNER_KEYS = {each.name for each in fields(Factory)} | {"file", "from_slot"}
 # Told to a child process of ours, not by people.
 TOLD_TO_CHILDREN = {"CHAINFOLD_NODE_MODULES"}
 

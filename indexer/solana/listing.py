@@ -144,7 +144,7 @@ class Walker:
                     done = True
                     end = page_call(name, before, limit)
                     await self._check_end(start, page, known, end, endpoint)
-                following = _before(page)
+                following = next_before(page)
                 stuck = not done and (following == before or last > lowest)
                 if not done and not stuck:
                     # The next page is on its way while this one is stored.
@@ -312,8 +312,8 @@ def _line(page: RpcSignature) -> Listed:
     )  # fmt: skip
 
 
-def _before(page: list[RpcSignature]) -> str | None:
-    """The line below which the next page begins: the last of a slot that is whole.
+def next_before(page: list[RpcSignature]) -> str | None:
+    """Return the line below which the next page begins: the last of a whole slot.
 
     Lines of the page's last slot come once more: their order is not reliable. Where
     all lines are of one slot, the last of them must do.

@@ -27,6 +27,7 @@ from indexer.rpc.messages import Malformed
 from indexer.solana.messages import RpcInstruction, RpcTransaction, decode_data
 
 EVENT_TAG = bytes.fromhex("e445a52e51cb9a1d")  # sha256("anchor:event")[:8], reversed
+IDL_TAG = bytes.fromhex("40f4bc78a7e9690a")  # sha256("anchor:idl")[:8], reversed
 TRUNCATED = "Log truncated"
 _DATA = "Program data: "
 _SAID = "Program log: "

@@ -1,6 +1,5 @@
 """`program`: keys, deployments and checks of Solana programs."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -8,9 +7,10 @@ import click
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
 
-from idl.parse import snake_case
 from ops.buffers import close_buffers, find_buffers
+from ops.chains.solana.client import solana_client
 from ops.cli.context import CliState, pass_state
+from ops.cli.idl_files import IdlFiles
 from ops.cluster import LOADER_UNITS, Cluster
 from ops.deploying import (
     Deployed,
@@ -21,9 +21,10 @@ from ops.deploying import (
     read_program,
 )
 from ops.errors import OperationError
+from ops.idl_versions import fetch_versions
 from ops.idls import fetch_idl
 from ops.keypairs import read_keypair, write_keypair
-from ops.settings import SOLANA
+from ops.settings import SOLANA, ChainSettings
 
 FINAL = "none"
 
@@ -159,36 +160,46 @@ def program_show(
 @program.command(name="fetch-idl")
 @click.argument("address", callback=to_address)
 @click.option("--file", type=FILE, help="Where to.  [default: idl/<its name>.json]")
+@click.option(
+    "--history",
+    is_flag=True,
+    help="Every version that Anchor's own account of it had, into files by slot.",
+)
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Where to, with --history.  [default: idl]",
+)
 @CHAIN
 @click.option("--yes", is_flag=True, help="Do not ask before a file is replaced.")
 @pass_state
 def program_fetch_idl(
-    state: CliState, address: Pubkey, file: Path | None, name: str | None, yes: bool
-) -> None:
+    state: CliState, address: Pubkey, file: Path | None, history: bool,
+    folder: Path | None, name: str | None, yes: bool,
+) -> None:  # fmt: skip
     """Write the IDL that a program keeps on its chain, as Anchor puts it there.
 
-    It is checked as any IDL is. What is shown belongs into the settings.
+    It is checked as any IDL is. What is shown belongs into the settings. With
+    --history the transactions that uploaded it are read, and each version is written
+    into <name>.idl.<slot>.json by the slot in which it was whole.
     """
-    found = fetch_idl(reading_cluster(state, name), address)
-    own = snake_case(found.idl.name)
-    folder = (state.settings.path or Path()).parent
-    target = file or folder / "idl" / f"{own}.json"
-    if target.exists() and target.read_bytes() != found.content and not yes:
-        click.confirm(f"{target} is there and is another. Replace it?", abort=True)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(found.content)
-    except OSError as error:
+    if (file if history else folder) is not None:
         raise OperationError(
-            f"{target} cannot be written ({error.strerror}): say another --file"
-        ) from None
-    click.echo(
-        f"{target}: {len(found.idl.instructions)} instructions, "
-        f"{len(found.idl.events)} events. To follow it:\n\n[programs.{own}]\n"
-        f'idl = "{os.path.relpath(target, folder)}"\naddress = "{address}"'
+            "say --folder with --history, which writes several files, and --file "
+            "without it"
+        )
+    files = IdlFiles((state.settings.path or Path()).parent, address, yes)
+    cluster = reading_cluster(state, name)
+    if not history:
+        files.write_present(fetch_idl(cluster, address), file)
+        return
+    chain = solana_chain(state, name)
+    files.write_versions(
+        fetch_versions(
+            cluster, lambda: solana_client(state.settings, chain, None), address
+        ),
+        folder,
     )
-    if found.idl.address not in (None, bytes(address)):
-        click.echo("The IDL itself names another address.", err=True)
 
 
 @program.command(name="set-authority")
@@ -256,6 +267,13 @@ def reading_cluster(state: CliState, name: str | None) -> Cluster:
 def _cluster(
     state: CliState, name: str | None, payer: Keypair, unit_price: int, unit_limit: int
 ) -> Cluster:
+    chain = solana_chain(state, name)
+    urls = [str(url) for url in chain.rpc]
+    return Cluster(urls, chain.id, payer, unit_price=unit_price, unit_limit=unit_limit)
+
+
+def solana_chain(state: CliState, name: str | None) -> ChainSettings:
+    """Return the settings of the chain of a name, or of the only one of Solana."""
     chains = state.chains(() if name is None else (name,))
     found = [each for each in chains if each.namespace == SOLANA]
     if len(found) != 1:
@@ -263,10 +281,7 @@ def _cluster(
         raise OperationError(
             f"say which chain of Solana: --chain <name>; in the settings: {known}"
         )
-    urls = [str(url) for url in found[0].rpc]
-    return Cluster(
-        urls, found[0].id, payer, unit_price=unit_price, unit_limit=unit_limit
-    )
+    return found[0]
 
 
 def _show(found: Deployed) -> None:

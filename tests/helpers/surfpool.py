@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from solders.pubkey import Pubkey
+
 from devnet.programs.build import PACKAGE
 from devnet.solana import ledger
 from devnet.toolchain import node_command
@@ -42,13 +44,16 @@ def surfpool() -> Iterator[str]:
 
 
 @contextmanager
-def surfpool_with_socket(slot_ms: int = SLOT_MS) -> Iterator[tuple[str, str]]:
-    """The same, with the address of its WebSocket."""
+def surfpool_with_socket(
+    slot_ms: int = SLOT_MS,
+    program: Pubkey = ledger.PROGRAM,
+    binary: Path = PACKAGE / "ledger.so",
+) -> Iterator[tuple[str, str]]:
+    """The same, with the address of its WebSocket, or with another program."""
     install()
     process = subprocess.Popen(
         [
-            *node_command(), "start.cjs", str(ledger.PROGRAM),
-            str(PACKAGE / "ledger.so"), str(slot_ms),
+            *node_command(), "start.cjs", str(program), str(binary), str(slot_ms),
         ],
         cwd=HOME,
         stdin=subprocess.PIPE,

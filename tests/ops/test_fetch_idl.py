@@ -182,5 +182,5 @@ def test_a_program_without_one_is_told_where_else_to_look(devnet, folder):
     told = fetch(Pubkey.new_unique(), code=2)
 
     assert "keeps no IDL at" in told
-    assert METADATA in told
+    assert str(METADATA) in told
     assert "target/idl/<program>.json" in told
