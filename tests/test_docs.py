@@ -175,6 +175,7 @@ def test_every_setting_is_in_the_reference(tmp_path):
         "chains.<name>.contracts.<contract>", "chains.<name>.programs.<program>",
         "chains.<name>.tokens.<name>", "chains.<name>.accounts.<name>",
         "chains.<name>.payers.<name>", "chains.<name>.wallets.<name>",
+        "contracts.<name>.meanings.<parameter>", "programs.<name>.meanings.<parameter>",
         *(f"tables.<name>.{key}" for key in ("doc", "index", "<column>")),
     }  # fmt: skip
 
