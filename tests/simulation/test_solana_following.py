@@ -5,12 +5,16 @@ nothing lost, nothing doubled (`helpers.cluster_schedules`). `CHAINFOLD_TEST_SEE
 `CHAINFOLD_TEST_FOLLOW_SOLANA` play others.
 """
 
+import asyncio
 import gc
 import os
 
 import pytest
 
 from helpers import cluster_schedules
+from helpers.cluster_double import Node, Tx
+from helpers.cluster_schedules import WALLET, Schedule
+from helpers.solana_calls import key
 
 RUNS = int(os.environ.get("CHAINFOLD_TEST_FOLLOW_SOLANA", "240"))
 FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
@@ -41,3 +45,42 @@ def test_the_database_is_what_the_cluster_says(stage, part):
 @pytest.mark.parametrize("seed", KEPT)
 def test_schedules_that_failed_once(stage, seed):
     assert not cluster_schedules.run(stage, seed)
+
+
+def test_a_block_that_is_replaced_while_it_is_read_is_read_again(stage, monkeypatch):
+    """Transactions of wallets are read before blocks: they would be of two forks."""
+    schedule = Schedule(stage, 1)
+    cluster, asked, told = schedule.cluster, Node._getBlocks, Node._getTransaction
+    for node in schedule.nodes:
+        node.kinds, node.share = (), 0
+    read, replaced = [], []
+
+    def include(held):
+        tx = Tx("moved", names=[WALLET])
+        tx.moves = [(key("account 0"), WALLET, None, held)]
+        cluster.add([tx])
+
+    def note_read(node, *arguments):
+        read.append(arguments)
+        return told(node, *arguments)
+
+    def replace_first(node, *arguments):
+        if read and not replaced:
+            replaced.append(cluster.fork(cluster.tip))
+            include(9)
+        return asked(node, *arguments)
+
+    async def play():
+        for _ in range(cluster_schedules.FINALITY + 1):
+            schedule.add([])
+        include(5)
+        monkeypatch.setattr(Node, "_getTransaction", note_read)
+        monkeypatch.setattr(Node, "_getBlocks", replace_first)
+        await schedule.steps(12)
+        await schedule.end()
+        await schedule.close()
+
+    asyncio.run(play())
+
+    assert replaced
+    assert schedule.found == []
