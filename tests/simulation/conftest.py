@@ -11,7 +11,13 @@ import commands.evm.wallets as lanes
 from db.commands import watching
 from db.engine import connect
 from db.schema import migrate
-from helpers import node_schedules, servers, wallet_chain, wallet_schedules
+from helpers import (
+    node_schedules,
+    schedules,
+    servers,
+    wallet_chain,
+    wallet_schedules,
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +39,23 @@ def wallet_stage(wallet_engine, monkeypatch):
     stage.source = wallet_schedules.prepare(stage)
     gc.disable()  # nothing here is made in circles, and looking for them takes a tenth
     yield stage
+    gc.enable()
+    stage.close()
+    logging.disable(logging.NOTSET)
+
+
+@pytest.fixture
+def prepared_stage(wallet_engine):
+    """Make the stage of schedules of Solana's commands, which a function prepares."""
+    logging.disable(logging.CRITICAL)
+    stage = schedules.Stage(wallet_engine)
+
+    def prepared(prepare):
+        stage.source = prepare(stage)
+        gc.disable()
+        return stage
+
+    yield prepared
     gc.enable()
     stage.close()
     logging.disable(logging.NOTSET)

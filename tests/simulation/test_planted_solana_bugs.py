@@ -13,8 +13,6 @@ from commands.solana.guard import GuardedSigner
 from helpers import solana_schedules
 from helpers.solana_schedules import NodeDouble
 
-from .test_solana_commands import engine, stage  # noqa: F401 (fixtures)
-
 SEEDS = 400
 
 
@@ -158,7 +156,12 @@ BUGS = {
 }  # fmt: skip
 
 
-def finds(stage, seed):  # noqa: F811
+@pytest.fixture
+def stage(prepared_stage):
+    return prepared_stage(solana_schedules.prepare)
+
+
+def finds(stage, seed):
     """Whether a schedule shows it: by what does not hold, or by breaking off."""
     try:
         return bool(solana_schedules.run(stage, stage.source, seed))
@@ -168,7 +171,7 @@ def finds(stage, seed):  # noqa: F811
 
 @pytest.mark.slow
 @pytest.mark.parametrize("bug", BUGS)
-def test_schedules_find_it(stage, monkeypatch, bug):  # noqa: F811
+def test_schedules_find_it(stage, monkeypatch, bug):
     for place, name, plant in BUGS[bug]:
         monkeypatch.setattr(place, name, plant(getattr(place, name)))
 

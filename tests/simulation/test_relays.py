@@ -4,8 +4,6 @@ After each schedule every command says what the cluster has of its transaction, 
 stuck, and the same bytes are one command of an account.
 """
 
-import gc
-import logging
 import os
 from dataclasses import replace
 
@@ -16,10 +14,8 @@ import commands.solana.past as past
 import commands.solana.relay as lane
 import db.commands.solana.resolve as resolve
 import db.commands.solana.wallets as rows
-from helpers import relay_schedules, schedules
+from helpers import relay_schedules
 from helpers.relay_schedules import MortalNode
-
-from .test_solana_commands import engine  # noqa: F401 (a fixture)
 
 RUNS = int(os.environ.get("CHAINFOLD_TEST_RELAYS", "240"))
 FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
@@ -28,15 +24,8 @@ SEEDS = 300  # that a planted bug may take
 
 
 @pytest.fixture
-def stage(engine):  # noqa: F811
-    logging.disable(logging.CRITICAL)
-    stage = schedules.Stage(engine)
-    stage.source = relay_schedules.prepare(stage)
-    gc.disable()
-    yield stage
-    gc.enable()
-    stage.close()
-    logging.disable(logging.NOTSET)
+def stage(prepared_stage):
+    return prepared_stage(relay_schedules.prepare)
 
 
 @pytest.mark.parametrize("part", range(CHUNKS))

@@ -7,38 +7,20 @@ cluster has it, and none is stuck. `CHAINFOLD_TEST_SEED` and `CHAINFOLD_TEST_SCH
 play others.
 """
 
-import gc
-import logging
 import os
 
 import pytest
 
-from db.engine import connect
-from helpers import schedules, servers, solana_schedules
+from helpers import solana_schedules
 
 RUNS = int(os.environ.get("CHAINFOLD_TEST_SCHEDULES", "480"))
 FIRST = int(os.environ.get("CHAINFOLD_TEST_SEED", "0"))
 CHUNKS = 8
 
 
-@pytest.fixture(scope="module")
-def engine(postgres_url, migrated_template):
-    with servers.fresh_database(postgres_url, migrated_template) as url:
-        engine = connect(url)
-        yield engine
-        engine.dispose()
-
-
 @pytest.fixture
-def stage(engine):
-    logging.disable(logging.CRITICAL)
-    stage = schedules.Stage(engine)
-    stage.source = solana_schedules.prepare(stage)
-    gc.disable()
-    yield stage
-    gc.enable()
-    stage.close()
-    logging.disable(logging.NOTSET)
+def stage(prepared_stage):
+    return prepared_stage(solana_schedules.prepare)
 
 
 @pytest.mark.parametrize("part", range(CHUNKS))
